@@ -1,0 +1,159 @@
+//! What a model file says of itself: widths, output channels, the statistics of its latent space.
+//!
+//! Widths come from the tensors, statistics from diffusers' `config.json` or from JSON in the safetensors metadata; where
+//! neither speaks, Wan2.1's values stand in. Constants are those of Wan2.1's published configuration
+//! (<https://huggingface.co/Wan-AI/Wan2.1-T2V-14B-Diffusers/blob/main/vae/config.json>).
+
+use crate::error::{Error, Result};
+
+/// Pixels per latent cell, along both axes of the base resolution.
+pub const SPATIAL_FACTOR: usize = 8;
+/// Frames per latent frame, the first excepted.
+pub const TEMPORAL_FACTOR: usize = 4;
+
+/// Channel means of Wan2.1's raw latents.
+pub const WAN21_MEAN: [f32; 16] = [
+    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922,
+    -0.9497, 0.2503, -0.2921,
+];
+/// Channel standard deviations of Wan2.1's raw latents.
+pub const WAN21_STD: [f32; 16] = [
+    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253,
+    2.8251, 1.9160,
+];
+
+/// The shape of a VAE and of its latent space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VaeConfig {
+    /// Width of the encoder's first stage.
+    pub encoder_base_dim: usize,
+    /// Width of the decoder's last stage.
+    pub decoder_base_dim: usize,
+    /// Latent channels.
+    pub z_dim: usize,
+    /// Width of each stage in multiples of the base width, finest first.
+    pub dim_mult: [usize; 4],
+    /// Residual blocks per encoder stage; the decoder has one more.
+    pub num_res_blocks: usize,
+    /// Whether the step from stage `i` to `i + 1` of the encoder also halves time.
+    pub temporal_downsample: [bool; 3],
+    /// Channels of the decoder's last convolution: `3 r^2` for an `r`-fold output.
+    pub out_channels: usize,
+    /// Mean of each raw latent channel.
+    pub latents_mean: Vec<f32>,
+    /// Standard deviation of each raw latent channel.
+    pub latents_std: Vec<f32>,
+}
+
+impl Default for VaeConfig {
+    /// Wan2.1's published model: base width 96, 3 output channels.
+    fn default() -> Self {
+        Self {
+            encoder_base_dim: 96,
+            decoder_base_dim: 96,
+            z_dim: 16,
+            dim_mult: [1, 2, 4, 4],
+            num_res_blocks: 2,
+            temporal_downsample: [false, true, true],
+            out_channels: 3,
+            latents_mean: WAN21_MEAN.to_vec(),
+            latents_std: WAN21_STD.to_vec(),
+        }
+    }
+}
+
+impl VaeConfig {
+    /// A model of equal encoder and decoder width, otherwise Wan2.1's.
+    pub fn with_widths(base_dim: usize, out_channels: usize) -> Self {
+        Self { encoder_base_dim: base_dim, decoder_base_dim: base_dim, out_channels, ..Self::default() }
+    }
+
+    /// How many times the base resolution the decoder gives: 1, 2, 4 for 3, 12, 48 output channels.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `out_channels` is `3 r^2`.
+    pub fn scale(&self) -> Result<usize> {
+        (1..=8).find(|r| 3 * r * r == self.out_channels).ok_or_else(|| {
+            Error::Config(format!(
+                "the decoder's last convolution has {} output channels; expected 3 r^2: 3 (base resolution), 12 (2x), 48 (4x)",
+                self.out_channels
+            ))
+        })
+    }
+
+    /// Output pixels per latent cell, along each axis.
+    ///
+    /// # Errors
+    /// As [`Self::scale`].
+    pub fn pixels_per_cell(&self) -> Result<usize> {
+        Ok(SPATIAL_FACTOR * self.scale()?)
+    }
+
+    /// Checks every value against what the architecture allows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first value that cannot be.
+    pub fn validate(&self) -> Result<()> {
+        /// Far above any published width; keeps products of sizes far from overflow.
+        const MAX_WIDTH: usize = 4096;
+        let width = |name: &str, value: usize| match value {
+            1..=MAX_WIDTH => Ok(()),
+            _ => Err(Error::Config(format!("{name} is {value}; expected 1 to {MAX_WIDTH}"))),
+        };
+        width("the encoder's base width", self.encoder_base_dim)?;
+        width("the decoder's base width", self.decoder_base_dim)?;
+        width("z_dim", self.z_dim)?;
+        width("num_res_blocks", self.num_res_blocks)?;
+        for m in self.dim_mult {
+            width("dim_mult", m)?;
+        }
+        // Each upsampling halves the channels.
+        for m in &self.dim_mult[1..] {
+            if !(self.decoder_base_dim * m).is_multiple_of(2) {
+                return Err(Error::Config(format!(
+                    "a decoder stage of {} channels cannot be halved",
+                    self.decoder_base_dim * m
+                )));
+            }
+        }
+        for (name, values) in [("latents_mean", &self.latents_mean), ("latents_std", &self.latents_std)] {
+            if values.len() != self.z_dim {
+                return Err(Error::Config(format!(
+                    "{name} has {} values; expected one per latent channel ({})",
+                    values.len(),
+                    self.z_dim
+                )));
+            }
+        }
+        if let Some(bad) = self.latents_std.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+            return Err(Error::Config(format!("latents_std holds {bad}; expected positive numbers")));
+        }
+        if let Some(bad) = self.latents_mean.iter().find(|m| !m.is_finite()) {
+            return Err(Error::Config(format!("latents_mean holds {bad}; expected finite numbers")));
+        }
+        self.scale().map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_channels_give_the_scale() {
+        let scale = |out| VaeConfig::with_widths(96, out).scale();
+        assert_eq!((scale(3).unwrap(), scale(12).unwrap(), scale(48).unwrap()), (1, 2, 4));
+        let message = scale(4).unwrap_err().to_string();
+        assert!(message.contains("3 r^2") && message.contains(" 4 "), "{message}");
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        let broken = VaeConfig { latents_std: vec![0.0; 16], ..VaeConfig::default() };
+        assert!(broken.validate().unwrap_err().to_string().contains("latents_std"));
+        let broken = VaeConfig { latents_mean: vec![0.0; 3], ..VaeConfig::default() };
+        assert!(broken.validate().unwrap_err().to_string().contains("latents_mean"));
+        assert!(VaeConfig::with_widths(0, 3).validate().is_err());
+        assert!(VaeConfig::default().validate().is_ok());
+    }
+}

@@ -1,0 +1,101 @@
+//! The one error type of the libraries. Variants carry values: the path, the tensor, what was expected, what was found.
+
+use std::path::{Path, PathBuf};
+
+/// A result with the libraries' error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong below the command line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a read or a write.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its name or its first bytes promise: truncated, corrupted, or of another format.
+    #[error("{}: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in words.
+        problem: String,
+    },
+    /// A tensor in a file has an unexpected shape or type.
+    #[error("{}: tensor '{tensor}': expected {expected}, found {got}", path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, as the file names it.
+        tensor: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
+    /// The tensors of a weight file are not those of the model.
+    #[error("{}: {}", path.display(), tensor_set(missing, unused))]
+    TensorSet {
+        /// The file.
+        path: PathBuf,
+        /// Tensors that the model needs and the file lacks.
+        missing: Vec<String>,
+        /// Tensors that the file has and the model does not know.
+        unused: Vec<String>,
+    },
+    /// Values passed between parts of the program do not fit together.
+    #[error("{what}: expected {expected}, found {got}")]
+    Shape {
+        /// The value.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        got: String,
+    },
+    /// A configuration value that no model has.
+    #[error("model config: {0}")]
+    Config(String),
+    /// Something this model, file or build cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Error {
+    /// An [`Error::Io`] at `path`.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// An [`Error::Format`] at `path`.
+    pub fn format(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::Format { path: path.as_ref().to_path_buf(), problem: problem.into() }
+    }
+}
+
+/// Says which tensors are missing or unknown, naming a few of each.
+fn tensor_set(missing: &[String], unused: &[String]) -> String {
+    const NAMED: usize = 4;
+    let list = |names: &[String]| {
+        let head = names.iter().take(NAMED).map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+        match names.len().saturating_sub(NAMED) {
+            0 => head,
+            more => format!("{head} and {more} more"),
+        }
+    };
+    match (missing.is_empty(), unused.is_empty()) {
+        (false, false) => format!(
+            "{} tensors are missing: {}; {} are not of this model: {}",
+            missing.len(),
+            list(missing),
+            unused.len(),
+            list(unused)
+        ),
+        (false, true) => format!("{} tensors are missing: {}", missing.len(), list(missing)),
+        _ => format!("{} tensors are not of this model: {}", unused.len(), list(unused)),
+    }
+}

@@ -1,0 +1,227 @@
+//! Latents with their space in the type: raw as the VAE speaks, or normalized per channel as diffusion models do.
+//!
+//! The only place where one becomes the other. [`guess`] decides which of the two an unmarked latent is.
+
+use crate::array::Array;
+use crate::config::VaeConfig;
+use crate::error::{Error, Result};
+
+/// A latent as the VAE speaks: `[B, z_dim, T, h, w]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raw(Array);
+
+/// A latent as diffusion models speak, `(raw - mean) / std` per channel: `[B, z_dim, T, h, w]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalized(Array);
+
+/// The two spaces by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// As the VAE speaks.
+    Raw,
+    /// `(raw - mean) / std` per channel.
+    Normalized,
+}
+
+impl std::fmt::Display for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Raw => "raw",
+            Self::Normalized => "normalized",
+        })
+    }
+}
+
+impl Raw {
+    /// Takes `[B, C, T, h, w]` as raw.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless it has five axes of at least 1.
+    pub fn new(array: Array) -> Result<Self> {
+        checked(array).map(Self)
+    }
+
+    /// The values.
+    pub fn array(&self) -> &Array {
+        &self.0
+    }
+
+    /// `(raw - mean) / std`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the channels are not the model's.
+    pub fn normalize(self, config: &VaeConfig) -> Result<Normalized> {
+        per_channel(self.0, config, |x, mean, std| (x - mean) / std).map(Normalized)
+    }
+}
+
+impl Normalized {
+    /// Takes `[B, C, T, h, w]` as normalized.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless it has five axes of at least 1.
+    pub fn new(array: Array) -> Result<Self> {
+        checked(array).map(Self)
+    }
+
+    /// The values.
+    pub fn array(&self) -> &Array {
+        &self.0
+    }
+
+    /// `normalized * std + mean`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the channels are not the model's.
+    pub fn denormalize(self, config: &VaeConfig) -> Result<Raw> {
+        per_channel(self.0, config, |x, mean, std| x * std + mean).map(Raw)
+    }
+}
+
+/// Takes `array` as a latent of `space` and gives it as raw.
+///
+/// # Errors
+/// [`Error::Shape`] if the array does not fit the model.
+pub fn to_raw(array: Array, space: Space, config: &VaeConfig) -> Result<Raw> {
+    match space {
+        Space::Raw => Raw::new(array),
+        Space::Normalized => Normalized::new(array)?.denormalize(config),
+    }
+}
+
+fn checked(array: Array) -> Result<Array> {
+    let dims: [usize; 5] = array.dims("latent")?;
+    if dims.contains(&0) {
+        return Err(Error::Shape {
+            what: "latent".into(),
+            expected: "extents of at least 1".into(),
+            got: format!("shape {dims:?}"),
+        });
+    }
+    Ok(array)
+}
+
+fn per_channel(mut array: Array, config: &VaeConfig, f: impl Fn(f32, f32, f32) -> f32) -> Result<Array> {
+    let [_, channels, t, h, w] = array.dims("latent")?;
+    if channels != config.latents_mean.len() || channels != config.latents_std.len() {
+        return Err(Error::Shape {
+            what: "latent".into(),
+            expected: format!("{} channels", config.latents_mean.len()),
+            got: format!("{channels}"),
+        });
+    }
+    for (i, plane) in array.data_mut().chunks_exact_mut(t * h * w).enumerate() {
+        let (mean, std) = (config.latents_mean[i % channels], config.latents_std[i % channels]);
+        plane.iter_mut().for_each(|x| *x = f(*x, mean, std));
+    }
+    Ok(array)
+}
+
+/// What [`guess`] made of a latent's statistics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guess {
+    /// The likelier space.
+    pub space: Space,
+    /// Probability of `space` under the two models, in [0.5, 1].
+    pub confidence: f32,
+}
+
+/// Decides from per-channel statistics whether unmarked latents `[B, C, T, h, w]` are raw or normalized.
+///
+/// Over many images a normalized channel has mean 0 and standard deviation 1, a raw one those of the config. A single
+/// image strays far from both, so the evidence is summed over channels: the sample's mean and the logarithm of its
+/// deviation are scored under a Gaussian around each expectation, with the spread that single images of Wan2.1 show.
+///
+/// # Errors
+/// [`Error::Shape`] if the channels are not the model's.
+pub fn guess(latent: &Array, config: &VaeConfig) -> Result<Guess> {
+    /// Spread of one image's channel mean around the expectation, in units of the channel's deviation.
+    const MEAN_SPREAD: f64 = 0.6;
+    /// Spread of the logarithm of one image's channel deviation around the expectation.
+    const LOG_STD_SPREAD: f64 = 0.4;
+    /// Typical deviation within one image against that over all images.
+    const WITHIN_IMAGE: f64 = 0.8;
+    /// Channels of one image are correlated: the evidence of all of them counts as that of this many.
+    const INDEPENDENT_CHANNELS: f64 = 4.0;
+
+    let [batch, channels, t, h, w] = latent.dims("latent")?;
+    if channels != config.latents_mean.len() {
+        return Err(Error::Shape {
+            what: "latent".into(),
+            expected: format!("{} channels", config.latents_mean.len()),
+            got: format!("{channels}"),
+        });
+    }
+    let mut evidence = 0.0;
+    for c in 0..channels {
+        let planes = (0..batch).flat_map(|b| &latent.data()[(b * channels + c) * t * h * w..][..t * h * w]);
+        let (mean, std) = mean_and_std(planes);
+        let log_likelihood = |expected_mean: f64, expected_std: f64| {
+            let m = (mean - expected_mean) / (MEAN_SPREAD * expected_std);
+            let s = (std.max(1e-6) / (WITHIN_IMAGE * expected_std)).ln() / LOG_STD_SPREAD;
+            // The mean's density is per raw unit, hence the logarithm of its width.
+            -0.5 * (m * m + s * s) - expected_std.ln()
+        };
+        let raw = log_likelihood(f64::from(config.latents_mean[c]), f64::from(config.latents_std[c]));
+        evidence += raw - log_likelihood(0.0, 1.0);
+    }
+    let odds = evidence * INDEPENDENT_CHANNELS / channels as f64;
+    let raw = 1.0 / (1.0 + (-odds).exp());
+    Ok(match raw >= 0.5 {
+        true => Guess { space: Space::Raw, confidence: raw as f32 },
+        false => Guess { space: Space::Normalized, confidence: (1.0 - raw) as f32 },
+    })
+}
+
+fn mean_and_std<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> (f64, f64) {
+    let n = values.clone().count().max(1) as f64;
+    let mean = values.clone().map(|&x| f64::from(x)).sum::<f64>() / n;
+    let variance = values.map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+    (mean, variance.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalize_undoes_denormalize() {
+        let config = VaeConfig::default();
+        let array = Array::new([1, 16, 1, 2, 2], (0..64).map(|i| i as f32 / 10.0).collect()).unwrap();
+        let back = Normalized::new(array.clone()).unwrap().denormalize(&config).unwrap().normalize(&config).unwrap();
+        for (a, b) in array.data().iter().zip(back.array().data()) {
+            assert!((a - b).abs() <= 1e-5, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn denormalize_uses_each_channels_own_statistics() {
+        let config = VaeConfig::default();
+        let raw = Normalized::new(Array::zeros([2, 16, 1, 1, 1])).unwrap().denormalize(&config).unwrap();
+        assert_eq!(raw.array().data()[..16], config.latents_mean);
+        assert_eq!(raw.array().data()[16..], config.latents_mean);
+    }
+
+    #[test]
+    fn empty_and_foreign_latents_are_refused() {
+        assert!(Raw::new(Array::zeros([1, 16, 0, 4, 4])).is_err());
+        assert!(Raw::new(Array::zeros([16, 4, 4])).is_err());
+        let foreign = Raw::new(Array::zeros([1, 48, 1, 4, 4])).unwrap();
+        assert!(foreign.normalize(&VaeConfig::default()).is_err());
+    }
+
+    #[test]
+    fn the_guess_follows_the_statistics() {
+        let config = VaeConfig::default();
+        // A deterministic spread of values with mean 0 and deviation near 0.8 in each channel.
+        let wave = |i: usize| 1.13 * ((i as f32) * 0.7).sin();
+        let normalized = Array::new([1, 16, 1, 8, 8], (0..1024).map(wave).collect()).unwrap();
+        let verdict = guess(&normalized, &config).unwrap();
+        assert_eq!(verdict.space, Space::Normalized);
+        assert!(verdict.confidence > 0.9, "{verdict:?}");
+        let raw = Normalized::new(normalized).unwrap().denormalize(&config).unwrap();
+        let verdict = guess(raw.array(), &config).unwrap();
+        assert_eq!(verdict.space, Space::Raw);
+        assert!(verdict.confidence > 0.9, "{verdict:?}");
+    }
+}
