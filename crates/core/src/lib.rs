@@ -14,6 +14,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod latent;
+pub mod temp;
 pub mod time;
 pub mod weights;
 

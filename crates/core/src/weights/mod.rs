@@ -2,8 +2,38 @@
 //!
 //! [`Weights`] is what engines load from: tensors by their names in [`crate::arch`], always `f32`, always of the canonical
 //! shape, whatever the file's layout and precision.
+//!
+//! - [`file`](mod@file) opens safetensors, torch and npy files and reads tensors one at a time; it knows nothing of models;
+//! - [`vae`] finds a model in them: [`layout`] and [`keys`] know its published forms, [`Report`] says what was found;
+//! - [`write`](mod@write) and [`convert`](mod@convert) write models; [`formula`] makes them up.
+//!
+//! Files are hostile: every size in a header is checked against the file before anything is allocated by it, and no file
+//! runs code.
 
+pub mod convert;
+pub mod dtype;
+pub mod file;
+mod folder;
+mod foreign;
 pub mod formula;
+pub mod hub_config;
+mod identify;
+pub mod keys;
+pub mod layout;
+mod npy;
+mod pickle;
+mod pickle_names;
+mod safetensors;
+mod source;
+mod torch;
+pub mod vae;
+pub mod write;
+
+pub use convert::{ConvertOptions, convert};
+pub use dtype::DType;
+pub use file::{Format, TensorFile, TensorInfo};
+pub use layout::Layout;
+pub use vae::{Report, VaeWeights};
 
 use crate::arch::TensorSpec;
 use crate::array::Array;

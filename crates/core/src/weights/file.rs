@@ -1,0 +1,249 @@
+//! A tensor file of any format, opened for reading one tensor at a time.
+//!
+//! The format is told from the first bytes, never from the name. Opening reads the header alone and checks every size and
+//! offset in it against the file, so that reading a tensor later allocates at most what the file holds. Each format's
+//! reader fills one table of what each tensor is and where; reading is the same for all.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::dtype::DType;
+use super::source::Source;
+use super::{npy, safetensors, torch};
+use crate::array::{Array, element_count};
+use crate::error::{Error, Result};
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// <https://github.com/huggingface/safetensors>
+    Safetensors,
+    /// What `torch.save` writes: a zip of a pickle and raw storages.
+    Torch,
+    /// What `numpy.save` writes: one array.
+    Npy,
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::Torch => "torch",
+            Self::Npy => "npy",
+        })
+    }
+}
+
+/// What a tensor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Element type in the file.
+    pub dtype: DType,
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// Where a tensor's elements are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Position of the first element in the file, in bytes.
+    pub offset: u64,
+    /// Bytes from the first element to the end of the last.
+    pub span: usize,
+    /// Elements between neighbours along each axis; `None` where elements lie in row-major order without gaps.
+    pub strides: Option<Vec<usize>>,
+}
+
+/// What a format's reader finds in a header.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub tensors: BTreeMap<String, TensorInfo>,
+    pub places: BTreeMap<String, Place>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Contents {
+    pub fn insert(&mut self, name: String, info: TensorInfo, place: Place) {
+        self.tensors.insert(name.clone(), info);
+        self.places.insert(name, place);
+    }
+}
+
+/// An open tensor file.
+///
+/// Tensors of a torch file are named by their keys in the pickled dictionary, nested dictionaries being joined with dots;
+/// where the outermost dictionary wraps another (`state_dict`, `model`, `params_ema` and the like), names start inside. A
+/// single tensor, as in an npy file or a bare one in a torch file, is named `""`.
+#[derive(Debug)]
+pub struct TensorFile {
+    source: Source,
+    format: Format,
+    contents: Contents,
+}
+
+impl TensorFile {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no tensor file or its header lies.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::from_source(Source::open(path)?)
+    }
+
+    /// Reads a file held in memory; `name` stands for its path in errors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] as for [`Self::open`].
+    pub fn from_bytes(name: impl Into<PathBuf>, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::from_source(Source::from_bytes(name.into(), bytes.into()))
+    }
+
+    fn from_source(source: Source) -> Result<Self> {
+        let format = detect(&source)?;
+        let contents = match format {
+            Format::Safetensors => safetensors::read(&source),
+            Format::Torch => torch::read(&source),
+            Format::Npy => npy::read(&source),
+        }?;
+        Ok(Self { source, format, contents })
+    }
+
+    /// The file, or the name given to bytes.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// The format found.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// All tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.contents.tensors
+    }
+
+    /// The `__metadata__` of a safetensors file; empty for other formats.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.contents.metadata
+    }
+
+    /// Reads a tensor as `f32`. 64-bit floats and integers beyond 2^24 are rounded to nearest.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the file has no such tensor or its type is an 8-bit float; [`Error::Io`].
+    pub fn read(&self, name: &str) -> Result<Array> {
+        let (dtype, shape, bytes) = self.read_bytes(name)?;
+        let data = dtype.widen(&bytes).ok_or_else(|| {
+            self.tensor_error(name, "16-, 32- or 64-bit floats or integers", &format!("8-bit floats ({dtype})"))
+        })?;
+        Array::new(shape, data)
+    }
+
+    /// Reads a tensor's elements as they are: type, shape and little-endian bytes in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the file has no such tensor; [`Error::Io`].
+    pub fn read_bytes(&self, name: &str) -> Result<(DType, Vec<usize>, Vec<u8>)> {
+        let found = self.contents.tensors.get(name).zip(self.contents.places.get(name));
+        let (TensorInfo { dtype, shape }, place) =
+            found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))?;
+        let span = self.source.read_at(place.offset, place.span)?;
+        let bytes = match &place.strides {
+            None => span,
+            Some(strides) => gather(&span, dtype.size(), shape, strides),
+        };
+        Ok((*dtype, shape.clone(), bytes))
+    }
+
+    /// An [`Error::Tensor`] here.
+    pub(crate) fn tensor_error(&self, name: &str, expected: &str, got: &str) -> Error {
+        Error::Tensor {
+            path: self.path().to_path_buf(),
+            tensor: name.into(),
+            expected: expected.into(),
+            got: got.into(),
+        }
+    }
+}
+
+/// Tells the format from the first bytes, and names common files that are none of them.
+fn detect(source: &Source) -> Result<Format> {
+    let head = source.head(64)?;
+    let starts = |magic: &[u8]| head.starts_with(magic);
+    if starts(b"PK\x03\x04") {
+        return Ok(Format::Torch);
+    }
+    if starts(npy::MAGIC) {
+        return Ok(Format::Npy);
+    }
+    if safetensors::looks_like(&head) {
+        return Ok(Format::Safetensors);
+    }
+    Err(source.problem(match &head[..] {
+        [] => "the file is empty",
+        _ if starts(b"version https://git-lfs") => "a Git LFS pointer, not the file itself; fetch it with git lfs pull",
+        _ if starts(b"GGUF") => "a GGUF file, which is not supported; use safetensors, torch (.pth) or npy",
+        [0x80, 1..=5, ..] => {
+            "a torch file of the old format or a bare pickle; load it in torch and save it again (torch.save of torch 1.6 or later)"
+        }
+        _ if starts(b"<") => "a web page or XML, not a tensor file; the download may have failed",
+        _ => "neither safetensors, torch (.pth) nor npy",
+    }))
+}
+
+/// The place of a tensor whose elements lie `strides` apart (in elements), given the elements its storage holds from
+/// `offset` on; `None` if the tensor does not fit in there. Tensors with more elements than their storage (expanded
+/// ones) do not fit either, which bounds what reading allocates.
+pub(crate) fn strided_place(info: &TensorInfo, strides: &[usize], offset: u64, available: usize) -> Option<Place> {
+    let count = element_count(&info.shape)?;
+    if strides.len() != info.shape.len() || count > available {
+        return None;
+    }
+    let last =
+        info.shape.iter().zip(strides).try_fold(0usize, |last, (&extent, &stride)| {
+            last.checked_add(extent.saturating_sub(1).checked_mul(stride)?)
+        })?;
+    let reach = if count == 0 { 0 } else { last.checked_add(1)? };
+    let span = reach.checked_mul(info.dtype.size())?;
+    let strides = (!is_row_major(&info.shape, strides)).then(|| strides.to_vec());
+    (reach <= available).then_some(Place { offset, span, strides })
+}
+
+/// Elements between neighbours along each axis of a row-major tensor without gaps; `None` on overflow.
+pub(crate) fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
+    let mut strides = vec![1usize; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis].checked_mul(shape[axis].max(1))?;
+    }
+    Some(strides)
+}
+
+/// Whether elements lie in row-major order without gaps; the stride of an axis of length 1 means nothing.
+fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
+    shape.contains(&0)
+        || row_major(shape)
+            .is_some_and(|dense| shape.iter().zip(strides).zip(&dense).all(|((&n, s), d)| n == 1 || s == d))
+}
+
+/// Copies elements of `size` bytes that lie `strides` apart into row-major order. The last element must lie in `span`.
+fn gather(span: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
+    let count = shape.iter().product::<usize>();
+    let mut out = Vec::with_capacity(count * size);
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    for _ in 0..count {
+        out.extend_from_slice(&span[at * size..(at + 1) * size]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= shape[axis] * strides[axis];
+            index[axis] = 0;
+        }
+    }
+    out
+}

@@ -1,0 +1,68 @@
+//! Names other models that people mistake for this VAE, by their tensors' names.
+
+/// What a file holds, if it is a known model that is not this VAE. Names may carry a prefix.
+pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+    KNOWN.iter().find(|(parts, _)| parts.iter().any(|part| names.clone().any(|n| contains(n, part)))).map(|k| k.1)
+}
+
+/// What Wan2.2-5B's VAE is, which shares names with ours.
+pub(crate) const WAN22_5B: &str = "the VAE of Wan2.2 5B (48 latent channels); this program is for the 16-channel VAE of Wan2.1, Wan2.2 14B and Qwen-Image";
+
+/// Parts of names, starting at the beginning or after a dot, and the model that has them; the first match counts.
+const KNOWN: [(&[&str], &str); 6] = [
+    (&["latent_tensor"], "a latent, not a model"),
+    (
+        &["decoder.upsamples.0.upsamples.", "decoder.up_blocks.0.upsampler.", "encoder.downsamples.0.downsamples."],
+        WAN22_5B,
+    ),
+    (
+        &[
+            "decoder.up.0.block.",
+            "decoder.mid.block_1.",
+            "decoder.conv_norm_out.",
+            "decoder.up_blocks.0.resnets.0.norm1.weight",
+        ],
+        "an image VAE of the Stable Diffusion or Flux kind, whose latents are others",
+    ),
+    (
+        &[
+            "blocks.0.self_attn.",
+            "transformer_blocks.0.",
+            "blocks.0.attn1.",
+            "double_blocks.0.",
+            "patch_embedding.weight",
+        ],
+        "a diffusion transformer, not a VAE",
+    ),
+    (
+        &["encoder.block.0.layer.0.", "blocks.0.attn.q.weight", "model.layers.0.", "text_model."],
+        "a text encoder, not a VAE",
+    ),
+    (
+        &["decoder.1.weight", "decoder.layers.1.weight", "decoder.0.conv.0.weight", "taesd"],
+        "a tiny autoencoder (TAE), not the full VAE",
+    ),
+];
+
+fn contains(name: &str, part: &str) -> bool {
+    name.match_indices(part).any(|(at, _)| at == 0 || name.as_bytes()[at - 1] == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{VaeConfig, arch};
+
+    #[test]
+    fn known_models_are_named_and_ours_is_not() {
+        let said = |name: &'static str| recognise([name].into_iter()).unwrap_or_default();
+        assert!(said("decoder.upsamples.0.upsamples.1.residual.0.gamma").contains("Wan2.2 5B"));
+        assert!(said("first_stage_model.decoder.up.0.block.0.conv1.weight").contains("Stable Diffusion"));
+        assert!(said("model.diffusion_model.blocks.0.self_attn.q.weight").contains("transformer"));
+        assert!(said("decoder.1.weight").contains("tiny"));
+        let specs = arch::tensors(&VaeConfig::default());
+        assert_eq!(recognise(specs.iter().map(|s| s.name.as_str())), None);
+        let map = super::super::keys::KeyMap::new(&VaeConfig::default());
+        assert_eq!(recognise(specs.iter().filter_map(|s| map.diffusers(&s.name))), None);
+    }
+}

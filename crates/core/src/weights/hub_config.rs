@@ -1,0 +1,180 @@
+//! Diffusers' `config.json` of a VAE, read and written, and the latent statistics in safetensors metadata.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::foreign::WAN22_5B;
+use crate::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR, VaeConfig};
+use crate::error::{Error, Result};
+
+/// Metadata keys of latent statistics, each a JSON array of one number per latent channel.
+pub const MEAN_KEY: &str = "latents_mean";
+/// As [`MEAN_KEY`].
+pub const STD_KEY: &str = "latents_std";
+/// The release of diffusers whose configuration is written.
+const DIFFUSERS_VERSION: &str = "0.35.0";
+/// Classes whose weights are ours.
+const CLASSES: [&str; 2] = ["AutoencoderKLWan", "AutoencoderKLQwenImage"];
+
+/// What is read of a `config.json`; other keys say nothing that tensors do not.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Input {
+    #[serde(rename = "_class_name")]
+    class_name: Option<String>,
+    attn_scales: Vec<f64>,
+    dim_mult: Option<Vec<usize>>,
+    is_residual: bool,
+    latents_mean: Option<Vec<f32>>,
+    latents_std: Option<Vec<f32>>,
+    num_res_blocks: Option<usize>,
+    patch_size: Option<usize>,
+    /// Spelt as upstream spells it.
+    temperal_downsample: Option<Vec<bool>>,
+    z_dim: Option<usize>,
+}
+
+/// Puts what a `config.json` says into `config`, whose widths the tensors have told already.
+///
+/// # Errors
+/// [`Error::Config`] or [`Error::Unsupported`], without the file's path, if it is no JSON or of another model.
+pub(crate) fn apply(json: &str, config: &mut VaeConfig) -> Result<()> {
+    let input: Input = serde_json::from_str(json).map_err(|e| Error::Config(format!("invalid JSON: {e}")))?;
+    if let Some(class) = input.class_name.as_deref().filter(|c| !CLASSES.contains(c)) {
+        return Err(Error::Unsupported(format!("the config is of {class}; expected {}", CLASSES.join(" or "))));
+    }
+    if input.is_residual || input.patch_size.is_some_and(|p| p > 1) || input.z_dim == Some(48) {
+        return Err(Error::Unsupported(format!("this is {WAN22_5B}")));
+    }
+    if !input.attn_scales.is_empty() {
+        return Err(Error::Unsupported("attn_scales is not empty; attention is supported in the middle only".into()));
+    }
+    if let Some(z_dim) = input.z_dim.filter(|&z| z != config.z_dim) {
+        return Err(Error::Config(format!("z_dim is {z_dim}, but the tensors have {} latent channels", config.z_dim)));
+    }
+    if let Some(dim_mult) = input.dim_mult {
+        config.dim_mult = stages("dim_mult", dim_mult)?;
+    }
+    if let Some(temporal) = input.temperal_downsample {
+        config.temporal_downsample = stages("temperal_downsample", temporal)?;
+    }
+    config.num_res_blocks = input.num_res_blocks.unwrap_or(config.num_res_blocks);
+    config.latents_mean = input.latents_mean.unwrap_or_else(|| std::mem::take(&mut config.latents_mean));
+    config.latents_std = input.latents_std.unwrap_or_else(|| std::mem::take(&mut config.latents_std));
+    Ok(())
+}
+
+/// A list of a fixed length.
+fn stages<T: std::fmt::Debug, const N: usize>(name: &str, values: Vec<T>) -> Result<[T; N]> {
+    values.try_into().map_err(|v: Vec<T>| Error::Config(format!("{name} is {v:?}; expected {N} values")))
+}
+
+/// Puts the latent statistics of safetensors metadata into `config`.
+///
+/// # Errors
+/// [`Error::Config`] if a value is no JSON array of numbers.
+pub(crate) fn apply_metadata(metadata: &BTreeMap<String, String>, config: &mut VaeConfig) -> Result<()> {
+    for (key, values) in [(MEAN_KEY, &mut config.latents_mean), (STD_KEY, &mut config.latents_std)] {
+        if let Some(text) = metadata.get(key) {
+            *values = serde_json::from_str(text)
+                .map_err(|e| Error::Config(format!("the metadata's {key} is no JSON array of numbers: {e}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// The latent statistics as safetensors metadata, with the marker that torch's readers look for.
+pub(crate) fn metadata(config: &VaeConfig) -> Result<BTreeMap<String, String>> {
+    let json = |values: &[f32]| serde_json::to_string(values).map_err(|e| Error::Config(e.to_string()));
+    Ok(BTreeMap::from([
+        ("format".to_string(), "pt".to_string()),
+        (MEAN_KEY.to_string(), json(&config.latents_mean)?),
+        (STD_KEY.to_string(), json(&config.latents_std)?),
+    ]))
+}
+
+/// All keys of a `config.json` of AutoencoderKLWan.
+#[derive(Serialize)]
+struct Output<'a> {
+    _class_name: &'a str,
+    _diffusers_version: &'a str,
+    attn_scales: [f32; 0],
+    base_dim: usize,
+    decoder_base_dim: Option<usize>,
+    dim_mult: [usize; 4],
+    dropout: f32,
+    in_channels: usize,
+    is_residual: bool,
+    latents_mean: &'a [f32],
+    latents_std: &'a [f32],
+    num_res_blocks: usize,
+    out_channels: usize,
+    patch_size: Option<usize>,
+    scale_factor_spatial: usize,
+    scale_factor_temporal: usize,
+    temperal_downsample: [bool; 3],
+    z_dim: usize,
+}
+
+/// The `config.json` of a model, as diffusers' AutoencoderKLWan reads it.
+///
+/// # Errors
+/// [`Error::Config`] if a number cannot be written.
+pub fn to_json(config: &VaeConfig) -> Result<String> {
+    let output = Output {
+        _class_name: CLASSES[0],
+        _diffusers_version: DIFFUSERS_VERSION,
+        attn_scales: [],
+        base_dim: config.encoder_base_dim,
+        decoder_base_dim: Some(config.decoder_base_dim).filter(|&d| d != config.encoder_base_dim),
+        dim_mult: config.dim_mult,
+        dropout: 0.0,
+        in_channels: 3,
+        is_residual: false,
+        latents_mean: &config.latents_mean,
+        latents_std: &config.latents_std,
+        num_res_blocks: config.num_res_blocks,
+        out_channels: config.out_channels,
+        patch_size: None,
+        scale_factor_spatial: SPATIAL_FACTOR,
+        scale_factor_temporal: TEMPORAL_FACTOR,
+        temperal_downsample: config.temporal_downsample,
+        z_dim: config.z_dim,
+    };
+    serde_json::to_string_pretty(&output).map(|text| text + "\n").map_err(|e| Error::Config(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let written = VaeConfig {
+            encoder_base_dim: 24,
+            decoder_base_dim: 8,
+            num_res_blocks: 3,
+            dim_mult: [1, 2, 2, 4],
+            latents_mean: vec![0.1; 16],
+            ..VaeConfig::default()
+        };
+        let json = to_json(&written).unwrap();
+        assert!(json.contains("\"decoder_base_dim\": 8") && json.contains("0.1,"), "{json}");
+        let mut read = VaeConfig { encoder_base_dim: 24, decoder_base_dim: 8, ..VaeConfig::default() };
+        apply(&json, &mut read).unwrap();
+        assert_eq!(read, written);
+    }
+
+    #[test]
+    fn other_models_are_refused_by_name() {
+        let said = |json: &str| apply(json, &mut VaeConfig::default()).unwrap_err().to_string();
+        assert!(said(r#"{"_class_name": "AutoencoderKL"}"#).contains("AutoencoderKL;"));
+        assert!(said(r#"{"is_residual": true}"#).contains("Wan2.2 5B"));
+        assert!(said(r#"{"z_dim": 48}"#).contains("Wan2.2 5B"));
+        assert!(said(r#"{"dim_mult": [1, 2, 4]}"#).contains("expected 4 values"));
+        assert!(said(r#"{"z_dim": 8}"#).contains("16 latent channels"));
+        assert!(said("{").contains("invalid JSON"));
+        assert!(apply(r#"{"_class_name": "AutoencoderKLQwenImage"}"#, &mut VaeConfig::default()).is_ok());
+    }
+}

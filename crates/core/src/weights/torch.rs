@@ -1,0 +1,233 @@
+//! Torch files: a zip of `NAME/data.pkl`, a pickle that says what the tensors are, and `NAME/data/KEY`, their storages.
+//!
+//! Members are stored without compression, so a tensor is read from its place in the archive like in any other format. A
+//! recompressed archive is refused rather than unpacked. The pickle is interpreted by [`super::pickle`], which runs nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::BufReader;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::dtype::DType;
+use super::file::{Contents, Place, TensorInfo, strided_place};
+use super::pickle::{self, Heap, Tensor, Value};
+use super::source::Source;
+use crate::error::{Error, Result};
+
+/// A pickle of as many tensors as are read takes less.
+const MAX_PICKLE: u64 = 16 << 20;
+/// Members of an archive, of which each storage is one.
+const MAX_MEMBERS: usize = 1 << 18;
+/// Dictionaries within dictionaries.
+const MAX_DEPTH: usize = 8;
+/// Characters of a tensor's full name.
+const MAX_NAME: usize = 512;
+/// Keys that wrap a model's own dictionary; where several are there, the first of this list is the model's best weights.
+const WRAPPERS: [&str; 9] = [
+    "params_ema",
+    "model_ema",
+    "ema_state_dict",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "params",
+    "module",
+    "weights",
+];
+
+/// Where a member's bytes are.
+#[derive(Clone, Copy)]
+struct Member {
+    offset: u64,
+    size: u64,
+}
+
+/// Reads the directory and the pickle and checks every tensor against its storage.
+pub(crate) fn read(source: &Source) -> Result<Contents> {
+    let members = members(source)?;
+    let (root, script) = find_pickle(source, &members)?;
+    check_byte_order(source, &members, &root)?;
+    if script.size > MAX_PICKLE {
+        return Err(source.problem(format!("a pickle of {} bytes; expected at most {MAX_PICKLE}", script.size)));
+    }
+    let bytes = source.read_at(script.offset, script.size as usize)?;
+    let (value, heap) = pickle::load(&bytes).map_err(|e| source.problem(e))?;
+    let mut walk = Walk { heap: &heap, found: BTreeMap::new(), visited: HashSet::new() };
+    walk.enter(unwrap(&heap, value), String::new(), 0).map_err(|e| source.problem(e))?;
+    let mut contents = Contents::default();
+    for (name, index) in walk.found {
+        let (info, place) = place(source, &name, &heap.tensors[index], |key| {
+            members.get(&format!("{root}data/{}", heap.texts[key])).copied()
+        })?;
+        contents.insert(name, info, place);
+    }
+    if contents.tensors.is_empty() {
+        return Err(source.problem("the torch file holds no tensors"));
+    }
+    Ok(contents)
+}
+
+/// The archive's stored files by name.
+fn members(source: &Source) -> Result<BTreeMap<String, Member>> {
+    let broken = |e: zip::result::ZipError| source.problem(format!("the zip archive of a torch file is damaged: {e}"));
+    let mut archive = ZipArchive::new(BufReader::new(source.cursor())).map_err(broken)?;
+    if archive.len() > MAX_MEMBERS {
+        return Err(source.problem(format!("{} files in a torch file; expected at most {MAX_MEMBERS}", archive.len())));
+    }
+    let mut members = BTreeMap::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(broken)?;
+        let name = member.name().map_err(broken)?.into_owned();
+        if member.encrypted() || member.compression() != CompressionMethod::Stored {
+            return Err(source.problem(format!(
+                "'{name}' is compressed or encrypted, which torch.save never does; load the file in torch and save it again"
+            )));
+        }
+        let offset = member.data_start().ok_or_else(|| source.problem(format!("'{name}' has no data")))?;
+        let size = member.size();
+        if offset.checked_add(size).is_none_or(|end| end > source.len()) {
+            return Err(source.problem(format!(
+                "truncated: '{name}' takes {size} bytes at offset {offset}, found {} in all",
+                source.len()
+            )));
+        }
+        members.insert(name, Member { offset, size });
+    }
+    Ok(members)
+}
+
+/// The pickle and the folder it is in, with its slash.
+fn find_pickle(source: &Source, members: &BTreeMap<String, Member>) -> Result<(String, Member)> {
+    let mut found = members.iter().filter_map(|(name, member)| {
+        let root = name.strip_suffix("data.pkl")?;
+        (root.is_empty() || root.ends_with('/')).then(|| (root.to_string(), *member))
+    });
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(source.problem("a zip archive without data.pkl, so not a torch file")),
+        _ => Err(source.problem("a zip archive with several data.pkl, so not a torch file")),
+    }
+}
+
+fn check_byte_order(source: &Source, members: &BTreeMap<String, Member>, root: &str) -> Result<()> {
+    let Some(member) = members.get(&format!("{root}byteorder")) else { return Ok(()) };
+    let order = source.read_at(member.offset, member.size.min(16) as usize)?;
+    match &order[..] {
+        b"little" => Ok(()),
+        other => Err(source.problem(format!(
+            "byte order '{}'; only little-endian torch files are read",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+/// Follows wrappers of the model's dictionary, as [`super::file::TensorFile`] tells.
+fn unwrap(heap: &Heap, mut value: Value) -> Value {
+    for _ in 0..MAX_DEPTH {
+        let Value::Dict(index) = value else { break };
+        let entries = &heap.dicts[index];
+        let inner = |wrapper: &&str| {
+            let is_it = |key: Value| matches!(key, Value::Text(t) if heap.texts[t] == **wrapper);
+            entries.iter().find(|(key, value)| is_it(*key) && matches!(value, Value::Dict(_))).map(|e| e.1)
+        };
+        if entries.iter().any(|e| matches!(e.1, Value::Tensor(_))) {
+            break;
+        }
+        match WRAPPERS.iter().find_map(inner) {
+            Some(next) => value = next,
+            None => break,
+        }
+    }
+    value
+}
+
+/// Collects the tensors of nested dictionaries and lists.
+struct Walk<'a> {
+    heap: &'a Heap,
+    /// Index in [`Heap::tensors`] by full name.
+    found: BTreeMap<String, usize>,
+    /// Containers entered: each is entered once, so that shared ones cannot multiply.
+    visited: HashSet<(bool, usize)>,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, value: Value, name: String, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("dictionaries nested more than {MAX_DEPTH} deep at '{name}'"));
+        }
+        let heap = self.heap;
+        match value {
+            Value::Tensor(tensor) => {
+                let earlier = self.found.insert(name.clone(), tensor);
+                return earlier.map_or(Ok(()), |_| Err(format!("two tensors named '{name}'")));
+            }
+            Value::Dict(index) if self.visited.insert((true, index)) => {
+                for &(key, value) in &heap.dicts[index] {
+                    self.enter_key(&name, key, value, depth)?;
+                }
+            }
+            Value::List(index) if self.visited.insert((false, index)) => {
+                for (i, &value) in heap.lists[index].iter().enumerate() {
+                    self.enter_key(&name, Value::Int(i as i64), value, depth)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn enter_key(&mut self, name: &str, key: Value, value: Value, depth: usize) -> Result<(), String> {
+        if !matches!(value, Value::Tensor(_) | Value::Dict(_) | Value::List(_)) {
+            return Ok(());
+        }
+        let number;
+        let key = match key {
+            Value::Text(index) => self.heap.texts[index].as_str(),
+            Value::Int(n) => {
+                number = n.to_string();
+                &number
+            }
+            _ => return Err(format!("a key in '{name}' that is neither text nor a number")),
+        };
+        if name.len() + key.len() > MAX_NAME {
+            return Err(format!("a tensor's name of more than {MAX_NAME} bytes"));
+        }
+        let full = if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };
+        self.enter(value, full, depth + 1)
+    }
+}
+
+/// Checks a tensor against its storage; `member` finds the storage's file by the index of its key.
+fn place(
+    source: &Source,
+    name: &str,
+    tensor: &Tensor,
+    member: impl Fn(usize) -> Option<Member>,
+) -> Result<(TensorInfo, Place)> {
+    let Tensor { storage, dtype, offset, shape, strides } = tensor;
+    let wrong = |expected: String, got: String| Error::Tensor {
+        path: source.path().to_path_buf(),
+        tensor: name.into(),
+        expected,
+        got,
+    };
+    let member =
+        member(storage.key).ok_or_else(|| wrong("its storage in the archive".into(), "no such file there".into()))?;
+    let size = storage.dtype.map_or(1, DType::size);
+    let claimed = storage.len.checked_mul(size);
+    let claimed = claimed.filter(|&n| n as u64 <= member.size).ok_or_else(|| {
+        wrong(format!("a storage of {} elements of {size} bytes", storage.len), format!("{} bytes", member.size))
+    })?;
+    let info = TensorInfo { dtype: *dtype, shape: shape.clone() };
+    let skipped = offset.checked_mul(dtype.size()).filter(|&n| n <= claimed);
+    let place = skipped.and_then(|skipped| {
+        strided_place(&info, strides, member.offset + skipped as u64, (claimed - skipped) / dtype.size())
+    });
+    let place = place.ok_or_else(|| {
+        wrong(
+            format!("to fit in its storage of {claimed} bytes"),
+            format!("{dtype} {shape:?}, strides {strides:?}, offset {offset}"),
+        )
+    })?;
+    Ok((info, place))
+}

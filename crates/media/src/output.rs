@@ -1,0 +1,279 @@
+//! Where decoded pictures go: one picture, one array file, or a folder of numbered frames.
+//!
+//! [`Output::plan`] decides from the path and the counts alone, before any work starts, and checks that the place can be
+//! written. [`Output::open`] then gives a [`Sink`] per input that takes frames as they come and keeps none:
+//!
+//! | path | holds |
+//! |---|---|
+//! | `.png .jpg .jpeg .webp .exr` | one picture |
+//! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
+//! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's stem |
+//!
+//! Frames are numbered from 0 over a clip, or over the items of a batch of pictures; a batch of clips gives
+//! `NAME_0_00000.png`, the item first.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use vae2x_core::temp::TempFile;
+use vae2x_core::{Array, Error, Result};
+
+pub use crate::array_file::ArrayFormat;
+use crate::array_file::ArraySink;
+use crate::picture::{BitDepth, PictureFormat, PictureOptions, write_image};
+
+/// What will be written from one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The file that the frames come from; its stem names them in a folder.
+    pub path: PathBuf,
+    /// Batch items.
+    pub items: usize,
+    /// Frames of each item.
+    pub frames: usize,
+}
+
+/// How pictures are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// Bits per channel; arrays are always 32-bit floats.
+    pub depth: BitDepth,
+    /// The format of frames in a folder.
+    pub folder_format: PictureFormat,
+}
+
+/// What an output path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One picture.
+    Picture(PathBuf),
+    /// All frames of one input as one array.
+    Array(PathBuf, ArrayFormat),
+    /// A folder of pictures.
+    Folder(PathBuf),
+}
+
+/// A checked plan of what goes where.
+#[derive(Clone, Debug)]
+pub struct Output {
+    target: Target,
+    options: OutputOptions,
+    inputs: Vec<Planned>,
+}
+
+#[derive(Clone, Debug)]
+struct Planned {
+    items: usize,
+    frames: usize,
+    /// Names of the numbered series in a folder: one, or one for each item of a batch of clips.
+    series: Vec<String>,
+}
+
+impl Output {
+    /// Decides where the frames of `inputs` go, checks that it can be written, and creates the folder of a
+    /// [`Target::Folder`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the path's extension is unknown, does not fit the counts or the bit depth, or names an
+    /// input; [`Error::Io`] if the place cannot be written.
+    pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
+        let target = target(path)?;
+        check_counts(&target, inputs)?;
+        check_not_an_input(&target, inputs)?;
+        match &target {
+            Target::Picture(file) => PictureFormat::from_path(file).unwrap_or_default().check_depth(options.depth)?,
+            Target::Folder(_) => options.folder_format.check_depth(options.depth)?,
+            Target::Array(..) => {}
+        }
+        check_writable(&target)?;
+        Ok(Self { inputs: name_series(inputs), target, options })
+    }
+
+    /// What the path stands for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The file of frame `frame` of item `item` of input `input`; `None` beyond the plan.
+    pub fn file(&self, input: usize, item: usize, frame: usize) -> Option<PathBuf> {
+        let planned = self.inputs.get(input)?;
+        if item >= planned.items || frame >= planned.frames {
+            return None;
+        }
+        Some(match &self.target {
+            Target::Picture(path) | Target::Array(path, _) => path.clone(),
+            Target::Folder(folder) => {
+                let (name, number) = match &planned.series[..] {
+                    [name] if planned.frames == 1 => (name, item),
+                    [name] => (name, frame),
+                    names => (names.get(item)?, frame),
+                };
+                folder.join(format!("{name}_{number:05}.{}", self.options.folder_format.extension()))
+            }
+        })
+    }
+
+    /// Begins the output of input `input`; `text` goes into PNG text chunks.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no such input; [`Error::Io`].
+    pub fn open(&self, input: usize, text: Vec<(String, String)>) -> Result<Sink<'_>> {
+        let planned = self.inputs.get(input).ok_or_else(|| Error::Shape {
+            what: "output".into(),
+            expected: format!("one of {} inputs", self.inputs.len()),
+            got: format!("input {input}"),
+        })?;
+        let array = match &self.target {
+            Target::Array(path, format) => Some(ArraySink::create(path, *format, planned.items, planned.frames)?),
+            _ => None,
+        };
+        let picture = PictureOptions { depth: self.options.depth, text };
+        Ok(Sink { output: self, input, planned, array, picture, pushed: 0, written: Vec::new() })
+    }
+}
+
+/// Takes the frames of one input, in order: all frames of an item, then the next item.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    output: &'a Output,
+    input: usize,
+    planned: &'a Planned,
+    array: Option<ArraySink>,
+    picture: PictureOptions,
+    pushed: usize,
+    written: Vec<PathBuf>,
+}
+
+impl Sink<'_> {
+    /// Writes the next frame.
+    ///
+    /// # Shapes
+    /// `[3, H, W]`; values outside [-1, 1] are clamped.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it is one too many, not a picture, not finite, or of another size in an array file;
+    /// [`Error::Io`].
+    pub fn push(&mut self, frame: &Array) -> Result<()> {
+        let (item, index) = (self.pushed / self.planned.frames.max(1), self.pushed % self.planned.frames.max(1));
+        let file = self.output.file(self.input, item, index).ok_or_else(|| self.miscounted(self.pushed + 1))?;
+        match &mut self.array {
+            Some(array) => array.push(frame)?,
+            None => {
+                write_image(&file, frame, &self.picture)?;
+                self.written.push(file);
+            }
+        }
+        self.pushed += 1;
+        Ok(())
+    }
+
+    /// Completes the output and gives the files written.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if frames are missing: an array file is not written then; [`Error::Io`].
+    pub fn finish(mut self) -> Result<Vec<PathBuf>> {
+        if self.pushed != self.planned.items * self.planned.frames {
+            return Err(self.miscounted(self.pushed));
+        }
+        if let (Some(array), Target::Array(path, _)) = (self.array.take(), &self.output.target) {
+            array.finish()?;
+            self.written.push(path.clone());
+        }
+        Ok(self.written)
+    }
+
+    fn miscounted(&self, got: usize) -> Error {
+        Error::Shape {
+            what: "frames for the output".into(),
+            expected: format!("{} x {}", self.planned.items, self.planned.frames),
+            got: format!("{got}"),
+        }
+    }
+}
+
+/// What a path stands for, from its form and from what exists.
+fn target(path: &Path) -> Result<Target> {
+    let ends_in_slash = path.as_os_str().as_encoded_bytes().last().is_some_and(|&b| std::path::is_separator(b.into()));
+    if ends_in_slash || path.is_dir() {
+        return Ok(Target::Folder(path.to_path_buf()));
+    }
+    let Some(extension) = path.extension() else { return Ok(Target::Folder(path.to_path_buf())) };
+    let extension = extension.to_string_lossy().to_ascii_lowercase();
+    if PictureFormat::from_extension(&extension).is_some() {
+        return Ok(Target::Picture(path.to_path_buf()));
+    }
+    let array = ArrayFormat::from_extension(&extension).map(|format| Target::Array(path.to_path_buf(), format));
+    array.ok_or_else(|| {
+        Error::Unsupported(format!(
+            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one picture, .npy or \
+             .safetensors for an array, or a folder (end it with a slash)",
+            path.display()
+        ))
+    })
+}
+
+fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
+    let pictures: usize = inputs.iter().map(|i| i.items.saturating_mul(i.frames)).sum();
+    let (path, problem) = match target {
+        _ if pictures == 0 => return Err(Error::Unsupported("there is nothing to write: no frames".into())),
+        Target::Picture(path) if pictures > 1 => (path, format!("one picture cannot hold {pictures} frames")),
+        Target::Array(path, _) if inputs.len() > 1 => {
+            (path, format!("one array cannot hold {} inputs of their own sizes", inputs.len()))
+        }
+        _ => return Ok(()),
+    };
+    let folder = path.with_extension("");
+    let separator = std::path::MAIN_SEPARATOR;
+    Err(Error::Unsupported(format!(
+        "{}: {problem}; give a folder, such as {}{separator}",
+        path.display(),
+        folder.display()
+    )))
+}
+
+/// Refuses to overwrite an input.
+fn check_not_an_input(target: &Target, inputs: &[Input]) -> Result<()> {
+    let (Target::Picture(path) | Target::Array(path, _)) = target else { return Ok(()) };
+    let Ok(resolved) = path.canonicalize() else { return Ok(()) };
+    match inputs.iter().any(|i| i.path.canonicalize().is_ok_and(|input| input == resolved)) {
+        true => Err(Error::Unsupported(format!("{}: the output would overwrite the input", path.display()))),
+        false => Ok(()),
+    }
+}
+
+/// Creates and drops a temporary file where the output goes; creates a target folder first.
+fn check_writable(target: &Target) -> Result<()> {
+    let probe = match target {
+        Target::Picture(path) | Target::Array(path, _) => path.clone(),
+        Target::Folder(folder) => {
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+            folder.join("probe")
+        }
+    };
+    TempFile::create(&probe).map(drop).map_err(|e| match (target, e) {
+        (Target::Folder(folder), Error::Io { source, .. }) => Error::io(folder, source),
+        (_, e) => e,
+    })
+}
+
+/// Names every series after its input's stem, unlike all others even where case does not count.
+fn name_series(inputs: &[Input]) -> Vec<Planned> {
+    let mut taken = HashSet::new();
+    let plan = |input: &Input| {
+        let stem = input.path.file_stem().map_or("frame".into(), |s| s.to_string_lossy());
+        let is_batch_of_clips = input.items > 1 && input.frames > 1;
+        let names = match is_batch_of_clips {
+            true => (0..input.items).map(|item| format!("{stem}_{item}")).collect(),
+            false => vec![stem.into_owned()],
+        };
+        let series = names.into_iter().map(|name| unique(name, &mut taken)).collect();
+        Planned { items: input.items, frames: input.frames, series }
+    };
+    inputs.iter().map(plan).collect()
+}
+
+/// `name`, or `name-2`, `name-3` and so on if it is taken.
+fn unique(name: String, taken: &mut HashSet<String>) -> String {
+    let candidates = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}")));
+    candidates.into_iter().find(|c| taken.insert(c.to_lowercase())).unwrap_or(name)
+}

@@ -1,0 +1,118 @@
+//! `[3, H, W]` in [-1, 1] to picture files.
+//!
+//! A picture is encoded in memory and then written whole. PNGs say that they are sRGB and carry text chunks, which is how
+//! ComfyUI finds its workflow again; EXR holds linear light. Compression is set for speed: frames come by the hundred.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::openexr::OpenExrEncoder;
+use image::codecs::webp::WebPEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use vae2x_core::{Array, Error, Result, temp};
+
+use super::{BitDepth, PictureFormat};
+use crate::pixels;
+
+/// JPEG quality: differences to the array are below what is seen at viewing distance.
+const JPEG_QUALITY: u8 = 95;
+
+/// How a picture is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PictureOptions {
+    /// Bits per channel.
+    pub depth: BitDepth,
+    /// Keywords and texts for PNG text chunks, such as ComfyUI's `prompt` and `workflow`; other formats leave them out.
+    pub text: Vec<(String, String)>,
+}
+
+/// Writes a picture in the format of `path`'s extension, whole or not at all.
+///
+/// # Shapes
+/// `[3, H, W]`; values outside [-1, 1] are clamped.
+///
+/// # Errors
+/// [`Error::Unsupported`] for an unknown extension or a depth that the format lacks; [`Error::Shape`] if the array is no
+/// picture or not finite; [`Error::Io`].
+pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Result<()> {
+    let format = PictureFormat::from_path(path).ok_or_else(|| {
+        Error::Unsupported(format!("{}: pictures are written as .png, .jpg, .jpeg, .webp or .exr", path.display()))
+    })?;
+    temp::write_bytes(path, &encode_image(picture, format, options)?)
+}
+
+/// A picture as the bytes of a file.
+///
+/// # Errors
+/// As [`write_image`], but for [`Error::Io`].
+pub fn encode_image(picture: &Array, format: PictureFormat, options: &PictureOptions) -> Result<Vec<u8>> {
+    format.check_depth(options.depth)?;
+    pixels::require_finite("picture", picture)?;
+    let [height, width] = pixels::picture_size(picture)?;
+    let fail = |e: String| Error::Unsupported(format!("a picture of {width}x{height} pixels as {format}: {e}"));
+    let size = u32::try_from(width).ok().zip(u32::try_from(height).ok()).ok_or_else(|| fail("too large".into()))?;
+    let mut file = Cursor::new(Vec::new());
+    match format {
+        PictureFormat::Png => encode_png(&mut file, picture, size, options)?.map_err(|e| e.to_string()),
+        PictureFormat::Jpeg => encode_rgb8(JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY), picture, size)?
+            .map_err(|e| e.to_string()),
+        PictureFormat::Webp => {
+            encode_rgb8(WebPEncoder::new_lossless(&mut file), picture, size)?.map_err(|e| e.to_string())
+        }
+        PictureFormat::Exr => encode_exr(&mut file, picture, size)?.map_err(|e| e.to_string()),
+    }
+    .map_err(fail)?;
+    Ok(file.into_inner())
+}
+
+fn encode_rgb8(encoder: impl ImageEncoder, picture: &Array, size: (u32, u32)) -> Result<image::ImageResult<()>> {
+    let samples = pixels::interleave(picture, pixels::to_u8)?;
+    Ok(encoder.write_image(&samples, size.0, size.1, ExtendedColorType::Rgb8))
+}
+
+fn encode_exr(file: &mut Cursor<Vec<u8>>, picture: &Array, size: (u32, u32)) -> Result<image::ImageResult<()>> {
+    let light = pixels::interleave(picture, |v| pixels::to_linear(v).to_ne_bytes())?;
+    Ok(OpenExrEncoder::new(file).write_image(light.as_flattened(), size.0, size.1, ExtendedColorType::Rgb32F))
+}
+
+fn encode_png(
+    file: &mut Cursor<Vec<u8>>,
+    picture: &Array,
+    size: (u32, u32),
+    options: &PictureOptions,
+) -> Result<Result<(), png::EncodingError>> {
+    let (depth, samples) = match options.depth {
+        BitDepth::Eight => (png::BitDepth::Eight, pixels::interleave(picture, pixels::to_u8)?),
+        BitDepth::Sixteen => {
+            let samples = pixels::interleave(picture, |v| pixels::to_u16(v).to_be_bytes())?;
+            (png::BitDepth::Sixteen, samples.into_flattened())
+        }
+    };
+    let write = || {
+        let mut encoder = png::Encoder::new(file, size.0, size.1);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(depth);
+        encoder.set_compression(png::Compression::Fast);
+        encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+        for (keyword, text) in &options.text {
+            add_text(&mut encoder, keyword, text)?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&samples)?;
+        writer.finish()
+    };
+    Ok(write())
+}
+
+/// Latin-1 goes into a `tEXt` chunk, which every reader knows, the rest into `iTXt`: as Pillow does for ComfyUI.
+fn add_text<W: std::io::Write>(
+    encoder: &mut png::Encoder<'_, W>,
+    keyword: &str,
+    text: &str,
+) -> Result<(), png::EncodingError> {
+    match text.chars().all(|c| u32::from(c) <= 0xFF) {
+        true => encoder.add_text_chunk(keyword.into(), text.into()),
+        false => encoder.add_itxt_chunk(keyword.into(), text.into()),
+    }
+}

@@ -1,0 +1,7 @@
+//! The networks as burn modules: everything that has a gradient, and inference on any device that burn knows.
+//!
+//! Modules are built from the layer list and the weights of `vae2x-core`; nothing here opens a file. This is the
+//! reference that faster engines are compared with.
+
+pub mod array;
+pub mod wan_vae;

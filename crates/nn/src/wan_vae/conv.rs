@@ -1,0 +1,188 @@
+//! The convolutions: causal in time, per frame, per pixel, over time alone.
+
+use burn::module::{Module, Param};
+use burn::tensor::module::{conv2d, conv3d};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+use vae2x_core::Result;
+use vae2x_core::arch::Conv;
+use vae2x_core::weights::Weights;
+
+use super::{from_frames, to_frames};
+use crate::array::to_tensor;
+
+/// Frames before the present one that a causal convolution sees.
+const PAST: usize = 2;
+
+/// The last [`PAST`] input frames of a causal layer; nothing before the first frame, which stands for zeros.
+#[derive(Clone, Debug, Default)]
+pub struct History(Option<Tensor<5>>);
+
+impl History {
+    /// Puts the past (zeros where there is none) before `x` and keeps the end of both for the next call.
+    ///
+    /// # Shapes
+    /// `[B, C, T, H, W]` -> `[B, C, 2 + T, H, W]`
+    fn extend(&mut self, x: Tensor<5>) -> Tensor<5> {
+        let [b, c, t, h, w] = x.dims();
+        let past = self.0.take().unwrap_or_else(|| Tensor::zeros([b, c, PAST, h, w], &x.device()));
+        let all = Tensor::cat(vec![past, x], 2);
+        self.0 = Some(all.clone().narrow(2, t, PAST));
+        all
+    }
+
+    /// Whether no frame has been seen.
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+fn load<const D: usize>(
+    spec: &Conv,
+    weights: &dyn Weights,
+    device: &Device,
+) -> Result<(Param<Tensor<D>>, Param<Tensor<1>>)> {
+    let weight = to_tensor(&weights.tensor(&spec.weight())?, &spec.name, device)?;
+    let bias = to_tensor(&weights.tensor(&spec.bias())?, &spec.name, device)?;
+    Ok((Param::from_tensor(weight), Param::from_tensor(bias)))
+}
+
+/// 3x3x3, zero padding 1 in space, causal in time.
+#[derive(Module, Debug)]
+pub struct CausalConv {
+    /// `[O, I, 3, 3, 3]`
+    pub weight: Param<Tensor<5>>,
+    /// `[O]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl CausalConv {
+    /// Builds the convolution that `spec` names.
+    ///
+    /// # Errors
+    /// If `weights` lack a tensor.
+    pub fn load(spec: &Conv, weights: &dyn Weights, device: &Device) -> Result<Self> {
+        let (weight, bias) = load(spec, weights, device)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// # Shapes
+    /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
+    pub fn forward(&self, x: Tensor<5>, history: &mut History) -> Tensor<5> {
+        let first = history.is_empty() && x.dims()[2] == 1;
+        let all = history.extend(x.clone());
+        if first {
+            return self.forward_image(x);
+        }
+        let options = ConvOptions::new([1, 1, 1], [0, 1, 1], [1, 1, 1], 1);
+        conv3d(all, self.weight.val(), Some(self.bias.val()), options)
+    }
+
+    /// A first frame: its past is zeros, so only the last temporal tap acts.
+    ///
+    /// # Shapes
+    /// `[B, I, 1, H, W]` -> `[B, O, 1, H, W]`
+    fn forward_image(&self, x: Tensor<5>) -> Tensor<5> {
+        let [outputs, inputs, taps, kh, kw] = self.weight.dims();
+        let weight = self.weight.val().narrow(2, taps - 1, 1).reshape([outputs, inputs, kh, kw]);
+        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        from_frames(conv2d(to_frames(x), weight, Some(self.bias.val()), options), 1)
+    }
+}
+
+/// Per pixel; its weight has the trailing axes of the file folded away.
+#[derive(Module, Debug)]
+pub struct PointConv {
+    /// `[O, I, 1, 1]`
+    pub weight: Param<Tensor<4>>,
+    /// `[O]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl PointConv {
+    /// Builds the convolution that `spec` names, of four or five axes in the file.
+    ///
+    /// # Errors
+    /// If `weights` lack a tensor.
+    pub fn load(spec: &Conv, weights: &dyn Weights, device: &Device) -> Result<Self> {
+        let weight = weights.tensor(&spec.weight())?.reshape([spec.outputs, spec.inputs, 1, 1])?;
+        let bias = to_tensor(&weights.tensor(&spec.bias())?, &spec.name, device)?;
+        let weight = Param::from_tensor(to_tensor(&weight, &spec.name, device)?);
+        Ok(Self { weight, bias: Param::from_tensor(bias) })
+    }
+
+    /// # Shapes
+    /// `[B, I, H, W]` -> `[B, O, H, W]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
+    }
+
+    /// # Shapes
+    /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
+    pub fn forward_clip(&self, x: Tensor<5>) -> Tensor<5> {
+        let t = x.dims()[2];
+        from_frames(self.forward(to_frames(x)), t)
+    }
+}
+
+/// 3x3 on each frame; the caller says how it is padded and strided.
+#[derive(Module, Debug)]
+pub struct FrameConv {
+    /// `[O, I, 3, 3]`
+    pub weight: Param<Tensor<4>>,
+    /// `[O]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl FrameConv {
+    /// Builds the convolution that `spec` names.
+    ///
+    /// # Errors
+    /// If `weights` lack a tensor.
+    pub fn load(spec: &Conv, weights: &dyn Weights, device: &Device) -> Result<Self> {
+        let (weight, bias) = load(spec, weights, device)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// # Shapes
+    /// `[B, I, H, W]` -> `[B, O, H', W']` as `options` say
+    pub fn forward(&self, x: Tensor<4>, options: ConvOptions<2>) -> Tensor<4> {
+        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
+    }
+}
+
+/// Three frames at each pixel, no padding.
+#[derive(Module, Debug)]
+pub struct TimeConv {
+    /// `[O, I, 3, 1, 1]`
+    pub weight: Param<Tensor<5>>,
+    /// `[O]`
+    pub bias: Param<Tensor<1>>,
+}
+
+impl TimeConv {
+    /// Builds the convolution that `spec` names.
+    ///
+    /// # Errors
+    /// If `weights` lack a tensor.
+    pub fn load(spec: &Conv, weights: &dyn Weights, device: &Device) -> Result<Self> {
+        let (weight, bias) = load(spec, weights, device)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// Every frame with the two before it, zeros at the start.
+    ///
+    /// # Shapes
+    /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
+    pub fn forward_causal(&self, x: Tensor<5>, history: &mut History) -> Tensor<5> {
+        self.forward(history.extend(x), 1)
+    }
+
+    /// # Shapes
+    /// `[B, I, T, H, W]` -> `[B, O, (T - 3) / stride + 1, H, W]`
+    pub fn forward(&self, x: Tensor<5>, stride: usize) -> Tensor<5> {
+        let options = ConvOptions::new([stride, 1, 1], [0, 0, 0], [1, 1, 1], 1);
+        conv3d(x, self.weight.val(), Some(self.bias.val()), options)
+    }
+}

@@ -1,0 +1,48 @@
+//! RMS norm over the channels of each pixel.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use vae2x_core::arch::Norm;
+use vae2x_core::weights::Weights;
+use vae2x_core::{Error, Result};
+
+use crate::array::to_tensor;
+
+/// Below this a pixel counts as black; torch's `normalize` has the same.
+const EPSILON: f32 = 1e-12;
+
+/// `x / max(|x|_2, 1e-12) * sqrt(C) * gamma`.
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[C]`
+    pub gamma: Param<Tensor<1>>,
+}
+
+impl RmsNorm {
+    /// Builds the norm that `spec` names.
+    ///
+    /// # Errors
+    /// If `weights` lack the tensor.
+    pub fn load(spec: &Norm, weights: &dyn Weights, device: &Device) -> Result<Self> {
+        let gamma = weights.tensor(&spec.gamma())?.reshape([spec.channels])?;
+        Ok(Self { gamma: Param::from_tensor(to_tensor(&gamma, &spec.name, device)?) })
+    }
+
+    /// # Shapes
+    /// `[B, C, ...]` -> the same, `D >= 2` axes
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let channels = x.dims()[1];
+        let mut shape = [1; D];
+        shape[1] = channels;
+        let length = x.clone().square().sum_dim(1).sqrt().clamp_min(EPSILON);
+        x * length.recip().mul_scalar((channels as f32).sqrt()) * self.gamma.val().reshape(shape)
+    }
+}
+
+/// The channel count of `spec` must be the width that `what` has.
+pub(super) fn check_channels(what: &str, expected: usize, got: usize) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::Shape { what: what.into(), expected: format!("{expected} channels"), got: format!("{got}") })
+}

@@ -1,0 +1,59 @@
+//! The residual block: two norm, SiLU, convolution triples beside a shortcut.
+
+use burn::module::Module;
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Tensor};
+use vae2x_core::Result;
+use vae2x_core::arch;
+use vae2x_core::weights::Weights;
+
+use super::{CausalConv, History, PointConv, RmsNorm};
+
+/// `shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))`.
+#[derive(Module, Debug)]
+pub struct Residual {
+    /// Before the first convolution.
+    pub norm1: RmsNorm,
+    /// First convolution.
+    pub conv1: CausalConv,
+    /// Before the second convolution.
+    pub norm2: RmsNorm,
+    /// Second convolution.
+    pub conv2: CausalConv,
+    /// Only where the width changes.
+    pub shortcut: Option<PointConv>,
+}
+
+/// What a residual block keeps between latent frames.
+#[derive(Clone, Debug, Default)]
+pub struct ResidualState {
+    conv1: History,
+    conv2: History,
+}
+
+impl Residual {
+    /// Builds the block that `spec` names.
+    ///
+    /// # Errors
+    /// If `weights` lack a tensor.
+    pub fn load(spec: &arch::Residual, weights: &dyn Weights, device: &Device) -> Result<Self> {
+        Ok(Self {
+            norm1: RmsNorm::load(&spec.norm1, weights, device)?,
+            conv1: CausalConv::load(&spec.conv1, weights, device)?,
+            norm2: RmsNorm::load(&spec.norm2, weights, device)?,
+            conv2: CausalConv::load(&spec.conv2, weights, device)?,
+            shortcut: spec.shortcut.as_ref().map(|s| PointConv::load(s, weights, device)).transpose()?,
+        })
+    }
+
+    /// # Shapes
+    /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
+    pub fn forward(&self, x: Tensor<5>, state: &mut ResidualState) -> Tensor<5> {
+        let y = self.conv1.forward(silu(self.norm1.forward(x.clone())), &mut state.conv1);
+        let y = self.conv2.forward(silu(self.norm2.forward(y)), &mut state.conv2);
+        match &self.shortcut {
+            Some(shortcut) => shortcut.forward_clip(x) + y,
+            None => x + y,
+        }
+    }
+}

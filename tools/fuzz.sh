@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Fuzzes the file readers for SECONDS each (default 60), with a nightly compiler and libFuzzer; says so and ends where there is
+# no nightly compiler, which the project does not need otherwise.
+#
+#   tools/fuzz.sh [SECONDS]
+set -euo pipefail
+seconds=${1:-60}
+cd "$(dirname "$0")/../fuzz"
+if ! cargo +nightly --version >/dev/null 2>&1; then
+  echo "fuzzing skipped: no nightly compiler (the bounded random runs of the tests cover the same readers)"
+  exit 0
+fi
+# What cargo-fuzz passes, without the address sanitizer: the readers have no unsafe code.
+export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
+host=$(rustc -vV | sed -n 's/^host: //p')
+target=${CARGO_TARGET_DIR:-target}
+cargo +nightly build --release --target "$host"
+for name in tensor_file vae_weights; do
+  corpus="corpus/$name"
+  mkdir -p "$corpus" artifacts
+  find ../../shared/fixtures ../../shared/data -type f -size -200k \( -name '*.safetensors' -o -name '*.latent' \) -exec cp -n {} "$corpus"/ \; 2>/dev/null || true
+  "$target/$host/release/$name" "$corpus" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512 \
+    -artifact_prefix=artifacts/ -print_final_stats=1 2>&1 | grep -E '^(stat::|==|SUMMARY|ERROR|artifact)|panicked' 
+done
