@@ -1,0 +1,256 @@
+//! The command line as clap sees it. Each command turns its arguments into a validated job before any work starts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One variant per command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Latents to pictures.
+    Decode(DecodeArgs),
+    /// Pictures to latents.
+    Encode(EncodeArgs),
+    /// Latents to a quick, coarse picture, without weights.
+    Preview(PreviewArgs),
+    /// What a weight file or a latent file holds.
+    Info(InfoArgs),
+    /// A weight file in another layout or precision, or as the start of a 2x decoder.
+    Convert(ConvertArgs),
+    /// Encode and decode a photo with the small models in this program, and lay the results side by side.
+    Demo(DemoArgs),
+}
+
+/// The argument that names weights. Its value is optional for clap, so that the program can say what is on offer.
+#[derive(Debug, Args)]
+pub struct VaeArg {
+    /// Weights: a file, a diffusers folder, a hub id (owner/name[:subfolder-or-file]), demo:2x or demo:base
+    #[arg(long, value_name = "WEIGHTS", num_args = 0..=1)]
+    pub vae: Option<Option<String>>,
+}
+
+/// Where and how fast to compute.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Device to compute on
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceArg,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Write times and peak memory as JSON
+    #[arg(long, value_name = "FILE")]
+    pub timings: Option<PathBuf>,
+}
+
+/// How a latent file is to be read.
+#[derive(Debug, Args)]
+pub struct LatentArgs {
+    /// Whether latents are as the VAE speaks (raw) or normalized per channel
+    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
+    pub latent_space: SpaceArg,
+    /// The tensor to take from a file that holds several
+    #[arg(long, value_name = "NAME")]
+    pub key: Option<String>,
+    /// Height and width in pixels at base resolution, for diffusers' packed Qwen-Image latents
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    pub size: Option<[usize; 2]>,
+}
+
+/// `vae2x decode`
+#[derive(Debug, Args)]
+pub struct DecodeArgs {
+    /// Latent files: .latent, .safetensors, .npy, .pt
+    #[arg(required = true, value_name = "LATENTS")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// .png .jpg .webp .exr .npy .safetensors, or a folder
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Reading.
+    #[command(flatten)]
+    pub latent: LatentArgs,
+    /// Bits per channel of PNG files
+    #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = parse_bit_depth)]
+    pub bit_depth: u8,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `vae2x encode`
+#[derive(Debug, Args)]
+pub struct EncodeArgs {
+    /// Pictures, or `pixels` as decode writes them (.safetensors, .npy)
+    #[arg(required = true, value_name = "IMAGES")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// .latent (ComfyUI, raw), .safetensors (diffusers), .npy, or a folder for .latent files
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Space to write; raw for .latent, else normalized as diffusers has it
+    #[arg(long, value_enum, value_name = "SPACE")]
+    pub latent_space: Option<EncodedSpaceArg>,
+    /// Pad sizes up to a multiple of 8 by repeating the edge, instead of cropping them
+    #[arg(long)]
+    pub pad: bool,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `vae2x preview`
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// A latent file: .latent, .safetensors, .npy, .pt
+    #[arg(value_name = "LATENTS")]
+    pub input: PathBuf,
+    /// .png .jpg .webp, or a folder
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Reading.
+    #[command(flatten)]
+    pub latent: LatentArgs,
+}
+
+/// `vae2x info`
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A weight file, a diffusers folder, a hub id, demo:2x, demo:base, or a latent file
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Reading of latents.
+    #[command(flatten)]
+    pub latent: LatentArgs,
+}
+
+/// `vae2x convert`
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Weights, as for --vae
+    #[arg(value_name = "WEIGHTS")]
+    pub weights: String,
+    /// A .safetensors file, or a folder for diffusers
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Layout to write
+    #[arg(long, value_enum)]
+    pub layout: LayoutArg,
+    /// Precision to write; as in the input if not given
+    #[arg(long, value_enum)]
+    pub dtype: Option<DTypeArg>,
+    /// Make a 12-channel decoder that gives exactly the nearest-neighbour 2x of the 3-channel one
+    #[arg(long)]
+    pub to_2x: bool,
+}
+
+/// `vae2x demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for the pictures
+    #[arg(short, long, value_name = "DIR", default_value = "vae2x-demo")]
+    pub output: PathBuf,
+}
+
+/// Devices of this build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The processor
+    #[default]
+    Cpu,
+}
+
+/// The space of a latent file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SpaceArg {
+    /// Decide from the kind of file and its statistics
+    #[default]
+    Auto,
+    /// As the VAE speaks
+    Raw,
+    /// (raw - mean) / std per channel
+    Normalized,
+}
+
+/// The space of latents to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncodedSpaceArg {
+    /// As the VAE speaks
+    Raw,
+    /// (raw - mean) / std per channel
+    Normalized,
+}
+
+/// Layouts of weight files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LayoutArg {
+    /// Wan2.1's own names, as ComfyUI reads them
+    Original,
+    /// A diffusers folder with config.json
+    Diffusers,
+    /// Two-dimensional convolutions, for single frames only
+    #[value(name = "2d")]
+    TwoD,
+}
+
+/// Precisions of weight files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DTypeArg {
+    /// 32 bits
+    F32,
+    /// 16 bits, 8 of them mantissa
+    Bf16,
+    /// 16 bits, 11 of them mantissa
+    F16,
+}
+
+fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let parts: Vec<usize> = text.split(['x', 'X']).map_while(|p| p.parse().ok()).collect();
+    match parts[..] {
+        [h, w] if text.matches(['x', 'X']).count() == 1 && h > 0 && w > 0 => Ok([h, w]),
+        _ => Err("expected HEIGHTxWIDTH in pixels, such as 1328x1024".into()),
+    }
+}
+
+fn parse_bit_depth(text: &str) -> Result<u8, String> {
+    match text {
+        "8" => Ok(8),
+        "16" => Ok(16),
+        _ => Err("expected 8 or 16".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_strictly() {
+        assert_eq!(parse_size("1328x1024"), Ok([1328, 1024]));
+        for bad in ["", "12", "12x", "x12", "1x2x3", "0x8", "ax8"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

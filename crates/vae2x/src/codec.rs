@@ -1,0 +1,181 @@
+//! Whole batches through an engine: latents to pixels and back.
+
+use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
+use vae2x_core::engine::Engine;
+use vae2x_core::latent::Raw;
+use vae2x_core::weights::Weights;
+use vae2x_core::{Array, Error, Result, VaeConfig, time};
+
+use crate::device::{self, EngineOptions, Side};
+
+/// A decoded frame.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Index of the batch item.
+    pub item: usize,
+    /// Index of the frame in its clip.
+    pub index: usize,
+    /// `[3, H, W]` in [-1, 1].
+    pub pixels: Array,
+}
+
+/// Decodes latents to pixels.
+pub struct Decoder {
+    engine: Box<dyn Engine>,
+}
+
+impl Decoder {
+    /// Loads the decoder of a model.
+    ///
+    /// # Errors
+    /// If the weights cannot be read or their configuration is impossible.
+    pub fn load(weights: &dyn Weights, options: &EngineOptions) -> Result<Self> {
+        Ok(Self { engine: device::load(weights, Side::Decoder, options)? })
+    }
+
+    /// The engine's name, for logs.
+    pub fn engine(&self) -> String {
+        self.engine.name()
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &VaeConfig {
+        self.engine.config()
+    }
+
+    /// Decodes a whole batch.
+    ///
+    /// # Shapes
+    /// `[B, z_dim, T, h, w]` -> `[B, 3, 1 + 4 (T - 1), r 8h, r 8w]` in [-1, 1]
+    ///
+    /// # Errors
+    /// If the latent does not fit the model.
+    pub fn decode(&self, latent: &Raw) -> Result<Array> {
+        let [batch, _, t, h, w] = latent.array().dims("latent")?;
+        let side = self.config().pixels_per_cell()?;
+        let mut out = Array::zeros([batch, 3, time::frames(t), side * h, side * w]);
+        self.decode_frames(latent, &mut |_| (), |frame| {
+            put_frame(&mut out, &frame);
+            Ok::<_, Error>(())
+        })?;
+        Ok(out)
+    }
+
+    /// Decodes a batch frame by frame, holding one latent frame's pixels at a time; `progress` hears the number of latent
+    /// frames done.
+    ///
+    /// # Errors
+    /// If the latent does not fit the model, or as `each` fails.
+    pub fn decode_frames<E: From<Error>>(
+        &self,
+        latent: &Raw,
+        progress: &mut dyn FnMut(f64),
+        mut each: impl FnMut(Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let [batch, _, latent_frames, _, _] = latent.array().dims("latent")?;
+        for item in 0..batch {
+            let clip = latent.array().item(item);
+            let mut session = self.engine.decoder();
+            let mut index = 0;
+            for t in 0..latent_frames {
+                let done = (item * latent_frames + t) as f64;
+                let pixels = session.step(&clip.narrow1(t..t + 1), &mut |part| progress(done + f64::from(part)))?;
+                for f in 0..pixels.shape()[1] {
+                    each(Frame { item, index, pixels: clamped_frame(&pixels, f)? })?;
+                    index += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Frame `f` of `[3, F, H, W]` as `[3, H, W]`, clamped to [-1, 1]. NaN stays NaN and is an error.
+fn clamped_frame(pixels: &Array, f: usize) -> Result<Array> {
+    let [c, _, h, w] = pixels.dims("pixels")?;
+    let mut frame = pixels.narrow1(f..f + 1).reshape([c, h, w])?;
+    if frame.data().iter().any(|x| x.is_nan()) {
+        return Err(Error::Unsupported(
+            "the decoder produced values that are not numbers: the weights or the latent are damaged, or too large"
+                .into(),
+        ));
+    }
+    frame.data_mut().iter_mut().for_each(|x| *x = x.clamp(-1.0, 1.0));
+    Ok(frame)
+}
+
+/// Copies a frame to its place in `[B, 3, F, H, W]`.
+fn put_frame(out: &mut Array, frame: &Frame) {
+    let frames = out.shape()[2];
+    let plane = frame.pixels.data().len() / 3;
+    for (c, source) in frame.pixels.data().chunks_exact(plane).enumerate() {
+        let start = ((frame.item * 3 + c) * frames + frame.index) * plane;
+        out.data_mut()[start..start + plane].copy_from_slice(source);
+    }
+}
+
+/// Encodes pixels to latents.
+pub struct Encoder {
+    engine: Box<dyn Engine>,
+}
+
+impl Encoder {
+    /// Loads the encoder of a model.
+    ///
+    /// # Errors
+    /// If the weights cannot be read or their configuration is impossible.
+    pub fn load(weights: &dyn Weights, options: &EngineOptions) -> Result<Self> {
+        Ok(Self { engine: device::load(weights, Side::Encoder, options)? })
+    }
+
+    /// The engine's name, for logs.
+    pub fn engine(&self) -> String {
+        self.engine.name()
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &VaeConfig {
+        self.engine.config()
+    }
+
+    /// Encodes a whole batch to the means of its raw latents; `progress` hears the number of frames done.
+    ///
+    /// # Shapes
+    /// `[B, 3, 1 + 4 (T - 1), 8h, 8w]` in [-1, 1] -> `[B, z_dim, T, h, w]`
+    ///
+    /// # Errors
+    /// If extents do not divide.
+    pub fn encode(&self, pixels: &Array, progress: &mut dyn FnMut(f64)) -> Result<Raw> {
+        let [batch, _, frames, _, _] = pixels.dims("pixels")?;
+        check_frames(frames)?;
+        let mut items = Vec::with_capacity(batch);
+        for item in 0..batch {
+            let clip = pixels.item(item);
+            let mut session = self.engine.encoder();
+            let mut latents = Vec::new();
+            let mut start = 0;
+            while start < frames {
+                let end = (start + if start == 0 { 1 } else { TEMPORAL_FACTOR }).min(frames);
+                let done = (item * frames + start) as f64;
+                let length = (end - start) as f64;
+                let chunk = clip.narrow1(start..end);
+                latents.push(session.step(&chunk, &mut |part| progress(done + length * f64::from(part)))?);
+                start = end;
+            }
+            items.push(Array::concat1(&latents)?);
+        }
+        Raw::new(Array::stack(&items)?)
+    }
+}
+
+fn check_frames(frames: usize) -> Result<()> {
+    if frames > 0 && time::whole_frames(frames) == frames {
+        return Ok(());
+    }
+    Err(Error::Shape { what: "frames".into(), expected: "1 + 4 k".into(), got: format!("{frames}") })
+}
+
+/// The largest sizes not above `height` and `width` that the encoder takes.
+pub fn whole_cells([height, width]: [usize; 2]) -> [usize; 2] {
+    [height, width].map(|n| n / SPATIAL_FACTOR * SPATIAL_FACTOR)
+}

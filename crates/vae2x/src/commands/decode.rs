@@ -1,0 +1,102 @@
+//! `vae2x decode`: latents to pictures.
+
+use std::path::PathBuf;
+
+use vae2x::Decoder;
+use vae2x_core::latent::{Raw, to_raw};
+use vae2x_core::weights::VaeWeights;
+use vae2x_core::{VaeConfig, time};
+use vae2x_media::latent::LatentFile;
+use vae2x_media::output::{Input, Output, OutputOptions};
+use vae2x_media::picture::BitDepth;
+
+use super::{Timer, check_writable, engine_options, keep_or_remove, latent_options, said_space};
+use crate::args::DecodeArgs;
+use crate::timings::{Timings, timed};
+use crate::ui::{self, Progress};
+use crate::weights;
+
+/// Everything that could be checked before the weights are opened.
+struct Job {
+    files: Vec<LatentFile>,
+    output: Output,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If an input, the weights or the output will not do.
+pub fn run(args: &DecodeArgs) -> anyhow::Result<()> {
+    keep_or_remove(&args.output, || {
+        let job = prepare(args)?;
+        let weights = weights::open_vae(&args.vae)?;
+        decode(args, job, &weights)
+    })
+}
+
+fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
+    weights::name(&args.vae)?;
+    let options = OutputOptions { depth: bit_depth(args.bit_depth), ..OutputOptions::default() };
+    if let Some(path) = &args.run.timings {
+        check_writable(path)?;
+    }
+    let open = |path: &PathBuf| LatentFile::open(path, &latent_options(&args.latent));
+    let files = args.inputs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let inputs = args.inputs.iter().zip(&files).map(|(path, file)| {
+        let [items, _, latent_frames, _, _] = file.array.dims("latent")?;
+        Ok(Input { path: path.clone(), items, frames: time::frames(latent_frames) })
+    });
+    let inputs = inputs.collect::<vae2x_core::Result<Vec<_>>>()?;
+    Ok(Job { output: super::plan(&args.output, &inputs, options)?, files })
+}
+
+fn bit_depth(bits: u8) -> BitDepth {
+    if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
+}
+
+fn decode(args: &DecodeArgs, job: Job, weights: &VaeWeights) -> anyhow::Result<()> {
+    let mut timings = Timings::default();
+    let options = engine_options(&args.run)?;
+    let decoder = timed(&mut timings.load_s, || Decoder::load(weights, &options))?;
+    let Job { files, output } = job;
+    let texts: Vec<_> = files.iter().map(|f| f.text.clone()).collect();
+    let latents =
+        files.into_iter().map(|file| raw(args, file, decoder.config())).collect::<anyhow::Result<Vec<_>>>()?;
+    let total: usize = latents.iter().map(|l| l.array().shape()[0] * l.array().shape()[2]).sum();
+    let mut progress = Progress::new("decoding", total as f64, "latent frames");
+    let mut timer = Timer::start();
+    let mut done = 0.0;
+    let mut written = Vec::new();
+    for (index, (latent, text)) in latents.iter().zip(texts).enumerate() {
+        let mut sink = output.open(index, text)?;
+        decoder.decode_frames(latent, &mut |part| progress.set(done + part), |frame| {
+            timings.pixels += (frame.pixels.data().len() / 3) as u64;
+            timed(&mut timings.save_s, || sink.push(&frame.pixels))
+        })?;
+        written.extend(timed(&mut timings.save_s, || sink.finish())?);
+        done += (latent.array().shape()[0] * latent.array().shape()[2]) as f64;
+    }
+    progress.finish();
+    timings.decode_s = Some(timer.lap() - timings.save_s);
+    report(&written)?;
+    timings.engine = decoder.engine();
+    timings.threads = rayon::current_num_threads();
+    Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
+}
+
+/// The file's latent as the VAE speaks, and a word on how that was decided.
+fn raw(args: &DecodeArgs, file: LatentFile, config: &VaeConfig) -> anyhow::Result<Raw> {
+    let decision = said_space(&file, config, args.latent.latent_space)?;
+    Ok(to_raw(file.array, decision.space, config)?)
+}
+
+/// Names the file, or the folder's first and last one.
+fn report(written: &[PathBuf]) -> anyhow::Result<()> {
+    match written {
+        [] => Ok(()),
+        [one] => ui::print(&format!("{}\n", one.display())),
+        [first, .., last] => {
+            ui::print(&format!("{} to {} ({} files)\n", first.display(), last.display(), written.len()))
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `vae2x demo`: the main job on what is inside the program. Each photo is halved, encoded, decoded at base resolution and at
+//! twice that; the second should be nearer to the photo than the first enlarged.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x_core::latent::Raw;
+use vae2x_core::weights::VaeWeights;
+use vae2x_core::{Array, Error};
+use vae2x_media::picture::{PictureOptions, decode_image, write_image};
+use vae2x_media::resample::{Filter, halve, resize};
+
+use super::fit::crop;
+use super::sheet::{Panel, sheet};
+use super::{Timer, keep_or_remove};
+use crate::args::DemoArgs;
+use crate::demo_assets::{self, PHOTOS, Photo};
+use crate::ui;
+
+/// Photos are cut to multiples of this, so that their halves are whole latent cells.
+const CELL_OF_PHOTO: usize = 16;
+/// Side of the detail that the sheet shows enlarged.
+const DETAIL: usize = 96;
+/// How much the detail is enlarged.
+const DETAIL_ZOOM: usize = 4;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    keep_or_remove(&args.output, || {
+        std::fs::create_dir_all(&args.output).with_context(|| format!("{}", args.output.display()))?;
+        let mut timer = Timer::start();
+        let models = Models::load()?;
+        ui::print(&format!("models loaded in {:.2} s ({})\n", timer.lap(), models.two_x.engine()))?;
+        for photo in &PHOTOS {
+            let shown = show(photo, &models, &args.output).with_context(|| format!("photo '{}'", photo.name))?;
+            ui::print(&shown)?;
+        }
+        Ok(())
+    })
+}
+
+struct Models {
+    encoder: Encoder,
+    base: Decoder,
+    two_x: Decoder,
+}
+
+impl Models {
+    fn load() -> anyhow::Result<Self> {
+        let open = |name: &str| -> vae2x_core::Result<VaeWeights> {
+            demo_assets::model(name).unwrap_or_else(|| Err(Error::Unsupported(format!("there is no model '{name}'"))))
+        };
+        let (base, two_x) = (open("demo:base")?, open("demo:2x")?);
+        let options = EngineOptions::default();
+        Ok(Self {
+            encoder: Encoder::load(&two_x, &options)?,
+            base: Decoder::load(&base, &options)?,
+            two_x: Decoder::load(&two_x, &options)?,
+        })
+    }
+}
+
+/// The pictures that come of one photo, all `[3, H, W]`.
+struct Pictures {
+    photo: Array,
+    base: Array,
+    base_lanczos: Array,
+    two_x: Array,
+}
+
+fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<String> {
+    let original = load(photo)?;
+    let mut timer = Timer::start();
+    let latent = encode(&models.encoder, &halve(&original)?)?;
+    let encode_s = timer.lap();
+    let base = decode(&models.base, &latent)?;
+    let base_s = timer.lap();
+    let two_x = decode(&models.two_x, &latent)?;
+    let two_x_s = timer.lap();
+    let [_, h, w] = original.dims("photo")?;
+    let base_lanczos = resize(&base, [h, w], Filter::Lanczos3)?;
+    let pictures = Pictures { photo: original, base, base_lanczos, two_x };
+    let files = save(photo.name, &pictures, folder)?;
+    let size = |p: &Array| format!("{}x{}", p.shape()[2], p.shape()[1]);
+    let mut text = String::new();
+    writeln!(text, "\n{}: photo {}, encoded from {}", photo.name, size(&pictures.photo), size(&pictures.base))?;
+    writeln!(text, "  encode           {encode_s:6.2} s")?;
+    writeln!(text, "  decode base      {base_s:6.2} s  {}", size(&pictures.base))?;
+    writeln!(text, "  decode 2x        {two_x_s:6.2} s  {}", size(&pictures.two_x))?;
+    let score = |p: &Array| psnr(p, &pictures.photo);
+    writeln!(
+        text,
+        "  PSNR to the photo: 2x {:.2} dB, base + Lanczos {:.2} dB",
+        score(&pictures.two_x),
+        score(&pictures.base_lanczos)
+    )?;
+    files.iter().try_for_each(|file| writeln!(text, "  {}", file.display()))?;
+    Ok(text)
+}
+
+/// The photo, cut to whole cells.
+fn load(photo: &Photo) -> vae2x_core::Result<Array> {
+    let picture = decode_image(Path::new(photo.name), photo.png)?.pixels;
+    let [_, h, w] = picture.dims("photo")?;
+    crop(&picture, [h, w].map(|n| n / CELL_OF_PHOTO * CELL_OF_PHOTO))
+}
+
+fn encode(encoder: &Encoder, picture: &Array) -> vae2x_core::Result<Raw> {
+    let [c, h, w] = picture.dims("picture")?;
+    encoder.encode(&picture.clone().reshape([1, c, 1, h, w])?, &mut |_| ())
+}
+
+fn decode(decoder: &Decoder, latent: &Raw) -> vae2x_core::Result<Array> {
+    let pixels = decoder.decode(latent)?;
+    let [_, c, _, h, w] = pixels.dims("pixels")?;
+    pixels.reshape([c, h, w])
+}
+
+fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x_core::Result<Vec<PathBuf>> {
+    let side_by_side = comparison(pictures)?;
+    let all =
+        [("original", &pictures.photo), ("base", &pictures.base), ("2x", &pictures.two_x), ("sheet", &side_by_side)];
+    let write = |(what, picture): (&str, &Array)| {
+        let path = folder.join(format!("{name}_{what}.png"));
+        write_image(&path, picture, &PictureOptions::default()).map(|()| path)
+    };
+    all.into_iter().map(write).collect()
+}
+
+/// Photo, base enlarged, 2x: whole, and a detail below.
+fn comparison(pictures: &Pictures) -> vae2x_core::Result<Array> {
+    let columns =
+        [("photo", &pictures.photo), ("base + Lanczos", &pictures.base_lanczos), ("2x decoder", &pictures.two_x)];
+    let details = columns.map(|(_, picture)| detail(picture));
+    let details = details.into_iter().collect::<vae2x_core::Result<Vec<_>>>()?;
+    let panel = |(caption, picture)| Panel { caption, picture };
+    sheet(&[columns.map(panel).into(), columns.iter().zip(&details).map(|((c, _), d)| panel((c, d))).collect()])
+}
+
+/// The centre, each pixel a square.
+fn detail(picture: &Array) -> vae2x_core::Result<Array> {
+    let side = DETAIL * DETAIL_ZOOM;
+    resize(&crop(picture, [DETAIL, DETAIL])?, [side, side], Filter::Area)
+}
+
+/// Peak signal to noise ratio over all channels, in dB; both in [-1, 1].
+fn psnr(a: &Array, b: &Array) -> f64 {
+    const PEAK: f64 = 2.0;
+    let squares: f64 = a.data().iter().zip(b.data()).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+    10.0 * (PEAK * PEAK * a.data().len() as f64 / squares).log10()
+}

@@ -1,0 +1,119 @@
+//! `vae2x info`: what a weight file or a latent file holds.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
+use vae2x_core::{VaeConfig, time};
+use vae2x_media::latent::{Decision, LatentFile, decide_space};
+
+use super::latent_options;
+use crate::args::InfoArgs;
+use crate::{ui, weights};
+
+/// Runs the command.
+///
+/// # Errors
+/// If the file is neither weights nor latents, or cannot be read.
+pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
+    let report = match latent_path(&args.file) {
+        Some(path) => latent_report(path, args)?,
+        None => weights_report(&weights::open(&args.file)?)?,
+    };
+    match args.json {
+        true => ui::print(&format!("{}\n", serde_json::to_string_pretty(&report)?)),
+        false => ui::print(&text(&report)),
+    }
+}
+
+/// The path, if it is a tensor file that does not look like weights. What cannot be opened is left to the weights' reader,
+/// which explains best.
+fn latent_path(file: &str) -> Option<&Path> {
+    let path = Path::new(file);
+    let tensors = path.is_file().then(|| TensorFile::open(path).ok()).flatten()?;
+    /// A model has hundreds of tensors, a latent file a few.
+    const FEW: usize = 32;
+    let names = || tensors.tensors().keys();
+    let is_model =
+        names().any(|k| k.starts_with("decoder.") || k.contains(".decoder.")) || tensors.tensors().len() > FEW;
+    (!is_model || names().any(|k| k.ends_with(".latent"))).then_some(path)
+}
+
+fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
+    let config = weights.config();
+    let dtypes: serde_json::Map<String, Value> =
+        weights.dtypes().iter().map(|(dtype, tensors)| (dtype.to_string(), json!(tensors))).collect();
+    Ok(json!({
+        "file": weights.path(),
+        "kind": "weights",
+        "layout": weights.layout().to_string(),
+        "prefix": weights.prefix(),
+        "dtype": weights.dtype().to_string(),
+        "tensors_by_dtype": dtypes,
+        "parameters": weights.parameters(),
+        "scale": config.scale()?,
+        "clips": weights.has_time(),
+        "config": config_json(config),
+    }))
+}
+
+fn config_json(config: &VaeConfig) -> Value {
+    json!({
+        "encoder_base_dim": config.encoder_base_dim,
+        "decoder_base_dim": config.decoder_base_dim,
+        "z_dim": config.z_dim,
+        "dim_mult": config.dim_mult,
+        "num_res_blocks": config.num_res_blocks,
+        "out_channels": config.out_channels,
+        "latents_mean": rounded(&config.latents_mean),
+        "latents_std": rounded(&config.latents_std),
+    })
+}
+
+/// As a person would write them, not as the nearest doubles of `f32`s.
+fn rounded(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|v| v.to_string().parse().unwrap_or(f64::NAN)).collect()
+}
+
+fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
+    let file = LatentFile::open(path, &latent_options(&args.latent))?;
+    let [batch, channels, latent_frames, h, w] = file.array.dims("latent")?;
+    let Decision { space, why, confidence, doubtful } =
+        decide_space(&file, &VaeConfig::default(), super::space_choice(args.latent.latent_space))?;
+    Ok(json!({
+        "file": path,
+        "kind": "latents",
+        "tensor": file.key,
+        "shape": [batch, channels, latent_frames, h, w],
+        "latent_frames": latent_frames,
+        "frames": time::frames(latent_frames),
+        "base_pixels": [8 * h, 8 * w],
+        "space": space.to_string(),
+        "space_confidence": (f64::from(confidence) * 1000.0).round() / 1000.0,
+        "space_doubtful": doubtful,
+        "space_why": why,
+    }))
+}
+
+/// One `name: value` line per entry, nested entries indented.
+fn text(report: &Value) -> String {
+    let mut out = String::new();
+    lines(&mut out, report, 0);
+    out
+}
+
+fn lines(out: &mut String, value: &Value, depth: usize) {
+    let Value::Object(entries) = value else { return };
+    for (name, value) in entries {
+        let name = name.replace('_', " ");
+        let indent = "  ".repeat(depth);
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Value::Object(_) => writeln!(out, "{indent}{name}:"),
+            Value::String(s) => writeln!(out, "{indent}{name}: {s}"),
+            other => writeln!(out, "{indent}{name}: {}", other.to_string().replace(',', ", ")),
+        };
+        lines(out, value, depth + 1);
+    }
+}

@@ -1,0 +1,70 @@
+//! The command line: arguments, a validated job, the run. Exit code 0 for success, 2 for a wrong command line, 1 for the rest,
+//! 130 after Ctrl-C.
+
+mod args;
+mod commands;
+mod demo_assets;
+mod timings;
+mod ui;
+mod weights;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+
+/// A command line that cannot be meant; reported with exit code 2.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// A [`Usage`] error as a result.
+fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {
+    Err(Usage(message.into()).into())
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(e) = ctrlc::set_handler(interrupted) {
+        ui::warn(format!("Ctrl-C may leave temporary files behind: {e}"));
+    }
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", told_once(&error));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// The error and its causes in one line; a cause that the text before it already tells is left out.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut causes = error.chain().map(ToString::to_string);
+    let first = causes.next().unwrap_or_default();
+    causes.fold(first, |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Decode(args) => commands::decode::run(&args),
+        Command::Encode(args) => commands::encode::run(&args),
+        Command::Preview(args) => commands::preview::run(&args),
+        Command::Info(args) => commands::info::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
+        Command::Demo(args) => commands::demo::run(&args),
+    }
+}
+
+/// Runs on the signal handler's own thread.
+fn interrupted() {
+    vae2x_core::temp::remove_all();
+    eprintln!("interrupted; no unfinished file is left");
+    std::process::exit(130);
+}

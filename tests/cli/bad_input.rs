@@ -1,0 +1,265 @@
+//! Everything that can be wrong with what users give: a clear message, the right exit code, nothing left behind.
+
+use std::path::{Path, PathBuf};
+
+use vae2x_core::Array;
+
+use crate::support::{Run, copy_shared, entries, run, shared, text, write_safetensors};
+
+const ORIGINAL: &str = "fixtures/vae_tiny_up2x/original.safetensors";
+const FRAME: &str = "data/wan_cheesecake_frame0.latent";
+
+/// A folder whose only entries must be those that a test put there.
+struct Room {
+    folder: tempfile::TempDir,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Decodes `latent` with `vae`, which must fail with `code`, name what `expected` lists and write nothing.
+    #[track_caller]
+    fn refuses(&self, latent: &Path, vae: &Path, code: i32, expected: &[&str]) {
+        let before = entries(self.folder.path());
+        let out = self.path("out.png");
+        let message = run(&["decode", &text(latent), "--vae", &text(vae), "-o", &text(&out)]).fails(code);
+        for words in expected {
+            assert!(message.contains(words), "'{words}' is not in: {message}");
+        }
+        assert_eq!(entries(self.folder.path()), before, "files were left behind");
+    }
+}
+
+fn frame() -> PathBuf {
+    vae2x_testkit::shared(FRAME)
+}
+
+#[test]
+fn truncated_weights() {
+    let room = Room::new();
+    for (file, name) in [(ORIGINAL, "w.safetensors"), ("fixtures/vae_tiny_up2x/original_bf16.pth", "w.pth")] {
+        let path = copy_shared(file, room.folder.path(), name);
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 3, 8, 100, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            room.refuses(&frame(), &path, 1, &[name]);
+        }
+    }
+}
+
+#[test]
+fn lying_headers() {
+    let room = Room::new();
+    let path = room.path("w.safetensors");
+    for header in [
+        r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,400]}}"#,
+        r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}}"#,
+        r#"{"a":{"dtype":"F32","shape":[18446744073709551615,2],"data_offsets":[0,16]}}"#,
+        r#"{"a":{"dtype":"F99","shape":[4],"data_offsets":[0,16]}}"#,
+        r#"{"a":[]}"#,
+        "{",
+    ] {
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 16]].concat();
+        std::fs::write(&path, bytes).unwrap();
+        room.refuses(&frame(), &path, 1, &["w.safetensors"]);
+        room.refuses(&path, &vae2x_testkit::shared(ORIGINAL), 1, &["w.safetensors"]);
+    }
+    std::fs::write(&path, [&u64::MAX.to_le_bytes()[..], b"{}"].concat()).unwrap();
+    room.refuses(&frame(), &path, 1, &["w.safetensors"]);
+}
+
+#[test]
+fn a_pickle_that_would_run_code() {
+    let room = Room::new();
+    let path = copy_shared("fixtures/vae_tiny_up2x/original_bf16.pth", room.folder.path(), "w.pth");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The class that rebuilds tensors, replaced by one that runs commands, of the same length.
+    let (safe, evil) = (&b"_rebuild_tensor_v2"[..], &b"system____________"[..]);
+    let at = bytes.windows(safe.len()).position(|w| w == safe).expect("the pickle names its class");
+    bytes[at..at + safe.len()].copy_from_slice(evil);
+    std::fs::write(&path, bytes).unwrap();
+    room.refuses(&frame(), &path, 1, &["w.pth"]);
+}
+
+/// The tiny model with one tensor changed by `edit`, or dropped.
+fn edited(room: &Room, name: &str, edit: impl Fn(Array) -> Option<(String, Array)>) -> PathBuf {
+    use vae2x_core::weights::{TensorFile, write::write_arrays};
+    let file = TensorFile::open(&vae2x_testkit::shared(ORIGINAL)).unwrap();
+    let arrays: Vec<(String, Array)> = file
+        .tensors()
+        .keys()
+        .filter_map(|key| {
+            let array = file.read(key).unwrap();
+            if key == name { edit(array) } else { Some((key.clone(), array)) }
+        })
+        .collect();
+    let path = room.path("edited.safetensors");
+    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
+    write_arrays(&path, &arrays, &Default::default()).unwrap();
+    path
+}
+
+#[test]
+fn tensors_missing_extra_or_misshapen() {
+    let room = Room::new();
+    let name = "decoder.middle.0.residual.3.gamma";
+    let path = edited(&room, name, |_| None);
+    room.refuses(&frame(), &path, 1, &["edited.safetensors", "missing", name]);
+    let path = edited(&room, name, |a| Some((format!("{name}.extra"), a)));
+    room.refuses(&frame(), &path, 1, &["missing", "not of this model", ".extra"]);
+    let path = edited(&room, name, |a| Some((name.into(), a.reshape([1, 32, 1, 1]).unwrap())));
+    room.refuses(&frame(), &path, 1, &[name, "[32, 1, 1, 1]", "[1, 32, 1, 1]"]);
+    let path = edited(&room, "decoder.head.2.bias", |_| Some(("decoder.head.2.bias".into(), Array::zeros([4]))));
+    room.refuses(&frame(), &path, 1, &["decoder.head.2.bias"]);
+}
+
+#[test]
+fn output_channels_that_are_no_picture() {
+    let room = Room::new();
+    let path = edited(&room, "decoder.head.2.weight", |_| {
+        Some(("decoder.head.2.weight".into(), Array::zeros([5, 8, 3, 3, 3])))
+    });
+    room.refuses(&frame(), &path, 1, &["3 r^2", " 5 "]);
+}
+
+#[test]
+fn latents_that_no_decoder_takes() {
+    let room = Room::new();
+    let path = room.path("l.safetensors");
+    let vae = vae2x_testkit::shared(ORIGINAL);
+    let latent = |array: &Array, expected: &[&str]| {
+        write_safetensors(&path, "latents", array);
+        room.refuses(&path, &vae, 1, expected);
+    };
+    latent(&Array::zeros([1, 48, 1, 4, 4]), &["l.safetensors", "48", "Wan2.2-5B"]);
+    latent(&Array::zeros([1, 4, 8, 8]), &["16"]);
+    latent(&Array::zeros([1, 16, 1, 0, 4]), &["l.safetensors"]);
+    latent(&Array::zeros([16]), &["l.safetensors"]);
+    let mut broken = Array::zeros([1, 16, 1, 2, 2]);
+    broken.data_mut()[5] = f32::NAN;
+    latent(&broken, &["l.safetensors", "1"]);
+}
+
+#[test]
+fn latent_files_that_are_none() {
+    let room = Room::new();
+    let vae = vae2x_testkit::shared(ORIGINAL);
+    room.refuses(&room.path("absent.latent"), &vae, 1, &["absent.latent"]);
+    room.refuses(room.folder.path(), &vae, 1, &[]);
+    let path = room.path("noise.latent");
+    std::fs::write(&path, [0x5a; 1000]).unwrap();
+    room.refuses(&path, &vae, 1, &["noise.latent"]);
+    let message =
+        run(&["decode", &shared("fixtures/vae_tiny_up2x/cases.safetensors"), "--vae", "demo:2x", "-o", "x.png"])
+            .fails(1);
+    assert!(message.contains("--key"), "{message}");
+}
+
+#[test]
+fn weights_that_are_none() {
+    let room = Room::new();
+    room.refuses(&frame(), Path::new("no_such_file.safetensors"), 1, &["no_such_file.safetensors"]);
+    room.refuses(&frame(), &frame(), 1, &[]);
+    room.refuses(&frame(), &vae2x_testkit::shared("fixtures/dit_tiny/original.safetensors"), 1, &["transformer"]);
+    room.refuses(&frame(), Path::new("demo:8x"), 2, &["demo:2x", "demo:base"]);
+}
+
+fn decode_to(out: &Path) -> Run {
+    run(&["decode", &shared(FRAME), "--vae", "demo:base", "-o", &text(out)])
+}
+
+#[test]
+fn outputs_that_cannot_be() {
+    let room = Room::new();
+    assert!(decode_to(&room.path("x.bmp2")).fails(2).contains(".png"));
+    let message = decode_to(&room.path("missing/x.png")).fails(1);
+    assert!(message.contains("missing/x.png"), "{message}");
+    let args = ["decode", &shared(FRAME), "--vae", "demo:base", "--bit-depth", "16", "-o", &text(&room.path("x.jpg"))];
+    assert!(run(&args).fails(2).contains("16"));
+    assert_eq!(entries(room.folder.path()), Vec::<String>::new());
+    let message = run(&["encode", &shared(FRAME), "--vae", "demo:2x", "-o", &text(&room.path("x.png"))]).fails(2);
+    assert!(message.contains(".latent"), "{message}");
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/coffee.png");
+    let args =
+        ["encode", photo, "--vae", "demo:2x", "--latent-space", "normalized", "-o", &text(&room.path("x.latent"))];
+    assert!(run(&args).fails(2).contains("raw"));
+    let args = ["encode", photo, photo, "--vae", "demo:2x", "-o", &text(&room.path("x.latent"))];
+    assert!(run(&args).fails(2).contains("folder"));
+}
+
+#[test]
+fn pictures_that_are_none() {
+    let room = Room::new();
+    let out = text(&room.path("x.latent"));
+    let path = room.path("picture.png");
+    let photo = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/coffee.png")).unwrap();
+    for bytes in [&b"not a picture"[..], &[], &photo[..photo.len() / 2]] {
+        std::fs::write(&path, bytes).unwrap();
+        let message = run(&["encode", &text(&path), "--vae", "demo:2x", "-o", &out]).fails(1);
+        assert!(message.contains("picture.png"), "{message}");
+        assert_eq!(entries(room.folder.path()), ["picture.png"]);
+    }
+}
+
+#[test]
+fn wrong_command_lines() {
+    let message = run(&["decode", &shared(FRAME), "-o", "x.png"]).fails(2);
+    assert!(message.contains("demo:2x") && message.contains("demo:base") && message.contains("spacepxl/"), "{message}");
+    let message = run(&["decode", &shared(FRAME), "-o", "x.png", "--vae"]).fails(2);
+    assert!(message.contains("demo:2x") && message.contains("spacepxl/"), "{message}");
+    for args in
+        [&["decode"][..], &["fly"], &["decode", "a", "--vae", "b"], &["decode", "a", "-o", "b", "--threads", "0"]]
+    {
+        run(args).fails(2);
+    }
+}
+
+/// A limit on file sizes stands in for a full disk: the system refuses the write half way.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_nothing() {
+    use std::process::Command;
+    let room = Room::new();
+    for name in ["x.png", "x.npy"] {
+        let script = format!(
+            "trap '' XFSZ; ulimit -f 20; exec '{}' decode '{}' --vae demo:base -o '{}'",
+            env!("CARGO_BIN_EXE_vae2x"),
+            shared(FRAME),
+            text(&room.path(name)),
+        );
+        let message = crate::support::finish(Command::new("bash").args(["-c", &script])).fails(1);
+        assert!(message.contains(name), "{message}");
+        assert_eq!(entries(room.folder.path()), Vec::<String>::new());
+    }
+}
+
+/// Ctrl-C in the middle of a long decode.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+    let room = Room::new();
+    let latents = room.path("l.safetensors");
+    write_safetensors(&latents, "latents", &Array::zeros([1, 16, 40, 32, 32]));
+    let args =
+        ["decode", &text(&latents), "--vae", "demo:2x", "--latent-space", "raw", "-o", &text(&room.path("x.npy"))];
+    let mut child = crate::support::vae2x().args(args).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    while !entries(room.folder.path()).iter().any(|name| name.ends_with(".tmp")) {
+        assert!(started.elapsed() < Duration::from_secs(60), "decoding never started");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(entries(room.folder.path()), ["l.safetensors"]);
+}

@@ -1,0 +1,8 @@
+//! The program as its users meet it: a black box with files in, files out, messages and exit codes.
+
+mod bad_input;
+mod codec;
+mod demo;
+mod files;
+mod hub;
+mod support;

@@ -1,0 +1,99 @@
+//! Running the program, and the small files that tests feed it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use vae2x_core::Array;
+use vae2x_core::weights::TensorFile;
+use vae2x_core::weights::write::write_arrays;
+
+/// A finished run.
+pub struct Run {
+    output: Output,
+}
+
+/// The program, ready to be given arguments. It sees no hub settings of the developer's.
+pub fn vae2x() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vae2x"));
+    for name in ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the program with `args`.
+pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Run {
+    finish(vae2x().args(args))
+}
+
+/// Runs a prepared command.
+pub fn finish(command: &mut Command) -> Run {
+    Run { output: command.output().expect("the program starts") }
+}
+
+impl Run {
+    /// Standard output of a run that must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert!(self.output.status.success(), "{:?}: {}", self.output.status, self.stderr());
+        String::from_utf8(self.output.stdout).expect("UTF-8")
+    }
+
+    /// Standard error of a run that must have succeeded.
+    #[track_caller]
+    pub fn ok_stderr(self) -> String {
+        assert!(self.output.status.success(), "{:?}: {}", self.output.status, self.stderr());
+        self.stderr()
+    }
+
+    /// Standard error of a run that must have failed with `code` and words rather than a panic.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        let text = self.stderr();
+        assert_eq!(self.output.status.code(), Some(code), "{text}");
+        assert!(text.contains("error: ") && !text.contains("panicked"), "{text}");
+        text
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+}
+
+/// Names in a folder, hidden ones too.
+pub fn entries(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the folder can be read")
+        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Writes one `f32` tensor as a safetensors file.
+pub fn write_safetensors(path: &Path, name: &str, array: &Array) {
+    write_arrays(path, &[(name, array)], &Default::default()).expect("the file is written");
+}
+
+/// Reads a tensor of a file.
+pub fn read(path: &Path, name: &str) -> Array {
+    TensorFile::open(path).and_then(|f| f.read(name)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A path as text.
+pub fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// A file of the shared folder, as text.
+pub fn shared(path: &str) -> String {
+    text(&vae2x_testkit::shared(path))
+}
+
+/// Copies a shared file into `folder`, writable.
+pub fn copy_shared(path: &str, folder: &Path, name: &str) -> PathBuf {
+    let target = folder.join(name);
+    std::fs::write(&target, std::fs::read(vae2x_testkit::shared(path)).expect("readable")).expect("writable");
+    target
+}
