@@ -1,0 +1,178 @@
+//! Prints what the engine does beside what the machine could: `cargo run --release -p vae2x-cpu --example bench -- [WHAT]`.
+//!
+//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `layers`, `clip`, `encode`, `threads`, `isa`; all
+//! but 256 by default. Weights are by formula at base width 96 and 12 output channels. Times are the least of several. FLOPs are those
+//! of plain convolutions as the layer list has them: 3x3 on enlarged images, one frame in two dimensions.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use vae2x_core::arch::{self, Conv, Layer, Taps};
+use vae2x_core::engine::Engine;
+use vae2x_core::weights::formula::{self, FormulaWeights};
+use vae2x_core::{Array, VaeConfig};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa, decode_memory, measure_peak};
+
+const RUNS: usize = 3;
+
+fn main() {
+    let mut wanted: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if wanted.is_empty() {
+        wanted = ["32", "64", "128", "layers", "clip", "encode", "threads", "isa"].map(String::from).to_vec();
+    }
+    let options = CpuOptions { isa: Isa::from_env().unwrap(), ..CpuOptions::default() };
+    let start = Instant::now();
+    let engine = engine(options);
+    engine.prepare_decoder().unwrap();
+    println!(
+        "{}, {} threads; packing {:.2} s, {} MB",
+        engine.name(),
+        engine.threads(),
+        start.elapsed().as_secs_f64(),
+        peak_memory()
+    );
+    for what in &wanted {
+        match what.as_str() {
+            "clip" => clip(&engine),
+            "encode" => encode(&engine),
+            "layers" => layers(&engine, options),
+            "threads" => threads(options),
+            "isa" => sets(),
+            size => match size.parse() {
+                Ok(size) => image(&engine, options, size),
+                Err(_) => eprintln!("no benchmark is called '{size}'"),
+            },
+        }
+    }
+}
+
+fn engine(options: CpuOptions) -> CpuEngine {
+    let config = VaeConfig::with_widths(96, 12);
+    CpuEngine::new(Arc::new(FormulaWeights::new(config)), options).unwrap()
+}
+
+fn latent(frames: usize, size: usize) -> Array {
+    let data = formula::unit("bench.latent", 16 * frames * size * size).collect();
+    Array::new([16, frames, size, size], data).unwrap()
+}
+
+/// Seconds of the fastest of `runs`.
+fn fastest(runs: usize, mut work: impl FnMut()) -> f64 {
+    let time = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..runs).map(time).fold(f64::INFINITY, f64::min)
+}
+
+fn decode(engine: &CpuEngine, latent: &Array) {
+    std::hint::black_box(engine.decoder().step(latent, &mut |_| ()).unwrap());
+}
+
+fn image(engine: &CpuEngine, options: CpuOptions, size: usize) {
+    let latent = latent(1, size);
+    let seconds = fastest(if size > 100 { 2 } else { RUNS }, || decode(engine, &latent));
+    let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
+    let flops = decoder_flops() * (size * size) as f64;
+    println!(
+        "decode {size}x{size}: {seconds:.3} s, {:.0} GFLOP/s direct, {:.2} of the peak of {:.0}; {} MB, {} MB estimated",
+        flops / seconds / 1e9,
+        flops / seconds / peak,
+        peak / 1e9,
+        peak_memory(),
+        decode_memory(engine.config(), [1, size, size], options).unwrap().total() / 1_000_000
+    );
+}
+
+/// The steps of a 64x64 decode, those of equal shape together, the least of several runs.
+fn layers(engine: &CpuEngine, options: CpuOptions) {
+    let latent = latent(1, 64);
+    let runs: Vec<_> = (0..RUNS).map(|_| engine.profile_decode(&latent).unwrap()).collect();
+    let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
+    let mut shapes: Vec<(String, f64, f64)> = Vec::new();
+    for (i, step) in runs[0].iter().enumerate() {
+        let seconds = runs.iter().map(|run| run[i].seconds).fold(f64::INFINITY, f64::min);
+        match shapes.iter_mut().find(|shape| shape.0 == step.name) {
+            Some(shape) => (shape.1, shape.2) = (shape.1 + seconds, shape.2 + step.direct_flops),
+            None => shapes.push((step.name.clone(), seconds, step.direct_flops)),
+        }
+    }
+    for (name, seconds, flops) in shapes {
+        println!(
+            "{name:36} {:7.1} ms {:5.0} GFLOP/s {:.2} of the peak",
+            seconds * 1e3,
+            flops / seconds / 1e9,
+            flops / seconds / peak
+        );
+    }
+}
+
+fn clip(engine: &CpuEngine) {
+    let latent = latent(5, 32);
+    let seconds = fastest(2, || decode(engine, &latent));
+    println!("decode 5 latent frames of 32x32: {seconds:.3} s; {} MB", peak_memory());
+}
+
+fn encode(engine: &CpuEngine) {
+    let pixels = Array::new([3, 1, 512, 512], formula::unit("bench.pixels", 3 * 512 * 512).collect()).unwrap();
+    engine.prepare_encoder().unwrap();
+    let seconds = fastest(RUNS, || {
+        std::hint::black_box(engine.encoder().step(&pixels, &mut |_| ()).unwrap());
+    });
+    println!("encode 512x512: {seconds:.3} s; {} MB", peak_memory());
+}
+
+fn threads(options: CpuOptions) {
+    let latent = latent(1, 128);
+    let time = |threads| {
+        let engine = engine(CpuOptions { threads, ..options });
+        engine.prepare_decoder().unwrap();
+        fastest(2, || decode(&engine, &latent))
+    };
+    let (one, all) = (time(1), time(0));
+    println!("decode 128x128: one thread {one:.3} s, all {all:.3} s: {:.2} times as fast", one / all);
+}
+
+fn sets() {
+    let latent = latent(1, 32);
+    for isa in Isa::available() {
+        let engine = engine(CpuOptions { threads: 0, isa: Some(isa) });
+        engine.prepare_decoder().unwrap();
+        println!("decode 32x32 with {isa}: {:.3} s", fastest(2, || decode(&engine, &latent)));
+    }
+}
+
+/// FLOPs of the decoder's convolutions per latent cell of a single frame.
+fn decoder_flops() -> f64 {
+    let mut pixels = 1.0;
+    let mut total = 0.0;
+    for layer in arch::decoder(&VaeConfig::with_widths(96, 12)) {
+        if let Layer::Upsample { .. } = layer {
+            pixels *= 4.0;
+        }
+        let convs: Vec<Conv> = match layer {
+            Layer::Conv(conv) | Layer::Upsample { conv, .. } | Layer::Downsample { conv, .. } => vec![conv],
+            Layer::Residual(r) => [r.conv1, r.conv2].into_iter().chain(r.shortcut).collect(),
+            Layer::Attention(a) => vec![a.to_qkv, a.proj],
+            Layer::Head { conv, .. } => vec![conv],
+        };
+        total += convs.iter().map(|c| pixels * flops(c)).sum::<f64>();
+    }
+    total
+}
+
+fn flops(conv: &Conv) -> f64 {
+    let taps = match conv.taps {
+        Taps::Causal | Taps::Frame => 9,
+        Taps::Point | Taps::FramePoint | Taps::Time => 1,
+    };
+    2.0 * (taps * conv.inputs * conv.outputs) as f64
+}
+
+/// The process's peak resident memory in MB, where the system tells.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kb| kb * 1024 / 1_000_000)
+}

@@ -1,0 +1,132 @@
+//! The matrix product behind every convolution: `C [+]= A W`.
+//!
+//! `A` is stored in blocks of 16 columns, `[k / 16][row][16]`, so that an inner tile reads it at constant offsets from one
+//! pointer; `W` in panels of 16 columns, `[panel][k][16]`; `C` row by row. The inner tile keeps its part of `C` in registers
+//! over the whole of `k`: the sum over `k` always runs in the same order, whatever the grouping of rows.
+
+use super::simd::{BLOCK, Simd};
+
+/// One product of `rows x k` by `k x 16 panels`.
+pub(crate) struct Gemm<'a> {
+    /// Rows of `A` and `C`.
+    pub rows: usize,
+    /// Columns of `A`, rows of `W`.
+    pub k: usize,
+    /// `[k / 16][row][16]`.
+    pub a: &'a [f32],
+    /// Values from one block of columns of `A` to the next.
+    pub a_stride: usize,
+    /// `[panel][k][16]`.
+    pub w: &'a [f32],
+    /// Values from one panel to the next.
+    pub w_stride: usize,
+    /// Blocks of 16 columns of `W` and `C`.
+    pub panels: usize,
+    /// `[row][16 panels]`.
+    pub c: &'a mut [f32],
+    /// Values from one row of `C` to the next.
+    pub c_stride: usize,
+    /// Add to `C` instead of overwriting it.
+    pub accumulate: bool,
+}
+
+impl Gemm<'_> {
+    /// # Panics
+    /// If a slice is too short for the strides.
+    pub(super) fn check(&self) {
+        if self.rows == 0 || self.panels == 0 {
+            return;
+        }
+        let blocks = self.k.div_ceil(BLOCK);
+        assert!(blocks == 0 || self.a.len() >= (blocks - 1) * self.a_stride + self.rows * BLOCK, "A is too short");
+        assert!(self.w.len() >= (self.panels - 1) * self.w_stride + self.k * BLOCK, "W is too short");
+        assert!(self.c.len() >= (self.rows - 1) * self.c_stride + self.panels * BLOCK, "C is too short");
+    }
+}
+
+/// The operands of an inner tile, as pointers to its corners; strides as in [`Gemm`].
+pub(crate) struct Tile {
+    a: *const f32,
+    a_stride: usize,
+    w: *const f32,
+    w_stride: usize,
+    k: usize,
+    c: *mut f32,
+    c_stride: usize,
+    accumulate: bool,
+}
+
+/// Runs `job` in inner tiles: a panel of `W` stays in the first-level cache while the rows pass by.
+#[inline(always)]
+pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
+    let groups = job.rows.div_ceil(S::MAX_ROWS);
+    let mut panel = 0;
+    while panel < job.panels {
+        let panels = (job.panels - panel).min(S::MAX_PANELS);
+        for group in 0..groups {
+            // Equal shares, so that no tile is much smaller than the others.
+            let (first, end) = (group * job.rows / groups, (group + 1) * job.rows / groups);
+            // SAFETY: `check` has proven that the slices hold every row below `rows` and every panel below `panels`.
+            unsafe {
+                let tile = Tile {
+                    a: job.a.as_ptr().add(first * BLOCK),
+                    a_stride: job.a_stride,
+                    w: job.w.as_ptr().add(panel * job.w_stride),
+                    w_stride: job.w_stride,
+                    k: job.k,
+                    c: job.c.as_mut_ptr().add(first * job.c_stride + panel * BLOCK),
+                    c_stride: job.c_stride,
+                    accumulate: job.accumulate,
+                };
+                s.micro(end - first, panels, &tile);
+            }
+        }
+        panel += panels;
+    }
+}
+
+/// `MR` rows by `NV` vectors of columns.
+///
+/// # Safety
+/// The pointers of `t` must be valid, at its strides, for `MR` rows of `A` and `C` and `NV` vectors of `W` and `C`.
+#[inline(always)]
+pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+    let per_panel = BLOCK / S::W;
+    let mut acc = [[s.zero(); NV]; MR];
+    // SAFETY: all offsets are below the extents the caller vouches for.
+    unsafe {
+        if t.accumulate {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.load(t.c.add(i * t.c_stride + j * S::W));
+                }
+            }
+        }
+        let (mut a, mut w) = (t.a, t.w);
+        let mut left = t.k;
+        while left > 0 {
+            let step = left.min(BLOCK);
+            for k in 0..step {
+                let mut wv = [s.zero(); NV];
+                for j in 0..NV {
+                    wv[j] = s.load(w.add(j / per_panel * t.w_stride + k * BLOCK + j % per_panel * S::W));
+                }
+                for i in 0..MR {
+                    let x = s.splat(*a.add(i * BLOCK + k));
+                    for j in 0..NV {
+                        acc[i][j] = s.fma(x, wv[j], acc[i][j]);
+                    }
+                }
+            }
+            left -= step;
+            // Past the last block the pointers are not read again, and wrapping keeps their computation defined.
+            a = a.wrapping_add(t.a_stride);
+            w = w.wrapping_add(BLOCK * BLOCK);
+        }
+        for i in 0..MR {
+            for j in 0..NV {
+                s.store(t.c.add(i * t.c_stride + j * S::W), acc[i][j]);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the kernels need of a vector of `f32`, so that each is written once and compiled for every instruction set.
+
+use std::ops::Range;
+
+use super::gemm::Tile;
+
+/// Channels per block: activations, weights and transformed tiles are padded to it, whatever the vector's width.
+pub(crate) const BLOCK: usize = 16;
+
+/// Operations on vectors of [`Self::W`] lanes. A value of the implementing type proves that the CPU has them.
+///
+/// All methods are inlined into functions compiled for the instruction set; none may be passed to a generic function of
+/// the standard library, which would be compiled without it.
+pub(crate) trait Simd: Copy {
+    /// A vector.
+    type V: Copy;
+    /// Lanes; a divisor of [`BLOCK`].
+    const W: usize;
+    /// Most rows of a matrix product's inner tile.
+    const MAX_ROWS: usize;
+    /// Blocks of columns of a matrix product's inner tile.
+    const MAX_PANELS: usize;
+
+    fn splat(self, x: f32) -> Self::V;
+    /// # Safety
+    /// `p` must be valid for reading [`Self::W`] values.
+    unsafe fn load(self, p: *const f32) -> Self::V;
+    /// # Safety
+    /// `p` must be valid for writing [`Self::W`] values.
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a b + c`.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a b`.
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// To the nearest whole number.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `a 2^n` for whole `n` in [-125, 125] and `a` near 1.
+    fn scale2(self, a: Self::V, n: Self::V) -> Self::V;
+    /// `1 / a` to a unit in the last place or two, for `a` in [1, 2^126].
+    fn recip(self, a: Self::V) -> Self::V;
+    fn sum(self, a: Self::V) -> f32;
+    fn highest(self, a: Self::V) -> f32;
+
+    /// The inner tile of a matrix product: `rows` rows by `panels` blocks of columns.
+    ///
+    /// # Safety
+    /// As [`super::gemm::micro`], and `rows` in `1..=MAX_ROWS`, `panels` in `1..=MAX_PANELS`.
+    unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile);
+
+    #[inline(always)]
+    fn zero(self) -> Self::V {
+        self.splat(0.0)
+    }
+
+    /// `2^t` for `t` in [-125, 125], to 2e-7.
+    #[inline(always)]
+    fn exp2(self, t: Self::V) -> Self::V {
+        /// Minimax polynomial of relative error 7.5e-8 for `2^f` on [-1/2, 1/2] (Remez).
+        const C: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_133, 0.009_675_541, 0.001_327_647_2];
+        let n = self.round(t);
+        let f = self.sub(t, n);
+        let mut p = self.splat(C[5]);
+        for c in [C[4], C[3], C[2], C[1], C[0]] {
+            p = self.fma(p, f, self.splat(c));
+        }
+        self.scale2(p, n)
+    }
+
+    /// `x / (1 + e^-x)`.
+    #[inline(always)]
+    fn silu(self, x: Self::V) -> Self::V {
+        let t = self.mul(x, self.splat(-std::f32::consts::LOG2_E));
+        let t = self.max(self.min(t, self.splat(125.0)), self.splat(-125.0));
+        self.mul(x, self.recip(self.add(self.exp2(t), self.splat(1.0))))
+    }
+}
+
+/// Offsets of the vectors of a block.
+#[inline(always)]
+pub(crate) fn lanes<S: Simd>() -> std::iter::StepBy<Range<usize>> {
+    (0..BLOCK).step_by(S::W)
+}

@@ -1,0 +1,200 @@
+//! Every kernel on every instruction set against the scalar one, and the scalar ones against the sums they stand for.
+
+use proptest::prelude::*;
+use vae2x_core::weights::formula::unit;
+
+use super::*;
+
+/// Of the greatest value: what other orders of summation and fused operations cost.
+const TOLERANCE: f32 = 2e-6;
+
+/// Channel counts of the models, and others.
+const CHANNELS: [usize; 10] = [1, 3, 8, 12, 16, 24, 40, 96, 160, 384];
+
+fn values(name: &str, n: usize) -> Vec<f32> {
+    unit(name, n).collect()
+}
+
+fn padded_channels() -> impl Strategy<Value = usize> {
+    prop::sample::select(CHANNELS.to_vec()).prop_map(|c| c.next_multiple_of(BLOCK))
+}
+
+#[track_caller]
+fn assert_near(isa: Isa, got: &[f32], want: &[f32]) {
+    assert_eq!(got.len(), want.len());
+    let greatest = want.iter().fold(1e-30f32, |a, b| a.max(b.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        // Written so that NaN fails.
+        let near = (g - w).abs() <= TOLERANCE * greatest;
+        assert!(near, "{isa}: value {i} is {g}, expected {w}");
+    }
+}
+
+/// Runs `kernel` with every instruction set and compares with the scalar one, which is returned.
+fn all(kernel: impl Fn(Isa) -> Vec<f32>) -> Vec<f32> {
+    let scalar = kernel(Isa::named("scalar").unwrap());
+    for isa in Isa::available() {
+        assert_near(isa, &kernel(isa), &scalar);
+    }
+    scalar
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 48 }))]
+
+    #[test]
+    fn gemm_is_the_matrix_product(rows in 1usize..40, k in prop::sample::select(CHANNELS.to_vec()), panels in 1usize..5,
+                                  accumulate: bool) {
+        let (blocks, columns) = (k.div_ceil(BLOCK), panels * BLOCK);
+        let a = values("a", blocks * (rows + 1) * BLOCK);
+        let w = values("w", panels * k * BLOCK);
+        let before = values("c", rows * columns);
+        let got = all(|isa| {
+            let mut c = before.clone();
+            let (a_stride, w_stride) = ((rows + 1) * BLOCK, k * BLOCK);
+            gemm(isa, Gemm { rows, k, a: &a, a_stride, w: &w, w_stride, panels, c: &mut c, c_stride: columns, accumulate });
+            c
+        });
+        for row in 0..rows {
+            for column in 0..columns {
+                let product = |i: usize| {
+                    let x = a[i / BLOCK * (rows + 1) * BLOCK + row * BLOCK + i % BLOCK];
+                    f64::from(x) * f64::from(w[column / BLOCK * k * BLOCK + i * BLOCK + column % BLOCK])
+                };
+                let start = if accumulate { f64::from(before[row * columns + column]) } else { 0.0 };
+                let want = (0..k).map(product).sum::<f64>() + start;
+                prop_assert!((f64::from(got[row * columns + column]) - want).abs() <= 1e-5 * (k as f64));
+            }
+        }
+    }
+
+    #[test]
+    fn transforms_agree(channels in padded_channels(), width in 1usize..20, height in 1usize..5, residual: bool) {
+        let tiles = width.div_ceil(STEP4);
+        let row: Vec<Vec<f32>> = (0..WINDOW4).map(|y| values(&format!("r{y}"), (STEP4 * tiles + 2) * channels)).collect();
+        all(|isa| {
+            let (element_stride, block_stride) = (channels * tiles, BLOCK * tiles);
+            let mut v = vec![0.0; ELEMENTS4 * channels * tiles];
+            let rows = std::array::from_fn(|y| &row[y][..]);
+            input4(isa, Input { rows, mixed: None, tiles, channels, v: &mut v, element_stride, block_stride });
+            v
+        });
+        let m = values("m", ELEMENTS4 * tiles * channels);
+        let (bias, added) = (values("b", channels), values("x", width * channels));
+        all(|isa| {
+            let mut out = vec![vec![0.0; width * channels]; height];
+            let residual = vec![&added[..]; if residual { height } else { 0 }];
+            let mut rows: Vec<&mut [f32]> = out.iter_mut().map(|r| &mut r[..]).collect();
+            let element_stride = tiles * channels;
+            output4(isa, Output { m: &m, element_stride, channels, bias: &bias, residual: &residual, out: &mut rows });
+            out.concat()
+        });
+    }
+
+    #[test]
+    fn enlarging_transforms_agree(channels in padded_channels(), tiles in 1usize..20) {
+        let row: Vec<Vec<f32>> = (0..WINDOW2).map(|y| values(&format!("r{y}"), (tiles + 2) * channels)).collect();
+        let stride = channels * tiles;
+        all(|isa| {
+            let mut v = vec![0.0; ELEMENTS2 * stride];
+            let rows = std::array::from_fn(|y| &row[y][..]);
+            let block_stride = BLOCK * tiles;
+            input2(isa, Input { rows, mixed: None, tiles, channels, v: &mut v, element_stride: stride, block_stride });
+            v
+        });
+        let (m, bias) = (values("m", ELEMENTS2 * stride), values("b", channels));
+        all(|isa| {
+            let mut out = vec![vec![0.0; STEP2 * stride]; STEP2];
+            let mut rows: Vec<&mut [f32]> = out.iter_mut().map(|r| &mut r[..]).collect();
+            output2(isa, Output { m: &m, element_stride: stride, channels, bias: &bias, residual: &[], out: &mut rows });
+            out.concat()
+        });
+    }
+
+    #[test]
+    fn norm_is_its_formula(channels in padded_channels(), pixels in 1usize..9, silu: bool, in_place: bool) {
+        let mut x = values("x", pixels * channels);
+        x[..channels].fill(0.0);
+        let gamma = values("g", channels);
+        let got = all(|isa| {
+            let mut target = x.clone();
+            norm(isa, Norm { source: (!in_place).then_some(&x), target: &mut target, gamma: &gamma, silu });
+            target
+        });
+        for (got, x) in got.chunks(channels).zip(x.chunks(channels)) {
+            let length = x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt().max(1e-12);
+            for ((got, x), gamma) in got.iter().zip(x).zip(&gamma) {
+                let y = f64::from(*x) / length * f64::from(*gamma);
+                let want = if silu { y / (1.0 + (-y).exp()) } else { y };
+                prop_assert!((f64::from(*got) - want).abs() <= 1e-6, "{got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn bias_adds(channels in padded_channels(), pixels in 1usize..9, residual: bool) {
+        let n = pixels * channels;
+        let (m, x, b) = (values("m", n), values("x", n), values("b", channels));
+        let got = all(|isa| {
+            let mut out = vec![0.0; n];
+            bias(isa, Bias { m: &m, bias: &b, residual: residual.then_some(&x), out: &mut out });
+            out
+        });
+        for i in 0..n {
+            prop_assert_eq!(got[i], m[i] + b[i % channels] + if residual { x[i] } else { 0.0 });
+        }
+    }
+
+    #[test]
+    fn a_running_softmax_is_the_softmax(blocks in 1usize..5, keys in 1usize..40, scale in 0.1f32..60.0) {
+        let width = keys.next_multiple_of(BLOCK);
+        let scores: Vec<f32> = values("s", blocks * keys).iter().map(|s| s * scale).collect();
+        // The accumulated value is the sum of the weights itself, so that it must equal the running sum.
+        let got = all(|isa| {
+            let (mut highest, mut sum, mut values) = (f32::NEG_INFINITY, 0.0, vec![0.0; BLOCK]);
+            for block in scores.chunks(keys) {
+                let mut row = [block, &vec![f32::NEG_INFINITY; width - keys]].concat();
+                let job = Softmax { scores: &mut row, highest: &mut highest, sum: &mut sum, values: &mut values };
+                softmax(isa, job);
+                values[0] += row.iter().sum::<f32>();
+            }
+            vec![sum, values[0]]
+        });
+        let top = scores.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        let want: f64 = scores.iter().map(|s| f64::from(s - top).exp2()).sum();
+        prop_assert!((f64::from(got[0]) - want).abs() <= 1e-5 * want && (f64::from(got[1]) - want).abs() <= 1e-5 * want);
+    }
+}
+
+#[test]
+fn silu_keeps_its_shape_far_out() {
+    let x = [-1e4f32, -200.0, -88.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 88.0, 200.0, 1e4, 1.0, -1.0, 0.5, -0.5, 3.0];
+    for isa in Isa::available() {
+        let mut target = x.to_vec();
+        let length = x.iter().map(|v| v * v).sum::<f32>().sqrt();
+        norm(isa, Norm { source: None, target: &mut target, gamma: &[length; 16], silu: true });
+        for (got, x) in target.iter().zip(x) {
+            let want = f64::from(x) / (1.0 + f64::from(-x).exp());
+            assert!((f64::from(*got) - want).abs() <= 1e-6 * want.abs().max(1e-6), "{isa}: silu({x}) = {got}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "C is too short")]
+fn a_short_slice_is_refused() {
+    let (a, w, mut c) = ([0.0; 32], [0.0; 256], [0.0; 31]);
+    let job = Gemm {
+        rows: 2,
+        k: 16,
+        a: &a,
+        a_stride: 32,
+        w: &w,
+        w_stride: 256,
+        panels: 1,
+        c: &mut c,
+        c_stride: 16,
+        accumulate: false,
+    };
+    gemm(Isa::detect(), job);
+}

@@ -1,0 +1,27 @@
+//! The SIMD inference engine of the Wan2.1 VAE, in `f32`.
+//!
+//! In the order the data flows: [`vae2x_core::arch`]'s layers become fused steps (`plan`), weights are packed for the
+//! kernels (`pack`), a schedule lets rows stream through the steps (`schedule`, `rows`, `run`), each step is cut into tasks
+//! for the threads (`ops`), whose inner loops are compiled for every instruction set (`kernels`, the only unsafe code).
+//! Knows nothing of burn.
+
+mod engine;
+mod isa;
+mod kernels;
+mod memory;
+mod model;
+mod ops;
+mod pack;
+mod pages;
+mod picture;
+mod plan;
+mod profile;
+mod rows;
+mod run;
+mod schedule;
+mod session;
+
+pub use engine::{CpuEngine, CpuOptions, measure_peak};
+pub use isa::{ISA_VARIABLE, Isa};
+pub use memory::{MemoryEstimate, decode_memory, encode_memory};
+pub use profile::StepTime;

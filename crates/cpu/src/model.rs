@@ -1,0 +1,116 @@
+//! A side of the model, encoder or decoder: its plans, and its weights as they come to be needed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use vae2x_core::Result;
+use vae2x_core::arch::Layer;
+use vae2x_core::weights::Weights;
+
+use crate::ops::Machine;
+use crate::pack::{ConvWeights, NormWeights};
+use crate::plan::{self, Op, Plan, Stage, Tables};
+
+/// Plans of one side, for a single frame and for clips.
+pub(crate) struct Plans {
+    pub tables: Tables,
+    pub image: Plan,
+    pub clip: Vec<Stage>,
+}
+
+impl Plans {
+    pub fn new(layers: &[Layer]) -> Self {
+        let mut tables = Tables::default();
+        let image = plan::image(layers, &mut tables);
+        let clip = plan::clip(layers, &mut tables);
+        Self { tables, image, clip }
+    }
+
+    /// The convolutions of a single frame, each with its sets of weights.
+    pub fn image_convs(&self) -> BTreeMap<usize, Vec<usize>> {
+        convs(&self.image).map(|index| (index, self.tables.convs[index].image_sets())).collect()
+    }
+
+    /// The convolutions of a clip, each with its sets of weights.
+    pub fn clip_convs(&self) -> BTreeMap<usize, Vec<usize>> {
+        let sets = |stage: &Stage, index: usize| (index, self.tables.convs[index].clip_sets(stage.pairs()));
+        self.clip.iter().flat_map(|stage| convs(stage.plan()).map(move |index| sets(stage, index))).collect()
+    }
+}
+
+/// Indices of a plan's convolutions.
+fn convs(plan: &Plan) -> impl Iterator<Item = usize> {
+    plan.steps.iter().flat_map(|step| match &step.op {
+        Op::Conv(index) => vec![*index],
+        Op::Attention(parts) => parts.to_vec(),
+        Op::Copy => vec![],
+    })
+}
+
+/// Plans with weights.
+pub(crate) struct Model {
+    pub plans: Plans,
+    convs: Vec<OnceLock<ConvWeights>>,
+    norms: OnceLock<Vec<NormWeights>>,
+    source: Arc<dyn Weights>,
+}
+
+impl Model {
+    pub fn new(layers: &[Layer], source: Arc<dyn Weights>) -> Self {
+        let plans = Plans::new(layers);
+        let convs = plans.tables.convs.iter().map(|_| OnceLock::new()).collect();
+        Self { plans, convs, norms: OnceLock::new(), source }
+    }
+
+    /// Loads and packs what a single frame needs, in parallel.
+    pub fn prepare_image(&self, machine: &Machine) -> Result<()> {
+        self.prepare(machine, self.plans.image_convs())
+    }
+
+    /// Loads and packs what clips need, in parallel.
+    pub fn prepare_clip(&self, machine: &Machine) -> Result<()> {
+        self.prepare(machine, self.plans.clip_convs())
+    }
+
+    fn prepare(&self, machine: &Machine, wanted: BTreeMap<usize, Vec<usize>>) -> Result<()> {
+        if self.norms.get().is_none() {
+            let norms: Result<Vec<_>> =
+                self.plans.tables.norms.iter().map(|spec| NormWeights::load(spec, &*self.source)).collect();
+            let norms = norms?;
+            self.norms.get_or_init(|| norms);
+        }
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let load = |(index, sets): &(usize, Vec<usize>)| {
+            if self.convs[*index].get().is_none() {
+                let loaded = ConvWeights::load(&self.plans.tables.convs[*index], &self.source)?;
+                self.convs[*index].get_or_init(|| loaded);
+            }
+            self.conv(*index).prepare(sets)
+        };
+        machine.map(&wanted, load).into_iter().collect()
+    }
+
+    /// A convolution's weights, which must have been prepared.
+    pub fn conv(&self, index: usize) -> &ConvWeights {
+        self.convs[index].get().expect("sessions prepare what they run")
+    }
+
+    /// A norm's weights, which must have been prepared.
+    pub fn norm(&self, index: usize) -> &NormWeights {
+        &self.norms.get().expect("sessions prepare what they run")[index]
+    }
+}
+
+impl Stage {
+    /// The plan of the stage.
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Self::Frames { plan, .. } | Self::TimeUp(plan) | Self::TimeDown(plan) => plan,
+        }
+    }
+
+    /// Whether all frames but the first come two by two.
+    pub fn pairs(&self) -> bool {
+        matches!(self, Self::Frames { pairs: true, .. })
+    }
+}

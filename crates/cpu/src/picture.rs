@@ -1,0 +1,88 @@
+//! Between arrays, whose channels are planes, and rows of pixels.
+
+use vae2x_core::Array;
+
+use crate::pages::Pages;
+use crate::rows::Extent;
+
+/// Frame `t` of `[C, T, H, W]` as rows of pixels with margins, as [`crate::rows::Rows`] holds them.
+pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
+    let Extent { channels, width, height, .. } = extent;
+    let mut values = Pages::zeros(extent.stride() * height);
+    let (count, frames) = (array.shape()[0], array.shape()[1]);
+    for c in 0..count {
+        let plane = &array.data()[(c * frames + t) * height * width..][..height * width];
+        for (row, target) in plane.chunks_exact(width).zip(values.chunks_exact_mut(extent.stride())) {
+            for (value, pixel) in row.iter().zip(target[channels..].chunks_exact_mut(channels)) {
+                pixel[c] = *value;
+            }
+        }
+    }
+    values
+}
+
+/// The frames that leave a session: `[C, F, r H, r W]`, filled row by row from pixels of `C r^2` channels (and padding).
+pub(crate) struct Picture {
+    array: Array,
+    scale: usize,
+    frame: usize,
+}
+
+impl Picture {
+    /// `shape` is that of the array.
+    pub fn new(shape: [usize; 4], scale: usize) -> Self {
+        Self { array: Array::zeros(shape), scale, frame: 0 }
+    }
+
+    /// Writes row `y` of the frame `ahead` of the present one: channel `r^2 c + r i + j` is plane `c` at `(r y + i, r x + j)`.
+    pub fn row(&mut self, ahead: usize, y: usize, pixels: &[f32]) {
+        let r = self.scale;
+        let &[planes, frames, height, width] = self.array.shape() else { return };
+        let channels = pixels.len() / (width / r);
+        for c in 0..planes {
+            for i in 0..r {
+                let start = ((c * frames + self.frame + ahead) * height + r * y + i) * width;
+                let target = &mut self.array.data_mut()[start..start + width];
+                let first = r * r * c + r * i;
+                for (out, pixel) in target.chunks_exact_mut(r).zip(pixels.chunks_exact(channels)) {
+                    out.copy_from_slice(&pixel[first..first + r]);
+                }
+            }
+        }
+    }
+
+    /// Goes on by so many frames.
+    pub fn advance(&mut self, frames: usize) {
+        self.frame += frames;
+    }
+
+    /// Frames finished so far.
+    pub fn frames(&self) -> usize {
+        self.frame
+    }
+
+    pub fn into_array(self) -> Array {
+        self.array
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vae2x_core::engine::pixel_shuffle;
+
+    #[test]
+    fn rows_are_shuffled_as_core_defines_it() {
+        let raw = Array::new([12, 2, 3, 5], (0..360).map(|i| i as f32).collect()).unwrap();
+        let mut picture = Picture::new([3, 2, 6, 10], 2);
+        let extent = Extent::new(12, 5, 3);
+        for t in 0..2 {
+            let values = frame(&raw, t, extent);
+            for (y, row) in values.chunks_exact(extent.stride()).enumerate() {
+                picture.row(0, y, &row[16..][..5 * 16]);
+            }
+            picture.advance(1);
+        }
+        assert_eq!(picture.into_array(), pixel_shuffle(&raw, 2).unwrap());
+    }
+}

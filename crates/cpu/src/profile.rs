@@ -1,0 +1,58 @@
+//! Where the time of a decode goes, step by step. For benchmarks.
+
+use vae2x_core::{Array, Result};
+
+use crate::engine::CpuEngine;
+use crate::plan::{Op, Step};
+use crate::run::{Mode, RunOptions, Runner};
+
+/// A fused step of a single frame's decode and the time it took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTime {
+    /// What it computes: the method, channels in and out, pixels out.
+    pub name: String,
+    /// Seconds, norms and residual included.
+    pub seconds: f64,
+    /// Floating-point operations of a plain convolution at the output's size; zero for what is none.
+    pub direct_flops: f64,
+}
+
+impl CpuEngine {
+    /// Decodes a single latent frame `[z, 1, h, w]` and tells the time of each step. The result is dropped.
+    ///
+    /// # Errors
+    /// If the weights cannot be read or the latent does not fit the model.
+    pub fn profile_decode(&self, latent: &Array) -> Result<Vec<StepTime>> {
+        let [z, t, h, w] = latent.dims("latent")?;
+        if [z, t] != [self.config_ref().z_dim, 1] || h == 0 || w == 0 {
+            let expected = format!("[{}, 1, h, w]", self.config_ref().z_dim);
+            let got = format!("{:?}", latent.shape());
+            return Err(vae2x_core::Error::Shape { what: "latent".into(), expected, got });
+        }
+        self.prepare_decoder()?;
+        let model = self.decoder_model();
+        let options = RunOptions { mode: Mode::Image, pairs: false, size: [h, w] };
+        let mut runner = Runner::new(model, self.machine(), &model.plans.image, options);
+        let input = crate::picture::frame(latent, 0, runner.input());
+        runner.run(vec![input], &mut |_, _, _| (), &mut |_| ());
+        let times = model.plans.image.steps.iter().zip(runner.seconds());
+        Ok(times.map(|(step, &seconds)| self.step_time(step, [h, w], seconds)).collect())
+    }
+
+    fn step_time(&self, step: &Step, size: [usize; 2], seconds: f64) -> StepTime {
+        let plans = &self.decoder_model().plans;
+        let extent = plans.image.extent(step.target(), size);
+        let pixels = format!("{}x{}", extent.height, extent.width);
+        match &step.op {
+            Op::Conv(index) => {
+                let spec = &plans.tables.convs[*index];
+                let name = format!("{:?} {} -> {} at {pixels}", spec.method, spec.conv.inputs, spec.conv.outputs);
+                let macs = spec.method.direct_taps() * spec.conv.inputs * spec.conv.outputs;
+                let direct_flops = 2.0 * (macs * extent.width * extent.height) as f64;
+                StepTime { name, seconds, direct_flops }
+            }
+            Op::Attention(_) => StepTime { name: format!("Attention at {pixels}"), seconds, direct_flops: 0.0 },
+            Op::Copy => StepTime { name: format!("Norm at {pixels}"), seconds, direct_flops: 0.0 },
+        }
+    }
+}

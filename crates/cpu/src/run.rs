@@ -1,0 +1,231 @@
+//! Runs a plan over one frame after the other. The buffers are the only state.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::model::Model;
+use crate::ops::{Machine, Target, attention, conv, copy, pair};
+use crate::pack::ConvWeights;
+use crate::pages::Pages;
+use crate::plan::{Method, Op, Plan, Step};
+use crate::rows::{Extent, Rows};
+use crate::schedule::{Flow, Schedule};
+
+/// Receives the rows of a plan's last buffer: the frame, counted from the first that was put in together with it, the row's
+/// number and its pixels.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
+
+/// How a plan is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One frame without a past. Rows leave as they are done, and memory is given back as soon as it can be.
+    Image,
+    /// Frames of a clip whose rows leave as they are done.
+    ClipEnd,
+    /// Frames of a clip that leave whole.
+    Clip,
+}
+
+/// How a plan is run, and on what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunOptions {
+    pub mode: Mode,
+    /// Two frames may be put in together.
+    pub pairs: bool,
+    /// Height and width of the frames that go in.
+    pub size: [usize; 2],
+}
+
+/// A plan at a size, with its buffers.
+pub(crate) struct Runner<'e> {
+    model: &'e Model,
+    machine: &'e Machine,
+    plan: &'e Plan,
+    mode: Mode,
+    size: [usize; 2],
+    rows: Vec<Rows>,
+    /// Frames put in so far.
+    frames: usize,
+    /// Time spent in each step.
+    seconds: Vec<f64>,
+}
+
+/// The extents of all buffers of a plan; if `pairs`, two frames may be put in together.
+pub(crate) fn extents(plan: &Plan, schedule: Schedule<'_>, size: [usize; 2], mode: Mode, pairs: bool) -> Vec<Extent> {
+    /// Frames that a causal convolution sees besides the present one.
+    const PAST: usize = 2;
+    let together = if pairs { 2 } else { 1 };
+    let capacities = schedule.capacities();
+    let extent = |id: usize| {
+        let whole = plan.extent(id, size);
+        let stays = mode != Mode::Image && plan.buffers[id].history;
+        let leaves_whole = mode == Mode::Clip && plan.outputs.contains(&id);
+        let capacity = if stays || leaves_whole { whole.height } else { capacities[id].min(whole.height) };
+        Extent { slots: if stays { PAST + together } else { together }, capacity, ..whole }
+    };
+    (0..plan.buffers.len()).map(extent).collect()
+}
+
+impl<'e> Runner<'e> {
+    /// For frames of height and width `size`; if `pairs`, two may be put in together.
+    pub fn new(model: &'e Model, machine: &'e Machine, plan: &'e Plan, options: RunOptions) -> Self {
+        let RunOptions { mode, pairs, size } = options;
+        let schedule = Schedule::new(plan, &model.plans.tables, size, machine.threads);
+        let rows = extents(plan, schedule, size, mode, pairs).into_iter().map(Rows::new).collect();
+        Self { model, machine, plan, mode, size, rows, frames: 0, seconds: vec![0.0; plan.steps.len()] }
+    }
+
+    /// Time spent in each step so far.
+    pub fn seconds(&self) -> &[f64] {
+        &self.seconds
+    }
+
+    /// Extents of the frames that go in.
+    pub fn input(&self) -> Extent {
+        self.rows[self.plan.input].extent
+    }
+
+    /// Puts a frame in without running the plan: it will be in the past of the next.
+    pub fn put(&mut self, frame: Pages) {
+        self.rows[self.plan.input].put(self.frames, frame);
+        self.frames += 1;
+    }
+
+    /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows of
+    /// those that do not. `progress` is told the fraction done.
+    pub fn run(&mut self, frames: Vec<Pages>, emit: Emit<'_>, progress: &mut dyn FnMut(f32)) -> Vec<Pages> {
+        let now = self.frames..self.frames + frames.len();
+        frames.into_iter().for_each(|frame| self.put(frame));
+        let plan = self.plan;
+        let mut schedule = Schedule::new(plan, &self.model.plans.tables, self.size, self.machine.threads);
+        let (mut done, total) = (0.0, plan.steps.iter().map(|step| self.cost(step)).sum::<f64>());
+        while let Some((index, units)) = schedule.next() {
+            let step = &plan.steps[index];
+            let rows = schedule.output(index, &units);
+            let start = Instant::now();
+            self.step(step, units.clone(), rows.clone(), now.clone());
+            self.seconds[index] += start.elapsed().as_secs_f64();
+            schedule.finish(index, units.end);
+            done += self.cost(step) * rows.len() as f64 / self.rows[step.target()].extent.height as f64;
+            if self.mode != Mode::Clip && step.targets().any(|id| id == plan.outputs[0]) {
+                let output = &self.rows[plan.outputs[0]];
+                now.clone().for_each(|n| rows.clone().for_each(|y| emit(n - now.start, y, output.pixels(n, y))));
+            }
+            if self.mode == Mode::Image {
+                self.release(&schedule);
+            }
+            progress((done / total) as f32);
+        }
+        match self.mode {
+            Mode::Clip => now
+                .flat_map(|n| plan.outputs.iter().map(move |&id| (id, n)))
+                .map(|(id, n)| self.rows[id].take(n))
+                .collect(),
+            Mode::Image | Mode::ClipEnd => Vec::new(),
+        }
+    }
+
+    fn release(&mut self, schedule: &Schedule<'_>) {
+        for id in 0..self.rows.len() {
+            if schedule.is_dead(id) {
+                self.rows[id].release();
+            }
+        }
+    }
+
+    /// Multiplications of a step over a whole frame, roughly.
+    fn cost(&self, step: &Step) -> f64 {
+        let output = self.rows[step.target()].extent;
+        let pixels = (output.width * output.height) as f64;
+        match &step.op {
+            Op::Conv(index) => {
+                let spec = &self.model.plans.tables.convs[*index];
+                pixels * (spec.method.elements() * spec.k() * spec.padded_outputs()) as f64
+            }
+            Op::Attention(_) => pixels * output.channels as f64 * (4.0 * output.channels as f64 + 2.0 * pixels),
+            Op::Copy => pixels * output.channels as f64,
+        }
+    }
+
+    /// Runs units of a step, which make the output rows `made`, for the frames `now`.
+    fn step(&mut self, step: &Step, units: Range<usize>, made: Range<usize>, now: Range<usize>) {
+        let mut raw = step.raw.map(|id| std::mem::take(&mut self.rows[id]));
+        let mut act = step.act.map(|(id, _)| std::mem::take(&mut self.rows[id]));
+        let channels = raw.as_ref().or(act.as_ref()).map_or(0, |rows| rows.extent.channels);
+        let norm = step.act.map(|(_, norm)| self.model.norm(norm));
+        let width = self.plan.extent(step.target(), self.size).width;
+        let (mut raws, mut acts) = (written(&mut raw, &now, &made), written(&mut act, &now, &made));
+        let mut next = || Target {
+            channels,
+            raw: raws.as_mut().and_then(Iterator::next),
+            act: acts.as_mut().and_then(Iterator::next),
+            norm,
+        };
+        let targets: Vec<_> = now.clone().map(|_| next()).collect();
+        let work = Work { units, width, now };
+        match step.op {
+            Op::Conv(index) => self.conv(step, self.model.conv(index), work, targets),
+            Op::Attention(parts) => self.attention(step, parts, work, targets),
+            Op::Copy => {
+                for (target, n) in targets.into_iter().zip(work.now) {
+                    copy::run(self.machine, &self.rows[step.input], n, work.units.clone(), target);
+                }
+            }
+        }
+        for (id, rows) in step.targets().zip([raw, act].into_iter().flatten()) {
+            self.rows[id] = rows;
+        }
+    }
+
+    fn attention(&self, step: &Step, parts: [usize; 4], work: Work, targets: Vec<Target<'_>>) {
+        let weights = parts.map(|index| self.model.conv(index));
+        let residual = &self.rows[step.residual.expect("attention is added to its input")];
+        for (target, frame) in targets.into_iter().zip(work.now) {
+            let job = attention::Attention { weights, input: &self.rows[step.input], residual, frame };
+            attention::run(self.machine, &job, target);
+        }
+    }
+
+    fn conv(&self, step: &Step, weights: &ConvWeights, work: Work, targets: Vec<Target<'_>>) {
+        let (input, spec) = (&self.rows[step.input], &weights.spec);
+        let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
+        let residual = step.residual.map(|id| &self.rows[id]);
+        let both = spec.frames() > 1 && spec.method == Method::Winograd;
+        let targets = match <[Target<'_>; 2]>::try_from(targets) {
+            Ok(targets) if both => {
+                let pair = pair::Pair { weights, input, residual, frame: work.now.start, columns };
+                return pair::run(self.machine, &pair, work.units, targets);
+            }
+            Ok(targets) => Vec::from(targets),
+            Err(targets) => targets,
+        };
+        for (target, n) in targets.into_iter().zip(work.now) {
+            let past = match self.mode {
+                Mode::Image => 0,
+                Mode::Clip | Mode::ClipEnd => n.min(spec.frames() - 1),
+            };
+            let frame = |ago: usize| conv::Past { rows: input, frame: n - ago, tap: spec.frames() - 1 - ago };
+            let frames: Vec<_> = (0..=past).map(frame).collect();
+            let conv = conv::Conv { weights, frames: &frames, residual: residual.map(|rows| (rows, n)), columns };
+            conv::run(self.machine, &conv, work.units.clone(), target);
+        }
+    }
+}
+
+/// The rows `made` of each of the frames `now`, for writing, if there is a buffer.
+fn written<'r>(
+    rows: &'r mut Option<Rows>,
+    now: &Range<usize>,
+    made: &Range<usize>,
+) -> Option<std::vec::IntoIter<Vec<&'r mut [f32]>>> {
+    rows.as_mut().map(|rows| rows.pixels_mut(now.start, now.len(), made.clone()).into_iter())
+}
+
+/// What a step is to do.
+struct Work {
+    units: Range<usize>,
+    /// Pixels of an output row.
+    width: usize,
+    /// The frames.
+    now: Range<usize>,
+}
