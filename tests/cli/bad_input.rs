@@ -263,3 +263,30 @@ fn an_interrupt_leaves_nothing() {
     assert_eq!(status.code(), Some(130));
     assert_eq!(entries(room.folder.path()), ["l.safetensors"]);
 }
+
+#[test]
+fn a_latent_beyond_memory_is_refused_with_an_estimate() {
+    let room = Room::new();
+    // One row of cells, so long that its rows of pixels take a hundred gigabytes. The file is a hole but for its header.
+    let path = room.path("long.npy");
+    let cells = 4_000_000;
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, 16, 1, {cells}), }}");
+    let start = [b"\x93NUMPY\x01\x00\x76\x00", format!("{header:117}\n").as_bytes()].concat();
+    std::fs::write(&path, &start).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len((start.len() + 16 * cells * 4) as u64).unwrap();
+    let mut command = crate::support::vae2x();
+    command.args([
+        "decode",
+        &text(&path),
+        "--vae",
+        "demo:2x",
+        "--latent-space",
+        "raw",
+        "-o",
+        &text(&room.path("x.npy")),
+    ]);
+    let message = crate::support::finish(&mut command).fails(1);
+    assert!(message.contains("long.npy") && message.contains("MB are available"), "{message}");
+    assert_eq!(entries(room.folder.path()), ["long.npy"]);
+}

@@ -174,6 +174,8 @@ pub enum DeviceArg {
     /// The processor
     #[default]
     Cpu,
+    /// The processor through burn: the slow reference
+    Burn,
 }
 
 /// The space of a latent file.

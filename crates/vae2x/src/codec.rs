@@ -1,5 +1,7 @@
 //! Whole batches through an engine: latents to pixels and back.
 
+use std::sync::Arc;
+
 use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
 use vae2x_core::engine::Engine;
 use vae2x_core::latent::Raw;
@@ -29,7 +31,7 @@ impl Decoder {
     ///
     /// # Errors
     /// If the weights cannot be read or their configuration is impossible.
-    pub fn load(weights: &dyn Weights, options: &EngineOptions) -> Result<Self> {
+    pub fn load(weights: Arc<dyn Weights>, options: &EngineOptions) -> Result<Self> {
         Ok(Self { engine: device::load(weights, Side::Decoder, options)? })
     }
 
@@ -124,7 +126,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If the weights cannot be read or their configuration is impossible.
-    pub fn load(weights: &dyn Weights, options: &EngineOptions) -> Result<Self> {
+    pub fn load(weights: Arc<dyn Weights>, options: &EngineOptions) -> Result<Self> {
         Ok(Self { engine: device::load(weights, Side::Encoder, options)? })
     }
 

@@ -2,10 +2,11 @@
 //! base resolution or twice that.
 //!
 //! ```no_run
+//! use std::sync::Arc;
 //! use vae2x::{Decoder, EngineOptions, core::{latent::Raw, weights::VaeWeights}, media::latent::LatentFile};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let weights = VaeWeights::open("Wan2.1_VAE_upscale2x.safetensors".as_ref())?;
-//! let decoder = Decoder::load(&weights, &EngineOptions::default())?;
+//! let decoder = Decoder::load(Arc::new(weights), &EngineOptions::default())?;
 //! let file = LatentFile::open("picture.latent".as_ref(), &Default::default())?;
 //! let pixels = decoder.decode(&Raw::new(file.array)?)?; // [B, 3, F, H, W] in [-1, 1]
 //! # Ok(()) }
@@ -15,5 +16,5 @@ mod codec;
 mod device;
 
 pub use codec::{Decoder, Encoder, Frame, whole_cells};
-pub use device::{Device, EngineOptions, Side};
-pub use {vae2x_core as core, vae2x_media as media, vae2x_nn as nn};
+pub use device::{Device, EngineOptions};
+pub use {vae2x_core as core, vae2x_cpu as cpu, vae2x_media as media, vae2x_nn as nn};

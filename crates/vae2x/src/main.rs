@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod demo_assets;
+mod memory;
 mod timings;
 mod ui;
 mod weights;

@@ -1,10 +1,11 @@
 //! `vae2x decode`: latents to pictures.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use vae2x::Decoder;
 use vae2x_core::latent::{Raw, to_raw};
-use vae2x_core::weights::VaeWeights;
+use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{VaeConfig, time};
 use vae2x_media::latent::LatentFile;
 use vae2x_media::output::{Input, Output, OutputOptions};
@@ -14,7 +15,10 @@ use super::{Timer, check_writable, engine_options, keep_or_remove, latent_option
 use crate::args::DecodeArgs;
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
-use crate::weights;
+use crate::{memory, weights};
+
+/// Latent frames that tell a clip's memory: they pass one by one, and the second is the first with a past.
+const STEP: usize = 2;
 
 /// Everything that could be checked before the weights are opened.
 struct Job {
@@ -30,7 +34,7 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let job = prepare(args)?;
         let weights = weights::open_vae(&args.vae)?;
-        decode(args, job, &weights)
+        decode(args, job, weights)
     })
 }
 
@@ -54,10 +58,16 @@ fn bit_depth(bits: u8) -> BitDepth {
     if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
-fn decode(args: &DecodeArgs, job: Job, weights: &VaeWeights) -> anyhow::Result<()> {
+fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
     let options = engine_options(&args.run)?;
-    let decoder = timed(&mut timings.load_s, || Decoder::load(weights, &options))?;
+    for file in &job.files {
+        let [_, _, t, h, w] = file.array.dims("latent")?;
+        if let Some(need) = options.decode_memory(weights.config(), [t.min(STEP), h, w])? {
+            memory::check(&format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()), need)?;
+        }
+    }
+    let decoder = timed(&mut timings.load_s, || Decoder::load(Arc::new(weights), &options))?;
     let Job { files, output } = job;
     let texts: Vec<_> = files.iter().map(|f| f.text.clone()).collect();
     let latents =
@@ -80,7 +90,7 @@ fn decode(args: &DecodeArgs, job: Job, weights: &VaeWeights) -> anyhow::Result<(
     timings.decode_s = Some(timer.lap() - timings.save_s);
     report(&written)?;
     timings.engine = decoder.engine();
-    timings.threads = rayon::current_num_threads();
+    timings.threads = options.thread_count()?;
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use vae2x::{Decoder, Encoder, EngineOptions};
@@ -55,12 +56,12 @@ impl Models {
         let open = |name: &str| -> vae2x_core::Result<VaeWeights> {
             demo_assets::model(name).unwrap_or_else(|| Err(Error::Unsupported(format!("there is no model '{name}'"))))
         };
-        let (base, two_x) = (open("demo:base")?, open("demo:2x")?);
+        let (base, two_x) = (open("demo:base")?, Arc::new(open("demo:2x")?));
         let options = EngineOptions::default();
         Ok(Self {
-            encoder: Encoder::load(&two_x, &options)?,
-            base: Decoder::load(&base, &options)?,
-            two_x: Decoder::load(&two_x, &options)?,
+            encoder: Encoder::load(two_x.clone(), &options)?,
+            base: Decoder::load(Arc::new(base), &options)?,
+            two_x: Decoder::load(two_x, &options)?,
         })
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use vae2x::{Encoder, whole_cells};
 use vae2x_core::latent::{Raw, Space};
-use vae2x_core::weights::TensorFile;
+use vae2x_core::weights::{TensorFile, Weights};
 use vae2x_core::{Array, VaeConfig, time};
 use vae2x_media::latent::{LatentFormat, write_latent};
 use vae2x_media::picture::read_image;
@@ -16,7 +17,10 @@ use super::{Timer, check_writable, engine_options, keep_or_remove};
 use crate::args::{EncodeArgs, EncodedSpaceArg};
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
-use crate::{usage, weights};
+use crate::{memory, usage, weights};
+
+/// Frames that tell a clip's memory: they pass four by four, after the first.
+const STEP: usize = 5;
 
 /// Runs the command.
 ///
@@ -160,7 +164,13 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
     let weights = weights::open_vae(&args.vae)?;
     let mut timings = Timings::default();
     let options = engine_options(&args.run)?;
-    let encoder = timed(&mut timings.load_s, || Encoder::load(&weights, &options))?;
+    for (path, pixels) in args.inputs.iter().zip(pixels) {
+        let [_, _, f, h, w] = pixels.dims("pixels")?;
+        if let Some(need) = options.encode_memory(weights.config(), [f.min(STEP), h, w])? {
+            memory::check(&format!("{}: encoding {f} frames of {w}x{h} pixels", path.display()), need)?;
+        }
+    }
+    let encoder = timed(&mut timings.load_s, || Encoder::load(Arc::new(weights), &options))?;
     let frames = |p: &Array| (p.shape()[0] * p.shape()[2]) as f64;
     let mut progress = Progress::new("encoding", pixels.iter().map(frames).sum(), "frames");
     let mut timer = Timer::start();
@@ -176,7 +186,7 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
     let list = targets.iter().map(|t| format!("{} ({})\n", t.path.display(), t.space)).collect::<String>();
     ui::print(&list)?;
     timings.engine = encoder.engine();
-    timings.threads = rayon::current_num_threads();
+    timings.threads = options.thread_count()?;
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
 }
 

@@ -21,19 +21,21 @@ use vae2x_media::output::{Input, Output, OutputOptions};
 use crate::args::{DeviceArg, LatentArgs, RunArgs, SpaceArg};
 use crate::{ui, usage};
 
-/// Applies `--threads`, and names the device.
+/// Where to compute, as `--device` and `--threads` say.
 ///
 /// # Errors
-/// If the threads cannot be started.
+/// If burn's threads cannot be started.
 fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-        pool.with_context(|| format!("cannot start {threads} threads"))?;
-    }
+    let threads = args.threads.map_or(0, usize::from);
     let device = match args.device {
         DeviceArg::Cpu => Device::Cpu,
+        DeviceArg::Burn => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            pool.with_context(|| format!("cannot start {threads} threads"))?;
+            Device::Burn
+        }
     };
-    Ok(EngineOptions { device })
+    Ok(EngineOptions { device, threads })
 }
 
 /// How `--key` and `--size` have a latent file read.
