@@ -1,8 +1,10 @@
-//! Prints what the engine does beside what the machine could: `cargo run --release -p vae2x-cpu --example bench -- [WHAT]`.
+//! Prints what the engine does beside what the machine could:
+//! `cargo run --release -p vae2x-cpu --example bench -- [WHAT]`.
 //!
-//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `layers`, `clip`, `encode`, `threads`, `isa`; all
-//! but 256 by default. Weights are by formula at base width 96 and 12 output channels. Times are the least of several. FLOPs are those
-//! of plain convolutions as the layer list has them: 3x3 on enlarged images, one frame in two dimensions.
+//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `layers`, `clip`, `encode`,
+//! `threads`, `isa`; all but 256 by default. Weights are by formula at base width 96 and 12 output channels. Times are
+//! the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on enlarged images, one
+//! frame in two dimensions.
 
 use std::sync::Arc;
 use std::time::Instant;

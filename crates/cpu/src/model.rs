@@ -7,9 +7,10 @@ use vae2x_core::Result;
 use vae2x_core::arch::Layer;
 use vae2x_core::weights::Weights;
 
+use crate::builder;
 use crate::ops::Machine;
 use crate::pack::{ConvWeights, NormWeights};
-use crate::plan::{self, Op, Plan, Stage, Tables};
+use crate::plan::{Op, Plan, Stage, Tables};
 
 /// Plans of one side, for a single frame and for clips.
 pub(crate) struct Plans {
@@ -21,8 +22,8 @@ pub(crate) struct Plans {
 impl Plans {
     pub fn new(layers: &[Layer]) -> Self {
         let mut tables = Tables::default();
-        let image = plan::image(layers, &mut tables);
-        let clip = plan::clip(layers, &mut tables);
+        let image = builder::image(layers, &mut tables);
+        let clip = builder::clip(layers, &mut tables);
         Self { tables, image, clip }
     }
 

@@ -1,7 +1,8 @@
-//! Weights as the kernels read them: `[element][panel of 16 outputs][input][16]`, one set per frame that a convolution sees and two more for pairs of frames.
+//! Weights as the kernels read them: `[element][panel of 16 outputs][input][16]`, one set per frame that a convolution
+//! sees and two more for pairs of frames.
 //!
-//! A single frame only ever meets the last temporal tap, so the others are packed when the first clip asks for them. The
-//! sums behind a transformed weight are taken in double precision.
+//! A single frame only ever meets the last temporal tap, so the others are packed when the first clip asks for them.
+//! The sums behind a transformed weight are taken in double precision.
 
 use std::sync::{Arc, OnceLock};
 
@@ -62,11 +63,6 @@ impl ConvWeights {
     /// A set of weights, which must have been prepared.
     pub fn tap(&self, set: usize) -> &[f32] {
         self.taps[set].get().expect("sessions prepare what they run")
-    }
-
-    /// Values from one element to the next.
-    pub fn element_stride(&self) -> usize {
-        self.spec.k() * self.spec.padded_outputs()
     }
 }
 
@@ -131,8 +127,8 @@ fn pack(spec: &ConvSpec, tensor: &Array, combination: &[f64]) -> Pages {
     packed
 }
 
-/// `G` of F(4, 3) at the points 0, a, -a, b, -b, infinity of `kernels/winograd.rs`: powers of the point over the product of its
-/// distances to the others, which is 1 for 0, `2 a^2 (a^2 - b^2) = -3/2` and `2 b^2 (b^2 - a^2) = 6`.
+/// `G` of F(4, 3) at the points 0, a, -a, b, -b, infinity of `kernels/winograd.rs`: powers of the point over the
+/// product of its distances to the others, which is 1 for 0, `2 a^2 (a^2 - b^2) = -3/2` and `2 b^2 (b^2 - a^2) = 6`.
 const WINOGRAD: [[f64; 3]; 6] = {
     let (a, b) = (std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2);
     [

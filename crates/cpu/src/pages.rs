@@ -1,4 +1,5 @@
-//! Zeroed memory straight from the system: given back for certain when dropped, whatever the allocator would do with it.
+//! Zeroed memory straight from the system: given back for certain when dropped, whatever the allocator would do with
+//! it.
 
 use std::ops::{Deref, DerefMut};
 

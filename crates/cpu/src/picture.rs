@@ -21,7 +21,8 @@ pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
     values
 }
 
-/// The frames that leave a session: `[C, F, r H, r W]`, filled row by row from pixels of `C r^2` channels (and padding).
+/// The frames that leave a session: `[C, F, r H, r W]`, filled row by row from pixels of `C r^2` channels (and
+/// padding).
 pub(crate) struct Picture {
     array: Array,
     scale: usize,
@@ -34,7 +35,8 @@ impl Picture {
         Self { array: Array::zeros(shape), scale, frame: 0 }
     }
 
-    /// Writes row `y` of the frame `ahead` of the present one: channel `r^2 c + r i + j` is plane `c` at `(r y + i, r x + j)`.
+    /// Writes row `y` of the frame `ahead` of the present one: channel `r^2 c + r i + j` is plane `c` at `(r y + i, r x
+    /// + j)`.
     pub fn row(&mut self, ahead: usize, y: usize, pixels: &[f32]) {
         let r = self.scale;
         let &[planes, frames, height, width] = self.array.shape() else { return };

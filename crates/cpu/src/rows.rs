@@ -1,8 +1,8 @@
 //! Rows of pixels between steps: the last few of a frame, or whole frames with the two before.
 //!
-//! A row is `[pixel][channel]`, channels padded to whole blocks with zeros, with a pixel of zeros on the left and zeros on
-//! the right up to a whole number of tiles and one pixel more: windows need no care at the edges. Row `y` of a frame lies
-//! at place `y mod capacity`; frame `n` in slot `n mod slots`.
+//! A row is `[pixel][channel]`, channels padded to whole blocks with zeros, with a pixel of zeros on the left and zeros
+//! on the right up to a whole number of tiles and one pixel more: windows need no care at the edges. Row `y` of a frame
+//! lies at place `y mod capacity`; frame `n` in slot `n mod slots`.
 
 use std::ops::Range;
 

@@ -11,8 +11,8 @@ use crate::plan::{Method, Op, Plan, Step};
 use crate::rows::{Extent, Rows};
 use crate::schedule::{Flow, Schedule};
 
-/// Receives the rows of a plan's last buffer: the frame, counted from the first that was put in together with it, the row's
-/// number and its pixels.
+/// Receives the rows of a plan's last buffer: the frame, counted from the first that was put in together with it, the
+/// row's number and its pixels.
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(usize, usize, &[f32]);
 
 /// How a plan is run.
@@ -91,8 +91,8 @@ impl<'e> Runner<'e> {
         self.frames += 1;
     }
 
-    /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows of
-    /// those that do not. `progress` is told the fraction done.
+    /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows
+    /// of those that do not. `progress` is told the fraction done.
     pub fn run(&mut self, frames: Vec<Pages>, emit: Emit<'_>, progress: &mut dyn FnMut(f32)) -> Vec<Pages> {
         let now = self.frames..self.frames + frames.len();
         frames.into_iter().for_each(|frame| self.put(frame));

@@ -1,9 +1,9 @@
 //! When each step of a plan runs, in units of rows, so that few rows wait anywhere.
 //!
 //! The last step that can run does run: rows flow to the end before new ones enter. A step waits until enough rows are
-//! there to keep all threads busy and to make reading its weights worth it. Steps of the coarsest resolution, whose frames
-//! are small and whose weights are many, wait for the whole frame. The same schedule, run without data, gives the
-//! capacity of every buffer.
+//! there to keep all threads busy and to make reading its weights worth it. Steps of the coarsest resolution, whose
+//! frames are small and whose weights are many, wait for the whole frame. The same schedule, run without data, gives
+//! the capacity of every buffer.
 
 use std::ops::Range;
 
@@ -97,6 +97,8 @@ pub(crate) struct Schedule<'p> {
     plan: &'p Plan,
     steps: Vec<Progress>,
     heights: Vec<usize>,
+    /// The step that makes each buffer; none makes the input.
+    producers: Vec<Option<usize>>,
 }
 
 /// Products of tiles and elements that a step should be started for, per thread; see [`Schedule::new`].
@@ -123,25 +125,35 @@ impl<'p> Schedule<'p> {
             Progress { flow, done: 0, total, batch: batch.max(1) }
         };
         let heights = (0..plan.buffers.len()).map(|id| extent(id).height).collect();
-        Self { plan, steps: plan.steps.iter().map(step).collect(), heights }
+        let producer = |id: BufferId| plan.steps.iter().position(|step| step.makes(id));
+        let producers = (0..plan.buffers.len()).map(producer).collect();
+        Self { plan, steps: plan.steps.iter().map(step).collect(), heights, producers }
     }
 
     /// Rows of a buffer that are there.
     fn made(&self, id: BufferId) -> usize {
-        let producer = self.plan.steps.iter().position(|s| s.makes(id));
-        producer.map_or(self.heights[id], |i| self.steps[i].flow.makes(self.steps[i].done, self.heights[id]))
+        self.producers[id].map_or(self.heights[id], |i| self.steps[i].flow.makes(self.steps[i].done, self.heights[id]))
     }
 
     /// Units of step `i` whose inputs are there.
     fn ready(&self, i: usize) -> usize {
         let (step, progress) = (&self.plan.steps[i], &self.steps[i]);
-        let made = self.made(step.input);
-        let height = self.heights[step.input];
+        let (made, height) = (self.made(step.input), self.heights[step.input]);
+        let residual = step.residual.map(|id| (self.made(id), self.heights[id]));
         let fits = |units: usize| {
             progress.flow.needs(units, height) <= made
-                && step.residual.is_none_or(|r| progress.flow.makes(units, self.heights[r]) <= self.made(r))
+                && residual.is_none_or(|(made, height)| progress.flow.makes(units, height) <= made)
         };
-        (progress.done..=progress.total).rev().find(|&units| units == progress.done || fits(units)).unwrap_or(0)
+        // What fits only grows with what is made: search by halves.
+        let (mut ready, mut beyond) = (progress.done, progress.total + 1);
+        while beyond - ready > 1 {
+            let middle = ready.midpoint(beyond);
+            match fits(middle) {
+                true => ready = middle,
+                false => beyond = middle,
+            }
+        }
+        ready
     }
 
     /// The step to run next and its units; `None` when all is done.
@@ -234,7 +246,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::image;
+    use crate::builder::image;
     use vae2x_core::{VaeConfig, arch};
 
     fn run(size: [usize; 2]) -> (Plan, Vec<usize>) {

@@ -1,8 +1,8 @@
 //! Decoding and encoding sessions.
 //!
 //! The first call may bring a single frame, and nobody knows whether more will follow. It is run as an image, in memory
-//! that grows with the width alone, and its input is kept; if the clip goes on, the frame is run again for the state that
-//! it leaves. The first frame is the cheapest of a clip, and an image pays nothing.
+//! that grows with the width alone, and its input is kept; if the clip goes on, the frame is run again for the state
+//! that it leaves. The first frame is the cheapest of a clip, and an image pays nothing.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! The matrix product behind every convolution: `C [+]= A W`.
 //!
-//! `A` is stored in blocks of 16 columns, `[k / 16][row][16]`, so that an inner tile reads it at constant offsets from one
-//! pointer; `W` in panels of 16 columns, `[panel][k][16]`; `C` row by row. The inner tile keeps its part of `C` in registers
-//! over the whole of `k`: the sum over `k` always runs in the same order, whatever the grouping of rows.
+//! `A` is stored in blocks of 16 columns, `[k / 16][row][16]`, so that an inner tile reads it at constant offsets from
+//! one pointer; `W` in panels of 16 columns, `[panel][k][16]`; `C` row by row. The inner tile keeps its part of `C` in
+//! registers over the whole of `k`: the sum over `k` always runs in the same order, whatever the grouping of rows.
 
 use super::simd::{BLOCK, Simd};
 

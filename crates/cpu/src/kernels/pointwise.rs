@@ -8,8 +8,8 @@ pub(crate) struct Norm<'a> {
     pub source: Option<&'a [f32]>,
     /// As many pixels.
     pub target: &'a mut [f32],
-    /// Scale of each channel, with the root of the channel count in it; zero for padding. Its length is that of a pixel,
-    /// a multiple of 16.
+    /// Scale of each channel, with the root of the channel count in it; zero for padding. Its length is that of a
+    /// pixel, a multiple of 16.
     pub gamma: &'a [f32],
     /// Follow with SiLU.
     pub silu: bool,

@@ -1,7 +1,8 @@
 //! Transforms into and out of the domains where a 3x3 convolution is one matrix product per element.
 //!
-//! - [`input4`], [`output4`]: Winograd's F(4x4, 3x3) at the points 0, +-sqrt(1/2), +-sqrt(2) and infinity (Lavin & Gray, "Fast
-//!   algorithms for convolutional neural networks", 2016): a tile of 4x4 pixels has 36 elements instead of 144 products.
+//! - [`input4`], [`output4`]: Winograd's F(4x4, 3x3) at the points 0, +-sqrt(1/2), +-sqrt(2) and infinity (Lavin &
+//!   Gray, "Fast algorithms for convolutional neural networks", 2016): a tile of 4x4 pixels has 36 elements instead of
+//!   144 products.
 //! - [`input2`], [`output2`]: nearest-neighbour enlargement followed by a 3x3 convolution. Along one axis, with taps
 //!   `a, b, c`, pixel `x[i]` becomes `(a+b+c) x[i] - a (x[i] - x[i-1])` and `(a+b+c) x[i] + c (x[i+1] - x[i])`: three
 //!   products for two pixels, hence 9 elements for the 2x2 pixels that one makes, instead of 36 products.
@@ -15,9 +16,9 @@ use super::simd::{BLOCK, Simd, lanes};
 pub(crate) const ELEMENTS4: usize = 36;
 pub(crate) const WINDOW4: usize = 6;
 pub(crate) const STEP4: usize = 4;
-/// The positive points of F(4x4, 3x3) other than 0. Their squares, 1/2 and 2, are exact; rounding errors are half of those at
-/// the usual points 1 and 2 (Barabasz et al., "Error analysis and improving the accuracy of Winograd convolution for deep neural
-/// networks", 2020, tell why).
+/// The positive points of F(4x4, 3x3) other than 0. Their squares, 1/2 and 2, are exact; rounding errors are half of
+/// those at the usual points 1 and 2 (Barabasz et al., "Error analysis and improving the accuracy of Winograd
+/// convolution for deep neural networks", 2020, tell why).
 pub(crate) const POINTS4: [f32; 2] = [std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::SQRT_2];
 /// Elements of an enlarged pixel, and the pixels it reads along each axis; it makes 2.
 pub(crate) const ELEMENTS2: usize = 9;

@@ -1,9 +1,9 @@
 //! One head of attention over all pixels of a frame, in two passes and without a matrix of all pairs.
 //!
 //! First, keys and values of every pixel are computed and laid out as weights of matrix products, in blocks of pixels:
-//! keys `[16 keys][channel][16]`, values `[16 channels][key][16]`. Then every group of pixels computes its queries and goes
-//! through the blocks with a running softmax: scores, exponentials relative to the highest so far, values. Projection,
-//! residual and norm follow while the group is at hand.
+//! keys `[16 keys][channel][16]`, values `[16 channels][key][16]`. Then every group of pixels computes its queries and
+//! goes through the blocks with a running softmax: scores, exponentials relative to the highest so far, values.
+//! Projection, residual and norm follow while the group is at hand.
 
 use std::ops::Range;
 

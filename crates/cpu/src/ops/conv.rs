@@ -1,9 +1,9 @@
 //! Every convolution: gather or transform the inputs of some tiles, one matrix product per element, transform back, add
 //! bias and residual, norm.
 //!
-//! Between the transforms a task's values lie as `[element][channel / 16][tile][16]` (inputs) and `[element][tile][channel]`
-//! (results), with one row of padding after each element so that the same tile of different elements does not compete for
-//! one set of the cache.
+//! Between the transforms a task's values lie as `[element][channel / 16][tile][16]` (inputs) and
+//! `[element][tile][channel]` (results), with one row of padding after each element so that the same tile of different
+//! elements does not compete for one set of the cache.
 
 use std::ops::Range;
 
@@ -81,30 +81,15 @@ pub(crate) fn run(machine: &Machine, conv: &Conv<'_>, units: Range<usize>, targe
 impl Conv<'_> {
     fn task(&self, machine: &Machine, task: &mut Task<'_>, scratch: &mut Scratch) {
         let spec = &self.weights.spec;
-        let (elements, k, outputs) = (spec.method.elements(), spec.k(), spec.padded_outputs());
+        let elements = spec.method.elements();
         let layout = Layout::new(task, self.weights);
         let v = at_least(&mut scratch.v, elements * layout.input);
         let m = at_least(&mut scratch.m, elements * layout.output);
         for (i, past) in self.frames.iter().enumerate() {
             self.gather(machine, past, task, &layout, v);
-            let stride = self.weights.element_stride();
-            let weights = self.weights.tap(past.tap);
             for e in 0..elements {
-                kernels::gemm(
-                    machine.isa,
-                    Gemm {
-                        rows: layout.tiles,
-                        k,
-                        a: &v[e * layout.input..],
-                        a_stride: layout.block,
-                        w: &weights[e * stride..(e + 1) * stride],
-                        w_stride: k * BLOCK,
-                        panels: outputs / BLOCK,
-                        c: &mut m[e * layout.output..],
-                        c_stride: outputs,
-                        accumulate: i > 0,
-                    },
-                );
+                let product = Product { weights: self.weights, set: past.tap, element: e, accumulate: i > 0 };
+                product.run(machine, &layout, &v[e * layout.input..], &mut m[e * layout.output..]);
             }
         }
         self.scatter(machine, task, &layout, m);
@@ -175,6 +160,35 @@ impl Conv<'_> {
             }
             task.activate(machine.isa, first..end);
         }
+    }
+}
+
+/// The matrix product of one element with one set of weights.
+pub(super) struct Product<'a> {
+    pub weights: &'a ConvWeights,
+    pub set: usize,
+    pub element: usize,
+    /// Add to what is there.
+    pub accumulate: bool,
+}
+
+impl Product<'_> {
+    /// `v` and `m` start with the element.
+    pub fn run(&self, machine: &Machine, layout: &Layout, v: &[f32], m: &mut [f32]) {
+        let (k, outputs) = (self.weights.spec.k(), self.weights.spec.padded_outputs());
+        let job = Gemm {
+            rows: layout.tiles,
+            k,
+            a: v,
+            a_stride: layout.block,
+            w: &self.weights.tap(self.set)[self.element * k * outputs..][..k * outputs],
+            w_stride: k * BLOCK,
+            panels: outputs / BLOCK,
+            c: m,
+            c_stride: outputs,
+            accumulate: self.accumulate,
+        };
+        kernels::gemm(machine.isa, job);
     }
 }
 

@@ -1,15 +1,15 @@
 //! Two frames of a causal 3x3 convolution at once: Winograd's F(2, 3) along time around F(4x4, 3x3) in space.
 //!
-//! With the frames `d0 .. d3`, of which the last two are new, and temporal taps `g0, g1, g2`, four products stand for six:
-//! `(d0 - d2) g0`, `(d1 + d2) (g0 + g1 + g2) / 2`, `(d2 - d1) (g0 - g1 + g2) / 2` and `(d3 - d1) g2`. The first frame is the
-//! sum of the first three, the second the second minus the third plus the last. Frames are mixed before they are
-//! transformed, and the two middle products are added and subtracted where the others are then accumulated.
+//! With the frames `d0 .. d3`, of which the last two are new, and temporal taps `g0, g1, g2`, four products stand for
+//! six: `(d0 - d2) g0`, `(d1 + d2) (g0 + g1 + g2) / 2`, `(d2 - d1) (g0 - g1 + g2) / 2` and `(d3 - d1) g2`. The first
+//! frame is the sum of the first three, the second the second minus the third plus the last. Frames are mixed before
+//! they are transformed, and the two middle products are added and subtracted where the others are then accumulated.
 
 use std::ops::Range;
 
-use super::conv::{Conv, Layout, window};
+use super::conv::{Conv, Layout, Product, window};
 use super::{Cut, Machine, Scratch, Target, Task, at_least};
-use crate::kernels::{self, BLOCK, ELEMENTS4, Gemm, Input, STEP4, WINDOW4};
+use crate::kernels::{self, BLOCK, ELEMENTS4, Input, STEP4, WINDOW4};
 use crate::pack::{ConvWeights, HALF_DIFFERENCE, HALF_SUM};
 use crate::rows::Rows;
 
@@ -51,9 +51,9 @@ impl Pair<'_> {
         for e in 0..ELEMENTS4 {
             let range = e * layout.output..e * layout.output + layout.tiles * outputs;
             let (a, b) = (&mut a[range.clone()], &mut b[range]);
-            let product = |t: usize, c: &mut [f32], accumulate: bool| {
-                let v = &v[(t * ELEMENTS4 + e) * layout.input..];
-                self.product(machine, v, [t, e], &layout, c, accumulate);
+            let product = |t: usize, m: &mut [f32], accumulate: bool| {
+                let product = Product { weights: self.weights, set: ELEMENTS[t].3, element: e, accumulate };
+                product.run(machine, &layout, &v[(t * ELEMENTS4 + e) * layout.input..], m);
             };
             product(1, a, false);
             product(2, b, false);
@@ -66,33 +66,6 @@ impl Pair<'_> {
             let conv = Conv { weights: self.weights, frames: &[], residual, columns: self.columns };
             conv.scatter(machine, task, &layout, m);
         }
-    }
-
-    /// The product of the element `t` along time and `e` in space.
-    fn product(
-        &self,
-        machine: &Machine,
-        v: &[f32],
-        [t, e]: [usize; 2],
-        layout: &Layout,
-        c: &mut [f32],
-        accumulate: bool,
-    ) {
-        let (k, outputs) = (self.weights.spec.k(), self.weights.spec.padded_outputs());
-        let stride = self.weights.element_stride();
-        let job = Gemm {
-            rows: layout.tiles,
-            k,
-            a: v,
-            a_stride: layout.block,
-            w: &self.weights.tap(ELEMENTS[t].3)[e * stride..(e + 1) * stride],
-            w_stride: k * BLOCK,
-            panels: outputs / BLOCK,
-            c,
-            c_stride: outputs,
-            accumulate,
-        };
-        kernels::gemm(machine.isa, job);
     }
 
     /// The elements in space of the element `t` along time.
