@@ -205,6 +205,14 @@ fn pictures_that_are_none() {
         assert!(message.contains("picture.png"), "{message}");
         assert_eq!(entries(room.folder.path()), ["picture.png"]);
     }
+    std::fs::remove_file(&path).unwrap();
+    let jpeg = room.path("picture.jpg");
+    decode_to(&jpeg).ok();
+    let whole = std::fs::read(&jpeg).unwrap();
+    std::fs::write(&jpeg, &whole[..whole.len() / 2]).unwrap();
+    let message = run(&["encode", &text(&jpeg), "--vae", "demo:2x", "-o", &out]).fails(1);
+    assert!(message.contains("picture.jpg") && message.contains("truncated"), "{message}");
+    assert_eq!(entries(room.folder.path()), ["picture.jpg"]);
 }
 
 #[test]
@@ -218,6 +226,66 @@ fn wrong_command_lines() {
     {
         run(args).fails(2);
     }
+}
+
+#[test]
+fn no_output_replaces_an_input_or_another_output() {
+    let room = Room::new();
+    let latent = copy_shared(FRAME, room.folder.path(), "l.latent");
+    let weights = copy_shared(ORIGINAL, room.folder.path(), "w.safetensors");
+    let before = [std::fs::read(&latent).unwrap(), std::fs::read(&weights).unwrap()];
+    let (l, w, out) = (text(&latent), text(&weights), text(&room.path("x.png")));
+    let link = room.path("link.safetensors");
+    std::fs::hard_link(&weights, room.path("other.safetensors")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&weights, &link).unwrap();
+    for args in [
+        &["decode", &l, "--vae", &w, "-o", &w][..],
+        &["decode", &l, "--vae", &w, "-o", &out, "--timings", &w],
+        &["decode", &l, "--vae", &w, "-o", &out, "--timings", &l],
+        &["decode", &l, "--vae", &w, "-o", &out, "--timings", &out],
+        &["decode", &l, "--vae", &text(&link), "-o", &w],
+        &["encode", &l, "--vae", &w, "-o", &l],
+        &["convert", &w, "-o", &w, "--layout", "original"],
+    ] {
+        let message = run(args).fails(2);
+        assert!(message.contains("overwrite") || message.contains("two outputs"), "{args:?}: {message}");
+    }
+    assert_eq!([std::fs::read(&latent).unwrap(), std::fs::read(&weights).unwrap()], before);
+    assert!(!room.path("x.png").exists());
+}
+
+#[test]
+fn weights_with_values_that_are_no_numbers() {
+    let room = Room::new();
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/chelsea.png");
+    let poisoned = |name: &str, value: f32| {
+        edited(&room, name, |mut a| {
+            a.data_mut()[0] = value;
+            Some((name.into(), a))
+        })
+    };
+    for value in [f32::NAN, f32::INFINITY] {
+        let vae = poisoned("decoder.head.2.bias", value);
+        room.refuses(&frame(), &vae, 1, &["not finite"]);
+        let vae = poisoned("conv1.bias", value);
+        let message = run(&["encode", photo, "--vae", &text(&vae), "-o", &text(&room.path("x.latent"))]).fails(1);
+        assert!(message.contains("not finite"), "{message}");
+        assert_eq!(entries(room.folder.path()), ["edited.safetensors"]);
+    }
+}
+
+#[test]
+fn a_clip_for_weights_without_time() {
+    let room = Room::new();
+    let vae = text(&room.path("2d.safetensors"));
+    run(&["convert", &shared(ORIGINAL), "-o", &vae, "--layout", "2d"]).ok();
+    let clip = room.path("clip.safetensors");
+    write_safetensors(&clip, "latents", &Array::zeros([1, 16, 3, 4, 4]));
+    let args = ["decode", &text(&clip), "--vae", &vae, "--latent-space", "raw", "-o", &text(&room.path("frames"))];
+    let message = run(&args).fails(1);
+    assert!(message.contains("clip.safetensors") && message.contains("single frames"), "{message}");
+    assert_eq!(entries(room.folder.path()), ["2d.safetensors", "clip.safetensors"]);
 }
 
 /// A limit on file sizes stands in for a full disk: the system refuses the write half way.

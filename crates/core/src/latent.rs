@@ -137,6 +137,8 @@ pub struct Guess {
 /// # Errors
 /// [`Error::Shape`] if the channels are not the model's.
 pub fn guess(latent: &Array, config: &VaeConfig) -> Result<Guess> {
+    /// From this many cells on, means and deviations are those of a picture rather than of a spot.
+    const TELLING_CELLS: f64 = 64.0;
     /// Channels of one image are correlated: the evidence of 16 counts as that of this many.
     const INDEPENDENT_CHANNELS: f64 = 8.0;
 
@@ -157,7 +159,8 @@ pub fn guess(latent: &Array, config: &VaeConfig) -> Result<Guess> {
     let raw = config.latents_mean.iter().zip(&config.latents_std).map(|(&m, &s)| (f64::from(m), f64::from(s)));
     let normalized = std::iter::repeat_n((0.0, 1.0), channels);
     let evidence = log_likelihood(&sample, raw, t) - log_likelihood(&sample, normalized, t);
-    let odds = evidence * INDEPENDENT_CHANNELS / channels as f64;
+    let cells = (batch * t * h * w) as f64;
+    let odds = evidence * INDEPENDENT_CHANNELS / channels as f64 * (cells / TELLING_CELLS).min(1.0);
     let raw = 1.0 / (1.0 + (-odds).exp());
     Ok(match raw >= 0.5 {
         true => Guess { space: Space::Raw, confidence: raw as f32 },
@@ -180,13 +183,16 @@ fn log_likelihood(sample: &[(f64, f64)], expected: impl Iterator<Item = (f64, f6
     /// Spread of the shift: one clip tells little of it.
     const SHIFT_SPREAD: f64 = 0.4;
 
+    /// A channel with less than this share of its usual deviation shows nothing: flat pictures are judged by their means.
+    const FLAT: f64 = 0.1;
+
     let mut score = 0.0;
     let mut logs = Vec::with_capacity(sample.len());
     for (&(mean, std), (expected_mean, expected_std)) in sample.iter().zip(expected) {
         let m = (mean - expected_mean) / (MEAN_SPREAD * expected_std);
         // The mean's density is per unit of the latent, hence the logarithm of its width.
         score -= 0.5 * m * m + expected_std.ln();
-        logs.push((std.max(1e-6) / expected_std).ln());
+        logs.push((std / expected_std).max(FLAT).ln());
     }
     // With a common shift of its own spread, n logarithms have one direction of variance LOG_STD^2 + n SHIFT^2.
     let n = logs.len().max(1) as f64;

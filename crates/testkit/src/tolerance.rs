@@ -8,7 +8,7 @@ pub const BURN_F32: f64 = 5e-6;
 pub const CPU_F32: f64 = 3e-5;
 
 /// The program with its default engine.
-pub const PROGRAM_F32: f64 = CPU_F32;
+pub const PROGRAM_F32: f64 = BURN_F32;
 
 /// Weights rounded to bf16 (8 bits of mantissa, so 2e-3 each), through the depth of the network.
 pub const BF16_WEIGHTS: f64 = 3e-2;

@@ -92,18 +92,24 @@ impl Decoder {
     }
 }
 
-/// Frame `f` of `[3, F, H, W]` as `[3, H, W]`, clamped to [-1, 1]. NaN stays NaN and is an error.
+/// Frame `f` of `[3, F, H, W]` as `[3, H, W]`, clamped to [-1, 1].
 fn clamped_frame(pixels: &Array, f: usize) -> Result<Array> {
     let [c, _, h, w] = pixels.dims("pixels")?;
     let mut frame = pixels.narrow1(f..f + 1).reshape([c, h, w])?;
-    if frame.data().iter().any(|x| x.is_nan()) {
-        return Err(Error::Unsupported(
-            "the decoder produced values that are not numbers: the weights or the latent are damaged, or too large"
-                .into(),
-        ));
-    }
+    check_finite("decoder", frame.data())?;
     frame.data_mut().iter_mut().for_each(|x| *x = x.clamp(-1.0, 1.0));
     Ok(frame)
+}
+
+/// Damaged weights must not become a picture or a latent that looks whole.
+fn check_finite(part: &str, values: &[f32]) -> Result<()> {
+    match values.iter().filter(|x| !x.is_finite()).count() {
+        0 => Ok(()),
+        n => Err(Error::Unsupported(format!(
+            "the {part} made {n} of {} values that are not finite: its weights or what it was given are damaged",
+            values.len()
+        ))),
+    }
 }
 
 /// Copies a frame to its place in `[B, 3, F, H, W]`.
@@ -166,6 +172,7 @@ impl Encoder {
             }
             items.push(Array::concat1(&latents)?);
         }
+        items.iter().try_for_each(|item| check_finite("encoder", item.data()))?;
         Raw::new(Array::stack(&items)?)
     }
 }

@@ -116,6 +116,8 @@ impl<'a> Job<'a> {
 
     fn write_diffusers(&self, file: &Path, config: &Path) -> Result<()> {
         let json = hub_config::to_json(&self.config)?;
+        // Both files or none: the small one is tried before the large one is written.
+        drop(temp::TempFile::create(config)?);
         self.write(file, &BTreeMap::from([("format".to_string(), "pt".to_string())]))?;
         temp::write_bytes(config, json.as_bytes())
     }

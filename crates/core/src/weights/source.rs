@@ -27,11 +27,12 @@ enum Store {
 impl Source {
     /// Opens a regular file.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let found = file.metadata().map_err(|e| Error::io(path, e))?;
-        if !found.is_file() {
+        // Before it is opened: opening a pipe waits for a writer.
+        if !path.metadata().map_err(|e| Error::io(path, e))?.is_file() {
             return Err(Error::format(path, "not a regular file; expected a tensor file"));
         }
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let found = file.metadata().map_err(|e| Error::io(path, e))?;
         Ok(Self { path: path.to_path_buf(), len: found.len(), store: Store::File(Mutex::new(file)) })
     }
 

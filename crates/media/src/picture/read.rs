@@ -4,7 +4,7 @@
 //! converted. EXIF orientation is applied; transparency and foreign colour profiles are left out and noted. The size is
 //! checked before pixels are decoded, so that a small file cannot ask for all memory.
 
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
@@ -30,8 +30,11 @@ pub struct Picture {
 /// # Errors
 /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no picture, damaged, or above [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<Picture> {
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-    read(path, BufReader::new(file))
+    // Before it is opened: opening a pipe waits for a writer.
+    if !std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_file() {
+        return Err(Error::format(path, "not a regular file; expected a picture"));
+    }
+    decode_image(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?)
 }
 
 /// Reads a picture held in memory; `name` stands for its path in errors and notes.
@@ -39,7 +42,20 @@ pub fn read_image(path: &Path) -> Result<Picture> {
 /// # Errors
 /// As [`read_image`].
 pub fn decode_image(name: &Path, bytes: &[u8]) -> Result<Picture> {
+    if is_cut_jpeg(bytes) {
+        return Err(Error::format(name, "the JPEG is truncated: the end of its picture is missing"));
+    }
     read(name, Cursor::new(bytes))
+}
+
+/// Whether the last scan of a JPEG has no end, which decoders fill with grey without a word. A thumbnail inside has both, before
+/// the picture's own.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
+    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|w| w == marker);
+    bytes.starts_with(&MAGIC) && last(START_OF_SCAN) > last(END_OF_IMAGE)
 }
 
 fn read<R: BufRead + Seek>(path: &Path, source: R) -> Result<Picture> {

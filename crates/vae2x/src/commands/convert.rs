@@ -1,7 +1,10 @@
 //! `vae2x convert`: a weight file in another layout or precision, or as the start of a 2x decoder.
 
+use std::path::Path;
+
 use vae2x_core::weights::{ConvertOptions, DType, Layout, Weights, convert};
 
+use super::check_distinct;
 use crate::args::{ConvertArgs, DTypeArg, LayoutArg};
 use crate::{ui, usage, weights};
 
@@ -23,7 +26,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         }),
         to_2x: args.to_2x,
     };
-    let is_safetensors = args.output.extension().is_some_and(|e| e == "safetensors");
+    let is_safetensors = args.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
     if !is_safetensors && options.layout != Layout::Diffusers {
         return usage(format!(
             "{}: the {} layout is written to a .safetensors file",
@@ -31,6 +34,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
             options.layout
         ));
     }
+    check_distinct([Path::new(&args.weights)].into_iter(), &[&args.output])?;
     let weights = weights::open(&args.weights)?;
     if options.layout == Layout::TwoD && weights.has_time() {
         ui::note("the 2-D layout keeps the last temporal taps only: what it holds decodes images, not clips");

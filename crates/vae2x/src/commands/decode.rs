@@ -1,8 +1,9 @@
 //! `vae2x decode`: latents to pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use vae2x::Decoder;
 use vae2x_core::latent::{Raw, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
@@ -11,7 +12,7 @@ use vae2x_media::latent::LatentFile;
 use vae2x_media::output::{Input, Output, OutputOptions};
 use vae2x_media::picture::BitDepth;
 
-use super::{Timer, check_writable, engine_options, keep_or_remove, latent_options, said_space};
+use super::{Timer, check_distinct, check_writable, engine_options, keep_or_remove, latent_options, said_space};
 use crate::args::DecodeArgs;
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -39,7 +40,9 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<()> {
 }
 
 fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
-    weights::name(&args.vae)?;
+    let vae = weights::name(&args.vae)?;
+    let outputs: Vec<&Path> = [&args.output].into_iter().chain(&args.run.timings).map(PathBuf::as_path).collect();
+    check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
     let options = OutputOptions { depth: bit_depth(args.bit_depth), ..OutputOptions::default() };
     if let Some(path) = &args.run.timings {
         check_writable(path)?;
@@ -63,6 +66,13 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
     let options = engine_options(&args.run)?;
     for file in &job.files {
         let [_, _, t, h, w] = file.array.dims("latent")?;
+        if t > 1 && !weights.has_time() {
+            bail!(
+                "{}: a clip of {t} latent frames, but {} is of the 2-D layout, whose weights take single frames only",
+                file.path.display(),
+                weights.path().display()
+            );
+        }
         if let Some(need) = options.decode_memory(weights.config(), [t.min(STEP), h, w])? {
             memory::check(&format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()), need)?;
         }

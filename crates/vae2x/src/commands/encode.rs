@@ -13,7 +13,7 @@ use vae2x_media::latent::{LatentFormat, write_latent};
 use vae2x_media::picture::read_image;
 
 use super::fit::{crop, pad};
-use super::{Timer, check_writable, engine_options, keep_or_remove};
+use super::{Timer, check_distinct, check_writable, engine_options, keep_or_remove};
 use crate::args::{EncodeArgs, EncodedSpaceArg};
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -28,8 +28,11 @@ const STEP: usize = 5;
 /// If an input, the weights or the output will not do.
 pub fn run(args: &EncodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
-        weights::name(&args.vae)?;
+        let vae = weights::name(&args.vae)?;
         let targets = targets(args)?;
+        let outputs: Vec<&Path> =
+            targets.iter().map(|t| &t.path).chain(&args.run.timings).map(PathBuf::as_path).collect();
+        check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
         let pixels = args.inputs.iter().map(|path| read(path, args.pad)).collect::<anyhow::Result<Vec<_>>>()?;
         encode(args, &pixels, &targets)
     })
@@ -44,7 +47,7 @@ struct Target {
 /// Where the latent of each input goes, checked to be writable.
 fn targets(args: &EncodeArgs) -> anyhow::Result<Vec<Target>> {
     let shown = args.output.display();
-    let is_folder = args.output.is_dir() || args.output.extension().is_none();
+    let is_folder = args.output.is_dir() || args.output.extension().is_none() || ends_in_separator(&args.output);
     let format = match LatentFormat::from_path(&args.output) {
         _ if is_folder => LatentFormat::Comfy,
         Ok(format) => format,
@@ -74,6 +77,10 @@ fn targets(args: &EncodeArgs) -> anyhow::Result<Vec<Target>> {
     Ok(paths.into_iter().map(|path| Target { path, space }).collect())
 }
 
+fn ends_in_separator(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().last().is_some_and(|&b| std::path::is_separator(b.into()))
+}
+
 fn in_folder(folder: &Path, inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut taken = HashSet::new();
     let target = |input: &PathBuf| {
@@ -100,7 +107,7 @@ fn is_tensor_file(path: &Path) -> bool {
 
 fn read_picture(path: &Path) -> anyhow::Result<Array> {
     let picture = read_image(path)?;
-    picture.notes.iter().for_each(|note| ui::warn(format!("{}: {note}", path.display())));
+    picture.notes.iter().for_each(ui::warn);
     let [c, h, w] = picture.pixels.dims("picture")?;
     Ok(picture.pixels.reshape([1, c, 1, h, w])?)
 }
@@ -166,6 +173,13 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
     let options = engine_options(&args.run)?;
     for (path, pixels) in args.inputs.iter().zip(pixels) {
         let [_, _, f, h, w] = pixels.dims("pixels")?;
+        if f > 1 && !weights.has_time() {
+            bail!(
+                "{}: a clip of {f} frames, but {} is of the 2-D layout, whose weights take single frames only",
+                path.display(),
+                weights.path().display()
+            );
+        }
         if let Some(need) = options.encode_memory(weights.config(), [f.min(STEP), h, w])? {
             memory::check(&format!("{}: encoding {f} frames of {w}x{h} pixels", path.display()), need)?;
         }

@@ -9,7 +9,7 @@ pub mod info;
 pub mod preview;
 mod sheet;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -58,16 +58,10 @@ fn space_choice(arg: SpaceArg) -> SpaceChoice {
 /// If the latent does not fit the model.
 fn said_space(file: &LatentFile, config: &VaeConfig, arg: SpaceArg) -> anyhow::Result<Decision> {
     let decision = decide_space(file, config, space_choice(arg))?;
-    let text = format!(
-        "{}: taken as {} ({:.0} % sure: {})",
-        file.path.display(),
-        decision.space,
-        100.0 * decision.confidence,
-        decision.why
-    );
-    match (arg, decision.doubtful) {
-        (SpaceArg::Auto, true) => ui::warn(format!("{text}; say which with --latent-space raw or normalized")),
-        (SpaceArg::Auto, false) => ui::note(text),
+    let shown = file.path.display();
+    match (arg, decision.warning()) {
+        (SpaceArg::Auto, Some(warning)) => ui::warn(format!("{shown}: {warning}")),
+        (SpaceArg::Auto, None) => ui::note(format!("{shown}: taken as {}: {}", decision.space, decision.why)),
         _ => (),
     }
     Ok(decision)
@@ -91,6 +85,33 @@ fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> anyhow::Result
 fn check_writable(path: &Path) -> anyhow::Result<()> {
     drop(vae2x_core::temp::TempFile::create(path)?);
     Ok(())
+}
+
+/// Refuses a command line that would write over one of its own inputs, or two outputs into one file.
+///
+/// # Errors
+/// A wrong command line, naming the file.
+fn check_distinct<'a>(inputs: impl Iterator<Item = &'a Path>, outputs: &[&Path]) -> anyhow::Result<()> {
+    let inputs: Vec<PathBuf> = inputs.filter_map(|path| path.canonicalize().ok()).collect();
+    let mut written = Vec::new();
+    for path in outputs.iter().filter_map(|path| resolved(path)).filter(|path| !path.is_dir()) {
+        // Nothing is written into a folder of weights over what is there.
+        let is_input = |input: &PathBuf| *input == path || (path.exists() && path.parent() == Some(input.as_path()));
+        if inputs.iter().any(is_input) {
+            return usage(format!("{}: the output would overwrite an input", path.display()));
+        }
+        if written.contains(&path) {
+            return usage(format!("{}: two outputs have this name", path.display()));
+        }
+        written.push(path);
+    }
+    Ok(())
+}
+
+/// A path without links and dots, also of a file that does not exist yet.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
 /// Runs `work`; if it fails and had made the folder `path`, removes it again unless something is in it.
