@@ -2,7 +2,7 @@
 //! `cargo run --release -p vae2x-cpu --example bench -- [WHAT]`.
 //!
 //! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `layers`, `clip`, `encode`,
-//! `threads`, `isa`; all but 256 by default. Weights are by formula at base width 96 and 12 output channels. Times are
+//! `threads`, `isa`; all but 256 by default. `--runs N` sets how many runs the least is of. Weights are by formula at base width 96 and 12 output channels. Times are
 //! the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on enlarged images, one
 //! frame in two dimensions.
 
@@ -15,10 +15,12 @@ use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_cpu::{CpuEngine, CpuOptions, Isa, decode_memory, measure_peak};
 
+/// Runs that the least time is taken of, if not told.
 const RUNS: usize = 3;
 
 fn main() {
     let mut wanted: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let runs = take_runs(&mut wanted);
     if wanted.is_empty() {
         wanted = ["32", "64", "128", "layers", "clip", "encode", "threads", "isa"].map(String::from).to_vec();
     }
@@ -35,17 +37,24 @@ fn main() {
     );
     for what in &wanted {
         match what.as_str() {
-            "clip" => clip(&engine),
+            "clip" => clip(&engine, runs),
             "encode" => encode(&engine),
             "layers" => layers(&engine, options),
             "threads" => threads(options),
             "isa" => sets(),
             size => match size.parse() {
-                Ok(size) => image(&engine, options, size),
+                Ok(size) => image(&engine, options, size, runs),
                 Err(_) => eprintln!("no benchmark is called '{size}'"),
             },
         }
     }
+}
+
+/// Takes `--runs N` out of the arguments.
+fn take_runs(args: &mut Vec<String>) -> usize {
+    let Some(at) = args.iter().position(|a| a == "--runs") else { return RUNS };
+    let value = args.drain(at..(at + 2).min(args.len())).nth(1);
+    value.and_then(|v| v.parse().ok()).unwrap_or(RUNS)
 }
 
 fn engine(options: CpuOptions) -> CpuEngine {
@@ -72,9 +81,9 @@ fn decode(engine: &CpuEngine, latent: &Array) {
     std::hint::black_box(engine.decoder().step(latent, &mut |_| ()).unwrap());
 }
 
-fn image(engine: &CpuEngine, options: CpuOptions, size: usize) {
+fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
     let latent = latent(1, size);
-    let seconds = fastest(if size > 100 { 2 } else { RUNS }, || decode(engine, &latent));
+    let seconds = fastest(if size > 100 { 2 } else { runs }, || decode(engine, &latent));
     let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
     let flops = decoder_flops() * (size * size) as f64;
     println!(
@@ -110,9 +119,9 @@ fn layers(engine: &CpuEngine, options: CpuOptions) {
     }
 }
 
-fn clip(engine: &CpuEngine) {
+fn clip(engine: &CpuEngine, runs: usize) {
     let latent = latent(5, 32);
-    let seconds = fastest(2, || decode(engine, &latent));
+    let seconds = fastest(runs, || decode(engine, &latent));
     println!("decode 5 latent frames of 32x32: {seconds:.3} s; {} MB", peak_memory());
 }
 

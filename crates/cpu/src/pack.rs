@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use vae2x_core::Result;
 use vae2x_core::weights::Weights;
-use vae2x_core::{Array, Result};
 
 use crate::kernels::BLOCK;
 use crate::pages::Pages;
@@ -53,7 +53,10 @@ impl ConvWeights {
         if missing.is_empty() {
             return Ok(());
         }
-        let tensor = self.source.tensor(&self.spec.conv.weight())?;
+        let weight = self.spec.conv.weight();
+        // Pages, not a vector: tensors of this size would stay with the allocator.
+        let mut tensor = Pages::zeros(weight.shape.iter().product());
+        self.source.read(&weight, &mut tensor)?;
         for set in missing {
             self.taps[set].get_or_init(|| pack(&self.spec, &tensor, &combination(set, self.spec.frames())));
         }
@@ -104,10 +107,10 @@ impl Kernels<'_> {
     }
 }
 
-fn pack(spec: &ConvSpec, tensor: &Array, combination: &[f64]) -> Pages {
+fn pack(spec: &ConvSpec, tensor: &[f32], combination: &[f64]) -> Pages {
     let inputs = spec.conv.inputs;
-    let area = tensor.data().len() / (spec.conv.outputs * inputs * combination.len());
-    let kernels = Kernels { data: tensor.data(), inputs, area, combination };
+    let area = tensor.len() / (spec.conv.outputs * inputs * combination.len());
+    let kernels = Kernels { data: tensor, inputs, area, combination };
     let stride = spec.k() * spec.padded_outputs();
     let mut packed = Pages::zeros(spec.packed_len());
     for (o, output) in spec.outputs.clone().enumerate() {

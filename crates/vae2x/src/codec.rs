@@ -82,8 +82,8 @@ impl Decoder {
             for t in 0..latent_frames {
                 let done = (item * latent_frames + t) as f64;
                 let pixels = session.step(&clip.narrow1(t..t + 1), &mut |part| progress(done + f64::from(part)))?;
-                for f in 0..pixels.shape()[1] {
-                    each(Frame { item, index, pixels: clamped_frame(&pixels, f)? })?;
+                for pixels in frames(pixels)? {
+                    each(Frame { item, index, pixels: clamped(pixels)? })?;
                     index += 1;
                 }
             }
@@ -92,10 +92,17 @@ impl Decoder {
     }
 }
 
-/// Frame `f` of `[3, F, H, W]` as `[3, H, W]`, clamped to [-1, 1].
-fn clamped_frame(pixels: &Array, f: usize) -> Result<Array> {
-    let [c, _, h, w] = pixels.dims("pixels")?;
-    let mut frame = pixels.narrow1(f..f + 1).reshape([c, h, w])?;
+/// `[3, F, H, W]` as F times `[3, H, W]`; a single one is not copied.
+fn frames(pixels: Array) -> Result<Vec<Array>> {
+    let [c, f, h, w] = pixels.dims("pixels")?;
+    match f {
+        1 => Ok(vec![pixels.reshape([c, h, w])?]),
+        _ => (0..f).map(|i| pixels.narrow1(i..i + 1).reshape([c, h, w])).collect(),
+    }
+}
+
+/// A frame clamped to [-1, 1].
+fn clamped(mut frame: Array) -> Result<Array> {
     check_finite("decoder", frame.data())?;
     frame.data_mut().iter_mut().for_each(|x| *x = x.clamp(-1.0, 1.0));
     Ok(frame)

@@ -14,6 +14,9 @@ use super::{npy, safetensors, torch};
 use crate::array::{Array, element_count};
 use crate::error::{Error, Result};
 
+/// Values that are widened at a time: only the result is held whole.
+const PIECE: usize = 1 << 14;
+
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -134,11 +137,33 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Tensor`] if the file has no such tensor or its type is an 8-bit float; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Array> {
-        let (dtype, shape, bytes) = self.read_bytes(name)?;
-        let data = dtype.widen(&bytes).ok_or_else(|| {
-            self.tensor_error(name, "16-, 32- or 64-bit floats or integers", &format!("8-bit floats ({dtype})"))
-        })?;
+        let shape = self.find(name)?.0.shape.clone();
+        let mut data = vec![0.0; shape.iter().product()];
+        self.read_into(name, &mut data)?;
         Array::new(shape, data)
+    }
+
+    /// As [`Self::read`], into memory of the caller's, of exactly the tensor's size. Takes little memory beside it.
+    ///
+    /// # Errors
+    /// As [`Self::read`], or [`Error::Tensor`] if the size is another.
+    pub fn read_into(&self, name: &str, out: &mut [f32]) -> Result<()> {
+        let (TensorInfo { dtype, shape }, place) = self.find(name)?;
+        if shape.iter().product::<usize>() != out.len() {
+            return Err(self.tensor_error(name, &format!("{} values", out.len()), &format!("shape {shape:?}")));
+        }
+        let unreadable =
+            || self.tensor_error(name, "16-, 32- or 64-bit floats or integers", &format!("8-bit floats ({dtype})"));
+        if place.strides.is_some() {
+            out.copy_from_slice(&dtype.widen(&self.read_bytes(name)?.2).ok_or_else(unreadable)?);
+            return Ok(());
+        }
+        for (i, piece) in out.chunks_mut(PIECE).enumerate() {
+            let start = (i * PIECE * dtype.size()) as u64;
+            let bytes = self.source.read_at(place.offset + start, piece.len() * dtype.size())?;
+            piece.copy_from_slice(&dtype.widen(&bytes).ok_or_else(unreadable)?);
+        }
+        Ok(())
     }
 
     /// Reads a tensor's elements as they are: type, shape and little-endian bytes in row-major order.
@@ -146,15 +171,19 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Tensor`] if the file has no such tensor; [`Error::Io`].
     pub fn read_bytes(&self, name: &str) -> Result<(DType, Vec<usize>, Vec<u8>)> {
-        let found = self.contents.tensors.get(name).zip(self.contents.places.get(name));
-        let (TensorInfo { dtype, shape }, place) =
-            found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))?;
+        let (TensorInfo { dtype, shape }, place) = self.find(name)?;
         let span = self.source.read_at(place.offset, place.span)?;
         let bytes = match &place.strides {
             None => span,
             Some(strides) => gather(&span, dtype.size(), shape, strides),
         };
         Ok((*dtype, shape.clone(), bytes))
+    }
+
+    /// What and where a tensor is.
+    fn find(&self, name: &str) -> Result<(&TensorInfo, &Place)> {
+        let found = self.contents.tensors.get(name).zip(self.contents.places.get(name));
+        found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))
     }
 
     /// An [`Error::Tensor`] here.

@@ -38,7 +38,7 @@ pub use vae::{Report, VaeWeights};
 use crate::arch::TensorSpec;
 use crate::array::Array;
 use crate::config::VaeConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A complete set of tensors for a model.
 pub trait Weights: Send + Sync {
@@ -51,8 +51,29 @@ pub trait Weights: Send + Sync {
     /// If the file cannot be read or does not hold the tensor in that shape.
     fn tensor(&self, spec: &TensorSpec) -> Result<Array>;
 
+    /// As [`Self::tensor`], into memory of the caller's, of exactly the tensor's size.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], or if the size is another.
+    fn read(&self, spec: &TensorSpec, out: &mut [f32]) -> Result<()> {
+        let tensor = self.tensor(spec)?;
+        if tensor.data().len() != out.len() {
+            return Err(wrong_size(spec, out.len()));
+        }
+        out.copy_from_slice(tensor.data());
+        Ok(())
+    }
+
     /// Whether temporal taps are there; without them (2-D files) only single frames can be run.
     fn has_time(&self) -> bool {
         true
+    }
+}
+
+fn wrong_size(spec: &TensorSpec, got: usize) -> Error {
+    Error::Shape {
+        what: format!("room for tensor '{}'", spec.name),
+        expected: format!("the values of shape {:?}", spec.shape),
+        got: format!("{got} values"),
     }
 }
