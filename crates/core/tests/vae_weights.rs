@@ -285,3 +285,20 @@ fn a_tensor_of_another_model_is_an_error() {
         assert!(weights.tensor(&wrong).is_err(), "{wrong:?}");
     }
 }
+
+#[test]
+fn reading_into_room_of_another_size_is_an_error() {
+    let formula = vae2x_core::weights::formula::FormulaWeights::new(vae2x_core::VaeConfig::with_widths(8, 12));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures/vae_tiny_up2x/original.safetensors");
+    let file = vae2x_core::weights::VaeWeights::open(std::path::Path::new(path)).unwrap();
+    let spec = &vae2x_core::arch::tensors(vae2x_core::weights::Weights::config(&file))[0];
+    for weights in [&formula as &dyn vae2x_core::weights::Weights, &file] {
+        let tensor = weights.tensor(spec).unwrap();
+        let mut room = vec![0.0; tensor.data().len()];
+        weights.read(spec, &mut room).unwrap();
+        assert_eq!(room, tensor.data());
+        room.pop();
+        let message = weights.read(spec, &mut room).unwrap_err().to_string();
+        assert!(message.contains(&spec.name), "{message}");
+    }
+}

@@ -56,12 +56,7 @@ pub trait Weights: Send + Sync {
     /// # Errors
     /// As [`Self::tensor`], or if the size is another.
     fn read(&self, spec: &TensorSpec, out: &mut [f32]) -> Result<()> {
-        let tensor = self.tensor(spec)?;
-        if tensor.data().len() != out.len() {
-            return Err(wrong_size(spec, out.len()));
-        }
-        out.copy_from_slice(tensor.data());
-        Ok(())
+        copy_tensor(spec, &self.tensor(spec)?, out)
     }
 
     /// Whether temporal taps are there; without them (2-D files) only single frames can be run.
@@ -70,10 +65,15 @@ pub trait Weights: Send + Sync {
     }
 }
 
-fn wrong_size(spec: &TensorSpec, got: usize) -> Error {
-    Error::Shape {
-        what: format!("room for tensor '{}'", spec.name),
-        expected: format!("the values of shape {:?}", spec.shape),
-        got: format!("{got} values"),
+/// Copies a tensor into the room that a caller gives for it.
+fn copy_tensor(spec: &TensorSpec, tensor: &Array, out: &mut [f32]) -> Result<()> {
+    if tensor.data().len() != out.len() {
+        return Err(Error::Shape {
+            what: format!("room for tensor '{}'", spec.name),
+            expected: format!("the values of shape {:?}", spec.shape),
+            got: format!("{} values", out.len()),
+        });
     }
+    out.copy_from_slice(tensor.data());
+    Ok(())
 }

@@ -10,7 +10,7 @@ use super::dtype::DType;
 use super::file::{TensorFile, TensorInfo};
 use super::keys::KeyMap;
 use super::layout::{Layout, copying_time_conv, is_time_conv, with_zero_taps};
-use super::{Weights, folder, identify};
+use super::{Weights, copy_tensor, folder, identify};
 use crate::arch::{self, TensorSpec};
 use crate::array::{Array, element_count};
 use crate::config::VaeConfig;
@@ -231,10 +231,7 @@ impl Weights for VaeWeights {
         match self.slots.get(&spec.name).filter(|_| self.has_time()) {
             // The layout's shapes differ from the canonical ones in nothing but the 2-D layout's missing taps.
             Some(slot) => self.files[slot.file].read_into(&slot.name, out),
-            None => {
-                out.copy_from_slice(self.tensor(spec)?.data());
-                Ok(())
-            }
+            None => copy_tensor(spec, &self.tensor(spec)?, out),
         }
     }
 
