@@ -1,0 +1,1 @@
+//! Metrics, speckle score and comparison pages: how pictures differ, by number and by eye.
