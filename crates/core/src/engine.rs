@@ -7,8 +7,8 @@ use crate::array::Array;
 use crate::config::VaeConfig;
 use crate::error::Result;
 
-/// Called with the fraction of the present step that is done, in `[0, 1]`.
-pub type Progress<'a> = &'a mut dyn FnMut(f32);
+/// Called with the fraction of the present step that is done, in `[0, 1]`, on whatever thread computes.
+pub type Progress<'a> = &'a mut (dyn FnMut(f32) + Send);
 
 /// A loaded model.
 pub trait Engine: Send + Sync {

@@ -38,7 +38,7 @@ impl Extent {
     /// The pixels of some rows of a slot, which is allocated if it is not yet.
     fn pixels_mut<'a>(&self, slot: &'a mut Pages, ys: Range<usize>) -> Vec<&'a mut [f32]> {
         if slot.is_empty() {
-            *slot = Pages::zeros(self.stride() * self.capacity);
+            *slot = Pages::large(self.stride() * self.capacity);
         }
         let mut rows: Vec<Option<&mut [f32]>> = slot.chunks_exact_mut(self.stride()).map(Some).collect();
         let pixels = self.channels..self.channels * (self.width + 1);

@@ -224,7 +224,7 @@ impl DecodeSession for Decode<'_> {
         let frames = if self.stream.is_new() { vae2x_core::time::frames(t) } else { TEMPORAL_FACTOR * t };
         let pixels = scale * SPATIAL_FACTOR;
         let mut picture = Picture::new([3, frames, pixels * h, pixels * w], scale);
-        self.stream.step(latent, &mut picture, frames, progress)?;
+        self.engine.machine().enter(|| self.stream.step(latent, &mut picture, frames, progress))?;
         Ok(picture.into_array())
     }
 
@@ -264,7 +264,7 @@ impl EncodeSession for Encode<'_> {
         let z = self.engine.config_ref().z_dim;
         // The mean comes first; the log-variance is left.
         let mut picture = Picture::new([z, frames, h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], 1);
-        self.stream.step(pixels, &mut picture, frames, progress)?;
+        self.engine.machine().enter(|| self.stream.step(pixels, &mut picture, frames, progress))?;
         Ok(picture.into_array())
     }
 

@@ -71,7 +71,7 @@ impl Decoder {
     pub fn decode_frames<E: From<Error>>(
         &self,
         latent: &Raw,
-        progress: &mut dyn FnMut(f64),
+        progress: &mut (dyn FnMut(f64) + Send),
         mut each: impl FnMut(Frame) -> Result<(), E>,
     ) -> Result<(), E> {
         let [batch, _, latent_frames, _, _] = latent.array().dims("latent")?;
@@ -160,7 +160,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If extents do not divide.
-    pub fn encode(&self, pixels: &Array, progress: &mut dyn FnMut(f64)) -> Result<Raw> {
+    pub fn encode(&self, pixels: &Array, progress: &mut (dyn FnMut(f64) + Send)) -> Result<Raw> {
         let [batch, _, frames, _, _] = pixels.dims("pixels")?;
         check_frames(frames)?;
         let mut items = Vec::with_capacity(batch);

@@ -79,6 +79,10 @@ impl Simd for Avx2 {
         self.divide_one(a)
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(p.cast()))
+    }
+    #[inline(always)]
     fn sum(self, a: __m256) -> f32 {
         let lanes = self.to_array(a);
         let half = |i: usize| lanes[i] + lanes[i + 4];

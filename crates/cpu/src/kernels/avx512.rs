@@ -81,6 +81,10 @@ impl Simd for Avx512 {
         })
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(p.cast()))
+    }
+    #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
         op!(_mm512_reduce_add_ps(a))
     }

@@ -20,6 +20,8 @@ pub(crate) struct Gemm<'a> {
     pub w: &'a [f32],
     /// Values from one panel to the next.
     pub w_stride: usize,
+    /// Where the product that follows starts to read, in values from the start of `w`: a hint.
+    pub w_next: usize,
     /// Blocks of 16 columns of `W` and `C`.
     pub panels: usize,
     /// `[row][16 panels]`.
@@ -54,6 +56,10 @@ pub(crate) struct Tile {
     c: *mut f32,
     c_stride: usize,
     accumulate: bool,
+    /// This tile's share of the weights that the next tiles will read, to be fetched meanwhile: where it starts in a
+    /// panel, and its rows of every [`BLOCK`].
+    next: *const f32,
+    next_rows: usize,
 }
 
 /// Runs `job` in inner tiles: a panel of `W` stays in the first-level cache while the rows pass by.
@@ -66,6 +72,8 @@ pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
         for group in 0..groups {
             // Equal shares, so that no tile is much smaller than the others.
             let (first, end) = (group * job.rows / groups, (group + 1) * job.rows / groups);
+            let next_rows = BLOCK.div_ceil(groups);
+            let next = if panel + panels < job.panels { (panel + panels) * job.w_stride } else { job.w_next };
             // SAFETY: `check` has proven that the slices hold every row below `rows` and every panel below `panels`.
             unsafe {
                 let tile = Tile {
@@ -77,6 +85,8 @@ pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
                     c: job.c.as_mut_ptr().add(first * job.c_stride + panel * BLOCK),
                     c_stride: job.c_stride,
                     accumulate: job.accumulate,
+                    next: job.w.as_ptr().wrapping_add(next + group * next_rows * BLOCK),
+                    next_rows,
                 };
                 s.micro(end - first, panels, &tile);
             }
@@ -102,10 +112,16 @@ pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(s: S, t: &
                 }
             }
         }
-        let (mut a, mut w) = (t.a, t.w);
+        let (mut a, mut w, mut next) = (t.a, t.w, t.next);
         let mut left = t.k;
         while left > 0 {
             let step = left.min(BLOCK);
+            for row in 0..t.next_rows {
+                for panel in 0..NV / per_panel {
+                    s.prefetch(next.wrapping_add(panel * t.w_stride + row * BLOCK));
+                }
+            }
+            next = next.wrapping_add(BLOCK * BLOCK);
             for k in 0..step {
                 let mut wv = [s.zero(); NV];
                 for j in 0..NV {

@@ -79,6 +79,8 @@ impl Simd for Neon {
         op!(vdivq_f32(vdupq_n_f32(1.0), a))
     }
     #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    #[inline(always)]
     fn sum(self, a: float32x4_t) -> f32 {
         op!(vaddvq_f32(a))
     }

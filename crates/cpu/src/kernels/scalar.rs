@@ -72,6 +72,8 @@ impl Simd for Scalar {
         1.0 / a
     }
     #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    #[inline(always)]
     fn sum(self, a: f32) -> f32 {
         a
     }

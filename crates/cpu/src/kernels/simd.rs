@@ -43,6 +43,8 @@ pub(crate) trait Simd: Copy {
     fn scale2(self, a: Self::V, n: Self::V) -> Self::V;
     /// `1 / a` to a unit in the last place or two, for `a` in [1, 2^126].
     fn recip(self, a: Self::V) -> Self::V;
+    /// Asks for the cache line at `p`, which need not be valid memory, to be brought into the first-level cache.
+    fn prefetch(self, p: *const f32);
     fn sum(self, a: Self::V) -> f32;
     fn highest(self, a: Self::V) -> f32;
 

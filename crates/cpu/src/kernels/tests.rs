@@ -52,7 +52,7 @@ proptest! {
         let got = all(|isa| {
             let mut c = before.clone();
             let (a_stride, w_stride) = ((rows + 1) * BLOCK, k * BLOCK);
-            gemm(isa, Gemm { rows, k, a: &a, a_stride, w: &w, w_stride, panels, c: &mut c, c_stride: columns, accumulate });
+            gemm(isa, Gemm { rows, k, a: &a, a_stride, w: &w, w_stride, w_next: 0, panels, c: &mut c, c_stride: columns, accumulate });
             c
         });
         for row in 0..rows {
@@ -191,6 +191,7 @@ fn a_short_slice_is_refused() {
         a_stride: 32,
         w: &w,
         w_stride: 256,
+        w_next: 0,
         panels: 1,
         c: &mut c,
         c_stride: 16,

@@ -156,6 +156,14 @@ fn input4_of<S: Simd, const MIXED: bool>(s: S, job: &mut Input<'_, WINDOW4>) {
             for lane in lanes::<S>() {
                 let source = tile * STEP4 * c + block * BLOCK + lane;
                 let target = block * job.block_stride + tile * BLOCK + lane;
+                if lane == 0 {
+                    // The columns that the next tile's window has more than this one's.
+                    for row in job.rows {
+                        for x in WINDOW4..WINDOW4 + STEP4 {
+                            s.prefetch(row.as_ptr().wrapping_add(source + x * c));
+                        }
+                    }
+                }
                 // SAFETY: `check` has proven that the rows hold every window and `v` every element.
                 unsafe {
                     let mut columns = [[s.zero(); 6]; 6];
@@ -213,6 +221,15 @@ pub(super) fn output4<S: Simd>(s: S, job: &mut Output<'_, '_>) {
                     let pixels = back4(s, rows[y]);
                     let offset = tile * STEP4 * c + lane;
                     let out = job.out[y].as_mut_ptr().add(offset);
+                    if lane.is_multiple_of(BLOCK) {
+                        // The next tile's pixels.
+                        for x in STEP4..2 * STEP4 {
+                            s.prefetch(out.wrapping_add(x * c));
+                            if let Some(residual) = job.residual.get(y) {
+                                s.prefetch(residual.as_ptr().wrapping_add(offset + x * c));
+                            }
+                        }
+                    }
                     for x in 0..columns {
                         let mut pixel = s.add(pixels[x], bias);
                         if let Some(residual) = job.residual.get(y) {

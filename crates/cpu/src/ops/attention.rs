@@ -47,7 +47,7 @@ pub(crate) fn run(machine: &Machine, attention: &Attention<'_>, target: Target<'
     let extent = attention.input.extent;
     let pixels = extent.width * extent.height;
     let half = KEYS * extent.channels;
-    let mut memory = Pages::zeros(memory_values(pixels, extent.channels));
+    let mut memory = Pages::large(memory_values(pixels, extent.channels));
     let blocks: Vec<(usize, &mut [f32])> = memory.chunks_exact_mut(2 * half).enumerate().collect();
     let count = |i: usize| KEYS.min(pixels - i * KEYS);
     machine.run(blocks, |(i, block), scratch| {
@@ -79,6 +79,7 @@ impl Attention<'_> {
             a_stride: rows * BLOCK,
             w: weights.tap(0),
             w_stride: k * BLOCK,
+            w_next: 0,
             panels: channels / BLOCK,
             c,
             c_stride: channels,
@@ -163,6 +164,7 @@ impl Attention<'_> {
                 a_stride: rows * BLOCK,
                 w: block.keys,
                 w_stride: c * BLOCK,
+                w_next: 0,
                 panels: width / BLOCK,
                 c: scores,
                 c_stride: width,
@@ -182,6 +184,7 @@ impl Attention<'_> {
                 a_stride: rows * BLOCK,
                 w: block.values,
                 w_stride: block.count * BLOCK,
+                w_next: 0,
                 panels: c / BLOCK,
                 c: m,
                 c_stride: c,

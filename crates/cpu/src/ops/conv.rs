@@ -183,6 +183,7 @@ impl Product<'_> {
             a_stride: layout.block,
             w: &self.weights.tap(self.set)[self.element * k * outputs..][..k * outputs],
             w_stride: k * BLOCK,
+            w_next: k * outputs,
             panels: outputs / BLOCK,
             c: m,
             c_stride: outputs,

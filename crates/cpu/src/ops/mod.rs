@@ -43,6 +43,12 @@ impl Machine {
         Ok(Self { isa, threads, pool, scratch: Mutex::default() })
     }
 
+    /// Does `work` on one of the threads. What it runs in parallel then starts without waking that thread, so a chain of
+    /// small steps belongs in here as a whole.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+
     /// Runs all tasks, each on one thread.
     pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut Scratch) + Sync) {
         let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
