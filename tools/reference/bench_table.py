@@ -1,7 +1,6 @@
 """Prints README's table: decoding on this machine's processor, vae2x beside PyTorch on the same weights in the same session.
 
     pip install torch diffusers safetensors
-    cargo build --release -p vae2x-cpu --example bench
     cargo run --release -p vae2x-core --example formula_weights -- W.safetensors
     python tools/reference/bench_table.py W.safetensors [--cases 32,64,128,clip] [--runs 5] [--threads 2]
 

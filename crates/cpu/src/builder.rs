@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use vae2x_core::arch::{Attention, Conv, Layer, Norm, Residual, Taps};
 
-use crate::plan::{Buffer, BufferId, Method, Op, Plan, Stage, Step, Tables};
+use crate::plan::{Buffer, BufferId, Method, Op, Plan, Stage, Step, Tables, Use};
 
 /// Where the next step finds its data: the last step's result, or the plan's input.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ struct Builder<'t> {
 
 /// The plan of a single frame: causal convolutions see zeros in the past, and time is left alone.
 pub(crate) fn image(layers: &[Layer], tables: &mut Tables) -> Plan {
-    let mut builder = Builder::new(tables, layer_inputs(&layers[0]));
+    let mut builder = Builder::new(tables, layer_inputs(&layers[0]), Use::Image);
     for layer in layers {
         builder.layer(layer);
     }
@@ -33,30 +33,31 @@ pub(crate) fn image(layers: &[Layer], tables: &mut Tables) -> Plan {
 /// The plan of a clip.
 pub(crate) fn clip(layers: &[Layer], tables: &mut Tables) -> Vec<Stage> {
     let mut stages = Vec::new();
+    let usage = |frames: usize| if frames > 1 { Use::Pairs } else { Use::Frames };
     // Frames that a latent frame other than the first means here.
     let mut frames = frames_per_latent_frame(layers);
-    let mut builder = Builder::new(tables, layer_inputs(&layers[0]));
+    let mut builder = Builder::new(tables, layer_inputs(&layers[0]), usage(frames));
     for layer in layers {
         match layer {
             Layer::Upsample { time: Some(time), .. } => {
-                stages.push(Stage::Frames { plan: builder.finish(), pairs: frames > 1 });
+                stages.push(Stage::Frames(builder.finish()));
                 frames *= 2;
                 stages.push(Stage::TimeUp(time_plan(tables, time, &[0..time.inputs, time.inputs..2 * time.inputs])));
-                builder = Builder::new(tables, time.inputs);
+                builder = Builder::new(tables, time.inputs, usage(frames));
                 builder.layer(layer);
             }
             Layer::Downsample { time: Some(time), .. } => {
                 builder.layer(layer);
-                stages.push(Stage::Frames { plan: builder.finish(), pairs: frames > 1 });
+                stages.push(Stage::Frames(builder.finish()));
                 frames /= 2;
                 let outputs = 0..time.outputs;
                 stages.push(Stage::TimeDown(time_plan(tables, time, std::slice::from_ref(&outputs))));
-                builder = Builder::new(tables, time.outputs);
+                builder = Builder::new(tables, time.outputs, usage(frames));
             }
             _ => builder.layer(layer),
         }
     }
-    stages.push(Stage::Frames { plan: builder.finish(), pairs: frames > 1 });
+    stages.push(Stage::Frames(builder.finish()));
     stages
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn frames_per_latent_frame(layers: &[Layer]) -> usize {
 
 /// A convolution over time; each range of its outputs is a frame.
 fn time_plan(tables: &mut Tables, time: &Conv, frames: &[Range<usize>]) -> Plan {
-    let mut builder = Builder::new(tables, time.inputs);
+    let mut builder = Builder::new(tables, time.inputs, Use::Frames);
     let start = builder.at;
     let mut outputs = Vec::new();
     for range in frames {
@@ -90,8 +91,8 @@ fn layer_inputs(layer: &Layer) -> usize {
 }
 
 impl<'t> Builder<'t> {
-    fn new(tables: &'t mut Tables, channels: usize) -> Self {
-        let plan = Plan { buffers: vec![Buffer { channels, shift: 0, history: false }], ..Plan::default() };
+    fn new(tables: &'t mut Tables, channels: usize, usage: Use) -> Self {
+        let plan = Plan { usage, buffers: vec![Buffer { channels, shift: 0, history: false }], ..Plan::default() };
         Self { tables, plan, at: Cursor { step: None, channels, shift: 0 } }
     }
 
@@ -231,8 +232,8 @@ mod tests {
             clip(layers, tables)
                 .iter()
                 .map(|s| match s {
-                    Stage::Frames { pairs: false, .. } => 'f',
-                    Stage::Frames { pairs: true, .. } => 'F',
+                    Stage::Frames(plan) if plan.usage == Use::Pairs => 'F',
+                    Stage::Frames(_) => 'f',
                     Stage::TimeUp(_) => 'u',
                     Stage::TimeDown(_) => 'd',
                 })

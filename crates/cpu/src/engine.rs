@@ -14,6 +14,16 @@ use crate::model::Model;
 use crate::ops::Machine;
 use crate::session::{Decode, Encode};
 
+/// How weights are kept. Arithmetic is in `f32` always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// Those of the decoder's large convolutions, nine tenths of all, rounded to bf16: a fifth of the memory.
+    Bf16,
+}
+
 /// How to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuOptions {
@@ -21,6 +31,8 @@ pub struct CpuOptions {
     pub threads: usize,
     /// The instruction set; the widest the CPU has if `None`.
     pub isa: Option<Isa>,
+    /// How the decoder's weights are kept; the encoder's are kept as they are.
+    pub precision: Precision,
 }
 
 impl CpuOptions {
@@ -79,8 +91,8 @@ impl CpuEngine {
         let config = weights.config().clone();
         config.validate()?;
         let machine = options.machine()?;
-        let decoder = Model::new(&arch::decoder(&config), weights.clone());
-        let encoder = Model::new(&arch::encoder(&config), weights.clone());
+        let decoder = Model::new(&arch::decoder(&config), weights.clone(), options.precision);
+        let encoder = Model::new(&arch::encoder(&config), weights.clone(), Precision::F32);
         Ok(Self { config, machine, decoder, encoder, has_time: weights.has_time() })
     }
 

@@ -16,13 +16,15 @@ mod pack;
 mod pages;
 mod picture;
 mod plan;
+mod probe;
 mod profile;
 mod rows;
 mod run;
 mod schedule;
 mod session;
 
-pub use engine::{CpuEngine, CpuOptions, measure_peak};
+pub use engine::{CpuEngine, CpuOptions, Precision, measure_peak};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use memory::{MemoryEstimate, decode_memory, encode_memory};
+pub use probe::{KernelTime, profile_kernels};
 pub use profile::StepTime;

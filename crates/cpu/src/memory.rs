@@ -4,7 +4,7 @@ use vae2x_core::arch;
 use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
 use vae2x_core::{Result, VaeConfig, time};
 
-use crate::engine::CpuOptions;
+use crate::engine::{CpuOptions, Precision};
 use crate::model::Plans;
 use crate::ops::{attention, conv, pair};
 use crate::plan::{ConvSpec, Method, Op, Plan};
@@ -15,9 +15,9 @@ use crate::schedule::Schedule;
 /// Bytes that a call to `step` will hold at its peak, beyond the weight files that are mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// Packed weights. They stay for the next call.
+    /// Weights as the engine keeps them. They stay for the next call.
     pub weights: usize,
-    /// Rows between layers, the attention's keys and values, each thread's scratch memory.
+    /// Rows between layers, the attention's keys and values, each thread's scratch memory, weights of the present step.
     pub working: usize,
     /// The array that is returned.
     pub output: usize,
@@ -38,7 +38,7 @@ pub fn decode_memory(config: &VaeConfig, [t, h, w]: [usize; 3], options: CpuOpti
     config.validate()?;
     let side = config.pixels_per_cell()?;
     let output = 3 * time::frames(t) * h * w * side * side * BYTES;
-    let plans = Plans::new(&arch::decoder(config));
+    let plans = Plans::new(&arch::decoder(config), options.precision);
     Ok(MemoryEstimate { output, ..plans.memory(t > 1, [h, w], options.thread_count()) })
 }
 
@@ -50,7 +50,7 @@ pub fn encode_memory(config: &VaeConfig, [f, h, w]: [usize; 3], options: CpuOpti
     config.validate()?;
     let cells = (h / SPATIAL_FACTOR) * (w / SPATIAL_FACTOR);
     let output = config.z_dim * f.div_ceil(TEMPORAL_FACTOR) * cells * BYTES;
-    let plans = Plans::new(&arch::encoder(config));
+    let plans = Plans::new(&arch::encoder(config), Precision::F32);
     Ok(MemoryEstimate { output, ..plans.memory(f > 1, [h, w], options.thread_count()) })
 }
 
@@ -59,18 +59,21 @@ const BYTES: usize = size_of::<f32>();
 
 impl Plans {
     fn memory(&self, clip: bool, size: [usize; 2], threads: usize) -> MemoryEstimate {
+        let precision = self.tables.precision;
         let convs = if clip { self.clip_convs() } else { self.image_convs() };
         let spec = |index: &usize| &self.tables.convs[*index];
-        let weights: usize = convs.iter().map(|(index, sets)| sets.len() * spec(index).packed_len()).sum();
+        let weights = convs.iter().map(|(index, usage)| spec(index).kept_bytes(*usage, precision)).sum();
+        let expanded = convs.iter().map(|(index, usage)| spec(index).expanded_bytes(*usage, precision)).max();
         let scratch = convs.keys().map(|index| scratch(spec(index), clip)).max().unwrap_or(0);
         let rows = if clip { self.clip_rows(size, threads) } else { self.image_rows(size, threads) };
-        MemoryEstimate { weights: weights * BYTES, working: (rows + threads * scratch) * BYTES, output: 0 }
+        let working = (rows + threads * scratch) * BYTES + expanded.unwrap_or(0);
+        MemoryEstimate { weights, working, output: 0 }
     }
 
     /// Values of the rows of a single frame at the worst moment.
     fn image_rows(&self, size: [usize; 2], threads: usize) -> usize {
         let schedule = Schedule::new(&self.image, &self.tables, size, threads);
-        let extents = extents(&self.image, schedule.clone(), size, Mode::Image, false);
+        let extents = extents(&self.image, schedule.clone(), size, Mode::Image);
         most_alive(&self.image, schedule, &extents)
     }
 
@@ -81,7 +84,7 @@ impl Plans {
             let plan = stage.plan();
             let mode = if i + 1 == self.clip.len() { Mode::ClipEnd } else { Mode::Clip };
             let schedule = Schedule::new(plan, &self.tables, size, threads);
-            let all = extents(plan, schedule, size, mode, stage.pairs());
+            let all = extents(plan, schedule, size, mode);
             let attention = plan.steps.iter().map(|step| extra(&step.op, &all[step.input])).max();
             total += all.iter().map(Extent::values).sum::<usize>() + attention.unwrap_or(0);
             let output = plan.extent(plan.outputs[0], size);
@@ -129,7 +132,7 @@ mod tests {
 
     fn megabytes(size: usize) -> MemoryEstimate {
         let config = VaeConfig::with_widths(96, 12);
-        let options = CpuOptions { threads: 2, isa: None };
+        let options = CpuOptions { threads: 2, ..CpuOptions::default() };
         decode_memory(&config, [1, size, size], options).unwrap()
     }
 

@@ -8,9 +8,10 @@ use vae2x_core::arch::Layer;
 use vae2x_core::weights::Weights;
 
 use crate::builder;
+use crate::engine::Precision;
 use crate::ops::Machine;
 use crate::pack::{ConvWeights, NormWeights};
-use crate::plan::{Op, Plan, Stage, Tables};
+use crate::plan::{Op, Plan, Stage, Tables, Use};
 
 /// Plans of one side, for a single frame and for clips.
 pub(crate) struct Plans {
@@ -20,32 +21,32 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
-    pub fn new(layers: &[Layer]) -> Self {
-        let mut tables = Tables::default();
+    pub fn new(layers: &[Layer], precision: Precision) -> Self {
+        let mut tables = Tables { precision, ..Tables::default() };
         let image = builder::image(layers, &mut tables);
         let clip = builder::clip(layers, &mut tables);
         Self { tables, image, clip }
     }
 
-    /// The convolutions of a single frame, each with its sets of weights.
-    pub fn image_convs(&self) -> BTreeMap<usize, Vec<usize>> {
-        convs(&self.image).map(|index| (index, self.tables.convs[index].image_sets())).collect()
+    /// The convolutions of a single frame, and what for.
+    pub fn image_convs(&self) -> BTreeMap<usize, Use> {
+        convs(&self.image).collect()
     }
 
-    /// The convolutions of a clip, each with its sets of weights.
-    pub fn clip_convs(&self) -> BTreeMap<usize, Vec<usize>> {
-        let sets = |stage: &Stage, index: usize| (index, self.tables.convs[index].clip_sets(stage.pairs()));
-        self.clip.iter().flat_map(|stage| convs(stage.plan()).map(move |index| sets(stage, index))).collect()
+    /// The convolutions of a clip, and what for.
+    pub fn clip_convs(&self) -> BTreeMap<usize, Use> {
+        self.clip.iter().flat_map(|stage| convs(stage.plan())).collect()
     }
 }
 
-/// Indices of a plan's convolutions.
-fn convs(plan: &Plan) -> impl Iterator<Item = usize> {
-    plan.steps.iter().flat_map(|step| match &step.op {
+/// Indices of a plan's convolutions, and what for.
+fn convs(plan: &Plan) -> impl Iterator<Item = (usize, Use)> {
+    let indices = plan.steps.iter().flat_map(|step| match &step.op {
         Op::Conv(index) => vec![*index],
         Op::Attention(parts) => parts.to_vec(),
         Op::Copy => vec![],
-    })
+    });
+    indices.map(|index| (index, plan.usage))
 }
 
 /// Plans with weights.
@@ -57,8 +58,8 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub fn new(layers: &[Layer], source: Arc<dyn Weights>) -> Self {
-        let plans = Plans::new(layers);
+    pub fn new(layers: &[Layer], source: Arc<dyn Weights>, precision: Precision) -> Self {
+        let plans = Plans::new(layers, precision);
         let convs = plans.tables.convs.iter().map(|_| OnceLock::new()).collect();
         Self { plans, convs, norms: OnceLock::new(), source }
     }
@@ -73,7 +74,7 @@ impl Model {
         self.prepare(machine, self.plans.clip_convs())
     }
 
-    fn prepare(&self, machine: &Machine, wanted: BTreeMap<usize, Vec<usize>>) -> Result<()> {
+    fn prepare(&self, machine: &Machine, wanted: BTreeMap<usize, Use>) -> Result<()> {
         if self.norms.get().is_none() {
             let norms: Result<Vec<_>> =
                 self.plans.tables.norms.iter().map(|spec| NormWeights::load(spec, &*self.source)).collect();
@@ -81,12 +82,13 @@ impl Model {
             self.norms.get_or_init(|| norms);
         }
         let wanted: Vec<_> = wanted.into_iter().collect();
-        let load = |(index, sets): &(usize, Vec<usize>)| {
+        let load = |(index, usage): &(usize, Use)| {
             if self.convs[*index].get().is_none() {
-                let loaded = ConvWeights::load(&self.plans.tables.convs[*index], &self.source)?;
+                let loaded =
+                    ConvWeights::load(&self.plans.tables.convs[*index], &self.source, self.plans.tables.precision)?;
                 self.convs[*index].get_or_init(|| loaded);
             }
-            self.conv(*index).prepare(sets)
+            self.conv(*index).prepare(machine, *usage)
         };
         machine.map(&wanted, load).into_iter().collect()
     }
@@ -106,12 +108,7 @@ impl Stage {
     /// The plan of the stage.
     pub fn plan(&self) -> &Plan {
         match self {
-            Self::Frames { plan, .. } | Self::TimeUp(plan) | Self::TimeDown(plan) => plan,
+            Self::Frames(plan) | Self::TimeUp(plan) | Self::TimeDown(plan) => plan,
         }
-    }
-
-    /// Whether all frames but the first come two by two.
-    pub fn pairs(&self) -> bool {
-        matches!(self, Self::Frames { pairs: true, .. })
     }
 }

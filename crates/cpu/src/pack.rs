@@ -1,17 +1,22 @@
-//! Weights as the kernels read them: `[element][panel of 16 outputs][input][16]`, one set per frame that a convolution
-//! sees and two more for pairs of frames.
+//! Weights as the kernels read them: sets of `[panel of 16 outputs][element][input][16]`, one per frame that a
+//! convolution sees and two more for pairs of frames.
 //!
 //! A single frame only ever meets the last temporal tap, so the others are packed when the first clip asks for them.
-//! The sums behind a transformed weight are taken in double precision.
+//! Winograd's elements are four times their taps in number: of large convolutions the taps may be kept instead, as they
+//! are or in bf16, and [`ConvWeights::sets`] expands them into memory that all steps share ([`ConvSpec::keeps_taps`]
+//! tells when). Both ways give the same bits.
 
 use std::sync::{Arc, OnceLock};
 
+use half::bf16;
 use vae2x_core::Result;
 use vae2x_core::weights::Weights;
 
-use crate::kernels::BLOCK;
+use crate::engine::Precision;
+use crate::kernels::{self, BLOCK, Expand, Kept, TAPS};
+use crate::ops::{Machine, at_least};
 use crate::pages::Pages;
-use crate::plan::{ConvSpec, Method, NormSpec, padded};
+use crate::plan::{ConvSpec, Method, NormSpec, Use, padded};
 
 /// The set of half the sum of the temporal taps, and of half the sum with the middle one subtracted: see `ops/pair.rs`.
 pub(crate) const HALF_SUM: usize = 3;
@@ -19,8 +24,11 @@ pub(crate) const HALF_DIFFERENCE: usize = 4;
 /// Sets of weights of a convolution that sees three frames: its temporal taps, the present one last, and the two above.
 const SETS: usize = 5;
 
+/// Sets of weights by number; empty where not asked for.
+pub(crate) type Sets<'a> = [&'a [f32]; SETS];
+
 /// What the temporal taps are multiplied by in a set of weights.
-fn combination(set: usize, frames: usize) -> Vec<f64> {
+fn combination(set: usize, frames: usize) -> Vec<f32> {
     match set {
         HALF_SUM => vec![0.5; frames],
         HALF_DIFFERENCE => vec![0.5, -0.5, 0.5],
@@ -34,39 +42,139 @@ pub(crate) struct ConvWeights {
     /// One value per output channel, zeros in the padding.
     pub bias: Vec<f32>,
     /// Sets of weights, by number: see [`combination`].
-    taps: Vec<OnceLock<Pages>>,
+    sets: Vec<OnceLock<Pages>>,
+    /// `[panel][input][frame][tap][16]`, in `precision`.
+    taps: OnceLock<Pages>,
+    precision: Precision,
     source: Arc<dyn Weights>,
 }
 
 impl ConvWeights {
     /// Reads the bias; the weights are for [`Self::prepare`].
-    pub fn load(spec: &ConvSpec, source: &Arc<dyn Weights>) -> Result<Self> {
+    pub fn load(spec: &ConvSpec, source: &Arc<dyn Weights>, precision: Precision) -> Result<Self> {
         let mut bias = source.tensor(&spec.conv.bias())?.into_data()[spec.outputs.clone()].to_vec();
         bias.resize(spec.padded_outputs(), 0.0);
-        let taps = (0..SETS).map(|_| OnceLock::new()).collect();
-        Ok(Self { spec: spec.clone(), bias, taps, source: source.clone() })
+        let sets = (0..SETS).map(|_| OnceLock::new()).collect();
+        Ok(Self { spec: spec.clone(), bias, sets, taps: OnceLock::new(), precision, source: source.clone() })
     }
 
-    /// Packs those of `sets` that are not packed yet.
-    pub fn prepare(&self, sets: &[usize]) -> Result<()> {
-        let missing: Vec<usize> = sets.iter().copied().filter(|&set| self.taps[set].get().is_none()).collect();
+    /// Packs what `usage` needs and is not packed yet.
+    pub fn prepare(&self, machine: &Machine, usage: Use) -> Result<()> {
+        if self.spec.keeps_taps(usage, self.precision) {
+            if self.taps.get().is_none() {
+                let taps = self.read_taps(self.spec.frames(), self.precision, &self.read()?);
+                self.taps.get_or_init(|| taps);
+            }
+            return Ok(());
+        }
+        let missing: Vec<usize> =
+            self.spec.sets(usage).into_iter().filter(|&set| self.sets[set].get().is_none()).collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let weight = self.spec.conv.weight();
-        // Pages, not a vector: tensors of this size would stay with the allocator.
-        let mut tensor = Pages::zeros(weight.shape.iter().product());
-        self.source.read(&weight, &mut tensor)?;
+        let tensor = self.read()?;
         for set in missing {
-            self.taps[set].get_or_init(|| pack(&self.spec, &tensor, &combination(set, self.spec.frames())));
+            self.sets[set].get_or_init(|| self.pack(machine, &tensor, set));
         }
         Ok(())
     }
 
-    /// A set of weights, which must have been prepared.
-    pub fn tap(&self, set: usize) -> &[f32] {
-        self.taps[set].get().expect("sessions prepare what they run")
+    fn read(&self) -> Result<Pages> {
+        let weight = self.spec.conv.weight();
+        // Pages, not a vector: tensors of this size would stay with the allocator.
+        let mut tensor = Pages::zeros(weight.shape.iter().product());
+        self.source.read(&weight, &mut tensor)?;
+        Ok(tensor)
     }
+
+    /// A set that is packed, which must have been prepared.
+    pub fn packed(&self, set: usize) -> &[f32] {
+        self.sets[set].get().expect("sessions prepare what they run")
+    }
+
+    /// The sets `wanted`, which must have been prepared. What is not packed is expanded into `memory`.
+    pub fn sets<'a>(&'a self, machine: &Machine, wanted: &[usize], memory: &'a mut Pages) -> Sets<'a> {
+        let mut sets: Sets<'a> = [&[]; SETS];
+        let missing: Vec<usize> = wanted.iter().copied().filter(|&set| self.sets[set].get().is_none()).collect();
+        if !missing.is_empty() {
+            self.expand(machine, &missing, memory);
+        }
+        let packed = wanted.iter().filter_map(|&set| Some((set, &**self.sets[set].get()?)));
+        packed.for_each(|(set, values)| sets[set] = values);
+        missing.iter().zip(memory.chunks_exact(self.spec.packed_len())).for_each(|(&set, values)| sets[set] = values);
+        sets
+    }
+
+    /// Expands the kept taps into one run of `memory` per set, panel by panel on all threads.
+    fn expand(&self, machine: &Machine, sets: &[usize], memory: &mut Pages) {
+        let taps = self.taps.get().expect("sessions prepare what they run");
+        let (length, panels) = (self.spec.packed_len(), self.spec.padded_outputs() / BLOCK);
+        let memory = at_least(memory, sets.len() * length);
+        let parts = memory.chunks_exact_mut(length).zip(sets).flat_map(|(set, &number)| {
+            set.chunks_exact_mut(length / panels).enumerate().map(move |(panel, elements)| (number, panel, elements))
+        });
+        machine.run(parts.collect(), |(set, panel, elements), _| {
+            let count = taps_len(&self.spec, self.spec.frames());
+            let taps = match self.precision {
+                Precision::F32 => Kept::F32(&taps[panel * count..][..count]),
+                Precision::Bf16 => Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count]),
+            };
+            let factors = &combination(set, self.spec.frames());
+            kernels::expand(machine.isa, Expand { taps, factors, elements });
+        });
+    }
+
+    /// The taps of the last `frames` temporal ones, laid out by panels.
+    fn read_taps(&self, frames: usize, precision: Precision, tensor: &[f32]) -> Pages {
+        let (spec, count) = (&self.spec, taps_len(&self.spec, frames));
+        let all = spec.frames();
+        let values = spec.padded_outputs() / BLOCK * count;
+        let mut taps = Pages::zeros(match precision {
+            Precision::F32 => values,
+            Precision::Bf16 => values.div_ceil(2),
+        });
+        let mut put: Box<dyn FnMut(usize, f32)> = match precision {
+            Precision::F32 => Box::new(|at, value| taps[at] = value),
+            Precision::Bf16 => {
+                let halves: &mut [u16] = bytemuck::cast_slice_mut(&mut taps);
+                Box::new(|at, value| halves[at] = bf16::from_f32(value).to_bits())
+            }
+        };
+        for (o, output) in spec.outputs.clone().enumerate() {
+            let kernels = tensor[output * spec.k() * all * TAPS..].chunks_exact(all * TAPS).take(spec.k());
+            for (input, kernel) in kernels.enumerate() {
+                for (tap, value) in kernel[(all - frames) * TAPS..].iter().enumerate() {
+                    put(o / BLOCK * count + (input * frames * TAPS + tap) * BLOCK + o % BLOCK, *value);
+                }
+            }
+        }
+        drop(put);
+        taps
+    }
+
+    fn pack(&self, machine: &Machine, tensor: &[f32], set: usize) -> Pages {
+        match self.spec.method {
+            Method::Winograd => {
+                // The last tap, which single frames meet, needs no others.
+                let all = self.spec.frames();
+                let (frames, factors) = if set + 1 == all { (1, vec![1.0]) } else { (all, combination(set, all)) };
+                let taps = self.read_taps(frames, Precision::F32, tensor);
+                let mut packed = Pages::zeros(self.spec.packed_len());
+                let (count, panels) = (taps_len(&self.spec, frames), self.spec.padded_outputs() / BLOCK);
+                let elements = packed.chunks_exact_mut(self.spec.packed_len() / panels);
+                for (taps, elements) in taps.chunks_exact(count).zip(elements) {
+                    kernels::expand(machine.isa, Expand { taps: Kept::F32(taps), factors: &factors, elements });
+                }
+                packed
+            }
+            _ => pack_others(&self.spec, tensor, &combination(set, self.spec.frames())),
+        }
+    }
+}
+
+/// Values of a panel's taps.
+fn taps_len(spec: &ConvSpec, frames: usize) -> usize {
+    spec.k() * frames * TAPS * BLOCK
 }
 
 /// The scale of each channel of a norm, times the root of the channel count; zeros in the padding.
@@ -90,70 +198,56 @@ struct Kernels<'a> {
     data: &'a [f32],
     inputs: usize,
     area: usize,
-    combination: &'a [f64],
+    combination: &'a [f32],
 }
 
 impl Kernels<'_> {
     /// The combination of the temporal taps.
-    fn taps(&self, output: usize, input: usize) -> [f64; 9] {
-        let mut taps = [0.0; 9];
+    fn taps(&self, output: usize, input: usize) -> [f64; TAPS] {
+        let mut taps = [0.0; TAPS];
         let start = (output * self.inputs + input) * self.combination.len() * self.area;
         for (values, factor) in self.data[start..].chunks_exact(self.area).zip(self.combination) {
             if *factor != 0.0 {
-                taps.iter_mut().zip(values).for_each(|(tap, value)| *tap += factor * f64::from(*value));
+                taps.iter_mut().zip(values).for_each(|(tap, value)| *tap += f64::from(*factor) * f64::from(*value));
             }
         }
         taps
     }
 }
 
-fn pack(spec: &ConvSpec, tensor: &[f32], combination: &[f64]) -> Pages {
+/// Weights of every method but Winograd's. The sums behind an enlargement's elements are taken in double precision.
+fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Pages {
     let inputs = spec.conv.inputs;
     let area = tensor.len() / (spec.conv.outputs * inputs * combination.len());
     let kernels = Kernels { data: tensor, inputs, area, combination };
-    let stride = spec.k() * spec.padded_outputs();
+    let panel = spec.method.elements() * spec.k() * BLOCK;
     let mut packed = Pages::zeros(spec.packed_len());
     for (o, output) in spec.outputs.clone().enumerate() {
         for input in 0..inputs {
             let taps = kernels.taps(output, input);
-            let mut put = |element: usize, row: usize, value: f32| {
-                packed[element * stride + (o / BLOCK * spec.k() + row) * BLOCK + o % BLOCK] = value;
+            let mut put = |element: usize, row: usize, value: f64| {
+                packed[o / BLOCK * panel + (element * spec.k() + row) * BLOCK + o % BLOCK] = value as f32;
             };
             match spec.method {
-                Method::Winograd => transform(&WINOGRAD, &taps, |e, v| put(e, input, v)),
                 Method::Enlarge => transform(&ENLARGE, &taps, |e, v| put(e, input, v)),
-                Method::Strided => (0..area).for_each(|tap| put(0, tap * padded(inputs) + input, taps[tap] as f32)),
-                Method::Point => put(0, input, taps[0] as f32),
+                Method::Strided => (0..area).for_each(|tap| put(0, tap * padded(inputs) + input, taps[tap])),
+                Method::Winograd | Method::Point => put(0, input, taps[0]),
             }
         }
     }
     packed
 }
 
-/// `G` of F(4, 3) at the points 0, a, -a, b, -b, infinity of `kernels/winograd.rs`: powers of the point over the
-/// product of its distances to the others, which is 1 for 0, `2 a^2 (a^2 - b^2) = -3/2` and `2 b^2 (b^2 - a^2) = 6`.
-const WINOGRAD: [[f64; 3]; 6] = {
-    let (a, b) = (std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2);
-    [
-        [1.0, 0.0, 0.0],
-        [-1.0 / 1.5, -a / 1.5, -0.5 / 1.5],
-        [-1.0 / 1.5, a / 1.5, -0.5 / 1.5],
-        [1.0 / 6.0, b / 6.0, 2.0 / 6.0],
-        [1.0 / 6.0, -b / 6.0, 2.0 / 6.0],
-        [0.0, 0.0, 1.0],
-    ]
-};
-
 /// What a pixel and its differences from its neighbours are multiplied by; see `kernels/winograd.rs`.
 const ENLARGE: [[f64; 3]; 3] = [[1.0, 1.0, 1.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
 
 /// `G g G^T`, element by element.
-fn transform<const N: usize>(matrix: &[[f64; 3]; N], taps: &[f64; 9], mut put: impl FnMut(usize, f32)) {
+fn transform<const N: usize>(matrix: &[[f64; 3]; N], taps: &[f64; TAPS], mut put: impl FnMut(usize, f64)) {
     for (y, row) in matrix.iter().enumerate() {
         let column = |x: usize| (0..3).map(|i| row[i] * taps[3 * i + x]).sum::<f64>();
         let columns = [column(0), column(1), column(2)];
         for (x, row) in matrix.iter().enumerate() {
-            put(N * y + x, (0..3).map(|i| row[i] * columns[i]).sum::<f64>() as f32);
+            put(N * y + x, (0..3).map(|i| row[i] * columns[i]).sum::<f64>());
         }
     }
 }
@@ -161,24 +255,95 @@ fn transform<const N: usize>(matrix: &[[f64; 3]; N], taps: &[f64; 9], mut put: i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use vae2x_core::VaeConfig;
     use vae2x_core::arch::{Conv, Taps};
     use vae2x_core::weights::formula::FormulaWeights;
+    use vae2x_testkit::compare::relative_l2;
+
+    /// A residual convolution of a small model, with 20 outputs of 40 inputs.
+    fn causal() -> ConvSpec {
+        let conv = Conv { name: "decoder.middle.0.residual.2".into(), inputs: 40, outputs: 20, taps: Taps::Causal };
+        ConvSpec { conv, outputs: 0..20, method: Method::Winograd }
+    }
+
+    fn weights(spec: &ConvSpec, precision: Precision) -> ConvWeights {
+        let source: Arc<dyn Weights> = Arc::new(FormulaWeights::new(VaeConfig::default()));
+        ConvWeights::load(spec, &source, precision).unwrap()
+    }
 
     #[test]
     fn panels_hold_each_weight_once_and_zeros_elsewhere() {
         let conv = Conv { name: "shortcut".into(), inputs: 3, outputs: 20, taps: Taps::Point };
         let spec = ConvSpec { conv: conv.clone(), outputs: 0..20, method: Method::Point };
-        let source: Arc<dyn Weights> = Arc::new(FormulaWeights::new(VaeConfig::default()));
-        let packed = ConvWeights::load(&spec, &source).unwrap();
-        packed.prepare(&[0]).unwrap();
-        let tensor = source.tensor(&conv.weight()).unwrap();
+        let packed = weights(&spec, Precision::F32);
+        let machine = Machine::new(Isa::detect(), 1).unwrap();
+        packed.prepare(&machine, Use::Image).unwrap();
+        let tensor = packed.source.tensor(&conv.weight()).unwrap();
+        let mut memory = Pages::default();
+        let sets = packed.sets(&machine, &[0], &mut memory);
         for o in 0..32 {
             for i in 0..3 {
                 let want = if o < 20 { tensor.data()[o * 3 + i] } else { 0.0 };
-                assert_eq!(packed.tap(0)[(o / 16 * 3 + i) * 16 + o % 16], want, "{o} {i}");
+                assert_eq!(sets[0][(o / 16 * 3 + i) * 16 + o % 16], want, "{o} {i}");
             }
         }
         assert!(packed.bias[20..].iter().all(|b| *b == 0.0));
+    }
+
+    #[test]
+    fn kept_taps_expand_to_the_bits_of_packed_sets() {
+        let spec = causal();
+        let machine = Machine::new(Isa::detect(), 2).unwrap();
+        let packed = weights(&spec, Precision::F32);
+        packed.prepare(&machine, Use::Pairs).unwrap();
+        let kept = weights(&spec, Precision::F32);
+        let taps = kept.read_taps(3, Precision::F32, &kept.read().unwrap());
+        kept.taps.get_or_init(|| taps);
+        let wanted = [0, 2, HALF_SUM, HALF_DIFFERENCE];
+        let (mut memory, mut unused) = (Pages::default(), Pages::default());
+        let (kept, packed) = (kept.sets(&machine, &wanted, &mut memory), packed.sets(&machine, &wanted, &mut unused));
+        assert!(wanted.iter().all(|&set| kept[set].len() == spec.packed_len() && kept[set] == packed[set]));
+        assert!(unused.is_empty() && kept[1].is_empty());
+    }
+
+    #[test]
+    fn elements_are_those_of_the_formula() {
+        /// See `kernels/expand.rs`.
+        const G: [[f64; 3]; 6] = {
+            let (a, b) = (std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2);
+            [
+                [1.0, 0.0, 0.0],
+                [-1.0 / 1.5, -a / 1.5, -0.5 / 1.5],
+                [-1.0 / 1.5, a / 1.5, -0.5 / 1.5],
+                [1.0 / 6.0, b / 6.0, 2.0 / 6.0],
+                [1.0 / 6.0, -b / 6.0, 2.0 / 6.0],
+                [0.0, 0.0, 1.0],
+            ]
+        };
+        let spec = causal();
+        for isa in Isa::available() {
+            let machine = Machine::new(isa, 1).unwrap();
+            for (precision, tolerance) in [(Precision::F32, 2e-7), (Precision::Bf16, 4e-3)] {
+                let weights = weights(&spec, precision);
+                let tensor = weights.read().unwrap();
+                let taps = weights.read_taps(3, precision, &tensor);
+                weights.taps.get_or_init(|| taps);
+                for set in 0..SETS {
+                    let combination = combination(set, 3);
+                    let kernels = Kernels { data: &tensor, inputs: 40, area: TAPS, combination: &combination };
+                    let mut want = vec![0.0; spec.packed_len()];
+                    for (o, i) in (0..20).flat_map(|o| (0..40).map(move |i| (o, i))) {
+                        transform(&G, &kernels.taps(o, i), |e, v| {
+                            want[((o / BLOCK * 36 + e) * 40 + i) * BLOCK + o % BLOCK] = v as f32;
+                        });
+                    }
+                    let mut memory = Pages::default();
+                    let got = weights.sets(&machine, &[set], &mut memory)[set];
+                    let error = relative_l2(got, &want);
+                    assert!(error <= tolerance, "{isa} {precision:?} set {set}: {error}");
+                }
+            }
+        }
     }
 }

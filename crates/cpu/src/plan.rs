@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use vae2x_core::arch::{Conv, Norm, Taps};
 
+use crate::engine::Precision;
 use crate::kernels::{BLOCK, ELEMENTS2, ELEMENTS4};
 use crate::pack::{HALF_DIFFERENCE, HALF_SUM};
 
@@ -46,6 +47,21 @@ impl Method {
     }
 }
 
+/// What a convolution's weights are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Single frames.
+    #[default]
+    Image,
+    /// Clips, frame by frame.
+    Frames,
+    /// Clips, frames two by two.
+    Pairs,
+}
+
+/// Values of a set of weights from which on it is large: those of the coarse stages are.
+const LARGE: usize = 2 << 20;
+
 /// Some output channels of a convolution, and how they are computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConvSpec {
@@ -76,18 +92,40 @@ impl ConvSpec {
         padded(self.outputs.len())
     }
 
-    /// The sets of weights that a single frame needs.
-    pub fn image_sets(&self) -> Vec<usize> {
-        vec![self.frames() - 1]
+    /// The sets of weights that are needed.
+    pub fn sets(&self, usage: Use) -> Vec<usize> {
+        match (self.frames(), usage) {
+            (frames, Use::Image) => vec![frames - 1],
+            (1, _) => vec![0],
+            (_, Use::Pairs) if self.method == Method::Winograd => vec![0, 2, HALF_SUM, HALF_DIFFERENCE],
+            _ => vec![0, 1, 2],
+        }
     }
 
-    /// The sets of weights that a clip needs, `pairs` telling whether frames come two by two.
-    pub fn clip_sets(&self, pairs: bool) -> Vec<usize> {
-        match (self.frames(), pairs && self.method == Method::Winograd) {
-            (1, _) => vec![0],
-            (_, false) => vec![0, 1, 2],
-            (_, true) => vec![0, 2, HALF_SUM, HALF_DIFFERENCE],
+    /// Whether the taps are kept, to be expanded when the convolution's turn comes, instead of sets of weights: where
+    /// those are large, and either clips need several or taps are a fraction of them.
+    pub fn keeps_taps(&self, usage: Use, precision: Precision) -> bool {
+        let large = self.method == Method::Winograd && self.packed_len() >= LARGE;
+        large && (usage != Use::Image || precision == Precision::Bf16)
+    }
+
+    /// Bytes of weights that stay.
+    pub fn kept_bytes(&self, usage: Use, precision: Precision) -> usize {
+        match (self.keeps_taps(usage, precision), precision) {
+            (false, _) => self.sets(usage).len() * self.packed_len() * size_of::<f32>(),
+            (true, Precision::F32) => self.taps() * size_of::<f32>(),
+            (true, Precision::Bf16) => self.taps() * size_of::<u16>(),
         }
+    }
+
+    /// Bytes that the expanded sets take while the convolution runs.
+    pub fn expanded_bytes(&self, usage: Use, precision: Precision) -> usize {
+        let expanded = if self.keeps_taps(usage, precision) { self.sets(usage).len() } else { 0 };
+        expanded * self.packed_len() * size_of::<f32>()
+    }
+
+    fn taps(&self) -> usize {
+        self.method.direct_taps() * self.frames() * self.k() * self.padded_outputs()
     }
 
     /// Values of one set of packed weights.
@@ -111,6 +149,8 @@ pub(crate) struct NormSpec {
 /// What steps refer to by index.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
+    /// How large convolutions' weights are kept.
+    pub precision: Precision,
     pub convs: Vec<ConvSpec>,
     pub norms: Vec<NormSpec>,
 }
@@ -156,6 +196,8 @@ pub(crate) struct Step {
 /// Steps in the order data flows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
+    /// What its convolutions' weights are for.
+    pub usage: Use,
     pub steps: Vec<Step>,
     pub buffers: Vec<Buffer>,
     /// Always the first buffer.
@@ -167,8 +209,8 @@ pub(crate) struct Plan {
 /// A part of a clip's way.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
-    /// Every frame passes. If `pairs`, all but the very first come two by two.
-    Frames { plan: Plan, pairs: bool },
+    /// Every frame passes; if the plan is for pairs, all but the very first come two by two.
+    Frames(Plan),
     /// The very first frame is left as it is, every other becomes two.
     TimeUp(Plan),
     /// The very first frame is left as it is, then every pair becomes one.

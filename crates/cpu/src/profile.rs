@@ -31,7 +31,7 @@ impl CpuEngine {
         }
         self.prepare_decoder()?;
         let model = self.decoder_model();
-        let options = RunOptions { mode: Mode::Image, pairs: false, size: [h, w] };
+        let options = RunOptions { mode: Mode::Image, size: [h, w] };
         let mut runner = Runner::new(model, self.machine(), &model.plans.image, options);
         let input = crate::picture::frame(latent, 0, runner.input());
         runner.run(vec![input], &mut |_, _, _| (), &mut |_| ());

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use crate::model::Model;
 use crate::ops::{Machine, Target, attention, conv, copy, pair};
-use crate::pack::ConvWeights;
+use crate::pack::{ConvWeights, Sets};
 use crate::pages::Pages;
-use crate::plan::{Method, Op, Plan, Step};
+use crate::plan::{ConvSpec, Method, Op, Plan, Step, Use};
 use crate::rows::{Extent, Rows};
 use crate::schedule::{Flow, Schedule};
 
@@ -30,8 +30,6 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunOptions {
     pub mode: Mode,
-    /// Two frames may be put in together.
-    pub pairs: bool,
     /// Height and width of the frames that go in.
     pub size: [usize; 2],
 }
@@ -50,11 +48,11 @@ pub(crate) struct Runner<'e> {
     seconds: Vec<f64>,
 }
 
-/// The extents of all buffers of a plan; if `pairs`, two frames may be put in together.
-pub(crate) fn extents(plan: &Plan, schedule: Schedule<'_>, size: [usize; 2], mode: Mode, pairs: bool) -> Vec<Extent> {
+/// The extents of all buffers of a plan.
+pub(crate) fn extents(plan: &Plan, schedule: Schedule<'_>, size: [usize; 2], mode: Mode) -> Vec<Extent> {
     /// Frames that a causal convolution sees besides the present one.
     const PAST: usize = 2;
-    let together = if pairs { 2 } else { 1 };
+    let together = if plan.usage == Use::Pairs { 2 } else { 1 };
     let capacities = schedule.capacities();
     let extent = |id: usize| {
         let whole = plan.extent(id, size);
@@ -67,11 +65,11 @@ pub(crate) fn extents(plan: &Plan, schedule: Schedule<'_>, size: [usize; 2], mod
 }
 
 impl<'e> Runner<'e> {
-    /// For frames of height and width `size`; if `pairs`, two may be put in together.
+    /// For frames of height and width `size`.
     pub fn new(model: &'e Model, machine: &'e Machine, plan: &'e Plan, options: RunOptions) -> Self {
-        let RunOptions { mode, pairs, size } = options;
+        let RunOptions { mode, size } = options;
         let schedule = Schedule::new(plan, &model.plans.tables, size, machine.threads);
-        let rows = extents(plan, schedule, size, mode, pairs).into_iter().map(Rows::new).collect();
+        let rows = extents(plan, schedule, size, mode).into_iter().map(Rows::new).collect();
         Self { model, machine, plan, mode, size, rows, frames: 0, seconds: vec![0.0; plan.steps.len()] }
     }
 
@@ -190,23 +188,41 @@ impl<'e> Runner<'e> {
         let (input, spec) = (&self.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         let residual = step.residual.map(|id| &self.rows[id]);
-        let both = spec.frames() > 1 && spec.method == Method::Winograd;
-        let targets = match <[Target<'_>; 2]>::try_from(targets) {
-            Ok(targets) if both => {
-                let pair = pair::Pair { weights, input, residual, frame: work.now.start, columns };
-                return pair::run(self.machine, &pair, work.units, targets);
-            }
-            Ok(targets) => Vec::from(targets),
-            Err(targets) => targets,
+        let together = work.now.len() == 2 && spec.frames() > 1 && spec.method == Method::Winograd;
+        let wanted = match together {
+            true => spec.sets(Use::Pairs),
+            false => (spec.frames() - 1 - self.past(spec, work.now.end - 1)..spec.frames()).collect(),
         };
+        self.machine.with_expanded(|memory| {
+            let sets = &weights.sets(self.machine, &wanted, memory);
+            match <[Target<'_>; 2]>::try_from(targets) {
+                Ok(targets) if together => {
+                    let pair = pair::Pair { weights, sets, input, residual, frame: work.now.start, columns };
+                    pair::run(self.machine, &pair, work.units, targets);
+                }
+                Ok(targets) => self.conv_frames(step, weights, sets, work, targets.into()),
+                Err(targets) => self.conv_frames(step, weights, sets, work, targets),
+            }
+        });
+    }
+
+    /// Frames before frame `n` that a convolution sees.
+    fn past(&self, spec: &ConvSpec, n: usize) -> usize {
+        match self.mode {
+            Mode::Image => 0,
+            Mode::Clip | Mode::ClipEnd => n.min(spec.frames() - 1),
+        }
+    }
+
+    /// A convolution of one frame after the other.
+    fn conv_frames(&self, step: &Step, weights: &ConvWeights, sets: &Sets<'_>, work: Work, targets: Vec<Target<'_>>) {
+        let (input, spec) = (&self.rows[step.input], &weights.spec);
+        let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         for (target, n) in targets.into_iter().zip(work.now) {
-            let past = match self.mode {
-                Mode::Image => 0,
-                Mode::Clip | Mode::ClipEnd => n.min(spec.frames() - 1),
-            };
             let frame = |ago: usize| conv::Past { rows: input, frame: n - ago, tap: spec.frames() - 1 - ago };
-            let frames: Vec<_> = (0..=past).map(frame).collect();
-            let conv = conv::Conv { weights, frames: &frames, residual: residual.map(|rows| (rows, n)), columns };
+            let frames: Vec<_> = (0..=self.past(spec, n)).map(frame).collect();
+            let residual = step.residual.map(|id| (&self.rows[id], n));
+            let conv = conv::Conv { weights, sets, frames: &frames, residual, columns };
             conv::run(self.machine, &conv, work.units.clone(), target);
         }
     }

@@ -120,7 +120,8 @@ impl<'p> Schedule<'p> {
             let total = flow.units(output.height);
             let batch = match plan.buffers[step.target()].shift == coarsest {
                 true => total,
-                false => (threads * BATCH).div_ceil(columns * elements.max(ELEMENTS_AT_LEAST)),
+                false => (threads * BATCH * weight(plan, &step.op, tables))
+                    .div_ceil(columns * elements.max(ELEMENTS_AT_LEAST)),
             };
             Progress { flow, done: 0, total, batch: batch.max(1) }
         };
@@ -212,6 +213,16 @@ impl<'p> Schedule<'p> {
             self.finish(i, units.end);
         }
         capacity
+    }
+}
+
+/// How many batches at once are worth reading the weights of a step.
+fn weight(plan: &Plan, op: &Op, tables: &Tables) -> usize {
+    /// So that weights are expanded for some hundred tiles.
+    const EXPANDED: usize = 4;
+    match op {
+        Op::Conv(index) if tables.convs[*index].keeps_taps(plan.usage, tables.precision) => EXPANDED,
+        _ => 1,
     }
 }
 

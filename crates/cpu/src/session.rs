@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::ops::Machine;
 use crate::pages::Pages;
 use crate::picture::{Picture, frame};
-use crate::plan::Stage;
+use crate::plan::{Stage, Use};
 use crate::run::{Mode, RunOptions, Runner};
 
 /// One side of the model on its way through a clip.
@@ -108,7 +108,7 @@ impl<'e> Stream<'e> {
 
     fn image(&self, frames: &Array, picture: &mut Picture, progress: Progress<'_>) {
         let size = [frames.shape()[2], frames.shape()[3]];
-        let options = RunOptions { mode: Mode::Image, pairs: false, size };
+        let options = RunOptions { mode: Mode::Image, size };
         let mut runner = Runner::new(self.model, self.machine, &self.model.plans.image, options);
         let input = frame(frames, 0, runner.input());
         runner.run(vec![input], &mut |_, y, pixels| picture.row(0, y, pixels), progress);
@@ -121,7 +121,7 @@ impl<'e> Stream<'e> {
         for (i, stage) in stages.iter().enumerate() {
             let plan = stage.plan();
             let mode = if i + 1 == stages.len() { Mode::ClipEnd } else { Mode::Clip };
-            let options = RunOptions { mode, pairs: stage.pairs(), size };
+            let options = RunOptions { mode, size };
             let runner = Runner::new(self.model, self.machine, plan, options);
             parts.push(Part { stage, runner, frames: 0 });
             let output = plan.extent(plan.outputs[0], size);
@@ -165,7 +165,7 @@ fn feed(parts: &mut [Part<'_>], frames: Vec<Pages>, out: &mut dyn FnMut(Event<'_
     let mut frames = frames.into_iter();
     let mut results = Vec::new();
     while let Some(frame) = frames.next() {
-        let second = if part.stage.pairs() && part.frames > 0 { frames.next() } else { None };
+        let second = if part.stage.plan().usage == Use::Pairs && part.frames > 0 { frames.next() } else { None };
         let group: Vec<Pages> = [frame].into_iter().chain(second).collect();
         let count = group.len();
         results.append(&mut part.step(group, out));

@@ -8,7 +8,7 @@ use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::{Array, Error, VaeConfig};
-use vae2x_cpu::{CpuEngine, CpuOptions, Isa, decode_memory};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa, Precision, decode_memory};
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{tolerance, vae};
 
@@ -18,7 +18,7 @@ fn array(shape: &[usize]) -> Array {
 
 fn engine(config: &VaeConfig, isa: Isa, threads: usize) -> CpuEngine {
     let weights: Arc<dyn Weights> = Arc::new(FormulaWeights::new(config.clone()));
-    CpuEngine::new(weights, CpuOptions { threads, isa: Some(isa) }).unwrap()
+    CpuEngine::new(weights, CpuOptions { threads, isa: Some(isa), ..CpuOptions::default() }).unwrap()
 }
 
 /// Decodes and encodes with `a` and `b`.
@@ -128,5 +128,9 @@ fn the_memory_estimate_counts_what_grows() {
     assert_eq!(high.output, 2 * low.output);
     assert_eq!(high.weights, low.weights);
     assert!(high.working > low.working && high.working < 2 * low.working, "{low:?} {high:?}");
-    assert!(total([2, 64, 64]).weights > 2 * low.weights);
+    // A clip's large convolutions keep three sets of taps, a single frame's one set of four times as many elements.
+    let clip = total([2, 64, 64]);
+    assert!(clip.weights > low.weights && clip.weights < 2 * low.weights, "{low:?} {clip:?}");
+    let half = decode_memory(&config, [1, 64, 64], CpuOptions { precision: Precision::Bf16, ..CpuOptions::default() });
+    assert!(half.unwrap().total() < low.total() * 3 / 4);
 }

@@ -7,6 +7,10 @@ pub const BURN_F32: f64 = 5e-6;
 /// The CPU engine: Winograd transforms F(4x4, 3x3) lose up to two bits per layer.
 pub const CPU_F32: f64 = 3e-5;
 
+/// The CPU engine with the large convolutions' weights rounded to bf16: 8 bits of mantissa, so 2e-3 per weight, which
+/// mostly average out in a sum.
+pub const CPU_BF16: f64 = 1.5e-2;
+
 /// The program with its default engine.
 pub const PROGRAM_F32: f64 = BURN_F32;
 

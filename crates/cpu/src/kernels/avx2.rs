@@ -32,6 +32,10 @@ impl Simd for Avx2 {
         op!(_mm256_loadu_ps(p))
     }
     #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> __m256 {
+        op!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())))))
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m256) {
         op!(_mm256_storeu_ps(p, v))
     }

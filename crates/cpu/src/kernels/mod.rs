@@ -11,6 +11,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod expand;
 mod gemm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -22,6 +23,7 @@ mod simd;
 mod tests;
 mod winograd;
 
+pub(crate) use expand::{Expand, Kept, TAPS};
 pub(crate) use gemm::Gemm;
 pub(crate) use peak::Peak;
 pub(crate) use pointwise::{Bias, Norm, Softmax};
@@ -55,6 +57,7 @@ macro_rules! instances {
         $crate::kernels::instances!(@one output4, $crate::kernels::Output<'_, '_>, $crate::kernels::winograd::output4, $token $(, $features)?);
         $crate::kernels::instances!(@one input2, $crate::kernels::Input<'_, 3>, $crate::kernels::winograd::input2, $token $(, $features)?);
         $crate::kernels::instances!(@one output2, $crate::kernels::Output<'_, '_>, $crate::kernels::winograd::output2, $token $(, $features)?);
+        $crate::kernels::instances!(@one expand, $crate::kernels::Expand<'_>, $crate::kernels::expand::expand, $token $(, $features)?);
         $crate::kernels::instances!(@one norm, $crate::kernels::Norm<'_>, $crate::kernels::pointwise::norm, $token $(, $features)?);
         $crate::kernels::instances!(@one bias, $crate::kernels::Bias<'_>, $crate::kernels::pointwise::bias, $token $(, $features)?);
         $crate::kernels::instances!(@one softmax, $crate::kernels::Softmax<'_>, $crate::kernels::pointwise::softmax, $token $(, $features)?);
@@ -96,6 +99,15 @@ macro_rules! dispatch {
 pub(crate) fn gemm(isa: Isa, mut job: Gemm<'_>) {
     job.check();
     dispatch!(isa, gemm, &mut job);
+}
+
+/// Taps to the 36 elements of the weights.
+///
+/// # Panics
+/// If the lengths disagree.
+pub(crate) fn expand(isa: Isa, mut job: Expand<'_>) {
+    job.check();
+    dispatch!(isa, expand, &mut job);
 }
 
 /// Pixels to the 36 elements of each 4x4 tile.

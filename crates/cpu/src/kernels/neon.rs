@@ -32,6 +32,10 @@ impl Simd for Neon {
         op!(vld1q_f32(p))
     }
     #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> float32x4_t {
+        op!(vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p))))
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: float32x4_t) {
         op!(vst1q_f32(p, v))
     }

@@ -23,6 +23,11 @@ impl Simd for Scalar {
         unsafe { *p }
     }
     #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> f32 {
+        // SAFETY: the caller's promise.
+        f32::from_bits(u32::from(unsafe { *p }) << 16)
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: f32) {
         // SAFETY: the caller's promise.
         unsafe { *p = v }

@@ -26,6 +26,9 @@ pub(crate) trait Simd: Copy {
     /// `p` must be valid for reading [`Self::W`] values.
     unsafe fn load(self, p: *const f32) -> Self::V;
     /// # Safety
+    /// `p` must be valid for reading [`Self::W`] values, the upper halves of `f32`.
+    unsafe fn load_bf16(self, p: *const u16) -> Self::V;
+    /// # Safety
     /// `p` must be valid for writing [`Self::W`] values.
     unsafe fn store(self, p: *mut f32, v: Self::V);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;

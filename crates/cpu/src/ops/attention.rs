@@ -77,7 +77,7 @@ impl Attention<'_> {
             k,
             a,
             a_stride: rows * BLOCK,
-            w: weights.tap(0),
+            w: weights.packed(0),
             w_stride: k * BLOCK,
             w_next: 0,
             panels: channels / BLOCK,

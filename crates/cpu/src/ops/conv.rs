@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use super::{Cut, Machine, Scratch, Target, Task, at_least};
 use crate::kernels::{self, BLOCK, Bias, Gemm, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
-use crate::pack::ConvWeights;
-use crate::plan::Method;
+use crate::pack::{ConvWeights, Sets};
+use crate::plan::{ConvSpec, Method};
 use crate::rows::Rows;
 
 /// A frame that a convolution sees, through the weights of its temporal tap.
@@ -23,6 +23,7 @@ pub(crate) struct Past<'a> {
 /// A convolution to be run.
 pub(crate) struct Conv<'a> {
     pub weights: &'a ConvWeights,
+    pub sets: &'a Sets<'a>,
     /// The frames it sees, in the order in which they are summed.
     pub frames: &'a [Past<'a>],
     /// Added to the result: rows as large as the output, and the frame.
@@ -88,7 +89,7 @@ impl Conv<'_> {
         for (i, past) in self.frames.iter().enumerate() {
             self.gather(machine, past, task, &layout, v);
             for e in 0..elements {
-                let product = Product { weights: self.weights, set: past.tap, element: e, accumulate: i > 0 };
+                let product = Product { spec, set: self.sets[past.tap], element: e, accumulate: i > 0 };
                 product.run(machine, &layout, &v[e * layout.input..], &mut m[e * layout.output..]);
             }
         }
@@ -165,8 +166,8 @@ impl Conv<'_> {
 
 /// The matrix product of one element with one set of weights.
 pub(super) struct Product<'a> {
-    pub weights: &'a ConvWeights,
-    pub set: usize,
+    pub spec: &'a ConvSpec,
+    pub set: &'a [f32],
     pub element: usize,
     /// Add to what is there.
     pub accumulate: bool,
@@ -175,15 +176,15 @@ pub(super) struct Product<'a> {
 impl Product<'_> {
     /// `v` and `m` start with the element.
     pub fn run(&self, machine: &Machine, layout: &Layout, v: &[f32], m: &mut [f32]) {
-        let (k, outputs) = (self.weights.spec.k(), self.weights.spec.padded_outputs());
+        let (k, outputs, elements) = (self.spec.k(), self.spec.padded_outputs(), self.spec.method.elements());
         let job = Gemm {
             rows: layout.tiles,
             k,
             a: v,
             a_stride: layout.block,
-            w: &self.weights.tap(self.set)[self.element * k * outputs..][..k * outputs],
-            w_stride: k * BLOCK,
-            w_next: k * outputs,
+            w: &self.set[self.element * k * BLOCK..],
+            w_stride: elements * k * BLOCK,
+            w_next: k * BLOCK,
             panels: outputs / BLOCK,
             c: m,
             c_stride: outputs,

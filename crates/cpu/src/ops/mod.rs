@@ -24,6 +24,7 @@ pub(crate) struct Machine {
     pub threads: usize,
     pool: rayon::ThreadPool,
     scratch: Mutex<Vec<Scratch>>,
+    expanded: Mutex<Vec<Pages>>,
 }
 
 /// Memory of one thread, kept between tasks.
@@ -40,7 +41,7 @@ impl Machine {
     pub fn new(isa: Isa, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("vae2x-cpu-{i}")).build()?;
-        Ok(Self { isa, threads, pool, scratch: Mutex::default() })
+        Ok(Self { isa, threads, pool, scratch: Mutex::default(), expanded: Mutex::default() })
     }
 
     /// Does `work` on one of the threads. What it runs in parallel then starts without waking that thread, so a chain of
@@ -59,6 +60,15 @@ impl Machine {
                 lock().push(scratch);
             });
         });
+    }
+
+    /// Lends memory for expanded weights to `work`; it is kept between calls.
+    pub fn with_expanded<R>(&self, work: impl FnOnce(&mut Pages) -> R) -> R {
+        let lock = || self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = lock().pop().unwrap_or_default();
+        let result = work(&mut memory);
+        lock().push(memory);
+        result
     }
 
     /// Maps in parallel, in order.

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::conv::{Conv, Layout, Product, window};
 use super::{Cut, Machine, Scratch, Target, Task, at_least};
 use crate::kernels::{self, BLOCK, ELEMENTS4, Input, STEP4, WINDOW4};
-use crate::pack::{ConvWeights, HALF_DIFFERENCE, HALF_SUM};
+use crate::pack::{ConvWeights, HALF_DIFFERENCE, HALF_SUM, Sets};
 use crate::rows::Rows;
 
 /// Tiles of a task: half of those of a single frame, for twice the values.
@@ -23,6 +23,7 @@ const ELEMENTS: [(usize, usize, f32, usize); 4] =
 /// A convolution to be run.
 pub(crate) struct Pair<'a> {
     pub weights: &'a ConvWeights,
+    pub sets: &'a Sets<'a>,
     pub input: &'a Rows,
     /// Added to the results.
     pub residual: Option<&'a Rows>,
@@ -52,7 +53,8 @@ impl Pair<'_> {
             let range = e * layout.output..e * layout.output + layout.tiles * outputs;
             let (a, b) = (&mut a[range.clone()], &mut b[range]);
             let product = |t: usize, m: &mut [f32], accumulate: bool| {
-                let product = Product { weights: self.weights, set: ELEMENTS[t].3, element: e, accumulate };
+                let product =
+                    Product { spec: &self.weights.spec, set: self.sets[ELEMENTS[t].3], element: e, accumulate };
                 product.run(machine, &layout, &v[(t * ELEMENTS4 + e) * layout.input..], m);
             };
             product(1, a, false);
@@ -63,7 +65,7 @@ impl Pair<'_> {
         }
         for (i, (task, m)) in tasks.iter_mut().zip([&*a, &*b]).enumerate() {
             let residual = self.residual.map(|rows| (rows, self.frame + i));
-            let conv = Conv { weights: self.weights, frames: &[], residual, columns: self.columns };
+            let conv = Conv { weights: self.weights, sets: self.sets, frames: &[], residual, columns: self.columns };
             conv.scatter(machine, task, &layout, m);
         }
     }

@@ -1,10 +1,10 @@
-//! Prints what the engine does beside what the machine could:
-//! `cargo run --release -p vae2x-cpu --example bench -- [WHAT]`.
+//! Prints what the engine does beside what the machine could: `cargo bench -p vae2x-cpu -- [WHAT] [OPTIONS]`.
 //!
-//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `layers`, `clip`, `encode`,
-//! `threads`, `isa`; all but 256 by default. `--runs N` sets how many runs the least is of. Weights are by formula at base width 96 and 12 output channels. Times are
-//! the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on enlarged images, one
-//! frame in two dimensions.
+//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `kernels`, `layers`, `clip`,
+//! `encode`, `threads`, `isa`, `bf16`; all but 256 by default. `--runs N` sets how many runs the least is of, `--bf16` keeps the
+//! weights in bf16 throughout, while `bf16` compares both ways. Weights are by formula at base width 96 and 12 output
+//! channels. Times are the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on
+//! enlarged images, one frame in two dimensions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use vae2x_core::arch::{self, Conv, Layer, Taps};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::{Array, VaeConfig};
-use vae2x_cpu::{CpuEngine, CpuOptions, Isa, decode_memory, measure_peak};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa, Precision, decode_memory, measure_peak, profile_kernels};
 
 /// Runs that the least time is taken of, if not told.
 const RUNS: usize = 3;
@@ -22,9 +22,14 @@ fn main() {
     let mut wanted: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let runs = take_runs(&mut wanted);
     if wanted.is_empty() {
-        wanted = ["32", "64", "128", "layers", "clip", "encode", "threads", "isa"].map(String::from).to_vec();
+        let all = ["32", "64", "128", "kernels", "layers", "clip", "encode", "threads", "isa", "bf16"];
+        wanted = all.map(String::from).to_vec();
     }
-    let options = CpuOptions { isa: Isa::from_env().unwrap(), ..CpuOptions::default() };
+    let precision = match wanted.iter().position(|a| a == "--bf16") {
+        Some(at) => (wanted.remove(at), Precision::Bf16).1,
+        None => Precision::F32,
+    };
+    let options = CpuOptions { isa: Isa::from_env().unwrap(), precision, ..CpuOptions::default() };
     let start = Instant::now();
     let engine = engine(options);
     engine.prepare_decoder().unwrap();
@@ -39,6 +44,8 @@ fn main() {
         match what.as_str() {
             "clip" => clip(&engine, runs),
             "encode" => encode(&engine),
+            "kernels" => kernels(options),
+            "bf16" => precisions(options, runs),
             "layers" => layers(&engine, options),
             "threads" => threads(options),
             "isa" => sets(),
@@ -96,6 +103,35 @@ fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
     );
 }
 
+/// The kernels of each shape on one thread, beside the peak of one thread.
+fn kernels(options: CpuOptions) {
+    let peak = measure_peak(CpuOptions { threads: 1, ..options }).unwrap();
+    for (inputs, outputs) in [(96, 96), (192, 192), (384, 384)] {
+        for kernel in profile_kernels(options, inputs, outputs) {
+            let flops = kernel.direct_flops / kernel.seconds;
+            let multiplied = match flops > 0.0 {
+                true => format!(", {:.0} GFLOP/s direct, {:.2} of the peak", flops / 1e9, flops / peak),
+                false => String::new(),
+            };
+            let moved = kernel.bytes / kernel.seconds / 1e9;
+            println!("{:34} {:7.1} us, {moved:4.0} GB/s{multiplied}", kernel.name, kernel.seconds * 1e6);
+        }
+    }
+}
+
+/// Weights as they are against weights in bf16, in turn.
+fn precisions(options: CpuOptions, runs: usize) {
+    let engines = [Precision::F32, Precision::Bf16].map(|precision| engine(CpuOptions { precision, ..options }));
+    for (what, latent) in [("64x64", latent(1, 64)), ("5 latent frames of 32x32", latent(5, 32))] {
+        let [mut full, mut half] = [f64::INFINITY; 2];
+        for _ in 0..runs {
+            full = full.min(fastest(1, || decode(&engines[0], &latent)));
+            half = half.min(fastest(1, || decode(&engines[1], &latent)));
+        }
+        println!("decode {what}: f32 {full:.3} s, bf16 {half:.3} s: {:.2} times the time", half / full);
+    }
+}
+
 /// The steps of a 64x64 decode, those of equal shape together, the least of several runs.
 fn layers(engine: &CpuEngine, options: CpuOptions) {
     let latent = latent(1, 64);
@@ -148,7 +184,7 @@ fn threads(options: CpuOptions) {
 fn sets() {
     let latent = latent(1, 32);
     for isa in Isa::available() {
-        let engine = engine(CpuOptions { threads: 0, isa: Some(isa) });
+        let engine = engine(CpuOptions { isa: Some(isa), ..CpuOptions::default() });
         engine.prepare_decoder().unwrap();
         println!("decode 32x32 with {isa}: {:.3} s", fastest(2, || decode(&engine, &latent)));
     }

@@ -1,0 +1,111 @@
+//! Taps of a 3x3 convolution to the 36 elements of Winograd's F(4x4, 3x3): `G g G^T`, for one panel of 16 outputs.
+//!
+//! Taps are a quarter of the elements in size, or an eighth as bf16, so large convolutions may keep them and be expanded
+//! when their turn comes.
+
+use super::simd::{BLOCK, Simd, lanes};
+use super::winograd::ELEMENTS4;
+
+/// Taps of a 3x3 convolution.
+pub(crate) const TAPS: usize = 9;
+
+/// Values as they are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept<'a> {
+    /// As they are.
+    F32(&'a [f32]),
+    /// The upper half of each `f32`.
+    Bf16(&'a [u16]),
+}
+
+impl Kept<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+}
+
+/// One panel's taps to be expanded.
+pub(crate) struct Expand<'a> {
+    /// `[k][frame][tap][16]`.
+    pub taps: Kept<'a>,
+    /// What the taps of each frame are multiplied by, to be added.
+    pub factors: &'a [f32],
+    /// `[element][k][16]`.
+    pub elements: &'a mut [f32],
+}
+
+impl Expand<'_> {
+    fn k(&self) -> usize {
+        self.elements.len() / (ELEMENTS4 * BLOCK)
+    }
+
+    /// # Panics
+    /// If the lengths disagree.
+    pub(super) fn check(&self) {
+        assert_eq!(self.elements.len(), self.k() * ELEMENTS4 * BLOCK, "part of an element");
+        assert_eq!(self.taps.len(), self.k() * self.factors.len() * TAPS * BLOCK, "the taps differ in number");
+    }
+}
+
+#[inline(always)]
+pub(super) fn expand<S: Simd>(s: S, job: &mut Expand<'_>) {
+    let k = job.k();
+    for row in 0..k {
+        for lane in lanes::<S>() {
+            let taps = combined(s, job, row, lane);
+            let mut columns = [[s.zero(); 6]; 3];
+            for (x, column) in columns.iter_mut().enumerate() {
+                *column = weights4(s, [taps[0][x], taps[1][x], taps[2][x]]);
+            }
+            for y in 0..6 {
+                let elements = weights4(s, [columns[0][y], columns[1][y], columns[2][y]]);
+                for x in 0..6 {
+                    let offset = ((6 * y + x) * k + row) * BLOCK + lane;
+                    // SAFETY: `check` has proven that there are `36 k` blocks of elements.
+                    unsafe { s.store(job.elements.as_mut_ptr().add(offset), elements[x]) };
+                }
+            }
+        }
+    }
+}
+
+/// The frames' taps, each times its factor, of one input.
+#[inline(always)]
+fn combined<S: Simd>(s: S, job: &Expand<'_>, row: usize, lane: usize) -> [[S::V; 3]; 3] {
+    let frames = job.factors.len();
+    let mut taps = [[s.zero(); 3]; 3];
+    for frame in 0..frames {
+        let factor = job.factors[frame];
+        if factor == 0.0 {
+            continue;
+        }
+        for tap in 0..TAPS {
+            let offset = ((row * frames + frame) * TAPS + tap) * BLOCK + lane;
+            // SAFETY: `check` has proven that there are `9 k frames` blocks of taps.
+            let value = unsafe {
+                match job.taps {
+                    Kept::F32(taps) => s.load(taps.as_ptr().add(offset)),
+                    Kept::Bf16(taps) => s.load_bf16(taps.as_ptr().add(offset)),
+                }
+            };
+            taps[tap / 3][tap % 3] = s.fma(value, s.splat(factor), taps[tap / 3][tap % 3]);
+        }
+    }
+    taps
+}
+
+/// `G` of F(4, 3) at the points 0, a, -a, b, -b, infinity of `winograd.rs`, with `a^2 = 1/2` and `b^2 = 2`: powers of the
+/// point over the product of its distances to the others, which is 1 for 0, `2 a^2 (a^2 - b^2) = -3/2` and
+/// `2 b^2 (b^2 - a^2) = 6`.
+#[inline(always)]
+fn weights4<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 6] {
+    use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+    let even_a = s.fma(g[2], s.splat(-0.5 / 1.5), s.mul(g[0], s.splat(-1.0 / 1.5)));
+    let even_b = s.fma(g[2], s.splat(2.0 / 6.0), s.mul(g[0], s.splat(1.0 / 6.0)));
+    let odd_a = s.mul(g[1], s.splat(-FRAC_1_SQRT_2 / 1.5));
+    let odd_b = s.mul(g[1], s.splat(SQRT_2 / 6.0));
+    [g[0], s.add(even_a, odd_a), s.sub(even_a, odd_a), s.add(even_b, odd_b), s.sub(even_b, odd_b), g[2]]
+}
