@@ -23,9 +23,10 @@ CASES = {
 }
 
 
-def ours(bench, case, runs):
+def ours(case, runs):
     """Seconds and MB of vae2x's own benchmark."""
-    out = subprocess.run([bench, "--runs", str(runs), case], check=True, capture_output=True, text=True).stdout
+    command = ["cargo", "bench", "-q", "-p", "vae2x-cpu", "--", "--runs", str(runs), case]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     line = next(l for l in out.splitlines() if l.startswith("decode"))
     seconds, megabytes = re.search(r": ([\d.]+) s", line), re.search(r"([\d]+) MB", line)
     share = re.search(r"([\d.]+) of the peak", line)
@@ -48,14 +49,13 @@ def main():
     parser.add_argument("--cases", default="32,64,128,clip")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--bench", default="target/release/examples/bench")
     args = parser.parse_args()
     print("| base picture | vae2x, f32 | diffusers, f32 | PyTorch 2-D, f32 | PyTorch 2-D, bf16 |\n|---|---|---|---|---|")
     for case in args.cases.split(","):
         runs = 2 if case == "128" else args.runs
-        before = ours(args.bench, case, args.runs)
+        before = ours(case, args.runs)
         others = theirs(args, case, runs)
-        after = ours(args.bench, case, args.runs)
+        after = ours(case, args.runs)
         seconds, megabytes, share = min(before, after)
         cells = [f"{seconds:.2f} s, {megabytes} MB" + (f", {share} of peak" if share else "")]
         for variant in ("diffusers", "2d-f32", "2d-bf16"):

@@ -81,6 +81,9 @@ pub struct DecodeArgs {
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+    /// How weights are kept: as they are, or the large ones as bf16, in less memory but with an error of about 1 %
+    #[arg(long, value_enum, default_value_t, value_name = "PRECISION")]
+    pub precision: PrecisionArg,
     /// Bits per channel of PNG files
     #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = parse_bit_depth)]
     pub bit_depth: u8,
@@ -176,6 +179,16 @@ pub enum DeviceArg {
     Cpu,
     /// The processor through burn: the slow reference
     Burn,
+}
+
+/// How weights are kept while they are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// As they are
+    #[default]
+    F32,
+    /// The large ones rounded to 16 bits, 8 of them mantissa
+    Bf16,
 }
 
 /// The space of a latent file.

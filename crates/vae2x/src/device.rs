@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
-use vae2x_core::{Result, VaeConfig};
-use vae2x_cpu::{CpuEngine, CpuOptions, Isa, MemoryEstimate};
+use vae2x_core::{Error, Result, VaeConfig};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa, MemoryEstimate, Precision};
 use vae2x_nn::wan_vae::{BurnEngine, Parts};
 
 /// Devices of this build.
@@ -34,12 +34,14 @@ pub struct EngineOptions {
     pub device: Device,
     /// Threads; 0 for as many as there are cores. [`Device::Burn`] always takes rayon's global pool.
     pub threads: usize,
+    /// How the decoder's weights are kept; [`Device::Burn`] knows f32 alone.
+    pub precision: Precision,
 }
 
 impl EngineOptions {
     /// The processor's options; the instruction set may be forced by the environment ([`vae2x_cpu::ISA_VARIABLE`]).
     fn cpu(&self) -> Result<CpuOptions> {
-        Ok(CpuOptions { threads: self.threads, isa: Isa::from_env()? })
+        Ok(CpuOptions { threads: self.threads, isa: Isa::from_env()?, precision: self.precision })
     }
 
     /// The number of threads that will be used.
@@ -90,6 +92,9 @@ pub(crate) fn load(weights: Arc<dyn Weights>, side: Side, options: &EngineOption
             }
             Ok(Box::new(engine))
         }
+        (Device::Burn, _) if options.precision != Precision::F32 => Err(Error::Unsupported(
+            "the device 'burn' computes in f32 only; bf16 weights are for the device 'cpu'".into(),
+        )),
         (Device::Burn, side) => {
             let parts = match side {
                 Side::Decoder => Parts::Decoder,

@@ -17,4 +17,5 @@ mod device;
 
 pub use codec::{Decoder, Encoder, Frame, whole_cells};
 pub use device::{Device, EngineOptions};
+pub use vae2x_cpu::Precision;
 pub use {vae2x_core as core, vae2x_cpu as cpu, vae2x_media as media, vae2x_nn as nn};

@@ -39,8 +39,14 @@ fn all(kernel: impl Fn(Isa) -> Vec<f32>) -> Vec<f32> {
     scalar
 }
 
+/// Random cases of each property; `PROPTEST_CASES` sets another number, for machines that are emulated.
+fn cases() -> u32 {
+    let told = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
+    if cfg!(miri) { 1 } else { told.unwrap_or(48) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 48 }))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn gemm_is_the_matrix_product(rows in 1usize..40, k in prop::sample::select(CHANNELS.to_vec()), panels in 1usize..5,

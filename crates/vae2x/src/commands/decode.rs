@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
-use vae2x::Decoder;
+use vae2x::{Decoder, EngineOptions, Precision};
 use vae2x_core::latent::{Raw, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{VaeConfig, time};
@@ -13,7 +13,7 @@ use vae2x_media::output::{Input, Output, OutputOptions};
 use vae2x_media::picture::BitDepth;
 
 use super::{Timer, check_distinct, check_writable, engine_options, keep_or_remove, latent_options, said_space};
-use crate::args::DecodeArgs;
+use crate::args::{DecodeArgs, PrecisionArg};
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
 use crate::{memory, weights};
@@ -61,9 +61,16 @@ fn bit_depth(bits: u8) -> BitDepth {
     if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
+fn precision(arg: PrecisionArg) -> Precision {
+    match arg {
+        PrecisionArg::F32 => Precision::F32,
+        PrecisionArg::Bf16 => Precision::Bf16,
+    }
+}
+
 fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = engine_options(&args.run)?;
+    let options = EngineOptions { precision: precision(args.precision), ..engine_options(&args.run)? };
     for file in &job.files {
         let [_, _, t, h, w] = file.array.dims("latent")?;
         if t > 1 && !weights.has_time() {

@@ -35,7 +35,7 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
             Device::Burn
         }
     };
-    Ok(EngineOptions { device, threads })
+    Ok(EngineOptions { device, threads, ..EngineOptions::default() })
 }
 
 /// How `--key` and `--size` have a latent file read.
