@@ -47,7 +47,7 @@ fn main() {
             "kernels" => kernels(options),
             "bf16" => precisions(options, runs),
             "layers" => layers(&engine, options),
-            "threads" => threads(options),
+            "threads" => threads(options, runs),
             "isa" => sets(),
             size => match size.parse() {
                 Ok(size) => image(&engine, options, size, runs),
@@ -170,12 +170,12 @@ fn encode(engine: &CpuEngine) {
     println!("encode 512x512: {seconds:.3} s; {} MB", peak_memory());
 }
 
-fn threads(options: CpuOptions) {
+fn threads(options: CpuOptions, runs: usize) {
     let latent = latent(1, 128);
     let time = |threads| {
         let engine = engine(CpuOptions { threads, ..options });
         engine.prepare_decoder().unwrap();
-        fastest(2, || decode(&engine, &latent))
+        fastest(runs, || decode(&engine, &latent))
     };
     let (one, all) = (time(1), time(0));
     println!("decode 128x128: one thread {one:.3} s, all {all:.3} s: {:.2} times as fast", one / all);
