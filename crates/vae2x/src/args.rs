@@ -81,7 +81,7 @@ pub struct DecodeArgs {
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
-    /// How weights are kept: as they are, or the large ones as bf16, in less memory but with an error of about 1 %
+    /// How weights are kept: as they are, or the large ones as bf16, in less memory for an error below 1 %
     #[arg(long, value_enum, default_value_t, value_name = "PRECISION")]
     pub precision: PrecisionArg,
     /// Bits per channel of PNG files
