@@ -4,4 +4,5 @@
 //! reference that faster engines are compared with.
 
 pub mod array;
+pub mod device;
 pub mod wan_vae;

@@ -63,7 +63,7 @@ fn bit_depth(bits: u8) -> BitDepth {
 
 fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = engine_options(&args.run)?;
+    let options = engine_options(&args.run)?.settled_for_decoding(weights.config())?;
     for file in &job.files {
         let [_, _, t, h, w] = file.array.dims("latent")?;
         if t > 1 && !weights.has_time() {
@@ -74,7 +74,11 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
             );
         }
         if let Some(need) = options.decode_memory(weights.config(), [t.min(STEP), h, w])? {
-            memory::check(&format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()), need)?;
+            memory::check(
+                &format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()),
+                need,
+                args.run.memory,
+            )?;
         }
     }
     let decoder = timed(&mut timings.load_s, || Decoder::load(Arc::new(weights), &options))?;
