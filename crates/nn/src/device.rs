@@ -19,7 +19,7 @@ pub enum Api {
     Metal,
     /// Any vendor's, on Linux, Windows and Android.
     Vulkan,
-    /// Whatever of Vulkan, Metal and DirectX 12 wgpu finds.
+    /// Whatever of Vulkan, Metal, DirectX 12 and OpenGL wgpu finds.
     WebGpu,
     /// PyTorch's library: its first CUDA device, or the processor.
     LibTorch,
@@ -55,7 +55,7 @@ impl Api {
             #[cfg(feature = "vulkan")]
             Self::Vulkan => Some(DeviceType::Vulkan),
             #[cfg(feature = "webgpu")]
-            Self::WebGpu => Some(DeviceType::WebGpu),
+            Self::WebGpu => Some(DeviceType::Wgpu),
             #[cfg(feature = "libtorch")]
             Self::LibTorch => Some(DeviceType::LibTorch),
             _ => None,
@@ -101,7 +101,7 @@ impl Api {
         let mut devices = self.devices()?;
         let (index, count, name) = (index.unwrap_or(0), devices.len(), self.name());
         if index < count {
-            return Ok(devices.swap_remove(index));
+            return devices.swap_remove(index).checked();
         }
         Err(Error::Unsupported(match count {
             0 => format!("no device was found through {name}: is its driver installed?"),
@@ -170,6 +170,21 @@ impl Facts {
 }
 
 impl Listed {
+    /// Refuses what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
+    /// cubecl-spirv 0.11.3 makes invalid modules. The variable is for builds in which that is corrected.
+    fn checked(self) -> Result<Self> {
+        const CORRECTED: &str = "VAE2X_SOFTWARE_VULKAN";
+        let is_spirv = cfg!(feature = "vulkan") && matches!(self.api, Api::Vulkan | Api::WebGpu);
+        if is_spirv && self.kind == Kind::Processor && std::env::var_os(CORRECTED).is_none() {
+            return Err(Error::Unsupported(format!(
+                "{} is a software driver, for which this version of CubeCL makes invalid SPIR-V; build with \
+                 `--features webgpu` alone, which reaches it in WebGPU's language",
+                self.name()
+            )));
+        }
+        Ok(self)
+    }
+
     /// As the command line names it.
     pub fn name(&self) -> String {
         format!("{}:{}", self.api, self.index)

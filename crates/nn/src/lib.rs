@@ -5,4 +5,5 @@
 
 pub mod array;
 pub mod device;
+pub mod sort;
 pub mod wan_vae;

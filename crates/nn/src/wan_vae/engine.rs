@@ -121,6 +121,12 @@ impl Engine for BurnEngine {
         &self.config
     }
 
+    fn device_memory(&self) -> Option<u64> {
+        let place = self.decoder.as_ref().map(|(_, place)| place);
+        let place = place.or(self.encoder.as_ref().map(|(_, place)| place))?;
+        place.device.memory_pool_usage().map(|usage| usage.bytes_reserved)
+    }
+
     fn decoder(&self) -> Box<dyn DecodeSession + '_> {
         let pass = self.decoder.as_ref().map(|(decoder, place)| DecodePass { decoder, place });
         Box::new(Decoding {

@@ -292,3 +292,68 @@ fn fewest_bands(height: usize, fits: impl Fn(&[Rows]) -> bool) -> Option<Vec<Row
         fits(&bands).then_some(bands)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn job(cells: [usize; 2], clip: bool, limits: Limits) -> Job {
+        Job { cells, clip, bytes: 4, limits }
+    }
+
+    fn decode(job: &Job) -> Result<DecodePlan> {
+        DecodePlan::new(&VaeConfig::with_widths(96, 12), job)
+    }
+
+    #[test]
+    fn without_limits_nothing_is_cut() {
+        for clip in [false, true] {
+            let job = job([128, 128], clip, Limits::default());
+            let plan = decode(&job).unwrap();
+            assert_eq!(plan, DecodePlan { bands: vec![Rows::whole(128)], queries: 128 * 128, parked: false });
+            let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
+            assert!(plan.stages.iter().all(|bands| bands.len() == 1) && !plan.parked, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn a_gigabyte_is_enough_for_a_megapixel() {
+        let job = job([128, 128], false, Limits { memory: GIB, buffer: 2 * GIB });
+        let plan = decode(&job).unwrap();
+        assert!(plan.bands.len() > 1 && plan.queries < 128 * 128, "{plan:?}");
+        let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
+        // The finest stage needs more bands than the coarsest.
+        assert!(plan.stages[0].len() > plan.stages[3].len(), "{plan:?}");
+    }
+
+    #[test]
+    fn no_tensor_is_above_the_buffer() {
+        let limits = Limits { memory: 64 * GIB, buffer: GIB / 8 };
+        let job = job([96, 160], true, limits);
+        let plan = decode(&job).unwrap();
+        let layers = arch::decoder(&VaeConfig::with_widths(96, 12));
+        let largest = plan.bands.iter().map(|&band| decode_cost(&layers[WHOLE..], &job, band).largest).max();
+        assert!(largest.is_some_and(|values| values * 4 <= GIB as usize / 8), "{largest:?} in {plan:?}");
+        assert!(plan.queries * 96 * 160 * 4 <= GIB as usize / 8);
+    }
+
+    #[test]
+    fn a_clip_keeps_its_past_on_the_host_if_it_must() {
+        let plan = |memory: u64| decode(&job([60, 104], true, Limits { memory, buffer: 4 * GIB })).unwrap();
+        assert!(!plan(16 * GIB).parked);
+        assert!(plan(2 * GIB).parked);
+    }
+
+    #[test]
+    fn plans_shrink_to_single_rows() {
+        let mut plan = decode(&job([9, 4], false, Limits::default())).unwrap();
+        let mut counts = vec![plan.bands.len()];
+        while let Some(smaller) = plan.smaller() {
+            plan = smaller;
+            counts.push(plan.bands.len());
+        }
+        assert_eq!(counts, [1, 2, 3, 5, 9]);
+    }
+}

@@ -204,6 +204,7 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
     let list = targets.iter().map(|t| format!("{} ({})\n", t.path.display(), t.space)).collect::<String>();
     ui::print(&list)?;
     timings.engine = encoder.engine();
+    timings.device_bytes = encoder.device_memory();
     timings.threads = options.thread_count()?;
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
 }

@@ -8,6 +8,7 @@ pub mod encode;
 mod fit;
 pub mod info;
 pub mod preview;
+mod saving;
 mod sheet;
 
 use std::path::{Path, PathBuf};
