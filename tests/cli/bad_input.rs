@@ -41,14 +41,6 @@ fn frame() -> PathBuf {
 }
 
 #[test]
-fn precisions_that_a_device_does_not_have() {
-    let args =
-        ["decode", &text(&frame()), "--vae", "demo:2x", "-o", "out.png", "--device", "burn", "--precision", "bf16"];
-    let message = run(&args).fails(1);
-    assert!(message.contains("'burn'") && message.contains("bf16"), "{message}");
-}
-
-#[test]
 fn truncated_weights() {
     let room = Room::new();
     for (file, name) in [(ORIGINAL, "w.safetensors"), ("fixtures/vae_tiny_up2x/original_bf16.pth", "w.pth")] {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod codec;
 mod demo;
+mod devices;
 mod files;
 mod hub;
 mod support;

@@ -65,7 +65,7 @@ class TwoD:
         return self.conv(F.silu(self.norm(x, "decoder.head.0")), "decoder.head.2")
 
 
-def diffusers_decoder(weights, frames):
+def diffusers_vae(weights):
     from diffusers import AutoencoderKLWan
     from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 
@@ -73,7 +73,7 @@ def diffusers_decoder(weights, frames):
     base = weights["decoder.head.0.gamma"].numel()
     vae = AutoencoderKLWan(base_dim=base, out_channels=out).eval()
     vae.load_state_dict(convert_wan_vae_to_diffusers(dict(weights)))
-    return lambda z: vae.decode(z.unsqueeze(2) if z.ndim == 4 else z).sample
+    return vae
 
 
 def measure(args, variant):
@@ -83,7 +83,8 @@ def measure(args, variant):
     weights = load_file(args.weights)
     if variant == "diffusers":
         z = torch.randn(1, 16, args.frames, h, w)
-        run = diffusers_decoder(weights, args.frames)
+        vae = diffusers_vae(weights)
+        run = lambda z: vae.decode(z).sample
     else:
         dtype = torch.bfloat16 if variant == "2d-bf16" else torch.float32
         z = torch.randn(1, 16, h, w).to(dtype).to(memory_format=torch.channels_last)
@@ -113,4 +114,5 @@ def main():
         subprocess.run([sys.executable, *sys.argv, "--variant", variant], check=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,11 @@ pub trait Engine: Send + Sync {
     /// The model's configuration.
     fn config(&self) -> &VaeConfig;
 
+    /// Bytes that a device with an allocator of its own holds for this process; `None` where the process's memory tells.
+    fn device_memory(&self) -> Option<u64> {
+        None
+    }
+
     /// Starts decoding a clip or an image.
     fn decoder(&self) -> Box<dyn DecodeSession + '_>;
 

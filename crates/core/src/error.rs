@@ -60,6 +60,12 @@ pub enum Error {
     /// A configuration value that no model has.
     #[error("model config: {0}")]
     Config(String),
+    /// A device has no memory left for what was asked of it.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// A device failed, in its own words.
+    #[error("the device failed: {0}")]
+    Device(String),
     /// Something this model, file or build cannot do.
     #[error("{0}")]
     Unsupported(String),

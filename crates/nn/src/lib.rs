@@ -4,4 +4,6 @@
 //! reference that faster engines are compared with.
 
 pub mod array;
+pub mod device;
+pub mod sort;
 pub mod wan_vae;

@@ -1,16 +1,25 @@
-//! The burn modules against the goldens, and against themselves in pieces.
+//! The burn modules against the goldens, and against themselves in pieces, on burn-flex or the device that
+//! `VAE2X_TEST_DEVICE` names.
 
-use burn::tensor::{Device, Tensor, TensorData};
+mod common;
+
+use burn::tensor::{Tensor, TensorData};
+use common::{device, is_flex};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::formula::FormulaWeights;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
-use vae2x_nn::wan_vae::{BurnEngine, Decoder, DecoderState, Parts};
+use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, Decoder, DecoderState};
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{open, shared, tolerance, vae};
 
 fn engine(weights: &dyn Weights) -> BurnEngine {
-    BurnEngine::load("burn-flex", weights, Parts::Both, &Device::flex()).unwrap()
+    BurnEngine::load(weights, &BurnOptions::default(), &device()).unwrap()
+}
+
+/// The tolerance of the device under test.
+fn f32_tolerance() -> f64 {
+    if is_flex(&device()) { tolerance::BURN_F32 } else { tolerance::GPU_F32 }
 }
 
 fn tiny(path: &str) -> BurnEngine {
@@ -19,21 +28,21 @@ fn tiny(path: &str) -> BurnEngine {
 
 #[test]
 fn tiny_2x_from_every_layout() {
-    vae::check_fixtures(&tiny("vae_tiny_up2x/original.safetensors"), "vae_tiny_up2x", tolerance::BURN_F32);
-    vae::check_fixtures(&tiny("vae_tiny_up2x/diffusers"), "vae_tiny_up2x", tolerance::BURN_F32);
+    vae::check_fixtures(&tiny("vae_tiny_up2x/original.safetensors"), "vae_tiny_up2x", f32_tolerance());
+    vae::check_fixtures(&tiny("vae_tiny_up2x/diffusers"), "vae_tiny_up2x", f32_tolerance());
     vae::check_fixtures(&tiny("vae_tiny_up2x/original_bf16.pth"), "vae_tiny_up2x", tolerance::BF16_WEIGHTS);
 }
 
 #[test]
 fn tiny_base_from_every_layout() {
-    vae::check_fixtures(&tiny("vae_tiny_base/original.safetensors"), "vae_tiny_base", tolerance::BURN_F32);
-    vae::check_fixtures(&tiny("vae_tiny_base/diffusers"), "vae_tiny_base", tolerance::BURN_F32);
+    vae::check_fixtures(&tiny("vae_tiny_base/original.safetensors"), "vae_tiny_base", f32_tolerance());
+    vae::check_fixtures(&tiny("vae_tiny_base/diffusers"), "vae_tiny_base", f32_tolerance());
 }
 
 #[test]
 fn full_size_from_the_formula() {
     let weights = FormulaWeights::new(VaeConfig::with_widths(96, 12));
-    vae::check_fixtures(&engine(&weights), "vae_full_up2x", tolerance::BURN_F32);
+    vae::check_fixtures(&engine(&weights), "vae_full_up2x", f32_tolerance());
 }
 
 #[test]
@@ -45,7 +54,7 @@ fn a_streamed_clip_is_the_whole_clip() {
 #[test]
 fn a_batch_is_its_items() {
     let weights = VaeWeights::open(&shared("fixtures/vae_tiny_up2x/original.safetensors")).unwrap();
-    let device = Device::flex();
+    let device = device();
     let decoder = Decoder::load(&weights, &device).unwrap();
     let batch = open("fixtures/vae_tiny_up2x/cases.safetensors").read("decode.odd.latent").unwrap();
     let decode = |array: &Array| {

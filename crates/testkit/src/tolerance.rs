@@ -4,6 +4,21 @@
 /// orders of summation cost a little more.
 pub const BURN_F32: f64 = 5e-6;
 
+/// The burn modules in `f32` on devices that choose among kernels, each with its own order of summation.
+pub const GPU_F32: f64 = 1e-5;
+
+/// A picture in bands against the whole one: the same sums, but matrix products of other sizes may be tiled differently.
+pub const BANDS_F32: f64 = 1e-6;
+
+/// As [`BANDS_F32`], computed in `f64` and compared as `f32`: only the last rounding may differ.
+pub const BANDS_F64: f64 = 5e-8;
+
+/// Decoding in `f16` (11 bits of mantissa, so 5e-4 a step) or `bf16` (8 bits, 4e-3) against `f32`, through the depth of the
+/// network with its norms in `f32`.
+pub const F16: f64 = 5e-3;
+/// As [`F16`].
+pub const BF16: f64 = 4e-2;
+
 /// The CPU engine: Winograd transforms F(4x4, 3x3) lose up to two bits per layer.
 pub const CPU_F32: f64 = 3e-5;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vae2x::{Device, Precision};
 
 /// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
 #[derive(Debug, Parser)]
@@ -26,6 +27,8 @@ pub enum Command {
     Info(InfoArgs),
     /// A weight file in another layout or precision, or as the start of a 2x decoder.
     Convert(ConvertArgs),
+    /// What this program can compute on, here
+    Devices,
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
 }
@@ -41,9 +44,15 @@ pub struct VaeArg {
 /// Where and how fast to compute.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Device to compute on
-    #[arg(long, value_enum, default_value_t)]
-    pub device: DeviceArg,
+    /// Device: auto, cpu, burn (the slow reference), or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
+    /// Precision of weights and arithmetic; cpu computes in f32 and may keep the decoder's large weights as bf16
+    #[arg(long, visible_alias = "precision", value_enum, default_value_t = DTypeArg::F32)]
+    pub dtype: DTypeArg,
+    /// Memory that may be used, such as 4GiB; what the device has if not given
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub memory: Option<u64>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -81,9 +90,6 @@ pub struct DecodeArgs {
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
-    /// How weights are kept: as they are, or the large ones as bf16, in less memory for an error below 1 %
-    #[arg(long, value_enum, default_value_t, value_name = "PRECISION")]
-    pub precision: PrecisionArg,
     /// Bits per channel of PNG files
     #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = parse_bit_depth)]
     pub bit_depth: u8,
@@ -171,26 +177,6 @@ pub struct DemoArgs {
     pub output: PathBuf,
 }
 
-/// Devices of this build.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DeviceArg {
-    /// The processor
-    #[default]
-    Cpu,
-    /// The processor through burn: the slow reference
-    Burn,
-}
-
-/// How weights are kept while they are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionArg {
-    /// As they are
-    #[default]
-    F32,
-    /// The large ones rounded to 16 bits, 8 of them mantissa
-    Bf16,
-}
-
 /// The space of a latent file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SpaceArg {
@@ -224,7 +210,7 @@ pub enum LayoutArg {
     TwoD,
 }
 
-/// Precisions of weight files.
+/// Precisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DTypeArg {
     /// 32 bits
@@ -240,6 +226,27 @@ fn parse_size(text: &str) -> Result<[usize; 2], String> {
     match parts[..] {
         [h, w] if text.matches(['x', 'X']).count() == 1 && h > 0 && w > 0 => Ok([h, w]),
         _ => Err("expected HEIGHTxWIDTH in pixels, such as 1328x1024".into()),
+    }
+}
+
+impl From<DTypeArg> for Precision {
+    fn from(arg: DTypeArg) -> Self {
+        match arg {
+            DTypeArg::F32 => Self::F32,
+            DTypeArg::Bf16 => Self::Bf16,
+            DTypeArg::F16 => Self::F16,
+        }
+    }
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 6] =
+        [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("B", 1)];
+    let unit = UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    match number.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((number * unit as f64) as u64),
+        _ => Err("expected a size such as 4GiB, 1.5GB or 800MiB".into()),
     }
 }
 
@@ -259,6 +266,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_is_read_with_its_unit() {
+        assert_eq!(parse_bytes("4GiB"), Ok(4 << 30));
+        assert_eq!(parse_bytes("1.5 GB"), Ok(1_500_000_000));
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        for bad in ["", "GiB", "-1GB", "0", "4Gb", "infGiB", "NaN"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Decoder {
         self.engine.name()
     }
 
+    /// Bytes that a device with memory of its own holds for this process, never fewer than it needed so far.
+    pub fn device_memory(&self) -> Option<u64> {
+        self.engine.device_memory()
+    }
+
     /// The model's configuration.
     pub fn config(&self) -> &VaeConfig {
         self.engine.config()
@@ -146,6 +151,11 @@ impl Encoder {
     /// The engine's name, for logs.
     pub fn engine(&self) -> String {
         self.engine.name()
+    }
+
+    /// Bytes that a device with memory of its own holds for this process, never fewer than it needed so far.
+    pub fn device_memory(&self) -> Option<u64> {
+        self.engine.device_memory()
     }
 
     /// The model's configuration.

@@ -59,6 +59,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Preview(args) => commands::preview::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
+        Command::Devices => commands::devices::run(),
         Command::Demo(args) => commands::demo::run(&args),
     }
 }

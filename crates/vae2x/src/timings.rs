@@ -12,16 +12,18 @@ use vae2x_core::{Error, Result, temp};
 pub struct Timings {
     /// Opening and converting weights, in seconds.
     pub load_s: f64,
-    /// Decoding, in seconds.
+    /// Decoding, in seconds, without waiting for files to be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode_s: Option<f64>,
     /// Encoding, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode_s: Option<f64>,
-    /// Converting to the output's format and writing it, in seconds.
+    /// Converting to the output's format and writing it, in seconds; decoding goes on meanwhile.
     pub save_s: f64,
     /// Most memory that the process held at once, in bytes; null where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
+    /// What a device with memory of its own held for the process in the end; null where there is none.
+    pub device_bytes: Option<u64>,
     /// The engine that computed.
     pub engine: String,
     /// Threads it could use.

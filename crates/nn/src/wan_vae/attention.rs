@@ -33,16 +33,27 @@ impl Attention {
         })
     }
 
+    /// Scores are made for at most `queries >= 1` cells at a time, which bounds the memory and changes nothing else.
+    ///
     /// # Shapes
     /// `[B, C, T, H, W]` -> the same
-    pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+    pub fn forward(&self, x: Tensor<5>, queries: usize) -> Tensor<5> {
         let t = x.dims()[2];
         let frames = to_frames(x.clone());
         let [n, c, h, w] = frames.dims();
+        let cells = h * w;
         // [N, 3C, H, W] -> three of [N, 1 head, H W, C]
-        let qkv = self.to_qkv.forward(self.norm.forward(frames)).reshape([n, 3, c, h * w]).swap_dims(2, 3);
+        let qkv = self.to_qkv.forward(self.norm.forward(frames)).reshape([n, 3, c, cells]).swap_dims(2, 3);
         let part = |i: usize| qkv.clone().narrow(1, i, 1);
-        let y = attention(part(0), part(1), part(2), None, None, Default::default());
+        let (q, k, v) = (part(0), part(1), part(2));
+        let some = |start: usize| {
+            let q = q.clone().narrow(2, start, queries.min(cells - start));
+            attention(q, k.clone(), v.clone(), None, None, Default::default())
+        };
+        let y = match queries {
+            all if all >= cells => attention(q, k, v, None, None, Default::default()),
+            few => Tensor::cat((0..cells).step_by(few).map(some).collect(), 2),
+        };
         let y = y.swap_dims(2, 3).reshape([n, c, h, w]);
         x + from_frames(self.proj.forward(y), t)
     }

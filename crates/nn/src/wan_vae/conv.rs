@@ -14,26 +14,60 @@ use crate::array::to_tensor;
 /// Frames before the present one that a causal convolution sees.
 const PAST: usize = 2;
 
-/// The last [`PAST`] input frames of a causal layer; nothing before the first frame, which stands for zeros.
+/// Whether layers keep what they will need for the next frame of a clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Of a clip.
+    #[default]
+    Past,
+    /// Of an image: it has no next frame.
+    Nothing,
+}
+
+/// The last [`PAST`] input frames of a causal layer, or fewer; those that are missing stand for zeros.
 #[derive(Clone, Debug, Default)]
-pub struct History(Option<Tensor<5>>);
+pub struct History {
+    keep: Keep,
+    past: Option<Tensor<5>>,
+}
 
 impl History {
-    /// Puts the past (zeros where there is none) before `x` and keeps the end of both for the next call.
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, past: None }
+    }
+
+    /// Puts the past before `x` and keeps the end of both for the next call.
     ///
     /// # Shapes
     /// `[B, C, T, H, W]` -> `[B, C, 2 + T, H, W]`
     fn extend(&mut self, x: Tensor<5>) -> Tensor<5> {
         let [b, c, t, h, w] = x.dims();
-        let past = self.0.take().unwrap_or_else(|| Tensor::zeros([b, c, PAST, h, w], &x.device()));
-        let all = Tensor::cat(vec![past, x], 2);
-        self.0 = Some(all.clone().narrow(2, t, PAST));
+        let past = self.past.take();
+        let missing = PAST - past.as_ref().map_or(0, |past| past.dims()[2]);
+        let zeros = (missing > 0).then(|| Tensor::zeros([b, c, missing, h, w], (&x.device(), x.dtype())));
+        let all = Tensor::cat(zeros.into_iter().chain(past).chain([x]).collect(), 2);
+        self.keep(|| all.clone().narrow(2, t, PAST));
         all
+    }
+
+    /// Keeps the very first frame, if anything is to be kept.
+    fn begin(&mut self, x: &Tensor<5>) {
+        self.keep(|| x.clone());
+    }
+
+    fn keep(&mut self, past: impl FnOnce() -> Tensor<5>) {
+        self.past = (self.keep == Keep::Past).then(past);
+    }
+
+    /// Moves the frames to `device`.
+    pub(super) fn move_to(&mut self, device: &Device) {
+        self.past = self.past.take().map(|x| x.to_device(device));
     }
 
     /// Whether no frame has been seen.
     fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.past.is_none()
     }
 }
 
@@ -69,13 +103,12 @@ impl CausalConv {
     /// # Shapes
     /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
     pub fn forward(&self, x: Tensor<5>, history: &mut History) -> Tensor<5> {
-        let first = history.is_empty() && x.dims()[2] == 1;
-        let all = history.extend(x.clone());
-        if first {
+        if history.is_empty() && x.dims()[2] == 1 {
+            history.begin(&x);
             return self.forward_image(x);
         }
         let options = ConvOptions::new([1, 1, 1], [0, 1, 1], [1, 1, 1], 1);
-        conv3d(all, self.weight.val(), Some(self.bias.val()), options)
+        conv3d(history.extend(x), self.weight.val(), Some(self.bias.val()), options)
     }
 
     /// A first frame: its past is zeros, so only the last temporal tap acts.

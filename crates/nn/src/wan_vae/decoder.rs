@@ -1,4 +1,7 @@
 //! The decoder: raw latent frames in, frames out, one latent frame at a time.
+//!
+//! It has two parts. The trunk works on whole frames, as its attention sees all cells, but at the latent's resolution. The
+//! tail enlarges, and can work on a band of rows by itself; each band keeps its own past.
 
 use burn::module::Module;
 use burn::tensor::activation::silu;
@@ -8,7 +11,10 @@ use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Result};
 
 use super::norm::check_channels;
-use super::{Attention, CausalConv, History, PointConv, Residual, ResidualState, RmsNorm, Upsample, UpsampleState};
+use super::residual::CONVS_PER_BLOCK;
+use super::{
+    Attention, CausalConv, History, Keep, PointConv, Residual, ResidualState, RmsNorm, Rows, Upsample, UpsampleState,
+};
 
 /// Raw latents to pictures with `3 r^2` channels, not yet shuffled.
 #[derive(Module, Debug)]
@@ -39,10 +45,57 @@ pub struct DecoderStage {
 /// What the decoder keeps between the latent frames of a clip; its size does not depend on the clip's length.
 #[derive(Clone, Debug, Default)]
 pub struct DecoderState {
+    /// Of the trunk.
+    pub trunk: TrunkState,
+    /// Of the tail, which works on whole frames here.
+    pub tail: TailState,
+}
+
+/// What the trunk keeps between latent frames.
+#[derive(Clone, Debug, Default)]
+pub struct TrunkState {
     conv1: History,
     middle: [ResidualState; 2],
+}
+
+impl TrunkState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { conv1: History::new(keep), middle: [ResidualState::new(keep), ResidualState::new(keep)] }
+    }
+}
+
+/// What the tail keeps between latent frames, for one band.
+#[derive(Clone, Debug, Default)]
+pub struct TailState {
+    keep: Keep,
     stages: Vec<(Vec<ResidualState>, UpsampleState)>,
     head: History,
+}
+
+impl TailState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, stages: Vec::new(), head: History::new(keep) }
+    }
+
+    /// Moves everything to `device`.
+    pub(super) fn move_to(&mut self, device: &Device) {
+        for (blocks, upsample) in &mut self.stages {
+            blocks.iter_mut().for_each(|block| block.move_to(device));
+            upsample.move_to(device);
+        }
+        self.head.move_to(device);
+    }
+}
+
+/// The rows that a stage works on for a band.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StageRows {
+    /// Of its first block's input.
+    pub input: Rows,
+    /// Of its last block's output, as far as they are right and needed.
+    pub blocks: Rows,
 }
 
 impl Decoder {
@@ -83,23 +136,69 @@ impl Decoder {
     /// # Errors
     /// [`Error::Shape`] if the latent does not fit the model.
     pub fn step(&self, latent: Tensor<5>, state: &mut DecoderState) -> Result<Tensor<5>> {
+        let height = latent.dims()[3];
+        let x = self.trunk(latent, &mut state.trunk, usize::MAX)?;
+        Ok(self.tail(x, Rows::whole(height), &mut state.tail))
+    }
+
+    /// From a latent frame to the input of [`Self::tail`]; the attention takes at most `queries >= 1` cells at a time.
+    ///
+    /// # Shapes
+    /// `[B, z_dim, 1, h, w]` -> `[B, C, 1, h, w]`
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the latent does not fit the model.
+    pub fn trunk(&self, latent: Tensor<5>, state: &mut TrunkState, queries: usize) -> Result<Tensor<5>> {
         check_channels("latent", self.post_quant.weight.dims()[1], latent.dims()[1])?;
         let x = self.conv1.forward(self.post_quant.forward_clip(latent), &mut state.conv1);
         let x = self.middle.0.forward(x, &mut state.middle[0]);
-        let x = self.middle.1.forward(x);
-        let mut x = self.middle.2.forward(x, &mut state.middle[1]);
-        state.stages.resize_with(self.stages.len(), Default::default);
-        for (stage, (blocks, upsample)) in self.stages.iter().zip(&mut state.stages) {
-            blocks.resize_with(stage.blocks.len(), Default::default);
+        let x = self.middle.1.forward(x, queries);
+        Ok(self.middle.2.forward(x, &mut state.middle[1]))
+    }
+
+    /// From the whole frame that [`Self::trunk`] made to the pixels of `band`, which counts rows of `x`.
+    ///
+    /// # Shapes
+    /// `[B, C, 1, h, w]` -> `[B, 3 r^2, F, 8 band.len(), 8w]`, F as in [`Self::step`]
+    pub fn tail(&self, x: Tensor<5>, band: Rows, state: &mut TailState) -> Tensor<5> {
+        let rows = self.tail_rows(band);
+        let mut x = Rows::whole(band.height).cut(x, rows[0].input);
+        let keep = state.keep;
+        state.stages.resize_with(self.stages.len(), || (Vec::new(), UpsampleState::new(keep)));
+        for (i, (stage, (blocks, upsample))) in self.stages.iter().zip(&mut state.stages).enumerate() {
+            blocks.resize_with(stage.blocks.len(), || ResidualState::new(keep));
             for (block, state) in stage.blocks.iter().zip(blocks) {
                 x = block.forward(x, state);
             }
+            x = rows[i].input.cut(x, rows[i].blocks);
             if let Some(layer) = &stage.upsample {
-                x = layer.forward(x, upsample);
+                x = rows[i].blocks.enlarged(2).cut(layer.forward(x, upsample), rows[i + 1].input);
             }
         }
-        Ok(self.head_conv.forward(silu(self.head_norm.forward(x)), &mut state.head))
+        let x = self.head_conv.forward(silu(self.head_norm.forward(x)), &mut state.head);
+        let finest = 1 << (self.stages.len() - 1);
+        rows[rows.len() - 1].blocks.cut(x, band.enlarged(finest))
     }
+
+    /// The rows of each stage that `band` depends on, coarsest first.
+    fn tail_rows(&self, band: Rows) -> Vec<StageRows> {
+        tail_rows(&self.stages.iter().map(|stage| stage.blocks.len()).collect::<Vec<_>>(), band)
+    }
+}
+
+/// The rows of each stage that a band of latent rows depends on; `blocks` counts the residual blocks of each, coarsest
+/// first.
+pub(super) fn tail_rows(blocks: &[usize], band: Rows) -> Vec<StageRows> {
+    // The head's convolution.
+    let mut needed = band.enlarged(1 << (blocks.len() - 1)).read_by_convs(1);
+    let mut rows = Vec::with_capacity(blocks.len());
+    for blocks in blocks.iter().rev() {
+        let input = needed.read_by_convs(CONVS_PER_BLOCK * blocks);
+        rows.push(StageRows { input, blocks: needed });
+        needed = input.read_by_convs(1).read_by_enlargement();
+    }
+    rows.reverse();
+    rows
 }
 
 fn load_stages(layers: &[Layer], weights: &dyn Weights, device: &Device) -> Result<Vec<DecoderStage>> {

@@ -1,4 +1,7 @@
 //! The encoder: frames in, raw latent frames out, one latent frame at a time.
+//!
+//! Each stage can be worked off in bands of its output's rows; each band keeps its own past. The rest needs whole frames,
+//! as its attention sees all cells, but has the latent's resolution.
 
 use burn::module::Module;
 use burn::tensor::activation::silu;
@@ -7,8 +10,12 @@ use vae2x_core::Result;
 use vae2x_core::arch::{self, Layer};
 use vae2x_core::weights::Weights;
 
-use super::decoder::unknown_layers;
-use super::{Attention, CausalConv, Downsample, DownsampleState, History, PointConv, Residual, ResidualState, RmsNorm};
+use super::decoder::{StageRows, unknown_layers};
+use super::residual::CONVS_PER_BLOCK;
+use super::{
+    Attention, CausalConv, Downsample, DownsampleState, History, Keep, PointConv, Residual, ResidualState, RmsNorm,
+    Rows,
+};
 
 /// Pictures to the mean of their raw latents.
 #[derive(Module, Debug)]
@@ -39,10 +46,48 @@ pub struct EncoderStage {
 /// What the encoder keeps between the latent frames of a clip; its size does not depend on the clip's length.
 #[derive(Clone, Debug, Default)]
 pub struct EncoderState {
+    /// Of the stages, which work on whole frames here.
+    pub stages: Vec<EncoderStageState>,
+    /// Of the rest.
+    pub rest: EncoderRestState,
+}
+
+/// What a stage keeps between latent frames, for one band.
+#[derive(Clone, Debug, Default)]
+pub struct EncoderStageState {
+    keep: Keep,
+    /// Of the very first convolution, in the first stage.
     conv1: History,
-    stages: Vec<(Vec<ResidualState>, DownsampleState)>,
+    blocks: Vec<ResidualState>,
+    downsample: DownsampleState,
+}
+
+/// What the layers behind the stages keep between latent frames.
+#[derive(Clone, Debug, Default)]
+pub struct EncoderRestState {
     middle: [ResidualState; 2],
     head: History,
+}
+
+impl EncoderStageState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, conv1: History::new(keep), blocks: Vec::new(), downsample: DownsampleState::new(keep) }
+    }
+
+    /// Moves everything to `device`.
+    pub(super) fn move_to(&mut self, device: &Device) {
+        self.conv1.move_to(device);
+        self.blocks.iter_mut().for_each(|block| block.move_to(device));
+        self.downsample.move_to(device);
+    }
+}
+
+impl EncoderRestState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { middle: [ResidualState::new(keep), ResidualState::new(keep)], head: History::new(keep) }
+    }
 }
 
 impl Encoder {
@@ -79,22 +124,62 @@ impl Encoder {
     /// `[B, 3, F, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, 2 z_dim, 1, h, w]`; F is 1 in the first call of a
     /// clip, 4 later
     pub fn step(&self, pixels: Tensor<5>, state: &mut EncoderState) -> Tensor<5> {
-        let mut x = self.conv1.forward(pixels, &mut state.conv1);
         state.stages.resize_with(self.stages.len(), Default::default);
-        for (stage, (blocks, downsample)) in self.stages.iter().zip(&mut state.stages) {
-            blocks.resize_with(stage.blocks.len(), Default::default);
-            for (block, state) in stage.blocks.iter().zip(blocks) {
-                x = block.forward(x, state);
-            }
-            if let Some(layer) = &stage.downsample {
-                x = layer.forward(x, downsample);
-            }
+        let mut x = pixels;
+        for (i, state) in state.stages.iter_mut().enumerate() {
+            let output = Rows::whole(self.output_height(i, x.dims()[3]));
+            x = self.stage(i, x, output, state);
         }
+        self.rest(x, &mut state.rest, usize::MAX)
+    }
+
+    /// The height of what stage `i` makes of frames `height` high.
+    pub fn output_height(&self, i: usize, height: usize) -> usize {
+        if self.stages[i].downsample.is_some() { height / 2 } else { height }
+    }
+
+    /// Runs stage `i` on the whole frames `x`, of which only the rows that `band` of its output depends on are looked at.
+    /// The first stage begins with the very first convolution.
+    ///
+    /// # Shapes
+    /// `[B, C, T, H, W]` -> `[B, C', T', band.len(), W']`; W' and band.height are halves of W and H in all but the last
+    pub fn stage(&self, i: usize, x: Tensor<5>, band: Rows, state: &mut EncoderStageState) -> Tensor<5> {
+        let EncoderStage { blocks, downsample } = &self.stages[i];
+        let rows = stage_rows(i, blocks.len(), downsample.is_some(), band);
+        let mut x = Rows::whole(x.dims()[3]).cut(x, rows.input);
+        if i == 0 {
+            x = self.conv1.forward(x, &mut state.conv1);
+        }
+        let keep = state.keep;
+        state.blocks.resize_with(blocks.len(), || ResidualState::new(keep));
+        for (block, state) in blocks.iter().zip(&mut state.blocks) {
+            x = block.forward(x, state);
+        }
+        x = rows.input.cut(x, rows.blocks);
+        match downsample {
+            Some(layer) => layer.forward(x, &mut state.downsample),
+            None => x,
+        }
+    }
+
+    /// From the last stage's whole output to mean and log-variance; the attention takes at most `queries >= 1` cells at a
+    /// time.
+    ///
+    /// # Shapes
+    /// `[B, C, 1, h, w]` -> `[B, 2 z_dim, 1, h, w]`
+    pub fn rest(&self, x: Tensor<5>, state: &mut EncoderRestState, queries: usize) -> Tensor<5> {
         let x = self.middle.0.forward(x, &mut state.middle[0]);
-        let x = self.middle.1.forward(x);
+        let x = self.middle.1.forward(x, queries);
         let x = self.middle.2.forward(x, &mut state.middle[1]);
         self.quant.forward_clip(self.head_conv.forward(silu(self.head_norm.forward(x)), &mut state.head))
     }
+}
+
+/// The rows of stage `i`, of `blocks` residual blocks, that `band` of its output depends on.
+pub(super) fn stage_rows(i: usize, blocks: usize, halves: bool, band: Rows) -> StageRows {
+    let needed = if halves { band.read_by_halving() } else { band };
+    let convs = CONVS_PER_BLOCK * blocks + usize::from(i == 0);
+    StageRows { input: needed.read_by_convs(convs), blocks: needed }
 }
 
 fn load_stages(layers: &[Layer], weights: &dyn Weights, device: &Device) -> Result<Vec<EncoderStage>> {

@@ -1,23 +1,58 @@
-//! `core`'s engine over the burn modules: arrays in and out, state checked at the door.
+//! `core`'s engine over the burn modules: arrays in and out, sizes checked at the door.
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
-use vae2x_core::engine::{DecodeSession, EncodeSession, Engine, Progress, pixel_shuffle};
+use vae2x_core::engine::{DecodeSession, EncodeSession, Engine, Progress};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Array, Error, Result, VaeConfig};
 
-use super::{Decoder, DecoderState, Encoder, EncoderState};
-use crate::array::{to_array, to_tensor};
+use super::pass::{DecodePass, EncodePass, Place};
+use super::plan::Limits;
+use super::stream::Stream;
+use super::{Decoder, Encoder};
 
 /// Which halves of the model to load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Parts {
     /// Decoding only.
     Decoder,
     /// Encoding only.
     Encoder,
     /// Both.
+    #[default]
     Both,
+}
+
+/// How an engine is to be set up.
+#[derive(Clone, Debug)]
+pub struct BurnOptions {
+    /// For logs.
+    pub name: String,
+    /// What to load.
+    pub parts: Parts,
+    /// Of the decoder's weights and arithmetic. Norms are in `f32` whatever it is.
+    pub decoder_dtype: FloatDType,
+    /// Of the encoder's.
+    pub encoder_dtype: FloatDType,
+    /// What the device can hold.
+    pub limits: Limits,
+    /// Hears of retries with smaller bands.
+    pub notify: Option<fn(&str)>,
+}
+
+impl Default for BurnOptions {
+    /// Both halves in `f32`, without limits.
+    fn default() -> Self {
+        Self {
+            name: "burn".into(),
+            parts: Parts::Both,
+            decoder_dtype: FloatDType::F32,
+            encoder_dtype: FloatDType::F32,
+            limits: Limits::default(),
+            notify: None,
+        }
+    }
 }
 
 /// The VAE on a burn device.
@@ -26,27 +61,54 @@ pub struct BurnEngine {
     name: String,
     config: VaeConfig,
     has_time: bool,
-    device: Device,
-    decoder: Option<Decoder>,
-    encoder: Option<Encoder>,
+    notify: Option<fn(&str)>,
+    decoder: Option<(Decoder, Place)>,
+    encoder: Option<(Encoder, Place)>,
 }
 
 impl BurnEngine {
-    /// Loads `parts` of a model onto `device`; `name` is for logs.
+    /// Loads a model onto `device`.
     ///
     /// # Errors
-    /// If the configuration is impossible or `weights` lack a tensor.
-    pub fn load(name: &str, weights: &dyn Weights, parts: Parts, device: &Device) -> Result<Self> {
-        let decoder = matches!(parts, Parts::Decoder | Parts::Both).then(|| Decoder::load(weights, device));
-        let encoder = matches!(parts, Parts::Encoder | Parts::Both).then(|| Encoder::load(weights, device));
+    /// If the configuration is impossible, `weights` lack a tensor, or the device lacks the precision.
+    pub fn load(weights: &dyn Weights, options: &BurnOptions, device: &Device) -> Result<Self> {
+        let place = |dtype: FloatDType| {
+            check_dtype(device, dtype)?;
+            let config = weights.config().clone();
+            Ok(Place { config, device: device.clone(), dtype, limits: options.limits })
+        };
+        let decoder = matches!(options.parts, Parts::Decoder | Parts::Both).then(|| {
+            let place = place(options.decoder_dtype)?;
+            Ok((Decoder::load(weights, device)?.map(&mut To(place.dtype)), place))
+        });
+        let encoder = matches!(options.parts, Parts::Encoder | Parts::Both).then(|| {
+            let place = place(options.encoder_dtype)?;
+            Ok((Encoder::load(weights, device)?.map(&mut To(place.dtype)), place))
+        });
         Ok(Self {
-            name: name.into(),
+            name: options.name.clone(),
             config: weights.config().clone(),
             has_time: weights.has_time(),
-            device: device.clone(),
+            notify: options.notify,
             decoder: decoder.transpose()?,
             encoder: encoder.transpose()?,
         })
+    }
+}
+
+/// Casts a module's parameters.
+struct To(FloatDType);
+
+impl ModuleMapper for To {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.cast(self.0))
+    }
+}
+
+fn check_dtype(device: &Device, dtype: FloatDType) -> Result<()> {
+    match device.supports_dtype(dtype) {
+        true => Ok(()),
+        false => Err(Error::Unsupported(format!("{device:?} cannot compute in {dtype:?}"))),
     }
 }
 
@@ -59,12 +121,28 @@ impl Engine for BurnEngine {
         &self.config
     }
 
+    fn device_memory(&self) -> Option<u64> {
+        let place = self.decoder.as_ref().map(|(_, place)| place);
+        let place = place.or(self.encoder.as_ref().map(|(_, place)| place))?;
+        place.device.memory_pool_usage().map(|usage| usage.bytes_reserved)
+    }
+
     fn decoder(&self) -> Box<dyn DecodeSession + '_> {
-        Box::new(Decoding { engine: self, state: DecoderState::default(), clip: Clip::default() })
+        let pass = self.decoder.as_ref().map(|(decoder, place)| DecodePass { decoder, place });
+        Box::new(Decoding {
+            engine: self,
+            stream: pass.map(|pass| Stream::new(pass, self.notify)),
+            clip: Clip::default(),
+        })
     }
 
     fn encoder(&self) -> Box<dyn EncodeSession + '_> {
-        Box::new(Encoding { engine: self, state: EncoderState::default(), clip: Clip::default() })
+        let pass = self.encoder.as_ref().map(|(encoder, place)| EncodePass { encoder, place });
+        Box::new(Encoding {
+            engine: self,
+            stream: pass.map(|pass| Stream::new(pass, self.notify)),
+            clip: Clip::default(),
+        })
     }
 }
 
@@ -94,13 +172,13 @@ impl Clip {
 
 struct Decoding<'a> {
     engine: &'a BurnEngine,
-    state: DecoderState,
+    stream: Option<Stream<DecodePass<'a>>>,
     clip: Clip,
 }
 
 impl DecodeSession for Decoding<'_> {
     fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
-        let decoder = self.engine.decoder.as_ref().ok_or_else(|| not_loaded("decoder"))?;
+        let stream = self.stream.as_mut().ok_or_else(|| not_loaded("decoder"))?;
         let [channels, t, h, w] = latent.dims("latent")?;
         check(channels == self.engine.config.z_dim && t > 0 && h > 0 && w > 0, "latent", || {
             (format!("[{}, t, h, w], none of them 0", self.engine.config.z_dim), format!("{:?}", latent.shape()))
@@ -109,33 +187,30 @@ impl DecodeSession for Decoding<'_> {
         if !self.engine.has_time && (t > 1 || !first) {
             return Err(no_time());
         }
-        let scale = self.engine.config.scale()?;
         let mut frames = Vec::with_capacity(t);
         for i in 0..t {
-            progress(i as f32 / t as f32);
-            let frame = to_tensor::<4>(&latent.narrow1(i..i + 1), "latent", &self.engine.device)?.unsqueeze::<5>();
-            let raw = to_array(decoder.step(frame, &mut self.state)?.squeeze_dim::<4>(0))?;
-            frames.push(pixel_shuffle(&raw, scale)?);
+            let part = &mut |part: f32| progress((i as f32 + part) / t as f32);
+            frames.push(stream.step(latent.narrow1(i..i + 1), part)?);
         }
         progress(1.0);
-        Array::concat1(&frames)
+        joined(frames)
     }
 
     fn reset(&mut self) {
-        self.state = DecoderState::default();
+        self.stream.iter_mut().for_each(Stream::reset);
         self.clip = Clip::default();
     }
 }
 
 struct Encoding<'a> {
     engine: &'a BurnEngine,
-    state: EncoderState,
+    stream: Option<Stream<EncodePass<'a>>>,
     clip: Clip,
 }
 
 impl EncodeSession for Encoding<'_> {
     fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
-        let encoder = self.engine.encoder.as_ref().ok_or_else(|| not_loaded("encoder"))?;
+        let stream = self.stream.as_mut().ok_or_else(|| not_loaded("encoder"))?;
         let [channels, f, h, w] = pixels.dims("pixels")?;
         let whole = |n: usize| n > 0 && n.is_multiple_of(SPATIAL_FACTOR);
         check(channels == 3 && f > 0 && whole(h) && whole(w), "pixels", || {
@@ -153,21 +228,23 @@ impl EncodeSession for Encoding<'_> {
         let starts = (0..head).chain((head..f).step_by(TEMPORAL_FACTOR));
         let mut latents = Vec::new();
         for start in starts {
-            progress(start as f32 / f as f32);
             let end = if start < head { head } else { start + TEMPORAL_FACTOR };
-            let chunk = to_tensor::<4>(&pixels.narrow1(start..end), "pixels", &self.engine.device)?.unsqueeze::<5>();
-            let moments = encoder.step(chunk, &mut self.state);
-            let mean = moments.narrow(1, 0, self.engine.config.z_dim);
-            latents.push(to_array(mean.squeeze_dim::<4>(0))?);
+            let part = &mut |part: f32| progress((start as f32 + part * (end - start) as f32) / f as f32);
+            latents.push(stream.step(pixels.narrow1(start..end), part)?);
         }
         progress(1.0);
-        Array::concat1(&latents)
+        joined(latents)
     }
 
     fn reset(&mut self) {
-        self.state = EncoderState::default();
+        self.stream.iter_mut().for_each(Stream::reset);
         self.clip = Clip::default();
     }
+}
+
+/// Parts joined along axis 1; a single one is not copied.
+fn joined(mut parts: Vec<Array>) -> Result<Array> {
+    if parts.len() == 1 { Ok(parts.remove(0)) } else { Array::concat1(&parts) }
 }
 
 fn check(holds: bool, what: &str, words: impl FnOnce() -> (String, String)) -> Result<()> {

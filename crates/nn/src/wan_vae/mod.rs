@@ -10,18 +10,25 @@ mod conv;
 mod decoder;
 mod encoder;
 mod engine;
+mod memory;
 mod norm;
+mod pass;
+mod plan;
 mod resample;
 mod residual;
+mod rows;
+mod stream;
 
 pub use attention::Attention;
-pub use conv::{CausalConv, FrameConv, History, PointConv, TimeConv};
-pub use decoder::{Decoder, DecoderState};
-pub use encoder::{Encoder, EncoderState};
-pub use engine::{BurnEngine, Parts};
+pub use conv::{CausalConv, FrameConv, History, Keep, PointConv, TimeConv};
+pub use decoder::{Decoder, DecoderState, TailState, TrunkState};
+pub use encoder::{Encoder, EncoderRestState, EncoderStageState, EncoderState};
+pub use engine::{BurnEngine, BurnOptions, Parts};
 pub use norm::RmsNorm;
+pub use plan::{DecodePlan, EncodePlan, Job, Limits};
 pub use resample::{Downsample, DownsampleState, Upsample, UpsampleState};
 pub use residual::{Residual, ResidualState};
+pub use rows::Rows;
 
 use burn::tensor::Tensor;
 

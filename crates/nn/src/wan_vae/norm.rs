@@ -1,7 +1,8 @@
-//! RMS norm over the channels of each pixel.
+//! RMS norm over the channels of each pixel. Half precisions are widened for it: squares leave the range of `f16`, and sums
+//! the mantissa of `bf16`.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::arch::Norm;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Result};
@@ -34,8 +35,18 @@ impl RmsNorm {
         let channels = x.dims()[1];
         let mut shape = [1; D];
         shape[1] = channels;
+        let dtype = x.dtype();
+        let (x, gamma) = (widened(x), widened(self.gamma.val()).reshape(shape));
         let length = x.clone().square().sum_dim(1).sqrt().clamp_min(EPSILON);
-        x * length.recip().mul_scalar((channels as f32).sqrt()) * self.gamma.val().reshape(shape)
+        (x * length.recip().mul_scalar((channels as f32).sqrt()) * gamma).cast(dtype)
+    }
+}
+
+/// Half precisions as `f32`, others as they are.
+fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match x.dtype().into() {
+        FloatDType::F16 | FloatDType::BF16 => x.cast(FloatDType::F32),
+        _ => x,
     }
 }
 

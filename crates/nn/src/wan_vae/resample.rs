@@ -8,7 +8,7 @@ use vae2x_core::Result;
 use vae2x_core::arch::Conv;
 use vae2x_core::weights::Weights;
 
-use super::{FrameConv, History, TimeConv, from_frames, to_frames};
+use super::{FrameConv, History, Keep, TimeConv, from_frames, to_frames};
 
 /// Doubles time for all but the first frame, then space, and halves the channels.
 #[derive(Module, Debug)]
@@ -24,6 +24,18 @@ pub struct Upsample {
 pub struct UpsampleState {
     started: bool,
     time: History,
+}
+
+impl UpsampleState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { started: false, time: History::new(keep) }
+    }
+
+    /// Moves everything to `device`.
+    pub(super) fn move_to(&mut self, device: &Device) {
+        self.time.move_to(device);
+    }
 }
 
 impl Upsample {
@@ -72,7 +84,20 @@ pub struct Downsample {
 /// What a [`Downsample`] keeps: the last frame before the convolution over time.
 #[derive(Clone, Debug, Default)]
 pub struct DownsampleState {
+    keep: Keep,
     last: Option<Tensor<5>>,
+}
+
+impl DownsampleState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, last: None }
+    }
+
+    /// Moves everything to `device`.
+    pub(super) fn move_to(&mut self, device: &Device) {
+        self.last = self.last.take().map(|x| x.to_device(device));
+    }
 }
 
 impl Downsample {
@@ -94,8 +119,8 @@ impl Downsample {
         let options = ConvOptions::new_with_padding([2, 2], [(0, 1), (0, 1)], [1, 1], 1);
         let x = from_frames(self.conv.forward(to_frames(x), options), t);
         let Some(time) = &self.time else { return x };
-        let last = state.last.replace(x.clone().narrow(2, t - 1, 1));
-        match last {
+        let last = (state.keep == Keep::Past).then(|| x.clone().narrow(2, t - 1, 1));
+        match std::mem::replace(&mut state.last, last) {
             None => x,
             Some(last) => time.forward(Tensor::cat(vec![last, x], 2), 2),
         }

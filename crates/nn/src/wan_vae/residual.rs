@@ -7,7 +7,10 @@ use vae2x_core::Result;
 use vae2x_core::arch;
 use vae2x_core::weights::Weights;
 
-use super::{CausalConv, History, PointConv, RmsNorm};
+use super::{CausalConv, History, Keep, PointConv, RmsNorm};
+
+/// Convolutions that a pixel passes through one after another.
+pub(super) const CONVS_PER_BLOCK: usize = 2;
 
 /// `shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))`.
 #[derive(Module, Debug)]
@@ -29,6 +32,19 @@ pub struct Residual {
 pub struct ResidualState {
     conv1: History,
     conv2: History,
+}
+
+impl ResidualState {
+    /// No frames yet.
+    pub fn new(keep: Keep) -> Self {
+        Self { conv1: History::new(keep), conv2: History::new(keep) }
+    }
+
+    /// Moves everything to `device`.
+    pub(super) fn move_to(&mut self, device: &Device) {
+        self.conv1.move_to(device);
+        self.conv2.move_to(device);
+    }
 }
 
 impl Residual {

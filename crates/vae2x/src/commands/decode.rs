@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
-use vae2x::{Decoder, EngineOptions, Precision};
+use vae2x::Decoder;
 use vae2x_core::latent::{Raw, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{VaeConfig, time};
@@ -12,8 +12,9 @@ use vae2x_media::latent::LatentFile;
 use vae2x_media::output::{Input, Output, OutputOptions};
 use vae2x_media::picture::BitDepth;
 
+use super::saving;
 use super::{Timer, check_distinct, check_writable, engine_options, keep_or_remove, latent_options, said_space};
-use crate::args::{DecodeArgs, PrecisionArg};
+use crate::args::DecodeArgs;
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
 use crate::{memory, weights};
@@ -61,16 +62,9 @@ fn bit_depth(bits: u8) -> BitDepth {
     if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
-fn precision(arg: PrecisionArg) -> Precision {
-    match arg {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::Bf16 => Precision::Bf16,
-    }
-}
-
 fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = EngineOptions { precision: precision(args.precision), ..engine_options(&args.run)? };
+    let options = engine_options(&args.run)?.settled_for_decoding(weights.config())?;
     for file in &job.files {
         let [_, _, t, h, w] = file.array.dims("latent")?;
         if t > 1 && !weights.has_time() {
@@ -81,7 +75,11 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
             );
         }
         if let Some(need) = options.decode_memory(weights.config(), [t.min(STEP), h, w])? {
-            memory::check(&format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()), need)?;
+            memory::check(
+                &format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()),
+                need,
+                args.run.memory,
+            )?;
         }
     }
     let decoder = timed(&mut timings.load_s, || Decoder::load(Arc::new(weights), &options))?;
@@ -93,20 +91,25 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
     let mut progress = Progress::new("decoding", total as f64, "latent frames");
     let mut timer = Timer::start();
     let mut done = 0.0;
-    let mut written = Vec::new();
-    for (index, (latent, text)) in latents.iter().zip(texts).enumerate() {
-        let mut sink = output.open(index, text)?;
-        decoder.decode_frames(latent, &mut |part| progress.set(done + part), |frame| {
-            timings.pixels += (frame.pixels.data().len() / 3) as u64;
-            timed(&mut timings.save_s, || sink.push(&frame.pixels))
-        })?;
-        written.extend(timed(&mut timings.save_s, || sink.finish())?);
-        done += (latent.array().shape()[0] * latent.array().shape()[2]) as f64;
-    }
+    let pixels = &mut timings.pixels;
+    let saved = saving::beside(&output, texts, |saver| {
+        for latent in &latents {
+            decoder.decode_frames(latent, &mut |part| progress.set(done + part), |frame| {
+                *pixels += (frame.pixels.data().len() / 3) as u64;
+                saver.push(frame.pixels)
+            })?;
+            saver.finish_input()?;
+            done += (latent.array().shape()[0] * latent.array().shape()[2]) as f64;
+        }
+        timings.decode_s = Some(timer.lap());
+        Ok(())
+    })?;
     progress.finish();
-    timings.decode_s = Some(timer.lap() - timings.save_s);
-    report(&written)?;
+    timings.decode_s = timings.decode_s.map(|seconds| seconds - saved.waited_s);
+    timings.save_s = saved.save_s;
+    report(&saved.written)?;
     timings.engine = decoder.engine();
+    timings.device_bytes = decoder.device_memory();
     timings.threads = options.thread_count()?;
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
 }

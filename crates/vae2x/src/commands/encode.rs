@@ -170,7 +170,7 @@ fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
 fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Result<()> {
     let weights = weights::open_vae(&args.vae)?;
     let mut timings = Timings::default();
-    let options = engine_options(&args.run)?;
+    let options = engine_options(&args.run)?.settled_for_encoding(weights.config())?;
     for (path, pixels) in args.inputs.iter().zip(pixels) {
         let [_, _, f, h, w] = pixels.dims("pixels")?;
         if f > 1 && !weights.has_time() {
@@ -181,7 +181,11 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
             );
         }
         if let Some(need) = options.encode_memory(weights.config(), [f.min(STEP), h, w])? {
-            memory::check(&format!("{}: encoding {f} frames of {w}x{h} pixels", path.display()), need)?;
+            memory::check(
+                &format!("{}: encoding {f} frames of {w}x{h} pixels", path.display()),
+                need,
+                args.run.memory,
+            )?;
         }
     }
     let encoder = timed(&mut timings.load_s, || Encoder::load(Arc::new(weights), &options))?;
@@ -200,6 +204,7 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
     let list = targets.iter().map(|t| format!("{} ({})\n", t.path.display(), t.space)).collect::<String>();
     ui::print(&list)?;
     timings.engine = encoder.engine();
+    timings.device_bytes = encoder.device_memory();
     timings.threads = options.thread_count()?;
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
 }

@@ -3,10 +3,12 @@
 pub mod convert;
 pub mod decode;
 pub mod demo;
+pub mod devices;
 pub mod encode;
 mod fit;
 pub mod info;
 pub mod preview;
+mod saving;
 mod sheet;
 
 use std::path::{Path, PathBuf};
@@ -18,24 +20,35 @@ use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
 use vae2x_media::output::{Input, Output, OutputOptions};
 
-use crate::args::{DeviceArg, LatentArgs, RunArgs, SpaceArg};
+use crate::args::{DTypeArg, LatentArgs, RunArgs, SpaceArg};
 use crate::{ui, usage};
 
-/// Where to compute, as `--device` and `--threads` say.
+/// Where and how to compute, as the command line says.
 ///
 /// # Errors
-/// If burn's threads cannot be started.
+/// A wrong command line if this program lacks the device or the device the precision; if burn's threads cannot be started.
 fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
     let threads = args.threads.map_or(0, usize::from);
-    let device = match args.device {
-        DeviceArg::Cpu => Device::Cpu,
-        DeviceArg::Burn => {
+    match args.device {
+        Device::Through { api, .. } if !api.is_built() => {
+            return usage(api.devices().err().map_or_else(String::new, |e| e.to_string()));
+        }
+        Device::Cpu if args.dtype == DTypeArg::F16 => {
+            return usage("the device 'cpu' keeps weights in f32 or bf16, not in f16");
+        }
+        Device::Burn => {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             pool.with_context(|| format!("cannot start {threads} threads"))?;
-            Device::Burn
         }
-    };
-    Ok(EngineOptions { device, threads, ..EngineOptions::default() })
+        _ => (),
+    }
+    Ok(EngineOptions {
+        device: args.device,
+        threads,
+        precision: args.dtype.into(),
+        memory: args.memory,
+        notify: Some(|text| ui::note(text)),
+    })
 }
 
 /// How `--key` and `--size` have a latent file read.

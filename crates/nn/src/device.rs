@@ -1,0 +1,310 @@
+//! The devices that burn can compute on in this build: finding them, opening them, how much they hold, how they fail.
+//!
+//! Everything that knows burn's backends by name is here. Each interface is a cargo feature; naming one that was left out
+//! is an error that says so.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::{Device, DeviceType};
+use vae2x_core::{Error, Result};
+
+use crate::wan_vae::Limits;
+
+/// What devices are reached through. Each is a cargo feature of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// NVIDIA's.
+    Cuda,
+    /// Apple's.
+    Metal,
+    /// Any vendor's, on Linux, Windows and Android.
+    Vulkan,
+    /// Whatever of Vulkan, Metal, DirectX 12 and OpenGL wgpu finds.
+    WebGpu,
+    /// PyTorch's library: its first CUDA device, or the processor.
+    LibTorch,
+}
+
+impl Api {
+    /// All, the best for a device that several reach first.
+    pub const ALL: [Self; 5] = [Self::Cuda, Self::Metal, Self::Vulkan, Self::WebGpu, Self::LibTorch];
+
+    /// On the command line, and as a cargo feature.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cuda => "cuda",
+            Self::Metal => "metal",
+            Self::Vulkan => "vulkan",
+            Self::WebGpu => "webgpu",
+            Self::LibTorch => "libtorch",
+        }
+    }
+
+    /// Whether this build has it.
+    pub fn is_built(self) -> bool {
+        self.device_type().is_some()
+    }
+
+    #[allow(unreachable_patterns)] // Where all are built.
+    fn device_type(self) -> Option<DeviceType> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Some(DeviceType::Cuda),
+            #[cfg(feature = "metal")]
+            Self::Metal => Some(DeviceType::Metal),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Some(DeviceType::Vulkan),
+            #[cfg(feature = "webgpu")]
+            Self::WebGpu => Some(DeviceType::Wgpu),
+            #[cfg(feature = "libtorch")]
+            Self::LibTorch => Some(DeviceType::LibTorch),
+            _ => None,
+        }
+    }
+
+    /// Its devices on this machine: GPUs with memory of their own first, then those that share the processor's, then what
+    /// is no GPU. None where no driver is installed. Opens none.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], naming the feature, if this build lacks it; [`Error::Device`] if a driver fails.
+    pub fn devices(self) -> Result<Vec<Listed>> {
+        let Some(device_type) = self.device_type() else {
+            let name = self.name();
+            return Err(Error::Unsupported(format!(
+                "this program was built without '{name}'; build it with `cargo build --release --features {name}`"
+            )));
+        };
+        let mut devices = guarded(|| Ok(Device::enumerate(device_type).into_iter().collect::<Vec<_>>()))?;
+        devices.extend(self.processor());
+        let mut listed: Vec<_> = devices.into_iter().map(|device| (kind(&device), device)).collect();
+        listed.sort_by_key(|(kind, _)| *kind);
+        let listed = listed.into_iter().enumerate();
+        Ok(listed.map(|(index, (kind, device))| Listed { api: self, index, kind, device }).collect())
+    }
+
+    /// LibTorch lists GPUs only.
+    fn processor(self) -> Option<Device> {
+        match self {
+            #[cfg(feature = "libtorch")]
+            #[allow(deprecated)]
+            // burn advises its own backends instead; this one is for those who have PyTorch.
+            Self::LibTorch => Some(Device::libtorch()),
+            _ => None,
+        }
+    }
+
+    /// The device at `index` of [`Self::devices`], or the first.
+    ///
+    /// # Errors
+    /// As [`Self::devices`]; [`Error::Unsupported`] if there is no such device.
+    pub fn device(self, index: Option<usize>) -> Result<Listed> {
+        let mut devices = self.devices()?;
+        let (index, count, name) = (index.unwrap_or(0), devices.len(), self.name());
+        if index < count {
+            return devices.swap_remove(index).checked();
+        }
+        Err(Error::Unsupported(match count {
+            0 => format!("no device was found through {name}: is its driver installed?"),
+            _ => format!("there is no device {name}:{index}; the last is {name}:{}", count - 1),
+        }))
+    }
+}
+
+impl std::fmt::Display for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A GPU with memory of its own.
+    Gpu,
+    /// A GPU in the processor, with the processor's memory.
+    SharedGpu,
+    /// The processor.
+    Processor,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Gpu => "GPU",
+            Self::SharedGpu => "GPU with shared memory",
+            Self::Processor => "processor",
+        })
+    }
+}
+
+/// A device that was found.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What it is reached through.
+    pub api: Api,
+    /// Its place in [`Api::devices`].
+    pub index: usize,
+    /// What computes.
+    pub kind: Kind,
+    /// For burn.
+    pub device: Device,
+}
+
+/// What a device says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The maker's name for it, if it tells.
+    pub name: Option<String>,
+    /// All of its memory, in bytes, if it tells.
+    pub memory: Option<u64>,
+    /// The largest buffer that it can hold, in bytes, if it tells.
+    pub buffer: Option<u64>,
+}
+
+impl Facts {
+    /// What plans may use: of all memory a part is others' and the driver's.
+    pub fn limits(&self) -> Limits {
+        let memory = self.memory.map_or(u64::MAX, |all| all / 8 * 7);
+        Limits { memory, buffer: self.buffer.unwrap_or(u64::MAX) }
+    }
+}
+
+impl Listed {
+    /// Refuses what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
+    /// cubecl-spirv 0.11.3 makes invalid modules. The variable is for builds in which that is corrected.
+    fn checked(self) -> Result<Self> {
+        const CORRECTED: &str = "VAE2X_SOFTWARE_VULKAN";
+        let is_spirv = cfg!(feature = "vulkan") && matches!(self.api, Api::Vulkan | Api::WebGpu);
+        if is_spirv && self.kind == Kind::Processor && std::env::var_os(CORRECTED).is_none() {
+            return Err(Error::Unsupported(format!(
+                "{} is a software driver, for which this version of CubeCL makes invalid SPIR-V; build with \
+                 `--features webgpu` alone, which reaches it in WebGPU's language",
+                self.name()
+            )));
+        }
+        Ok(self)
+    }
+
+    /// As the command line names it.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.api, self.index)
+    }
+
+    /// Asks the device, which opens it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if it cannot be opened.
+    pub fn facts(&self) -> Result<Facts> {
+        guarded(|| Ok(facts(&self.device)))
+    }
+}
+
+#[cfg(any(feature = "metal", feature = "vulkan", feature = "webgpu"))]
+fn wgpu_kind(device: &Device) -> Option<Kind> {
+    use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
+    match device.as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Wgpu(device)) => Some(match device.kind {
+            WgpuDeviceKind::Cpu => Kind::Processor,
+            WgpuDeviceKind::IntegratedGpu(_) => Kind::SharedGpu,
+            _ => Kind::Gpu,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(not(any(feature = "metal", feature = "vulkan", feature = "webgpu")))]
+fn wgpu_kind(_: &Device) -> Option<Kind> {
+    None
+}
+
+fn kind(device: &Device) -> Kind {
+    #[cfg(feature = "libtorch")]
+    #[allow(deprecated)]
+    if *device == Device::libtorch() {
+        return Kind::Processor;
+    }
+    wgpu_kind(device).unwrap_or(Kind::Gpu)
+}
+
+#[cfg(feature = "cube")]
+fn facts(device: &Device) -> Facts {
+    use burn::backend::DispatchDevice;
+    #[allow(unreachable_patterns)] // Other backends may not be built.
+    match device.as_dispatch() {
+        DispatchDevice::Cube(cube) => {
+            let client = cube.client();
+            let memory = &client.properties().memory;
+            Facts {
+                name: device.identity().map(|identity| identity.name),
+                memory: memory.max_memory(),
+                buffer: Some(memory.max_page_size),
+            }
+        }
+        _ => Facts::default(),
+    }
+}
+
+#[cfg(not(feature = "cube"))]
+fn facts(_: &Device) -> Facts {
+    Facts::default()
+}
+
+/// Runs work on a device, whose failures may be panics of its libraries.
+///
+/// # Errors
+/// Those of `work`; [`Error::OutOfMemory`] or [`Error::Device`] for a panic.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let words = payload.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(device_error(words.unwrap_or("a panic without words")))
+    })
+}
+
+/// What a device's words mean. Drivers and libraries have no common error type, only words.
+pub(crate) fn device_error(words: &str) -> Error {
+    /// Of CubeCL, Vulkan, CUDA, LibTorch on CUDA and LibTorch on the processor.
+    const OUT_OF_MEMORY: [&str; 6] = [
+        "out of memory",
+        "out-of-memory",
+        "out of device memory",
+        "out_of_memory",
+        "can't allocate",
+        "not enough memory",
+    ];
+    let lower = words.to_lowercase();
+    // Backtraces and C++ stacks follow.
+    const LINES: usize = 4;
+    let short = words.lines().filter(|line| !line.trim().is_empty()).take(LINES).collect::<Vec<_>>().join("; ");
+    match OUT_OF_MEMORY.iter().any(|known| lower.contains(known)) {
+        true => Error::OutOfMemory(short),
+        false => Error::Device(short),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_memory_are_known() {
+        for words in [
+            "out of device memory allocating 4096 bytes",
+            "can't allocate buffer of size: 99",
+            "CUDA out of memory. Tried to allocate 2.00 GiB",
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+            "CUDA_ERROR_OUT_OF_MEMORY",
+        ] {
+            assert!(matches!(device_error(words), Error::OutOfMemory(_)), "{words}");
+        }
+        assert!(matches!(device_error("validation error"), Error::Device(_)));
+    }
+
+    #[test]
+    fn a_device_that_is_not_built_names_its_feature() {
+        for api in Api::ALL.into_iter().filter(|api| !api.is_built()) {
+            let message = api.device(None).unwrap_err().to_string();
+            assert!(message.contains(&format!("--features {api}")), "{message}");
+        }
+    }
+}

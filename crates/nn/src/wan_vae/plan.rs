@@ -1,0 +1,359 @@
+//! How a picture is cut so that the work fits a device: bands of rows, and how many cells the attention takes at a time.
+//!
+//! A band costs more than its share, as it needs rows around it; so there are as few as the estimates of `memory` allow.
+
+use vae2x_core::arch::{self, Layer};
+use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
+use vae2x_core::{Error, Result, VaeConfig};
+
+use super::Rows;
+use super::decoder::tail_rows;
+use super::encoder::stage_rows;
+use super::memory::{self, Cost, Frames};
+
+/// Share of the memory that plans may fill, in sixteenths: the rest is for kernels' scratch memory and for what allocators
+/// round up.
+const USABLE_SIXTEENTHS: u64 = 12;
+/// One part in this many of the memory may hold attention scores.
+const SCORES_SHARE: usize = 8;
+/// Layers at the latent's resolution that need whole frames: the first ones of a decoder, the last ones of an encoder.
+const WHOLE: usize = 5;
+
+/// What a device can hold, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub memory: u64,
+    /// In one buffer.
+    pub buffer: u64,
+}
+
+impl Default for Limits {
+    /// No limits.
+    fn default() -> Self {
+        Self { memory: u64::MAX, buffer: u64::MAX }
+    }
+}
+
+/// What is to be planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// Height and width of the latent.
+    pub cells: [usize; 2],
+    /// Whether frames come after the first.
+    pub clip: bool,
+    /// Bytes of a value.
+    pub bytes: usize,
+    /// What the device can hold.
+    pub limits: Limits,
+}
+
+impl Job {
+    /// Values that fit the memory.
+    fn memory(&self) -> usize {
+        let usable = (u128::from(self.limits.memory) * u128::from(USABLE_SIXTEENTHS) / 16) as u64;
+        (usable / self.bytes as u64) as usize
+    }
+
+    /// Values that fit a buffer.
+    fn buffer(&self) -> usize {
+        (self.limits.buffer / self.bytes as u64) as usize
+    }
+
+    fn area(&self) -> usize {
+        self.cells[0] * self.cells[1]
+    }
+
+    fn queries(&self) -> usize {
+        memory::queries(self.area(), self.memory() / SCORES_SHARE, self.buffer())
+    }
+
+    /// `count` frames at the latent's resolution.
+    fn frames(&self, count: usize) -> Frames {
+        Frames { count, area: self.area(), clip: self.clip, queries: self.queries() }
+    }
+
+    fn fits(&self, fixed: usize, cost: Cost) -> bool {
+        fixed.saturating_add(cost.working) <= self.memory() && cost.largest <= self.buffer()
+    }
+
+    /// Whether what bands keep leaves the device: images keep nothing.
+    fn ways_to_keep(&self) -> impl Iterator<Item = bool> + use<> {
+        [false, true].into_iter().take(1 + usize::from(self.clip))
+    }
+
+    fn refused(&self, what: &str, fixed: usize, least: Cost) -> Error {
+        let megabytes = |values: usize| (values * self.bytes).div_ceil(1_000_000);
+        let [h, w] = self.cells;
+        Error::Unsupported(format!(
+            "{what} {w}x{h} latent cells needs about {} MB on the device even row by row, with tensors of up to {} MB; {} MB, \
+             and tensors of {} MB, may be planned for",
+            megabytes(fixed + least.working),
+            megabytes(least.largest),
+            megabytes(self.memory()),
+            megabytes(self.buffer()),
+        ))
+    }
+}
+
+/// How a latent is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodePlan {
+    /// The bands, in latent rows, from the top.
+    pub bands: Vec<Rows>,
+    /// Cells that the attention takes at a time.
+    pub queries: usize,
+    /// Whether what bands keep between frames waits in the host's memory.
+    pub parked: bool,
+}
+
+impl DecodePlan {
+    /// As few bands as the limits allow; what they keep stays on the device if it can.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with an estimate if single rows are too much.
+    pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
+        let layers = arch::decoder(config);
+        let (trunk, tail) = layers.split_at(WHOLE);
+        let (trunk, _) = memory::run(trunk, job.frames(1));
+        let fixed = weights(&layers) + trunk.kept + 2 * tail_input(tail) * job.area();
+        let height = job.cells[0];
+        let fits = |bands: &[Rows], parked: bool| {
+            let costs: Vec<_> = bands.iter().map(|&band| decode_cost(tail, job, band)).collect();
+            let most = costs.iter().copied().fold(trunk, Cost::then);
+            let kept =
+                if parked { costs.iter().map(|c| c.kept).max() } else { Some(costs.iter().map(|c| c.kept).sum()) };
+            job.fits(fixed + kept.unwrap_or(0), most)
+        };
+        for parked in job.ways_to_keep() {
+            if let Some(bands) = fewest_bands(height, |bands| fits(bands, parked)) {
+                return Ok(Self { bands, queries: job.queries(), parked });
+            }
+        }
+        let least = Rows::bands(height, 1).into_iter().map(|band| decode_cost(tail, job, band)).fold(trunk, Cost::then);
+        Err(job.refused("decoding", fixed, least))
+    }
+
+    /// The next smaller way, if there is one.
+    pub(super) fn smaller(&self) -> Option<Self> {
+        Some(Self { bands: halved(&self.bands)?, queries: (self.queries / 2).max(1), parked: true })
+    }
+}
+
+/// Channels of the decoder's tail.
+fn tail_input(tail: &[Layer]) -> usize {
+    match tail {
+        [Layer::Residual(first), ..] => first.conv1.inputs,
+        _ => 0,
+    }
+}
+
+/// What a band of the decoder's tail holds.
+fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
+    let stages: Vec<_> = stages(tail).collect();
+    let rows = tail_rows(&stages.iter().map(|stage| blocks(stage)).collect::<Vec<_>>(), band);
+    let mut frames = job.frames(1);
+    let mut sum = Cost::default();
+    for (i, (stage, rows)) in stages.into_iter().zip(rows).enumerate() {
+        frames.area = rows.input.len() * (job.cells[1] << i);
+        let (cost, made) = memory::run(stage, frames);
+        sum = sum.then(cost);
+        frames = made;
+    }
+    sum
+}
+
+/// How pictures are encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodePlan {
+    /// The bands of each stage, in rows of its output.
+    pub stages: Vec<Vec<Rows>>,
+    /// Cells that the attention takes at a time.
+    pub queries: usize,
+    /// Whether what bands keep between frames waits in the host's memory.
+    pub parked: bool,
+}
+
+impl EncodePlan {
+    /// As few bands as the limits allow; what they keep stays on the device if it can.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with an estimate if single rows are too much.
+    pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
+        let layers = arch::encoder(config);
+        let (front, rest) = layers.split_at(layers.len() - WHOLE);
+        let stages: Vec<_> = stages(front).collect();
+        let (rest, _) = memory::run(rest, job.frames(1));
+        let height = |i: usize| ((job.cells[0] * SPATIAL_FACTOR) >> i) >> usize::from(halves(stages[i]));
+        let cost = |i: usize, bands: &[Rows]| encode_cost(&stages, i, job, bands);
+        let kept = |i: usize| cost(i, &[Rows::whole(height(i))]).kept;
+        let all_kept: usize = (0..stages.len()).map(kept).sum();
+        let fixed = weights(&layers) + rest.kept;
+        for parked in job.ways_to_keep() {
+            let fixed = fixed + if parked { 0 } else { all_kept };
+            let bands_of = |i: usize| {
+                fewest_bands(height(i), |bands| {
+                    let most = cost(i, bands);
+                    job.fits(fixed + if parked { most.kept } else { 0 }, most.then(rest))
+                })
+            };
+            if let Some(stages) = (0..stages.len()).map(bands_of).collect() {
+                return Ok(Self { stages, queries: job.queries(), parked });
+            }
+        }
+        let least = (0..stages.len()).map(|i| cost(i, &Rows::bands(height(i), 1))).fold(rest, Cost::then);
+        Err(job.refused("encoding", fixed, least))
+    }
+
+    /// The next smaller way, if there is one.
+    pub(super) fn smaller(&self) -> Option<Self> {
+        let smaller: Vec<_> = self.stages.iter().map(|bands| halved(bands)).collect();
+        smaller.iter().any(Option::is_some).then(|| Self {
+            stages: smaller.into_iter().zip(&self.stages).map(|(s, old)| s.unwrap_or_else(|| old.clone())).collect(),
+            queries: (self.queries / 2).max(1),
+            parked: true,
+        })
+    }
+}
+
+/// What stage `i` of the encoder holds at its most demanding band: also its whole input, and its whole output twice, in
+/// parts and joined. What is kept is that of one band.
+fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> Cost {
+    let mut frames = job.frames(if job.clip { TEMPORAL_FACTOR } else { 1 });
+    for stage in &stages[..i] {
+        frames = memory::run(stage, frames).1;
+    }
+    let stage = stages[i];
+    let [height, width] = job.cells.map(|cells| (cells * SPATIAL_FACTOR) >> i);
+    let run = |band: &Rows| {
+        frames.area = stage_rows(i, blocks(stage), halves(stage), *band).input.len() * width;
+        memory::run(stage, frames)
+    };
+    let costs: Vec<_> = bands.iter().map(run).collect();
+    let (inputs, outputs) = ends(stage);
+    let input = inputs * frames.count * height * width;
+    let output = outputs * costs[0].1.count * height * width / if halves(stage) { 4 } else { 1 };
+    let most = costs.iter().map(|(cost, _)| *cost).max_by_key(|cost| cost.working).unwrap_or_default();
+    Cost { working: most.working + input + 2 * output, largest: most.largest.max(input).max(output), ..most }
+}
+
+/// Channels that go into a stage and come out of it.
+fn ends(stage: &[Layer]) -> (usize, usize) {
+    let channels = |layer: &Layer| match layer {
+        Layer::Residual(spec) => (spec.conv1.inputs, spec.conv2.outputs),
+        Layer::Conv(conv)
+        | Layer::Upsample { conv, .. }
+        | Layer::Downsample { conv, .. }
+        | Layer::Head { conv, .. } => (conv.inputs, conv.outputs),
+        Layer::Attention(spec) => (spec.to_qkv.inputs, spec.proj.outputs),
+    };
+    let first = stage.first().map_or(0, |layer| channels(layer).0);
+    (first, stage.last().map_or(0, |layer| channels(layer).1))
+}
+
+/// Values of all weights.
+fn weights(layers: &[Layer]) -> usize {
+    layers.iter().flat_map(Layer::tensors).map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+}
+
+/// Runs of layers, each ended by one that resamples or by the last.
+fn stages(layers: &[Layer]) -> impl Iterator<Item = &[Layer]> {
+    layers.split_inclusive(is_resampling)
+}
+
+fn is_resampling(layer: &Layer) -> bool {
+    matches!(layer, Layer::Upsample { .. } | Layer::Downsample { .. })
+}
+
+fn halves(stage: &[Layer]) -> bool {
+    stage.last().is_some_and(is_resampling)
+}
+
+fn blocks(stage: &[Layer]) -> usize {
+    stage.iter().filter(|layer| matches!(layer, Layer::Residual(_))).count()
+}
+
+/// Twice as many bands, unless they are single rows.
+fn halved(bands: &[Rows]) -> Option<Vec<Rows>> {
+    let tallest = bands.iter().map(|band| band.len()).max()?;
+    (tallest > 1).then(|| Rows::bands(bands[0].height, tallest.div_ceil(2)))
+}
+
+/// The fewest bands that fit.
+fn fewest_bands(height: usize, fits: impl Fn(&[Rows]) -> bool) -> Option<Vec<Rows>> {
+    let mut tallest = usize::MAX;
+    (1..=height).find_map(|count| {
+        let rows = height.div_ceil(count);
+        // Other counts may give the same bands.
+        if std::mem::replace(&mut tallest, rows) == rows {
+            return None;
+        }
+        let bands = Rows::bands(height, rows);
+        fits(&bands).then_some(bands)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn job(cells: [usize; 2], clip: bool, limits: Limits) -> Job {
+        Job { cells, clip, bytes: 4, limits }
+    }
+
+    fn decode(job: &Job) -> Result<DecodePlan> {
+        DecodePlan::new(&VaeConfig::with_widths(96, 12), job)
+    }
+
+    #[test]
+    fn without_limits_nothing_is_cut() {
+        for clip in [false, true] {
+            let job = job([128, 128], clip, Limits::default());
+            let plan = decode(&job).unwrap();
+            assert_eq!(plan, DecodePlan { bands: vec![Rows::whole(128)], queries: 128 * 128, parked: false });
+            let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
+            assert!(plan.stages.iter().all(|bands| bands.len() == 1) && !plan.parked, "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn a_gigabyte_is_enough_for_a_megapixel() {
+        let job = job([128, 128], false, Limits { memory: GIB, buffer: 2 * GIB });
+        let plan = decode(&job).unwrap();
+        assert!(plan.bands.len() > 1 && plan.queries < 128 * 128, "{plan:?}");
+        let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
+        // The finest stage needs more bands than the coarsest.
+        assert!(plan.stages[0].len() > plan.stages[3].len(), "{plan:?}");
+    }
+
+    #[test]
+    fn no_tensor_is_above_the_buffer() {
+        let limits = Limits { memory: 64 * GIB, buffer: GIB / 8 };
+        let job = job([96, 160], true, limits);
+        let plan = decode(&job).unwrap();
+        let layers = arch::decoder(&VaeConfig::with_widths(96, 12));
+        let largest = plan.bands.iter().map(|&band| decode_cost(&layers[WHOLE..], &job, band).largest).max();
+        assert!(largest.is_some_and(|values| values * 4 <= GIB as usize / 8), "{largest:?} in {plan:?}");
+        assert!(plan.queries * 96 * 160 * 4 <= GIB as usize / 8);
+    }
+
+    #[test]
+    fn a_clip_keeps_its_past_on_the_host_if_it_must() {
+        let plan = |memory: u64| decode(&job([60, 104], true, Limits { memory, buffer: 4 * GIB })).unwrap();
+        assert!(!plan(16 * GIB).parked);
+        assert!(plan(2 * GIB).parked);
+    }
+
+    #[test]
+    fn plans_shrink_to_single_rows() {
+        let mut plan = decode(&job([9, 4], false, Limits::default())).unwrap();
+        let mut counts = vec![plan.bands.len()];
+        while let Some(smaller) = plan.smaller() {
+            plan = smaller;
+            counts.push(plan.bands.len());
+        }
+        assert_eq!(counts, [1, 2, 3, 5, 9]);
+    }
+}

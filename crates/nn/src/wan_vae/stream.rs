@@ -1,0 +1,188 @@
+//! One clip's way through a model on a device that may run out of memory.
+//!
+//! Nobody knows whether more will follow the first frame, so it is run as an image, which keeps nothing. When more comes,
+//! the first frame is run again, now as a clip's: it is the cheapest frame, and images pay nothing. In the same way the
+//! clip's beginning is run again under a smaller plan when memory runs out; inputs are kept for that until the clip needs as
+//! much memory as it ever will.
+
+use vae2x_core::engine::Progress;
+use vae2x_core::{Array, Error, Result};
+
+use super::Keep;
+use crate::device::guarded;
+
+/// Latent frames after which a clip's memory no longer grows: the first has no past, the second meets an empty one.
+const UNTIL_STEADY: usize = 3;
+
+/// One side of the model.
+pub(super) trait Pass {
+    /// How the work is cut.
+    type Plan;
+    /// What is kept between frames.
+    type State;
+
+    /// The plan for frames of the size of `input`.
+    fn plan(&self, input: &Array, clip: bool) -> Result<Self::Plan>;
+
+    /// The state before the first frame.
+    fn begin(&self, plan: &Self::Plan, keep: Keep) -> Self::State;
+
+    /// A plan that takes less memory.
+    fn smaller(&self, plan: &Self::Plan) -> Option<Self::Plan>;
+
+    /// The plan in words.
+    fn describe(&self, plan: &Self::Plan) -> String;
+
+    /// Runs one latent frame, or the frames of one.
+    fn run(&self, plan: &Self::Plan, input: &Array, state: &mut Self::State, progress: Progress<'_>) -> Result<Array>;
+}
+
+/// A clip under way.
+pub(super) struct Stream<P: Pass> {
+    pass: P,
+    notify: Option<fn(&str)>,
+    /// From the first frame on.
+    under_way: Option<(P::Plan, P::State)>,
+    /// Inputs so far, until the clip is steady.
+    seen: Vec<Array>,
+    count: usize,
+}
+
+impl<P: Pass> Stream<P> {
+    pub fn new(pass: P, notify: Option<fn(&str)>) -> Self {
+        Self { pass, notify, under_way: None, seen: Vec::new(), count: 0 }
+    }
+
+    /// Forgets the clip.
+    pub fn reset(&mut self) {
+        self.under_way = None;
+        self.seen.clear();
+        self.count = 0;
+    }
+
+    /// Runs the next latent frame.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the smallest bands do not fit, or the clip is too far on to begin again.
+    pub fn step(&mut self, input: Array, progress: Progress<'_>) -> Result<Array> {
+        if self.count < 2 {
+            self.begin_again(self.pass.plan(&input, self.count > 0)?)?;
+        }
+        let output = loop {
+            match self.run(&input, progress) {
+                Err(Error::OutOfMemory(why)) if self.count < UNTIL_STEADY => {
+                    let plan = self.smaller(why)?;
+                    self.begin_again(plan)?;
+                }
+                other => break other?,
+            }
+        };
+        self.count += 1;
+        if self.count < UNTIL_STEADY {
+            self.seen.push(input)
+        } else {
+            self.seen.clear()
+        }
+        Ok(output)
+    }
+
+    fn run(&mut self, input: &Array, progress: Progress<'_>) -> Result<Array> {
+        let Some((plan, state)) = &mut self.under_way else { return Err(Error::Device("nothing was planned".into())) };
+        guarded(|| self.pass.run(plan, input, state, progress))
+    }
+
+    /// Runs what came so far under `plan`, or under a smaller one if need be.
+    fn begin_again(&mut self, mut plan: P::Plan) -> Result<()> {
+        let seen = std::mem::take(&mut self.seen);
+        let keep = if self.count == 0 { Keep::Nothing } else { Keep::Past };
+        let result = loop {
+            // What was kept goes before room is made for more.
+            self.under_way = None;
+            let state = self.pass.begin(&plan, keep);
+            self.under_way = Some((plan, state));
+            match seen.iter().try_for_each(|input| self.run(input, &mut |_| ()).map(|_| ())) {
+                Err(Error::OutOfMemory(why)) => plan = self.smaller(why)?,
+                other => break other,
+            }
+        };
+        self.seen = seen;
+        result
+    }
+
+    fn smaller(&self, why: String) -> Result<P::Plan> {
+        let Some(plan) = self.under_way.as_ref().and_then(|(plan, _)| self.pass.smaller(plan)) else {
+            return Err(Error::OutOfMemory(why));
+        };
+        if let Some(notify) = self.notify {
+            notify(&format!("out of memory on the device; going on with {}", self.pass.describe(&plan)));
+        }
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device that holds `room` rows, and three quarters of that for all but the first frame.
+    struct Small {
+        room: usize,
+    }
+
+    impl Pass for Small {
+        type Plan = usize;
+        type State = Vec<f32>;
+
+        fn plan(&self, _: &Array, _: bool) -> Result<usize> {
+            Ok(16)
+        }
+
+        fn begin(&self, _: &usize, _: Keep) -> Vec<f32> {
+            Vec::new()
+        }
+
+        fn smaller(&self, plan: &usize) -> Option<usize> {
+            (*plan > 1).then_some(plan / 2)
+        }
+
+        fn describe(&self, plan: &usize) -> String {
+            format!("bands of {plan} rows")
+        }
+
+        fn run(&self, plan: &usize, input: &Array, state: &mut Vec<f32>, _: Progress<'_>) -> Result<Array> {
+            let room = if state.is_empty() { self.room } else { self.room * 3 / 4 };
+            if *plan > room {
+                panic!("CUDA out of memory: {plan} rows");
+            }
+            state.extend(input.data());
+            Array::new([state.len()], state.clone())
+        }
+    }
+
+    fn frame(value: f32) -> Array {
+        Array::new([1], vec![value]).unwrap()
+    }
+
+    #[test]
+    fn bands_shrink_and_the_past_is_made_anew() {
+        let mut stream = Stream::new(Small { room: 8 }, None);
+        let mut step = |value: f32| stream.step(frame(value), &mut |_| ()).unwrap().into_data();
+        assert_eq!([step(1.0), step(2.0), step(3.0), step(4.0)].concat(), [1., 1., 2., 1., 2., 3., 1., 2., 3., 4.]);
+        // The second frame has less room than the first.
+        assert_eq!(stream.under_way.map(|(plan, _)| plan), Some(4));
+    }
+
+    #[test]
+    fn what_never_fits_is_an_error() {
+        let mut stream = Stream::new(Small { room: 0 }, None);
+        assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::OutOfMemory(_))));
+    }
+
+    #[test]
+    fn memory_lost_late_is_an_error() {
+        let mut stream = Stream::new(Small { room: 22 }, None);
+        (0..4).for_each(|_| drop(stream.step(frame(1.0), &mut |_| ()).unwrap()));
+        stream.pass.room = 8;
+        assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::OutOfMemory(_))));
+    }
+}

@@ -1,0 +1,22 @@
+//! The device under test: burn-flex, or what the environment names.
+
+use burn::tensor::Device;
+use vae2x_nn::device::Api;
+
+/// Such as `vulkan`, in a build that has it.
+const VARIABLE: &str = "VAE2X_TEST_DEVICE";
+
+/// # Panics
+/// If the environment names a device that this build or machine lacks.
+pub fn device() -> Device {
+    let Ok(name) = std::env::var(VARIABLE) else { return Device::flex() };
+    let api = Api::ALL.into_iter().find(|api| api.name() == name);
+    let api = api.unwrap_or_else(|| panic!("{VARIABLE} is '{name}', which is no device"));
+    api.device(None).unwrap_or_else(|e| panic!("{e}")).device
+}
+
+/// Whether equal work gives equal bits: GPUs choose their kernels by measuring.
+#[allow(dead_code)] // Not in every test program.
+pub fn is_flex(device: &Device) -> bool {
+    *device == Device::flex()
+}

@@ -1,0 +1,102 @@
+//! Saving beside computing: frames are converted and written by a thread of their own while the next ones are computed.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use anyhow::anyhow;
+use vae2x_core::{Array, Error, Result};
+use vae2x_media::output::Output;
+
+use crate::timings::timed;
+
+/// Frames that may wait to be written: neither side idles, and memory grows by no more than these.
+const WAITING: usize = 2;
+
+/// Text that a picture file carries.
+pub type Text = Vec<(String, String)>;
+
+/// What has been saved.
+pub struct Saved {
+    /// Every file.
+    pub written: Vec<PathBuf>,
+    /// Spent on converting and writing.
+    pub save_s: f64,
+    /// That the computing side waited for the saving side.
+    pub waited_s: f64,
+}
+
+enum Message {
+    Frame(Array),
+    /// The input is complete.
+    End,
+}
+
+/// The computing side's end.
+pub struct Saver {
+    messages: SyncSender<Message>,
+    waited_s: f64,
+}
+
+impl Saver {
+    /// Hands over the next frame of the present input.
+    ///
+    /// # Errors
+    /// If saving has failed; why, is told by [`beside`].
+    pub fn push(&mut self, pixels: Array) -> anyhow::Result<()> {
+        self.send(Message::Frame(pixels))
+    }
+
+    /// Ends the present input.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn finish_input(&mut self) -> anyhow::Result<()> {
+        self.send(Message::End)
+    }
+
+    fn send(&mut self, message: Message) -> anyhow::Result<()> {
+        timed(&mut self.waited_s, || self.messages.send(message)).map_err(|_| anyhow!("saving has stopped"))
+    }
+}
+
+/// Runs `compute`, which pushes the frames of every input of `output`, and saves them meanwhile. `texts` has one entry per
+/// input.
+///
+/// # Errors
+/// Those of saving, else those of `compute`. An input that was not ended leaves no array file.
+pub fn beside(
+    output: &Output,
+    texts: Vec<Text>,
+    compute: impl FnOnce(&mut Saver) -> anyhow::Result<()>,
+) -> anyhow::Result<Saved> {
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(WAITING);
+        let saving = scope.spawn(move || save(output, texts, &receiver));
+        let mut saver = Saver { messages: sender, waited_s: 0.0 };
+        let computed = compute(&mut saver);
+        let waited_s = saver.waited_s;
+        drop(saver);
+        let saved = saving.join().map_err(|_| anyhow!("the thread that saves has panicked"))?;
+        let (written, save_s) = saved?;
+        computed.map(|()| Saved { written, save_s, waited_s })
+    })
+}
+
+/// Files written and the seconds that it took.
+fn save(output: &Output, texts: Vec<Text>, messages: &Receiver<Message>) -> Result<(Vec<PathBuf>, f64)> {
+    let (mut written, mut seconds) = (Vec::new(), 0.0);
+    for (index, text) in texts.into_iter().enumerate() {
+        let mut sink = output.open(index, text)?;
+        loop {
+            match messages.recv() {
+                Ok(Message::Frame(pixels)) => timed(&mut seconds, || sink.push(&pixels))?,
+                Ok(Message::End) => break,
+                // Computing failed, and says why.
+                Err(_) => return Ok((written, seconds)),
+            }
+        }
+        written.extend(timed(&mut seconds, || sink.finish())?);
+    }
+    Ok::<_, Error>((written, seconds))
+}

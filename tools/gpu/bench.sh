@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Parity on the fixtures, then a table of decoding times on a device, beside PyTorch on the same machine.
+#
+#   tools/gpu/bench.sh vulkan|metal|webgpu|cuda|libtorch [LARGEST]
+#
+# LARGEST, a side in pixels (2048 if not given), leaves out what is larger, for small devices. Base width 96, 3 output
+# channels, weights by formula; pixels at base resolution. Every number is the least of its runs after a warm-up. PyTorch's
+# rows appear if `python3` has torch and diffusers, and the device is one that PyTorch has; PYTHON names another interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+device=${1:?usage: $0 vulkan|metal|webgpu|cuda|libtorch [LARGEST]}
+largest=${2:-2048}
+python=${PYTHON:-python3}
+feature=${device%%:*}
+
+echo "parity on the fixtures:" >&2
+tools/gpu/test_device.sh "$feature" --test fixtures --test bands >&2
+cargo build --release -p vae2x --features "$feature" --example bench_device >&2
+bench=${CARGO_TARGET_DIR:-target}/release/examples/bench_device
+
+weights=$(mktemp -d)
+trap 'rm -r "$weights"' EXIT
+pytorch() { :; }
+if "$python" -c 'import torch, diffusers, sys; sys.exit(not (torch.cuda.is_available() or torch.backends.mps.is_available()))' 2>/dev/null; then
+  cargo run --release -q -p vae2x-core --example formula_weights -- "$weights/w.safetensors" --base-dim 96 --out-channels 3 >&2
+  pytorch() { "$python" tools/gpu/bench_pytorch.py "$weights/w.safetensors" --cells "$2" --frames "$3" --what "$1"; }
+else
+  echo "no rows of PyTorch: $python has no torch and diffusers, or they see no GPU" >&2
+fi
+
+echo "| what | engine | precision | first, s | then, s | device memory, MB |"
+echo "|---|---|---|---|---|---|"
+# Fields of one JSON line, in the order of the table.
+row() {
+  sed -nE "s/.*\"engine\":\"([^\"]*)\",\"dtype\":\"([^\"]*)\".*\"first_s\":([0-9.e-]*),\"seconds\":([0-9.e-]*),\"device_mb\":([^}]*).*/| $1 | \1 | \2 | \3 | \4 | \5 |/p"
+}
+for case in "512x512, one frame:64x64:1:512" "1024x1024, one frame:128x128:1:1024" "2048x2048, one frame:256x256:1:2048" \
+  "832x480, 81 frames:60x104:21:832"; do
+  IFS=: read -r what cells frames side <<< "$case"
+  ((side > largest)) && continue
+  for dtype in f32 bf16; do
+    if ! "$bench" "$device" --dtype "$dtype" --cells "$cells" --frames "$frames" | row "$what"; then
+      echo "| $what | $device | $dtype | failed | | |"
+    fi
+  done
+  pytorch "$what" "$cells" "$frames"
+done
