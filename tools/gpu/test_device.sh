@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
 # Runs the goldens, the bands and the sort on a device.
 #
-#   tools/gpu/test_device.sh webgpu|vulkan|metal|cuda|libtorch [--corrected] [ARGUMENTS OF cargo test]
+#   tools/gpu/test_device.sh webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]
 #
-# Without a GPU, Mesa's software driver (Debian: apt install mesa-vulkan-drivers) serves `webgpu`, and `vulkan --corrected`: drivers
-# without VK_KHR_workgroup_memory_explicit_layout, as that one is, get invalid SPIR-V from cubecl-spirv 0.11.3, which has two types
-# swapped. --corrected builds with a copy in target/ that has them right, and leaves Cargo.lock as it was.
+# Without a GPU, `webgpu --software` and `vulkan --software` run on Mesa's software driver (Debian: apt install mesa-vulkan-drivers).
+# Kernels are not measured then, which would take minutes for each. For `vulkan` there is one thing more: drivers without
+# VK_KHR_workgroup_memory_explicit_layout, as that one is, get invalid SPIR-V from cubecl-spirv 0.11.3, which has two types swapped;
+# a copy in target/ has them right, and Cargo.lock is left as it was.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-device=${1:?usage: $0 webgpu|vulkan|metal|cuda|libtorch [--corrected] [ARGUMENTS OF cargo test]}
+device=${1:?usage: $0 webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]}
 shift
+features=vae2x/$device
 config=()
-if [[ "${1:-}" == --corrected ]]; then
+if [[ "${1:-}" == --software ]]; then
   shift
-  source=$(cargo metadata --format-version 1 --features "vae2x/$device" |
+  # The program's own features bring measuring along; the library's do not.
+  features=vae2x-nn/$device
+  export VAE2X_SOFTWARE_VULKAN=1
+fi
+if [[ "$features" == vae2x-nn/vulkan ]]; then
+  source=$(cargo metadata --format-version 1 --features "$features" |
     grep -o '"manifest_path":"[^"]*cubecl-spirv-0\.11\.3/Cargo\.toml"' | head -1 | cut -d'"' -f4)
   copy=$PWD/target/corrected/cubecl-spirv
   file=$copy/src/ops/memory.rs
@@ -31,7 +38,6 @@ if [[ "${1:-}" == --corrected ]]; then
   lock=$(mktemp)
   cp Cargo.lock "$lock"
   trap 'cp "$lock" Cargo.lock; rm "$lock"' EXIT
-  export VAE2X_SOFTWARE_VULKAN=1
 fi
 export VAE2X_TEST_DEVICE=$device
-cargo test --release -p vae2x -p vae2x-nn --features "vae2x/$device" "${config[@]}" "$@"
+cargo test --release -p vae2x -p vae2x-nn --features "$features" "${config[@]}" "$@"

@@ -10,7 +10,7 @@ mod kernels;
 
 use burn::tensor::Tensor;
 
-/// The values of each row in ascending order; NaNs come last.
+/// The values of each row in ascending order; NaNs, unless their sign is set, come last.
 ///
 /// # Shapes
 /// `[..., N]` -> the same

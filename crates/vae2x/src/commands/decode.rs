@@ -83,6 +83,7 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
         }
     }
     let decoder = timed(&mut timings.load_s, || Decoder::load(Arc::new(weights), &options))?;
+    super::say_device(&options, &decoder.engine());
     let Job { files, output } = job;
     let texts: Vec<_> = files.iter().map(|f| f.text.clone()).collect();
     let latents =

@@ -189,6 +189,7 @@ fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Re
         }
     }
     let encoder = timed(&mut timings.load_s, || Encoder::load(Arc::new(weights), &options))?;
+    super::say_device(&options, &encoder.engine());
     let frames = |p: &Array| (p.shape()[0] * p.shape()[2]) as f64;
     let mut progress = Progress::new("encoding", pixels.iter().map(frames).sum(), "frames");
     let mut timer = Timer::start();

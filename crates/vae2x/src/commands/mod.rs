@@ -51,6 +51,13 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
     })
 }
 
+/// Tells which device computes, unless it is the processor as usual.
+fn say_device(options: &EngineOptions, engine: &str) {
+    if options.device != Device::Cpu {
+        ui::note(format!("computing on {engine}"));
+    }
+}
+
 /// How `--key` and `--size` have a latent file read.
 fn latent_options(args: &LatentArgs) -> LatentOptions {
     LatentOptions { key: args.key.clone(), packed_size: args.size }
