@@ -4,4 +4,7 @@
 //! reference that faster engines are compared with.
 
 pub mod array;
+pub mod discriminator;
+pub mod loss;
+pub mod vgg;
 pub mod wan_vae;

@@ -11,6 +11,7 @@ mod decoder;
 mod encoder;
 mod engine;
 mod norm;
+pub mod parameters;
 mod resample;
 mod residual;
 

@@ -14,7 +14,7 @@ use vae2x_media::picture::{PictureOptions, decode_image, write_image};
 use vae2x_media::resample::{Filter, halve, resize};
 
 use super::fit::crop;
-use super::sheet::{Panel, sheet};
+use vae2x_media::sheet::{Panel, sheet};
 use super::{Timer, keep_or_remove};
 use crate::args::DemoArgs;
 use crate::demo_assets::{self, PHOTOS, Photo};

@@ -7,7 +7,6 @@ pub mod encode;
 mod fit;
 pub mod info;
 pub mod preview;
-mod sheet;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
