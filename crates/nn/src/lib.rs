@@ -6,5 +6,6 @@
 pub mod array;
 pub mod discriminator;
 pub mod loss;
+pub mod shuffle;
 pub mod vgg;
 pub mod wan_vae;

@@ -2,9 +2,11 @@
 //! would be saved.
 
 mod psnr;
+mod sharpness;
 mod ssim;
 
 pub use psnr::psnr;
+pub use sharpness::sharpness;
 pub use ssim::ssim;
 
 use vae2x_core::{Array, Error, Result};

@@ -127,7 +127,7 @@ impl Discriminator {
         layers.fold(pictures, |x, (i, (conv, (u, v)))| {
             let weight = conv.weight.val();
             let [outputs, ..] = weight.dims();
-            let column = |t: &Tensor<1>| in_context(t, &weight).unsqueeze_dim::<2>(1);
+            let column = |t: &Tensor<1>| t.clone().unsqueeze_dim::<2>(1);
             let matrix = weight.clone().reshape([outputs, v.dims()[0]]);
             let sigma = (matrix.matmul(column(v)) * column(u)).sum();
             let options = ConvOptions::new([STRIDES[i]; 2], [PADDING; 2], [1, 1], 1);
@@ -135,11 +135,6 @@ impl Discriminator {
             if i == last { x } else { leaky_relu(x, SLOPE) }
         })
     }
-}
-
-/// `constant` with or without autodiff, as `like` is.
-fn in_context(constant: &Tensor<1>, like: &Tensor<4>) -> Tensor<1> {
-    if like.is_autodiff() { Tensor::from_inner(constant.clone()) } else { constant.clone() }
 }
 
 /// A column divided by its length.

@@ -114,11 +114,6 @@ impl Vgg {
         }
         features
     }
-
-    /// The smallest height and width that every stage can take.
-    pub fn smallest_side(&self) -> usize {
-        1 << self.stages.len().saturating_sub(1)
-    }
 }
 
 /// `((x + 1) / 2 - mean) / std`, per channel.

@@ -83,6 +83,18 @@ impl Decoder {
     /// # Errors
     /// [`Error::Shape`] if the latent does not fit the model.
     pub fn step(&self, latent: Tensor<5>, state: &mut DecoderState) -> Result<Tensor<5>> {
+        let features = self.trunk(latent, state)?;
+        Ok(self.head(features, state))
+    }
+
+    /// All but the last convolution: what training measures the last layer's gradients on.
+    ///
+    /// # Shapes
+    /// As [`Self::step`], with the width of the last stage for `3 r^2`
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn trunk(&self, latent: Tensor<5>, state: &mut DecoderState) -> Result<Tensor<5>> {
         check_channels("latent", self.post_quant.weight.dims()[1], latent.dims()[1])?;
         let x = self.conv1.forward(self.post_quant.forward_clip(latent), &mut state.conv1);
         let x = self.middle.0.forward(x, &mut state.middle[0]);
@@ -98,7 +110,15 @@ impl Decoder {
                 x = layer.forward(x, upsample);
             }
         }
-        Ok(self.head_conv.forward(silu(self.head_norm.forward(x)), &mut state.head))
+        Ok(silu(self.head_norm.forward(x)))
+    }
+
+    /// The last convolution, on what [`Self::trunk`] gives.
+    ///
+    /// # Shapes
+    /// As [`Self::step`]
+    pub fn head(&self, features: Tensor<5>, state: &mut DecoderState) -> Tensor<5> {
+        self.head_conv.forward(features, &mut state.head)
     }
 }
 

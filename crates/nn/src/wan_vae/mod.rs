@@ -10,6 +10,7 @@ mod conv;
 mod decoder;
 mod encoder;
 mod engine;
+pub mod latent;
 mod norm;
 pub mod parameters;
 mod resample;

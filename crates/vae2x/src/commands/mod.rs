@@ -1,24 +1,58 @@
 //! One file per command: arguments in, a job whose every path and option has been checked, the run.
 
 pub mod convert;
+pub mod dataset;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod export;
 mod fit;
 pub mod info;
 pub mod preview;
+pub mod train;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use vae2x::{Device, EngineOptions};
+use vae2x_core::weights::{DType, Layout};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
 use vae2x_media::output::{Input, Output, OutputOptions};
 
-use crate::args::{DeviceArg, LatentArgs, RunArgs, SpaceArg};
+use crate::args::{DTypeArg, DeviceArg, LatentArgs, LayoutArg, RunArgs, SpaceArg};
 use crate::{ui, usage};
+
+/// The layout that `--layout` names.
+fn layout(arg: LayoutArg) -> Layout {
+    match arg {
+        LayoutArg::Original => Layout::Original,
+        LayoutArg::Diffusers => Layout::Diffusers,
+        LayoutArg::TwoD => Layout::TwoD,
+    }
+}
+
+/// The type that `--dtype` names.
+fn dtype(arg: DTypeArg) -> DType {
+    match arg {
+        DTypeArg::F32 => DType::F32,
+        DTypeArg::Bf16 => DType::BF16,
+        DTypeArg::F16 => DType::F16,
+    }
+}
+
+/// Refuses a name that does not fit a layout.
+///
+/// # Errors
+/// A wrong command line.
+fn check_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
+    let is_safetensors = output.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    match is_safetensors || layout == Layout::Diffusers {
+        true => Ok(()),
+        false => usage(format!("{}: the {layout} layout is written to a .safetensors file", output.display())),
+    }
+}
 
 /// Where to compute, as `--device` and `--threads` say.
 ///
