@@ -24,3 +24,9 @@ pub const PHASE_VALUE: f64 = 1e-2;
 
 /// Gradients of angles: bins of small magnitude amplify rounding, and bins at the cut of the angle may land on its other side.
 pub const PHASE_GRADIENT: f64 = 1e-1;
+
+/// Training in `f32` against float64: gradients of the first step, losses of the first ten.
+pub const TRAINING: f64 = 1e-3;
+
+/// The gradient's norm over ten steps: it falls to a fortieth of its first value, and what is left feels the drift of the weights.
+pub const TRAINING_NORM: f64 = 1e-2;

@@ -426,7 +426,10 @@ impl Config {
             "model.base is missing (for train.parts = [\"base\"], model.base_dim may stand for it)",
         )?;
         check(!data.photos.is_empty(), "data.photos is empty: name folders, globs, manifests or tar shards")?;
-        check(train.steps > 0 && train.batch > 0 && train.accumulate > 0, "train: steps, batch, accumulate must be 1 or more")?;
+        check(
+            train.steps > 0 && train.batch > 0 && train.accumulate > 0,
+            "train: steps, batch, accumulate must be 1 or more",
+        )?;
         check(data.workers > 0 && data.prefetch > 0, "data: workers and prefetch must be 1 or more")?;
         check(self.log.every > 0 && self.log.eval_every > 0, "log: every and eval_every must be 1 or more")?;
         check(self.log.checkpoint_every > 0 && self.log.keep > 0, "log: checkpoint_every and keep must be 1 or more")?;
@@ -434,9 +437,14 @@ impl Config {
         let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
         check(whole(data.crop), &format!("data.crop is {}; expected a multiple of {cell}", data.crop))?;
         check(whole(self.eval.size), &format!("eval.size is {}; expected a multiple of {cell}", self.eval.size))?;
-        check(0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
-            "data.scale: expected [least, most] with 0 < least <= most <= 1")?;
-        check(train.betas.iter().all(|b| (0.0..1.0).contains(b)), "train.betas: expected two numbers from 0 to below 1")?;
+        check(
+            0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
+            "data.scale: expected [least, most] with 0 < least <= most <= 1",
+        )?;
+        check(
+            train.betas.iter().all(|b| (0.0..1.0).contains(b)),
+            "train.betas: expected two numbers from 0 to below 1",
+        )?;
         check((0.0..1.0).contains(&train.ema), "train.ema: expected a number from 0 to below 1")?;
         check(train.lr > 0.0 && train.lr.is_finite(), "train.lr: expected a positive number")?;
         check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max: expected a number from 0 to 1")?;
@@ -494,9 +502,10 @@ impl VggChoice {
     pub fn parse<E: From<Error>>(text: &str, fetch: impl FnOnce(&str) -> Result<PathBuf, E>) -> Result<Self, E> {
         match (text, text.strip_prefix("random:")) {
             ("formula", _) => Ok(Self::Formula),
-            (_, Some(seed)) => {
-                seed.parse().map(Self::Random).map_err(|_| Error::Config(format!("{text}: expected random:SEED")).into())
-            }
+            (_, Some(seed)) => seed
+                .parse()
+                .map(Self::Random)
+                .map_err(|_| Error::Config(format!("{text}: expected random:SEED")).into()),
             _ => fetch(text).map(Self::File),
         }
     }

@@ -61,7 +61,8 @@ impl Evaluation {
     /// If a photo cannot be read or is too small.
     pub fn new(options: EvaluationOptions<'_>, device: &Device) -> Result<Self> {
         let base = options.base.filter(|base| base.config().out_channels == 3);
-        let networks = base.map(|base| -> Result<_> { Ok((Encoder::load(base, device)?, Decoder::load(base, device)?)) });
+        let networks =
+            base.map(|base| -> Result<_> { Ok((Encoder::load(base, device)?, Decoder::load(base, device)?)) });
         let networks = networks.transpose()?;
         let cases = options.sources.iter().map(|source| {
             let (target, input) = pair(source, options.config, options.factor)?;

@@ -29,12 +29,7 @@ pub struct ExportOptions {
 ///
 /// # Errors
 /// If the run has no average and one is asked for; reading and writing errors. No half-written file remains.
-pub fn export(
-    checkpoint: &Checkpoint,
-    base: Option<&VaeWeights>,
-    options: &ExportOptions,
-    out: &Path,
-) -> Result<()> {
+pub fn export(checkpoint: &Checkpoint, base: Option<&VaeWeights>, options: &ExportOptions, out: &Path) -> Result<()> {
     let prefix = if options.average { AVERAGE } else { GENERATOR };
     if !checkpoint.file.tensors().keys().any(|name| name.starts_with(&format!("{prefix}."))) {
         return Err(Error::Config("the run keeps no moving average (train.ema = 0)".into()));

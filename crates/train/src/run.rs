@@ -201,7 +201,8 @@ fn dataset_options(config: &Config) -> DatasetOptions {
 }
 
 fn evaluation(config: &Config, inputs: &Inputs, sources: &[Source], device: &Device) -> Result<Evaluation> {
-    let choice = inputs.choices.vgg16.as_ref().filter(|choice| matches!(choice, VggChoice::File(_)) || config.loss.lpips != 0.0);
+    let choice =
+        inputs.choices.vgg16.as_ref().filter(|choice| matches!(choice, VggChoice::File(_)) || config.loss.lpips != 0.0);
     let options = EvaluationOptions {
         sources,
         config: &config.eval,

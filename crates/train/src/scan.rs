@@ -96,7 +96,8 @@ fn mark_duplicates(entries: &mut [(Entry, Option<u64>)]) {
     order.sort_by_key(|&i| std::cmp::Reverse(entries[i].0.width * entries[i].0.height));
     let mut kept: Vec<usize> = Vec::new();
     for i in order {
-        let near = |&&k: &&usize| matches!((entries[k].1, entries[i].1), (Some(a), Some(b)) if (a ^ b).count_ones() <= NEAR);
+        let near =
+            |&&k: &&usize| matches!((entries[k].1, entries[i].1), (Some(a), Some(b)) if (a ^ b).count_ones() <= NEAR);
         match kept.iter().find(near) {
             Some(&original) => {
                 let name = entries[original].0.source().to_string();
@@ -143,7 +144,13 @@ fn licence(source: &Source) -> Option<String> {
     let rights = || {
         let element = between("<dc:rights>", "</dc:rights>")?;
         // The text of the innermost element.
-        Some(element.split('>').map(|part| part.split('<').next().unwrap_or("").trim()).find(|t| !t.is_empty())?.to_string())
+        Some(
+            element
+                .split('>')
+                .map(|part| part.split('<').next().unwrap_or("").trim())
+                .find(|t| !t.is_empty())?
+                .to_string(),
+        )
     };
     address.or_else(rights)
 }

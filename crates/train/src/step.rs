@@ -324,10 +324,9 @@ impl Learner {
         let Some(adversarial) = leaf.grad(&loss.backward()) else { return gradient };
         let factor = match self.gan.adaptive {
             false => 1.0,
-            true => adaptive_weight(
-                self.last_layer_norm(decoded, &gradient),
-                self.last_layer_norm(decoded, &adversarial),
-            ),
+            true => {
+                adaptive_weight(self.last_layer_norm(decoded, &gradient), self.last_layer_norm(decoded, &adversarial))
+            }
         };
         work.add(&[("gan_weight", self.gan.weight * factor)], share);
         gradient + adversarial.mul_scalar(self.gan.weight * factor)

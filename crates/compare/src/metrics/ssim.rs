@@ -63,9 +63,7 @@ fn blur(plane: &[f64], width: usize) -> Vec<f64> {
     let weights: Vec<f64> =
         (0..=2 * RADIUS).map(|i| (-(i as f64 - RADIUS as f64).powi(2) / (2.0 * SIGMA * SIGMA)).exp()).collect();
     let total: f64 = weights.iter().sum();
-    let mean = |values: &mut dyn Iterator<Item = f64>| {
-        values.zip(&weights).map(|(v, w)| v * w).sum::<f64>() / total
-    };
+    let mean = |values: &mut dyn Iterator<Item = f64>| values.zip(&weights).map(|(v, w)| v * w).sum::<f64>() / total;
     let inner = width - 2 * RADIUS;
     let rows: Vec<f64> = plane
         .chunks_exact(width)

@@ -50,13 +50,7 @@ pub struct FdlConfig {
 impl Default for FdlConfig {
     /// The published kernels, and a small phase weight.
     fn default() -> Self {
-        Self {
-            axes: Axes::Plane,
-            patch: 5,
-            projections: 256,
-            phase_weight: 0.01,
-            stage_weights: vec![1.0; 5],
-        }
+        Self { axes: Axes::Plane, patch: 5, projections: 256, phase_weight: 0.01, stage_weights: vec![1.0; 5] }
     }
 }
 
@@ -117,12 +111,7 @@ pub fn fdl(config: &FdlConfig, projections: &Projections, x: &[Tensor<4>], y: &[
 ///
 /// # Shapes
 /// kernels `[P, C, k, k]`, features `[B, C, H, W]` -> `[B]` each
-pub fn stage(
-    config: &FdlConfig,
-    kernels: &Tensor<4>,
-    x: Tensor<4>,
-    y: Tensor<4>,
-) -> (Tensor<1>, Option<Tensor<1>>) {
+pub fn stage(config: &FdlConfig, kernels: &Tensor<4>, x: Tensor<4>, y: Tensor<4>) -> (Tensor<1>, Option<Tensor<1>>) {
     let (x, y) = (Spectrum::of(x, config.axes), Spectrum::of(y, config.axes));
     let amplitude = sliced_wasserstein(x.magnitude(), y.magnitude(), kernels);
     let phase = (config.phase_weight != 0.0).then(|| sliced_wasserstein(x.angle(), y.angle(), kernels));
@@ -156,9 +145,8 @@ impl Spectrum {
         let re = x.clone().matmul(cos.unsqueeze());
         let im = x.matmul(sin.unsqueeze()).neg();
         let (cos, sin) = dft(h, &device);
-        let plane = Self { re, im }.product(|t| cos.clone().unsqueeze::<4>().matmul(t), |t| {
-            sin.clone().unsqueeze::<4>().matmul(t)
-        });
+        let plane = Self { re, im }
+            .product(|t| cos.clone().unsqueeze::<4>().matmul(t), |t| sin.clone().unsqueeze::<4>().matmul(t));
         if axes == Axes::Plane {
             return plane;
         }
@@ -172,10 +160,7 @@ impl Spectrum {
 
     /// `(cos - i sin) (re + i im)`, the matrices standing for themselves.
     fn product(self, cos: impl Fn(Tensor<4>) -> Tensor<4>, sin: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
-        Self {
-            re: cos(self.re.clone()) + sin(self.im.clone()),
-            im: cos(self.im) - sin(self.re),
-        }
+        Self { re: cos(self.re.clone()) + sin(self.im.clone()), im: cos(self.im) - sin(self.re) }
     }
 
     fn magnitude(&self) -> Tensor<4> {

@@ -18,7 +18,8 @@ const RELU_GAIN: f32 = std::f32::consts::SQRT_2;
 pub fn from_file(file: &TensorFile) -> Box<VggSource<'_>> {
     Box::new(|name, shape| {
         let known = file.tensors().get(name);
-        let info = known.ok_or_else(|| tensor_error(file, name, shape, "no such tensor; is this the VGG asked for?"))?;
+        let info =
+            known.ok_or_else(|| tensor_error(file, name, shape, "no such tensor; is this the VGG asked for?"))?;
         match info.shape == shape {
             true => file.read(name),
             false => Err(tensor_error(file, name, shape, &format!("{:?}", info.shape))),

@@ -38,7 +38,8 @@ impl Limits {
         let blurred =
             blurred.then(|| format!("blurred: sharpness {:.1}, at least {}", quality.sharpness, self.min_sharpness));
         let compressed = quality.jpeg_quality.filter(|&q| q < self.min_jpeg_quality);
-        let compressed = compressed.map(|q| format!("compressed: JPEG quality {q}, at least {}", self.min_jpeg_quality));
+        let compressed =
+            compressed.map(|q| format!("compressed: JPEG quality {q}, at least {}", self.min_jpeg_quality));
         small.into_iter().chain(blurred).chain(compressed).collect()
     }
 }
@@ -69,8 +70,8 @@ pub fn jpeg_quality(bytes: &[u8]) -> Option<u8> {
         return None;
     }
     let table = luminance_table(&bytes[2..])?;
-    let percent = 100.0 * table.iter().map(|&v| f64::from(v)).sum::<f64>()
-        / STANDARD.iter().map(|&v| f64::from(v)).sum::<f64>();
+    let percent =
+        100.0 * table.iter().map(|&v| f64::from(v)).sum::<f64>() / STANDARD.iter().map(|&v| f64::from(v)).sum::<f64>();
     let quality = if percent <= 100.0 { (200.0 - percent) / 2.0 } else { 5000.0 / percent };
     Some(quality.round().clamp(1.0, 100.0) as u8)
 }

@@ -122,8 +122,8 @@ fn manifest(path: &Path) -> Result<Vec<Source>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let mut found = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let entry: Entry = serde_json::from_str(line)
-            .map_err(|e| Error::Data(format!("{}, line {}: {e}", path.display(), i + 1)))?;
+        let entry: Entry =
+            serde_json::from_str(line).map_err(|e| Error::Data(format!("{}, line {}: {e}", path.display(), i + 1)))?;
         if entry.drop.is_empty() {
             found.push(entry.source());
         }

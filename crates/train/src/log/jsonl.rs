@@ -58,7 +58,8 @@ mod tests {
     fn a_log_is_cut_back_to_its_checkpoint_and_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let line = |step| Line { step, kind: "train".into(), values: BTreeMap::from([("l1".into(), 0.1 * step as f64)]) };
+        let line =
+            |step| Line { step, kind: "train".into(), values: BTreeMap::from([("l1".into(), 0.1 * step as f64)]) };
         let mut log = JsonLog::open(&path, 0).unwrap();
         (1..=5).for_each(|step| log.add(&line(step)).unwrap());
         drop(log);

@@ -100,13 +100,13 @@ mod tests {
     /// Bytes that tensorboard 2.20's own writer gives for the same event.
     #[test]
     fn records_are_tensorboards() {
-        let event = [&[9][..], &1.5f64.to_le_bytes(), &varint_field(2, 300), &bytes_field(3, b"brain.Event:2")].concat();
+        let event =
+            [&[9][..], &1.5f64.to_le_bytes(), &varint_field(2, 300), &bytes_field(3, b"brain.Event:2")].concat();
         let hex: String = record(&event).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, RECORD);
     }
 
-    const RECORD: &str =
-        "1b000000000000001a0d9e1309000000000000f83f10ac021a0d627261696e2e4576656e743a320a8dc5e4";
+    const RECORD: &str = "1b000000000000001a0d9e1309000000000000f83f10ac021a0d627261696e2e4576656e743a320a8dc5e4";
 
     #[test]
     fn a_file_holds_a_start_and_its_lines() {

@@ -18,11 +18,8 @@ use crate::ui::{self, Progress};
 pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
     let sources = list(&args.places)?;
-    let limits = Limits {
-        min_side: args.min_side,
-        min_sharpness: args.min_sharpness,
-        min_jpeg_quality: args.min_jpeg_quality,
-    };
+    let limits =
+        Limits { min_side: args.min_side, min_sharpness: args.min_sharpness, min_jpeg_quality: args.min_jpeg_quality };
     let progress = Mutex::new(Progress::new("photos", sources.len() as f64, "photos"));
     let entries = scan(&sources, &limits, &|done| {
         // A poisoned bar is no reason to stop.
@@ -41,7 +38,11 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
 fn summary(args: &ScanArgs, entries: &[Entry]) -> String {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in entries.iter().filter_map(|e| e.drop.first()) {
-        let kind = if reason.starts_with("near-duplicate") { "near-duplicate" } else { reason.split(':').next().unwrap_or("") };
+        let kind = if reason.starts_with("near-duplicate") {
+            "near-duplicate"
+        } else {
+            reason.split(':').next().unwrap_or("")
+        };
         *reasons.entry(kind).or_default() += 1;
     }
     let kept = entries.iter().filter(|e| e.drop.is_empty()).count();

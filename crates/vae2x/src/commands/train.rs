@@ -49,12 +49,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let progress = finished?;
     let best = progress.best.map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
     let steps = job.config.train.steps;
-    ui::print(&format!(
-        "{}: step {} of {steps}{}\n",
-        job.folder.display(),
-        progress.step,
-        best.unwrap_or_default()
-    ))
+    ui::print(&format!("{}: step {} of {steps}{}\n", job.folder.display(), progress.step, best.unwrap_or_default()))
 }
 
 struct Job {
@@ -78,7 +73,7 @@ impl Job {
 
     fn run(&self, inputs: &Inputs, with_dashboard: bool) -> anyhow::Result<Progress> {
         let device = Device::flex();
-        let mut options = |screen| RunOptions { folder: &self.folder, device: device.clone(), stop: &STOP, screen };
+        let options = |screen| RunOptions { folder: &self.folder, device: device.clone(), stop: &STOP, screen };
         if !with_dashboard {
             return Ok(vae2x_train::train(&self.config, inputs, options(&mut PlainScreen))?);
         }
