@@ -6,3 +6,4 @@ mod demo;
 mod files;
 mod hub;
 mod support;
+mod train;

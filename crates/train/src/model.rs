@@ -106,7 +106,7 @@ impl<'a> Overlay<'a> {
         Self { checkpoint: Some((file, prefix)), ..self }
     }
 
-    fn from_checkpoint(&self, spec: &TensorSpec) -> Option<CoreResult<Array>> {
+    fn in_checkpoint(&self, spec: &TensorSpec) -> Option<CoreResult<Array>> {
         let (file, prefix) = self.checkpoint?;
         let name = format!("{prefix}.{}", spec.name);
         file.tensors().contains_key(&name).then(|| file.read(&name)?.reshape(spec.shape.clone()))
@@ -119,7 +119,7 @@ impl Weights for Overlay<'_> {
     }
 
     fn tensor(&self, spec: &TensorSpec) -> CoreResult<Array> {
-        if let Some(found) = self.from_checkpoint(spec) {
+        if let Some(found) = self.in_checkpoint(spec) {
             return found;
         }
         let repeats = self.config.out_channels / self.base.config().out_channels;
