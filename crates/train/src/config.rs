@@ -10,6 +10,11 @@ use vae2x_nn::loss::gan::GanKind;
 
 use crate::{Error, Result};
 
+/// The side that five stages of a VGG can halve.
+const SMALLEST_VGG: usize = 16;
+/// The side that leaves the discriminator a logit, in whole latent cells.
+const SMALLEST_GAN: usize = 32;
+
 /// Everything that a run needs to know.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -194,9 +199,9 @@ pub struct LossConfig {
     pub fdl_options: FdlOptions,
     /// KL divergence to the normal distribution, for `train.parts = ["base"]`.
     pub kl: f64,
-    /// VGG16's weights: a torchvision or timm file, a hub id, or `random:SEED`.
+    /// VGG16's weights: a torchvision or timm file, a file of the hub (`timm/vgg16.tv_in1k:model.safetensors`), or `random:SEED`.
     pub vgg16: Option<String>,
-    /// VGG19's.
+    /// VGG19's, likewise.
     pub vgg19: Option<String>,
     /// Side of the part of a crop that VGG losses see, drawn at random; 0 for all of it.
     pub vgg_crop: usize,
@@ -449,6 +454,15 @@ impl Config {
         check(train.lr > 0.0 && train.lr.is_finite(), "train.lr: expected a positive number")?;
         check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max: expected a number from 0 to 1")?;
         check(loss.vgg_crop <= data.crop, "loss.vgg_crop: expected at most data.crop")?;
+        let seen = if loss.vgg_crop == 0 { data.crop } else { loss.vgg_crop };
+        let has_vgg = loss.lpips != 0.0 || loss.fdl != 0.0 || loss.feature_l1 != 0.0;
+        check(
+            !has_vgg || seen >= SMALLEST_VGG,
+            &format!("VGG losses see {seen} pixels; expected {SMALLEST_VGG} or more"),
+        )?;
+        let patch_gan = self.gan.weight == 0.0 || data.crop >= SMALLEST_GAN;
+        check(patch_gan, &format!("data.crop is {}; the discriminator needs {SMALLEST_GAN} or more", data.crop))?;
+        check(self.gan.weight == 0.0 || self.gan.width > 0, "gan.width must be 1 or more")?;
         check(loss.lpips == 0.0 || loss.vgg16.is_some(), &needs_vgg("loss.lpips", "vgg16"))?;
         check(loss.fdl == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.fdl", "vgg19"))?;
         check(loss.feature_l1 == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.feature_l1", "vgg19"))?;
@@ -544,6 +558,8 @@ mod tests {
     fn impossible_values_say_what_is_expected() {
         assert!(error(LEAST, &["data.crop=100"]).contains("multiple of 16"));
         assert!(error(LEAST, &["loss.fdl=1"]).contains("loss.vgg19=random:0"));
+        assert!(error(LEAST, &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]).contains("16 or more"));
+        assert!(error(LEAST, &["gan.weight=1", "data.crop=16"]).contains("discriminator"));
         assert!(error(LEAST, &["data.photos=[]"]).contains("data.photos"));
         assert!(error("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
         assert!(error(LEAST, &["train.parts=[\"encoder\"]"]).contains("decoder"));

@@ -12,7 +12,6 @@ use vae2x_core::weights::Weights;
 use vae2x_nn::discriminator::formula_tensor;
 
 use crate::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Progress, save};
-use crate::config::VggChoice;
 use crate::data::loader::DatasetOptions;
 use crate::data::{CropOptions, Dataset, Limits, Loader, Source, list};
 use crate::eval::{Evaluation, EvaluationOptions};
@@ -41,7 +40,7 @@ pub struct RunOptions<'a> {
     pub device: Device,
     /// Set from outside: finish the step, store, end.
     pub stop: &'a AtomicBool,
-    /// Makes the screen, which is told the steps done and those to do.
+    /// What the user sees.
     pub screen: &'a mut dyn Screen,
 }
 
@@ -95,7 +94,9 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
 
     while progress.step < config.train.steps {
         let batches = next_batches(config, &mut loader, learner.device())?;
-        dataset.take_news().iter().for_each(|news| screen.note(&format!("skipped {news}")));
+        for news in dataset.take_news() {
+            screen.note(&format!("skipped {news} ({} of {} photos so far)", dataset.dropped(), dataset.len()));
+        }
 
         let mut work = learner.begin(progress.step, batches);
         learner.discriminator_step(&mut work)?;
@@ -110,8 +111,8 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         let due = |every: u64| is_last || progress.step.is_multiple_of(every);
         if due(config.log.every) {
             let rate = (progress.samples - since.1) as f64 / since.0.elapsed().as_secs_f64();
-            let extra = [("images_per_second", rate), ("skipped", dataset.dropped() as f64)];
-            record.add(screen, "train", progress.step, work.values.iter().map(|(n, v)| (*n, *v)).chain(extra))?;
+            let values = work.values.iter().map(|(name, value)| (*name, *value));
+            record.add(screen, "train", progress.step, values.chain([("images_per_second", rate)]))?;
             since = (Instant::now(), progress.samples);
         }
         let mut is_best = false;
@@ -201,13 +202,11 @@ fn dataset_options(config: &Config) -> DatasetOptions {
 }
 
 fn evaluation(config: &Config, inputs: &Inputs, sources: &[Source], device: &Device) -> Result<Evaluation> {
-    let choice =
-        inputs.choices.vgg16.as_ref().filter(|choice| matches!(choice, VggChoice::File(_)) || config.loss.lpips != 0.0);
     let options = EvaluationOptions {
         sources,
         config: &config.eval,
         factor: config.scale(),
-        lpips: choice.map(|choice| load_lpips(choice, device)).transpose()?,
+        lpips: inputs.choices.vgg16.as_ref().map(|choice| load_lpips(choice, device)).transpose()?,
         base: Some(inputs.base.as_ref()).filter(|_| config.scale() > 1),
     };
     Evaluation::new(options, device)
