@@ -7,3 +7,4 @@ mod devices;
 mod files;
 mod hub;
 mod support;
+mod train;

@@ -5,6 +5,8 @@
     cargo run --release -- decode LATENTS --vae WEIGHTS --latent-space raw -o OURS.safetensors
     python tools/reference/check_diffusers.py DIR LATENTS OURS.safetensors [--key NAME]
 
+A training run is checked in the same way: `vae2x export RUN -o DIR --layout diffusers`, and DIR is WEIGHTS too.
+
 LATENTS holds raw latents [B, 16, T, h, w]; OURS holds `pixels` [B, 3, F, H, W]. Exits with 1 above a relative L2 error of 1e-5.
 """
 import argparse

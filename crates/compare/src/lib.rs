@@ -1,1 +1,3 @@
 //! Metrics, speckle score and comparison pages: how pictures differ, by number and by eye.
+
+pub mod metrics;

@@ -8,7 +8,8 @@
 //! - [`output`]: one picture, one array file or a folder of frames, decided and checked before any work starts;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or normalized;
 //! - [`preview`]: what a latent shows, without a decoder;
-//! - [`resample`]: antialiased resizing.
+//! - [`resample`]: antialiased resizing;
+//! - [`sheet`]: pictures side by side with captions.
 
 mod array_file;
 pub mod latent;
@@ -17,3 +18,4 @@ pub mod picture;
 pub mod pixels;
 pub mod preview;
 pub mod resample;
+pub mod sheet;

@@ -5,5 +5,9 @@
 
 pub mod array;
 pub mod device;
+pub mod discriminator;
+pub mod loss;
+pub mod shuffle;
 pub mod sort;
+pub mod vgg;
 pub mod wan_vae;

@@ -31,3 +31,21 @@ pub const PROGRAM_F32: f64 = BURN_F32;
 
 /// Weights rounded to bf16 (8 bits of mantissa, so 2e-3 each), through the depth of the network.
 pub const BF16_WEIGHTS: f64 = 3e-2;
+
+/// Values of losses in `f32` against `float64` goldens, relative: sums of some 10^5 rounded terms.
+pub const LOSS_VALUE: f64 = 1e-5;
+
+/// Gradients of losses, through up to 16 convolutions and a sort whose order rounding may change among near-equal values.
+pub const LOSS_GRADIENT: f64 = 1e-4;
+
+/// Distances of angles where a bin lies at their cut, and may land on either side of it.
+pub const PHASE_VALUE: f64 = 1e-2;
+
+/// Gradients of angles: bins of small magnitude amplify rounding, and bins at the cut of the angle may land on its other side.
+pub const PHASE_GRADIENT: f64 = 1e-1;
+
+/// Training in `f32` against float64: gradients of the first step, losses of the first ten.
+pub const TRAINING: f64 = 1e-3;
+
+/// The gradient's norm over ten steps: it falls to a fortieth of its first value, and what is left feels the drift of the weights.
+pub const TRAINING_NORM: f64 = 1e-2;

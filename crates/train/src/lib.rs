@@ -1,1 +1,25 @@
-//! Training of the 2x decoder and of the degradation proxy: configuration, data, steps, the loop, checkpoints.
+//! Training of the 2x decoder: configuration, data, steps, the loop, checkpoints.
+//!
+//! [`run`] is the loop and has no tensor maths; [`step`] is the maths and has no input or output. In between: [`config`] is
+//! checked before anything starts, [`data`] gives samples by their number, [`checkpoint`] holds all of a run's state in one file,
+//! [`eval`] measures on held-out photos, [`log`] tells. Everything random follows from the seed and the number of the step or
+//! sample, so that a run that was stopped goes on as if it had not been.
+
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod degrade;
+pub mod error;
+pub mod eval;
+pub mod export;
+pub mod log;
+pub mod losses;
+pub mod model;
+pub mod optim;
+pub mod run;
+pub mod scan;
+pub mod step;
+
+pub use config::{Config, VggChoice};
+pub use error::{Error, Result};
+pub use run::{Inputs, RunOptions, train};

@@ -31,6 +31,97 @@ pub enum Command {
     Devices,
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
+    /// Train a decoder.
+    #[command(subcommand)]
+    Train(TrainCommand),
+    /// Look through photos before training on them.
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// A training run's model as a weight file.
+    Export(ExportArgs),
+}
+
+/// What can be trained.
+#[derive(Debug, Subcommand)]
+pub enum TrainCommand {
+    /// The 2x decoder, or what the configuration's `train.parts` names.
+    Decoder(TrainArgs),
+}
+
+/// What can be done with photos.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Sizes, sharpness, JPEG quality, near-duplicates, licences; what to drop and why.
+    Scan(ScanArgs),
+}
+
+/// `vae2x train decoder`
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// A run's configuration; see configs/
+    #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Change a key of the configuration
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Folder for a new run; runs/NAME of the configuration file if not given
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Plain lines instead of the dashboard, as always where there is no terminal
+    #[arg(long)]
+    pub no_tui: bool,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// `vae2x dataset scan`
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    /// Folders, globs, .tar shards
+    #[arg(required = true, value_name = "DIRS")]
+    pub places: Vec<String>,
+    /// The manifest: a line of JSON per photo
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Drop photos with a shorter side below this
+    #[arg(long, value_name = "PIXELS", default_value_t = 512)]
+    pub min_side: usize,
+    /// Drop photos whose Laplacian varies less (8-bit units)
+    #[arg(long, value_name = "VARIANCE", default_value_t = 20.0)]
+    pub min_sharpness: f64,
+    /// Drop JPEGs below this estimated quality
+    #[arg(long, value_name = "1..100", default_value_t = 75)]
+    pub min_jpeg_quality: u8,
+}
+
+/// `vae2x export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A run's folder, or one checkpoint of it
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// A .safetensors file, or a folder for diffusers
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Layout to write
+    #[arg(long, value_enum)]
+    pub layout: LayoutArg,
+    /// The moving average of the weights instead of the last ones
+    #[arg(long)]
+    pub ema: bool,
+    /// The checkpoint with the best score on held-out photos instead of the last one
+    #[arg(long)]
+    pub best: bool,
+    /// Precision of the trained tensors; the others keep their bytes
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: DTypeArg,
 }
 
 /// The argument that names weights. Its value is optional for clap, so that the program can say what is on offer.

@@ -54,6 +54,27 @@ impl FromStr for Device {
     }
 }
 
+impl Device {
+    /// burn's device for training, without gradients; the processor, where there is no GPU, through burn, as the own
+    /// kernels have no gradients.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the device is not in this build or not there.
+    pub fn for_training(self) -> Result<burn::tensor::Device> {
+        match self {
+            Self::Cpu | Self::Burn => Ok(burn::tensor::Device::flex()),
+            Self::Through { api, index } => Ok(api.device(index)?.device),
+            Self::Auto => Ok(gpus().next().map_or_else(burn::tensor::Device::flex, |listed| listed.device)),
+        }
+    }
+}
+
+/// The GPUs that this build reaches; no software drivers.
+fn gpus() -> impl Iterator<Item = Listed> {
+    let apis = Api::ALL.into_iter().filter(|api| api.is_built());
+    apis.flat_map(|api| api.devices().unwrap_or_default()).filter(|listed| listed.kind != Kind::Processor)
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,9 +216,7 @@ impl EngineOptions {
             listed.facts().is_ok_and(|facts| self.holds(config, side, self.limits(listed.kind, &facts)))
                 && listed.device.supports_dtype(FloatDType::from(self.precision))
         };
-        let devices =
-            Api::ALL.into_iter().filter(|api| api.is_built()).flat_map(|api| api.devices().unwrap_or_default());
-        let gpu = devices.filter(|listed| listed.kind != Kind::Processor).find(usable);
+        let gpu = gpus().find(usable);
         let device = gpu.map_or(Device::Cpu, |gpu| Device::Through { api: gpu.api, index: Some(gpu.index) });
         Ok(Self { device, ..self })
     }

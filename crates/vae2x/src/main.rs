@@ -11,7 +11,7 @@ mod weights;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command};
+use args::{Cli, Command, DatasetCommand, TrainCommand};
 use clap::Parser;
 
 /// A command line that cannot be meant; reported with exit code 2.
@@ -61,11 +61,18 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Convert(args) => commands::convert::run(&args),
         Command::Devices => commands::devices::run(),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),
+        Command::Dataset(DatasetCommand::Scan(args)) => commands::dataset::run(&args),
+        Command::Export(args) => commands::export::run(&args),
     }
 }
 
 /// Runs on the signal handler's own thread.
 fn interrupted() {
+    if commands::train::stop_softly() {
+        eprintln!("stopping after this step; once more to stop at once");
+        return;
+    }
     vae2x_core::temp::remove_all();
     eprintln!("interrupted; no unfinished file is left");
     std::process::exit(130);

@@ -85,7 +85,10 @@ pub(crate) fn apply_metadata(metadata: &BTreeMap<String, String>, config: &mut V
 }
 
 /// The latent statistics as safetensors metadata, with the marker that torch's readers look for.
-pub(crate) fn metadata(config: &VaeConfig) -> Result<BTreeMap<String, String>> {
+///
+/// # Errors
+/// [`Error::Config`] for statistics that JSON cannot hold.
+pub fn metadata(config: &VaeConfig) -> Result<BTreeMap<String, String>> {
     let json = |values: &[f32]| serde_json::to_string(values).map_err(|e| Error::Config(e.to_string()));
     Ok(BTreeMap::from([
         ("format".to_string(), "pt".to_string()),

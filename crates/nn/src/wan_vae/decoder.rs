@@ -156,13 +156,41 @@ impl Decoder {
         Ok(self.middle.2.forward(x, &mut state.middle[1]))
     }
 
+    /// All but the last convolution: what training measures the last layer's gradients on.
+    ///
+    /// # Shapes
+    /// As [`Self::step`], with the width of the last stage for `3 r^2`
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn features(&self, latent: Tensor<5>, state: &mut DecoderState) -> Result<Tensor<5>> {
+        let height = latent.dims()[3];
+        let x = self.trunk(latent, &mut state.trunk, usize::MAX)?;
+        Ok(self.stages(x, &self.tail_rows(Rows::whole(height)), &mut state.tail))
+    }
+
+    /// The last convolution, on what [`Self::features`] gives.
+    ///
+    /// # Shapes
+    /// As [`Self::step`]
+    pub fn head(&self, features: Tensor<5>, state: &mut DecoderState) -> Tensor<5> {
+        self.head_conv.forward(features, &mut state.tail.head)
+    }
+
     /// From the whole frame that [`Self::trunk`] made to the pixels of `band`, which counts rows of `x`.
     ///
     /// # Shapes
     /// `[B, C, 1, h, w]` -> `[B, 3 r^2, F, 8 band.len(), 8w]`, F as in [`Self::step`]
     pub fn tail(&self, x: Tensor<5>, band: Rows, state: &mut TailState) -> Tensor<5> {
         let rows = self.tail_rows(band);
-        let mut x = Rows::whole(band.height).cut(x, rows[0].input);
+        let x = self.stages(Rows::whole(band.height).cut(x, rows[0].input), &rows, state);
+        let x = self.head_conv.forward(x, &mut state.head);
+        let finest = 1 << (self.stages.len() - 1);
+        rows[rows.len() - 1].blocks.cut(x, band.enlarged(finest))
+    }
+
+    /// All stages and the head's norm, on the rows that each needs.
+    fn stages(&self, mut x: Tensor<5>, rows: &[StageRows], state: &mut TailState) -> Tensor<5> {
         let keep = state.keep;
         state.stages.resize_with(self.stages.len(), || (Vec::new(), UpsampleState::new(keep)));
         for (i, (stage, (blocks, upsample))) in self.stages.iter().zip(&mut state.stages).enumerate() {
@@ -175,9 +203,7 @@ impl Decoder {
                 x = rows[i].blocks.enlarged(2).cut(layer.forward(x, upsample), rows[i + 1].input);
             }
         }
-        let x = self.head_conv.forward(silu(self.head_norm.forward(x)), &mut state.head);
-        let finest = 1 << (self.stages.len() - 1);
-        rows[rows.len() - 1].blocks.cut(x, band.enlarged(finest))
+        silu(self.head_norm.forward(x))
     }
 
     /// The rows of each stage that `band` depends on, coarsest first.

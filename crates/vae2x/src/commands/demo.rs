@@ -14,11 +14,11 @@ use vae2x_media::picture::{PictureOptions, decode_image, write_image};
 use vae2x_media::resample::{Filter, halve, resize};
 
 use super::fit::crop;
-use super::sheet::{Panel, sheet};
 use super::{Timer, keep_or_remove};
 use crate::args::DemoArgs;
 use crate::demo_assets::{self, PHOTOS, Photo};
 use crate::ui;
+use vae2x_media::sheet::{Panel, sheet};
 
 /// Photos are cut to multiples of this, so that their halves are whole latent cells.
 const CELL_OF_PHOTO: usize = 16;

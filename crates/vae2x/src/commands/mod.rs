@@ -1,27 +1,73 @@
 //! One file per command: arguments in, a job whose every path and option has been checked, the run.
 
 pub mod convert;
+pub mod dataset;
 pub mod decode;
 pub mod demo;
 pub mod devices;
 pub mod encode;
+pub mod export;
 mod fit;
 pub mod info;
 pub mod preview;
 mod saving;
-mod sheet;
+pub mod train;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use vae2x::{Device, EngineOptions};
+use vae2x_core::weights::{DType, Layout};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
 use vae2x_media::output::{Input, Output, OutputOptions};
 
-use crate::args::{DTypeArg, LatentArgs, RunArgs, SpaceArg};
+use crate::args::{DTypeArg, LatentArgs, LayoutArg, RunArgs, SpaceArg};
 use crate::{ui, usage};
+
+/// The layout that `--layout` names.
+fn layout(arg: LayoutArg) -> Layout {
+    match arg {
+        LayoutArg::Original => Layout::Original,
+        LayoutArg::Diffusers => Layout::Diffusers,
+        LayoutArg::TwoD => Layout::TwoD,
+    }
+}
+
+/// The type that `--dtype` names.
+fn dtype(arg: DTypeArg) -> DType {
+    match arg {
+        DTypeArg::F32 => DType::F32,
+        DTypeArg::Bf16 => DType::BF16,
+        DTypeArg::F16 => DType::F16,
+    }
+}
+
+/// Refuses a name that does not fit a layout.
+///
+/// # Errors
+/// A wrong command line.
+fn check_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
+    let is_safetensors = output.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    match is_safetensors || layout == Layout::Diffusers {
+        true => Ok(()),
+        false => usage(format!("{}: the {layout} layout is written to a .safetensors file", output.display())),
+    }
+}
+
+/// Refuses a device that this program was built without.
+///
+/// # Errors
+/// A wrong command line, telling how to build one that has it.
+fn check_built(device: Device) -> anyhow::Result<()> {
+    match device {
+        Device::Through { api, .. } if !api.is_built() => {
+            usage(api.devices().err().map_or_else(String::new, |e| e.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Where and how to compute, as the command line says.
 ///
@@ -29,10 +75,8 @@ use crate::{ui, usage};
 /// A wrong command line if this program lacks the device or the device the precision; if burn's threads cannot be started.
 fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
     let threads = args.threads.map_or(0, usize::from);
+    check_built(args.device)?;
     match args.device {
-        Device::Through { api, .. } if !api.is_built() => {
-            return usage(api.devices().err().map_or_else(String::new, |e| e.to_string()));
-        }
         Device::Cpu if args.dtype == DTypeArg::F16 => {
             return usage("the device 'cpu' keeps weights in f32 or bf16, not in f16");
         }

@@ -1,0 +1,33 @@
+//! How far a picture is from its reference. Pictures are `[3, H, W]` in [-1, 1]; metrics see them in [0, 1], clamped, as they
+//! would be saved.
+
+mod psnr;
+mod sharpness;
+mod ssim;
+
+pub use psnr::psnr;
+pub use sharpness::sharpness;
+pub use ssim::ssim;
+
+use vae2x_core::{Array, Error, Result};
+use vae2x_media::pixels;
+
+/// Height and width of two pictures of one size, and their values in [0, 1].
+///
+/// # Errors
+/// [`Error::Shape`] unless both are pictures of one size.
+fn unit_pair(picture: &Array, reference: &Array) -> Result<([usize; 2], [Vec<f64>; 2])> {
+    let size = pixels::picture_size(picture)?;
+    if pixels::picture_size(reference)? != size {
+        return Err(Error::Shape {
+            what: "pictures to compare".into(),
+            expected: "one size".into(),
+            got: format!("{:?} and {:?}", picture.shape(), reference.shape()),
+        });
+    }
+    let unit = |a: &Array| {
+        // NaN stays, so that no metric calls a broken picture good.
+        a.data().iter().map(|&v| ((f64::from(v) + 1.0) * 0.5).clamp(0.0, 1.0)).collect()
+    };
+    Ok((size, [unit(picture), unit(reference)]))
+}

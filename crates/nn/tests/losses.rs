@@ -1,0 +1,177 @@
+//! Losses against float64 goldens: values, and gradients with respect to the picture.
+
+use burn::tensor::{Device, Tensor};
+use vae2x_core::weights::formula;
+use vae2x_core::{Array, Result};
+use vae2x_nn::array::{to_array, to_tensor};
+use vae2x_nn::discriminator::{Discriminator, Spectral, formula_tensor};
+use vae2x_nn::loss::fdl::{self, FdlConfig, Projections, unit_kernels};
+use vae2x_nn::loss::gan::GanKind;
+use vae2x_nn::loss::lpips::{Lpips, feature_l1};
+use vae2x_nn::vgg::{self, Depth, Vgg};
+use vae2x_testkit::compare::{assert_close, relative_l2};
+use vae2x_testkit::{open, tolerance};
+
+const CASES: &str = "fixtures/losses/cases.safetensors";
+/// The stage whose goldens hold a bin at the cut of the angle: torch's own value there moves by 7e-3 between two computations in float64.
+const CUT_STAGE: usize = 2;
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn case(name: &str) -> Array {
+    open(CASES).read(name).unwrap()
+}
+
+/// `x`, which gets a gradient, and `y`, which is a constant.
+fn pictures() -> (Tensor<4>, Tensor<4>) {
+    let read = |name: &str| to_tensor::<4>(&case(name), name, &device()).unwrap();
+    (read("x").require_grad(), read("y"))
+}
+
+#[track_caller]
+fn check_value<const D: usize>(name: &str, value: &Tensor<D>) {
+    check_value_within(name, value, tolerance::LOSS_VALUE);
+}
+
+#[track_caller]
+fn check_value_within<const D: usize>(name: &str, value: &Tensor<D>, tolerance: f64) {
+    let want = case(name);
+    let got = to_array(value.clone().inner()).unwrap().reshape(want.shape()).unwrap();
+    assert_close(name, &got, &want, tolerance);
+}
+
+#[track_caller]
+fn check_gradient(name: &str, loss: &Tensor<1>, x: &Tensor<4>, tolerance: f64) {
+    let gradients = loss.clone().sum().backward();
+    let got = to_array(x.grad(&gradients).expect("x has a gradient")).unwrap();
+    assert_close(name, &got, &case(name), tolerance);
+}
+
+#[test]
+fn lpips_is_the_published_metric() {
+    let lpips = Lpips::load(&vgg::formula(Depth::Vgg16), &device()).unwrap();
+    let (x, y) = pictures();
+    let distance = lpips.distance(x.clone(), y);
+    check_value("lpips_vgg16.value", &distance);
+    check_gradient("lpips_vgg16.grad_x", &distance, &x, tolerance::LOSS_GRADIENT);
+}
+
+fn vgg19_features() -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
+    let vgg = Vgg::load(Depth::Vgg19, 5, &vgg::formula(Depth::Vgg19), &device()).unwrap();
+    let (x, y) = pictures();
+    let features = (vgg.features(x.clone()), vgg.features(y));
+    (x, features.0, features.1)
+}
+
+/// The goldens' kernels: the first two stages are in the file too.
+fn projections(features: &[Tensor<4>], config: &FdlConfig) -> Projections {
+    let stages = features.iter().enumerate().map(|(i, feature)| {
+        let shape = [config.projections, feature.dims()[1], config.patch, config.patch];
+        let values = formula::unit(&format!("fdl.proj.{i}"), shape.iter().product()).collect();
+        let kernels = to_tensor(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
+        Some(unit_kernels(kernels))
+    });
+    Projections { stages: stages.collect() }
+}
+
+fn fdl_config(phase_weight: f64) -> FdlConfig {
+    FdlConfig { patch: 3, projections: 8, phase_weight, ..FdlConfig::default() }
+}
+
+#[test]
+fn fdl_values_of_every_stage() {
+    let (x, features, target) = vgg19_features();
+    let config = fdl_config(0.01);
+    let projections = projections(&features, &config);
+    for i in 0..2 {
+        let kernels = to_array(projections.stages[i].clone().unwrap().inner()).unwrap();
+        assert!(relative_l2(kernels.data(), case(&format!("fdl.proj.{i}")).data()) <= 1e-6, "kernels {i}");
+    }
+    for (i, kernels) in projections.stages.iter().enumerate() {
+        let (a, p) =
+            fdl::stage(&config, kernels.as_ref().unwrap(), features[i].clone().inner(), target[i].clone().inner());
+        check_value(&format!("fdl.layer{i}.amplitude"), &a);
+        let tolerance = if i == CUT_STAGE { tolerance::PHASE_VALUE } else { tolerance::LOSS_VALUE };
+        check_value_within(&format!("fdl.layer{i}.phase"), &p.unwrap(), tolerance);
+    }
+    let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
+    check_value("fdl.value", &loss);
+    check_gradient("fdl.grad_x", &loss, &x, tolerance::PHASE_GRADIENT);
+}
+
+#[test]
+fn fdl_of_magnitudes_alone() {
+    let (x, features, target) = vgg19_features();
+    let config = fdl_config(0.0);
+    let loss = fdl::fdl(&config, &projections(&features, &config), &features, &target).unwrap();
+    check_value("fdl_amplitude.value", &loss);
+    check_gradient("fdl_amplitude.grad_x", &loss, &x, tolerance::LOSS_GRADIENT);
+}
+
+#[test]
+fn vgg19_feature_l1() {
+    let (_, features, target) = vgg19_features();
+    check_value("vgg19_feature_l1.value", &feature_l1(&features, &target));
+}
+
+/// The goldens' network: weights by formula, `u` from the file, `v` unused before the first iteration.
+fn discriminator() -> (Discriminator, Spectral) {
+    let tensor = |name: &str, shape: &[usize]| -> Result<Array> {
+        match name {
+            _ if name.ends_with(".u") => open(CASES).read(&format!("disc.{name}")),
+            _ if name.ends_with(".v") => Ok(Array::zeros(shape)),
+            _ => formula_tensor(&format!("disc.{name}"), shape),
+        }
+    };
+    Discriminator::load(16, &tensor, &device()).unwrap()
+}
+
+#[test]
+fn patch_gan_with_spectral_norm() {
+    let (network, mut spectral) = discriminator();
+    network.iterate(&mut spectral);
+    let (x, y) = pictures();
+    let logits = network.forward(x.clone(), &spectral);
+    check_value("disc.logits_x", &logits);
+    let loss = GanKind::LeastSquares.generator(logits);
+    check_value("gan.generator_loss", &loss);
+    check_gradient("gan.generator_grad_x", &loss, &x, tolerance::LOSS_GRADIENT);
+    // The golden is in evaluation mode: no further iteration.
+    let real = network.forward(y, &spectral);
+    let decoded = network.forward(x.detach(), &spectral);
+    check_value("gan.discriminator_loss_eval", &GanKind::LeastSquares.discriminator(real, decoded));
+}
+
+#[test]
+fn spectral_state_moves_with_iterations_and_only_with_them() {
+    let (network, mut spectral) = discriminator();
+    let (x, _) = pictures();
+    network.iterate(&mut spectral);
+    let logits = |spectral: &Spectral| to_array(network.forward(x.clone(), spectral).inner()).unwrap();
+    let once = logits(&spectral);
+    assert_eq!(once, logits(&spectral), "a forward changes nothing");
+    network.iterate(&mut spectral);
+    let twice = logits(&spectral);
+    assert!(relative_l2(twice.data(), once.data()) > 1e-4, "an iteration changes the norm");
+    for _ in 0..200 {
+        network.iterate(&mut spectral);
+    }
+    // Then every weight's largest singular value is 1: another iteration finds the same.
+    let many = logits(&spectral);
+    network.iterate(&mut spectral);
+    assert_close("converged", &logits(&spectral), &many, 1e-4);
+}
+
+#[test]
+fn a_detached_picture_gets_no_gradient_and_the_weights_do() {
+    let (network, mut spectral) = discriminator();
+    network.iterate(&mut spectral);
+    let (x, y) = pictures();
+    let real = network.forward(y, &spectral);
+    let decoded = network.forward(Tensor::from_inner(x.clone().inner()), &spectral);
+    let gradients = GanKind::LeastSquares.discriminator(real, decoded).backward();
+    assert!(x.grad(&gradients).is_none());
+    assert!(network.convs.iter().all(|c| c.weight.val().grad(&gradients).is_some()));
+}

@@ -1,0 +1,223 @@
+//! A run's whole state in one safetensors file, written to a temporary file and renamed.
+//!
+//! `generator.NAME`, `average.NAME` and `optimizer.generator.NAME.{m,v,t}` with the model's own names; `discriminator.N.{weight,bias,u,v}`
+//! and `optimizer.discriminator.N...`. The metadata holds the configuration and [`Progress`]. All random numbers follow from
+//! the seed, the step and the sample's number, so they need no place here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vae2x_core::Array;
+use vae2x_core::weights::TensorFile;
+use vae2x_core::weights::write::write_arrays;
+use vae2x_nn::array::to_array;
+use vae2x_nn::wan_vae::parameters;
+
+use crate::step::{Learner, discriminator_names};
+use crate::{Config, Error, Result};
+
+const PROGRESS: &str = "vae2x.progress";
+const CONFIG: &str = "vae2x.config";
+/// Of the trained tensors.
+pub const GENERATOR: &str = "generator";
+/// Of their moving average.
+pub const AVERAGE: &str = "average";
+const DISCRIMINATOR: &str = "discriminator";
+const OPTIMIZER: &str = "optimizer";
+
+/// How far a run is.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Samples taken: the place in the data.
+    pub samples: u64,
+    /// The step with the best score on held-out photos, and that score.
+    pub best: Option<(u64, f64)>,
+}
+
+/// A checkpoint file whose header has been read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The tensors.
+    pub file: TensorFile,
+    /// How far the run was.
+    pub progress: Progress,
+    /// The run's configuration.
+    pub config: Config,
+}
+
+impl Checkpoint {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if it is no checkpoint.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        let text = |key: &str| {
+            let found = file.metadata().get(key);
+            found.cloned().ok_or_else(|| problem(path, format!("no checkpoint of a run: '{key}' is missing")))
+        };
+        let progress = serde_json::from_str(&text(PROGRESS)?).map_err(|e| problem(path, e.to_string()))?;
+        let config = Config::parse(&text(CONFIG)?, &[])?;
+        Ok(Self { progress, config, file })
+    }
+
+    /// A tensor, if the file has it.
+    ///
+    /// # Errors
+    /// Reading errors.
+    pub fn find(&self, name: &str) -> Result<Option<Array>> {
+        let known = self.file.tensors().contains_key(name);
+        Ok(known.then(|| self.file.read(name)).transpose()?)
+    }
+
+    /// A tensor of the discriminator.
+    ///
+    /// # Errors
+    /// If it is missing or of another shape.
+    pub fn discriminator(&self, name: &str, shape: &[usize]) -> vae2x_core::Result<Array> {
+        self.file.read(&format!("{DISCRIMINATOR}.{name}"))?.reshape(shape)
+    }
+
+    /// Gives both optimizers their state back. The networks have theirs from the start.
+    ///
+    /// # Errors
+    /// Reading errors.
+    pub fn restore(&self, learner: &mut Learner, width: usize) -> Result<()> {
+        let device = learner.device().clone();
+        let find = |name: &str| self.find(name);
+        learner.adam.restore(&generator_names(learner), &find, &device)?;
+        if let Some(critic) = &mut learner.critic {
+            critic.adam.restore(&optimizer_names(DISCRIMINATOR, &discriminator_names(width)), &find, &device)?;
+        }
+        Ok(())
+    }
+}
+
+fn problem(path: &Path, problem: String) -> Error {
+    Error::Run { path: path.to_path_buf(), problem }
+}
+
+fn optimizer_names(prefix: &str, names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("{OPTIMIZER}.{prefix}.{name}")).collect()
+}
+
+fn generator_names(learner: &Learner) -> Vec<String> {
+    let specs = learner.generator.specs(&learner.vae, learner.has_time);
+    optimizer_names(GENERATOR, &specs.into_iter().map(|s| s.name).collect::<Vec<_>>())
+}
+
+/// Writes a checkpoint, whole or not at all.
+///
+/// # Errors
+/// Writing errors, a full disk among them: what was there before stays.
+pub fn save(path: &Path, learner: &Learner, progress: &Progress, config: &Config) -> Result<()> {
+    let specs = learner.generator.specs(&learner.vae, learner.has_time);
+    let prefixed = |prefix: &str, tensors: Vec<(String, Array)>| {
+        tensors.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)).collect::<Vec<_>>()
+    };
+    let mut arrays = prefixed(GENERATOR, parameters::read(&learner.generator, &specs)?);
+    if let Some(average) = &learner.average {
+        arrays.extend(prefixed(AVERAGE, parameters::read(average, &specs)?));
+    }
+    arrays.extend(learner.adam.read(&generator_names(learner))?);
+    if let Some(critic) = &learner.critic {
+        for (i, conv) in critic.network.convs.iter().enumerate() {
+            let name = |part: &str| format!("{DISCRIMINATOR}.{i}.{part}");
+            arrays.push((name("weight"), to_array(conv.weight.val().without_autodiff())?));
+            arrays.push((name("bias"), to_array(conv.bias.val().without_autodiff())?));
+            arrays.push((name("u"), to_array(critic.spectral.u[i].clone())?));
+            arrays.push((name("v"), to_array(critic.spectral.v[i].clone())?));
+        }
+        let names = optimizer_names(DISCRIMINATOR, &discriminator_names(config.gan.width));
+        arrays.extend(critic.adam.read(&names)?);
+    }
+    let progress = serde_json::to_string(progress).map_err(|e| problem(path, e.to_string()))?;
+    let metadata = BTreeMap::from([(PROGRESS.to_string(), progress), (CONFIG.to_string(), config.to_toml()?)]);
+    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    Ok(write_arrays(path, &arrays, &metadata)?)
+}
+
+/// The checkpoints of a run folder.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// The folder `checkpoints` of a run, made if need be. What an earlier, killed process left half written is removed.
+    ///
+    /// # Errors
+    /// If it cannot be made or read.
+    pub fn open(run: &Path) -> Result<Self> {
+        let folder = run.join("checkpoints");
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        for name in names(&folder)? {
+            if name.starts_with(".step-") && name.ends_with(".tmp") {
+                std::fs::remove_file(folder.join(&name)).map_err(|e| Error::io(folder.join(&name), e))?;
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// Where the checkpoint of a step is.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step:08}.safetensors"))
+    }
+
+    /// Steps that have a checkpoint, in order.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let step = |name: &String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+        let mut steps: Vec<u64> = names(&self.folder)?.iter().filter_map(step).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Removes all but the last `keep` and the best.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn prune(&self, keep: usize, best: Option<u64>) -> Result<()> {
+        let steps = self.steps()?;
+        for step in steps.iter().rev().skip(keep).filter(|&&step| Some(step) != best) {
+            let path = self.path(*step);
+            std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+        Ok(())
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+    Ok(entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_and_the_best_are_kept_and_leftovers_go() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(run.path()).unwrap();
+        for step in [5, 10, 15, 20, 25] {
+            std::fs::write(checkpoints.path(step), b"").unwrap();
+        }
+        std::fs::write(run.path().join("checkpoints/.step-00000030.safetensors.1-2.tmp"), b"").unwrap();
+        let checkpoints = Checkpoints::open(run.path()).unwrap();
+        checkpoints.prune(2, Some(10)).unwrap();
+        assert_eq!(checkpoints.steps().unwrap(), [10, 20, 25]);
+        assert_eq!(names(&run.path().join("checkpoints")).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn other_files_are_no_checkpoints() {
+        let error = Checkpoint::open(&vae2x_testkit::shared("fixtures/losses/cases.safetensors")).unwrap_err();
+        assert!(error.to_string().contains("no checkpoint of a run"), "{error}");
+    }
+}

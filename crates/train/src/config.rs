@@ -1,0 +1,567 @@
+//! A run's configuration: TOML, every key known, every value checked before work starts.
+//!
+//! `--set a.b=value` overrides a key before the whole is read, so that a misspelt override is refused as a misspelt key is.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vae2x_nn::loss::fdl::{Axes, FdlConfig};
+use vae2x_nn::loss::gan::GanKind;
+
+use crate::{Error, Result};
+
+/// The side that five stages of a VGG can halve.
+const SMALLEST_VGG: usize = 16;
+/// The side that leaves the discriminator a logit, in whole latent cells.
+const SMALLEST_GAN: usize = 32;
+
+/// Everything that a run needs to know.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is trained, and from which weights.
+    pub model: ModelConfig,
+    /// Photos.
+    pub data: DataConfig,
+    /// Steps, optimizers.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// The generator's losses but the adversarial one.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// The adversarial loss.
+    #[serde(default)]
+    pub gan: GanConfig,
+    /// What is done to latents on their way to the decoder.
+    #[serde(default)]
+    pub degradation: DegradationConfig,
+    /// Measuring on held-out photos.
+    #[serde(default)]
+    pub eval: EvalConfig,
+    /// What is written, and how often.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The VAE to start from: a file, a folder, a hub id, `demo:base`. A base decoder is made 2x. May be left out for
+    /// `train.parts = ["base"]`.
+    pub base: Option<String>,
+    /// Base width of a model from scratch, for `train.parts = ["base"]`.
+    pub base_dim: Option<usize>,
+}
+
+/// A part of the model that can be trained.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The 2x decoder and `post_quant`; the encoder is frozen.
+    Decoder,
+    /// Encoder and 2x decoder.
+    All,
+    /// Encoder and 3-channel decoder, with the KL term: a VAE of its own.
+    Base,
+}
+
+/// How the learning rate goes on after the warmup.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It stays.
+    #[default]
+    Constant,
+    /// Half a cosine down to `lr_min`.
+    Cosine,
+}
+
+/// `[train]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// One of `decoder`, `all`, `base`.
+    pub parts: Vec<Part>,
+    /// Optimizer steps of the whole run.
+    pub steps: u64,
+    /// Crops per forward pass.
+    pub batch: usize,
+    /// Forward passes per step.
+    pub accumulate: usize,
+    /// Of everything random.
+    pub seed: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Where the cosine ends.
+    pub lr_min: f64,
+    /// After the warmup.
+    pub schedule: Schedule,
+    /// Steps in which the learning rate grows from 0.
+    pub warmup: u64,
+    /// AdamW's averaging of gradients and of their squares.
+    pub betas: [f32; 2],
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// The gradient's norm over all parameters is held below this; 0 for no limit.
+    pub clip: f64,
+    /// Decay of the moving average of weights; 0 for none.
+    pub ema: f64,
+    /// A gradient norm above this stops the run.
+    pub explode: f64,
+    /// Recompute cheap activations in the backward pass instead of keeping them.
+    pub gradient_checkpointing: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            parts: vec![Part::Decoder],
+            steps: 300_000,
+            batch: 4,
+            accumulate: 1,
+            seed: 0,
+            lr: 1e-4,
+            lr_min: 0.0,
+            schedule: Schedule::Constant,
+            warmup: 0,
+            betas: [0.9, 0.99],
+            weight_decay: 0.0,
+            clip: 1.0,
+            ema: 0.999,
+            explode: 1e6,
+            gradient_checkpointing: false,
+        }
+    }
+}
+
+/// `[data]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folders, globs, `.jsonl` manifests of `dataset scan`, `.tar` shards.
+    pub photos: Vec<String>,
+    /// Photos to measure on, as `photos`; those that are in both are not trained on.
+    pub held_out: Vec<String>,
+    /// Side of a training crop, in target pixels.
+    pub crop: usize,
+    /// Photos are scaled by a factor between these before they are cropped.
+    pub scale: [f64; 2],
+    /// Mirror half of the crops.
+    pub flip: bool,
+    /// Photos with a shorter side below this are dropped. 0: the crop's side.
+    pub min_side: usize,
+    /// Photos below this variance of the Laplacian (8-bit units) are dropped as blurred.
+    pub min_sharpness: f64,
+    /// JPEGs below this estimated quality are dropped.
+    pub min_jpeg_quality: u8,
+    /// Threads that read photos.
+    pub workers: usize,
+    /// Crops that each worker prepares ahead.
+    pub prefetch: usize,
+    /// MiB of decoded photos that are kept in memory.
+    pub cache: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            photos: Vec::new(),
+            held_out: Vec::new(),
+            crop: 512,
+            scale: [0.5, 1.0],
+            flip: true,
+            min_side: 0,
+            min_sharpness: 20.0,
+            min_jpeg_quality: 75,
+            workers: 4,
+            prefetch: 4,
+            cache: 0,
+        }
+    }
+}
+
+/// `[loss]`: weights, 0 for none.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// L1.
+    pub l1: f64,
+    /// Charbonnier's epsilon in place of plain L1; 0 for L1.
+    pub charbonnier: f32,
+    /// LPIPS on VGG16. Small: much of it makes speckles.
+    pub lpips: f64,
+    /// L1 of unit-normalized VGG19 features; shares its pass with `fdl`.
+    pub feature_l1: f64,
+    /// The frequency distribution loss.
+    pub fdl: f64,
+    /// Its options.
+    pub fdl_options: FdlOptions,
+    /// KL divergence to the normal distribution, for `train.parts = ["base"]`.
+    pub kl: f64,
+    /// VGG16's weights: a torchvision or timm file, a file of the hub (`timm/vgg16.tv_in1k:model.safetensors`), or `random:SEED`.
+    pub vgg16: Option<String>,
+    /// VGG19's, likewise.
+    pub vgg19: Option<String>,
+    /// Side of the part of a crop that VGG losses see, drawn at random; 0 for all of it.
+    pub vgg_crop: usize,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self {
+            l1: 1.0,
+            charbonnier: 0.0,
+            lpips: 0.0,
+            feature_l1: 0.0,
+            fdl: 0.0,
+            fdl_options: FdlOptions::default(),
+            kl: 1e-6,
+            vgg16: None,
+            vgg19: None,
+            vgg_crop: 0,
+        }
+    }
+}
+
+/// `[loss.fdl_options]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FdlOptions {
+    /// 2: height and width; 3: channels too.
+    pub dimensions: u8,
+    /// Side of the random kernels.
+    pub patch: usize,
+    /// Random kernels per layer.
+    pub projections: usize,
+    /// Of angles beside magnitudes.
+    pub phase_weight: f64,
+    /// One per VGG stage; trailing zeros shorten the network.
+    pub layer_weights: Vec<f64>,
+}
+
+impl Default for FdlOptions {
+    fn default() -> Self {
+        let FdlConfig { patch, projections, phase_weight, stage_weights, .. } = FdlConfig::default();
+        Self { dimensions: 2, patch, projections, phase_weight, layer_weights: stage_weights }
+    }
+}
+
+impl FdlOptions {
+    /// As the loss takes them.
+    pub fn to_config(&self) -> FdlConfig {
+        FdlConfig {
+            axes: if self.dimensions == 3 { Axes::Volume } else { Axes::Plane },
+            patch: self.patch,
+            projections: self.projections,
+            phase_weight: self.phase_weight,
+            stage_weights: self.layer_weights.clone(),
+        }
+    }
+}
+
+/// The adversarial loss's form.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GanForm {
+    /// To 1 and 0.
+    #[default]
+    LeastSquares,
+    /// Beyond 1 and -1.
+    Hinge,
+}
+
+/// `[gan]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GanConfig {
+    /// 0 for no discriminator.
+    pub weight: f64,
+    /// The form of both losses.
+    pub kind: GanForm,
+    /// The first step at which discriminator and adversarial loss act.
+    pub start: u64,
+    /// Multiply the weight by the ratio of gradient norms at the decoder's last layer.
+    pub adaptive: bool,
+    /// Width of the discriminator's first layer.
+    pub width: usize,
+    /// Its learning rate.
+    pub lr: f64,
+}
+
+impl Default for GanConfig {
+    fn default() -> Self {
+        Self { weight: 0.0, kind: GanForm::LeastSquares, start: 0, adaptive: false, width: 64, lr: 1e-4 }
+    }
+}
+
+impl GanForm {
+    /// As the loss takes it.
+    pub fn to_kind(self) -> GanKind {
+        match self {
+            Self::LeastSquares => GanKind::LeastSquares,
+            Self::Hinge => GanKind::Hinge,
+        }
+    }
+}
+
+/// What is done to latents.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DegradationKind {
+    /// Nothing.
+    #[default]
+    None,
+    /// A Gaussian whose width grows with the flow time: a stand-in.
+    Blur,
+    /// A trained network.
+    Proxy,
+}
+
+/// `[degradation]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DegradationConfig {
+    /// What is done.
+    pub kind: DegradationKind,
+    /// Flow times are drawn from 0 to this.
+    pub t_max: f64,
+    /// Of blur: standard deviation in latent cells per unit of flow time.
+    pub blur: f64,
+    /// Of proxy: its weights.
+    pub proxy: Option<String>,
+}
+
+impl Default for DegradationConfig {
+    fn default() -> Self {
+        Self { kind: DegradationKind::None, t_max: 0.12, blur: 6.0, proxy: None }
+    }
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Held-out photos are scaled to this shorter side; 0 to keep them.
+    pub short_side: usize,
+    /// Side of the centre that is decoded, in target pixels.
+    pub size: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { short_side: 1024, size: 512 }
+    }
+}
+
+/// `[log]`: steps between.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Lines of `log.jsonl`.
+    pub every: u64,
+    /// Measurements on held-out photos, with a sample sheet.
+    pub eval_every: u64,
+    /// Checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept beside the best one.
+    pub keep: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { every: 50, eval_every: 2000, checkpoint_every: 1000, keep: 3 }
+    }
+}
+
+impl Config {
+    /// Reads a file and applies `key=value` overrides.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the file, the key and what was expected.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        Self::parse(&text, overrides).map_err(|e| match e {
+            Error::Config(problem) => Error::Config(format!("{}: {problem}", path.display())),
+            other => other,
+        })
+    }
+
+    /// As [`Self::open`], from text.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        let bad = |e: toml::de::Error| Error::Config(e.to_string().trim_end().to_string());
+        let mut table: toml::Table = text.parse().map_err(bad)?;
+        for change in overrides {
+            set(&mut table, change)?;
+        }
+        // Read again as text, so that errors name the key and its line.
+        let text = toml::to_string(&table).map_err(|e| Error::Config(e.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(bad)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The text that [`Self::parse`] reads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for values that TOML cannot hold, such as integers above 2^63.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Config(e.to_string()))
+    }
+
+    /// What is trained.
+    pub fn part(&self) -> Part {
+        self.train.parts.first().copied().unwrap_or(Part::Decoder)
+    }
+
+    /// Target pixels per input pixel.
+    pub fn scale(&self) -> usize {
+        if self.part() == Part::Base { 1 } else { 2 }
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Error::Config(what.into())) };
+        let (train, data, loss) = (&self.train, &self.data, &self.loss);
+        check(train.parts.len() == 1, "train.parts: expected one of decoder, all, base")?;
+        check(
+            self.model.base.is_some() || (self.part() == Part::Base && self.model.base_dim.is_some()),
+            "model.base is missing (for train.parts = [\"base\"], model.base_dim may stand for it)",
+        )?;
+        check(!data.photos.is_empty(), "data.photos is empty: name folders, globs, manifests or tar shards")?;
+        check(
+            train.steps > 0 && train.batch > 0 && train.accumulate > 0,
+            "train: steps, batch, accumulate must be 1 or more",
+        )?;
+        check(data.workers > 0 && data.prefetch > 0, "data: workers and prefetch must be 1 or more")?;
+        check(self.log.every > 0 && self.log.eval_every > 0, "log: every and eval_every must be 1 or more")?;
+        check(self.log.checkpoint_every > 0 && self.log.keep > 0, "log: checkpoint_every and keep must be 1 or more")?;
+        let cell = 8 * self.scale();
+        let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
+        check(whole(data.crop), &format!("data.crop is {}; expected a multiple of {cell}", data.crop))?;
+        check(whole(self.eval.size), &format!("eval.size is {}; expected a multiple of {cell}", self.eval.size))?;
+        check(
+            0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
+            "data.scale: expected [least, most] with 0 < least <= most <= 1",
+        )?;
+        check(
+            train.betas.iter().all(|b| (0.0..1.0).contains(b)),
+            "train.betas: expected two numbers from 0 to below 1",
+        )?;
+        check((0.0..1.0).contains(&train.ema), "train.ema: expected a number from 0 to below 1")?;
+        check(train.lr > 0.0 && train.lr.is_finite(), "train.lr: expected a positive number")?;
+        check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max: expected a number from 0 to 1")?;
+        check(loss.vgg_crop <= data.crop, "loss.vgg_crop: expected at most data.crop")?;
+        let seen = if loss.vgg_crop == 0 { data.crop } else { loss.vgg_crop };
+        let has_vgg = loss.lpips != 0.0 || loss.fdl != 0.0 || loss.feature_l1 != 0.0;
+        check(
+            !has_vgg || seen >= SMALLEST_VGG,
+            &format!("VGG losses see {seen} pixels; expected {SMALLEST_VGG} or more"),
+        )?;
+        let patch_gan = self.gan.weight == 0.0 || data.crop >= SMALLEST_GAN;
+        check(patch_gan, &format!("data.crop is {}; the discriminator needs {SMALLEST_GAN} or more", data.crop))?;
+        check(self.gan.weight == 0.0 || self.gan.width > 0, "gan.width must be 1 or more")?;
+        check(loss.lpips == 0.0 || loss.vgg16.is_some(), &needs_vgg("loss.lpips", "vgg16"))?;
+        check(loss.fdl == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.fdl", "vgg19"))?;
+        check(loss.feature_l1 == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.feature_l1", "vgg19"))?;
+        let fdl = &loss.fdl_options;
+        check(matches!(fdl.dimensions, 2 | 3), "loss.fdl_options.dimensions: expected 2 or 3")?;
+        check(fdl.patch > 0 && fdl.projections > 0, "loss.fdl_options: patch and projections must be 1 or more")?;
+        check((1..=5).contains(&fdl.layer_weights.len()), "loss.fdl_options.layer_weights: expected 1 to 5 numbers")
+    }
+}
+
+fn needs_vgg(what: &str, key: &str) -> String {
+    format!(
+        "{what} needs weights: --set loss.{key}=PATH (a torchvision or timm file, or a hub id), or \
+         --set loss.{key}=random:0 for random features"
+    )
+}
+
+/// Sets `a.b=value`; the value is TOML, or text that needs no quotes.
+fn set(table: &mut toml::Table, change: &str) -> Result<()> {
+    let bad = || Error::Config(format!("--set {change}: expected key=value, such as train.lr=1e-4"));
+    let (key, value) = change.split_once('=').ok_or_else(bad)?;
+    let mut path: Vec<&str> = key.trim().split('.').collect();
+    let last = path.pop().filter(|k| !k.is_empty()).ok_or_else(bad)?;
+    let mut place = table;
+    for part in path {
+        let entry = place.entry(part).or_insert_with(|| toml::Table::new().into());
+        place = entry.as_table_mut().ok_or_else(|| Error::Config(format!("--set {change}: {part} is no table")))?;
+    }
+    let value = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let text = || toml::Value::String(change[key.len() + 1..].to_string());
+    place.insert(last.into(), value.unwrap_or_else(text));
+    Ok(())
+}
+
+/// Where weights of a VGG come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VggChoice {
+    /// By name, equal in every language: tests.
+    Formula,
+    /// Untrained.
+    Random(u64),
+    /// A file.
+    File(PathBuf),
+}
+
+impl VggChoice {
+    /// Reads `random:SEED` or `formula`; all else is a file or a hub id, which `fetch` turns into a path.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a seed that is no number; what `fetch` returns.
+    pub fn parse<E: From<Error>>(text: &str, fetch: impl FnOnce(&str) -> Result<PathBuf, E>) -> Result<Self, E> {
+        match (text, text.strip_prefix("random:")) {
+            ("formula", _) => Ok(Self::Formula),
+            (_, Some(seed)) => seed
+                .parse()
+                .map(Self::Random)
+                .map_err(|_| Error::Config(format!("{text}: expected random:SEED")).into()),
+            _ => fetch(text).map(Self::File),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "[model]\nbase = \"demo:base\"\n[data]\nphotos = [\"photos\"]\n";
+
+    fn error(text: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Config::parse(text, &overrides).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let overrides = ["train.lr=3e-5", "loss.vgg19=random:7", "data.scale=[0.25, 0.5]", "gan.adaptive=true"];
+        let config = Config::parse(LEAST, &overrides.map(String::from)).unwrap();
+        assert_eq!((config.train.lr, config.data.scale, config.gan.adaptive), (3e-5, [0.25, 0.5], true));
+        assert_eq!(config.loss.vgg19.as_deref(), Some("random:7"));
+        assert_eq!(Config::parse(&config.to_toml().unwrap(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        assert!(error(&format!("{LEAST}[train]\nlearning_rate = 1.0\n"), &[]).contains("learning_rate"));
+        assert!(error(LEAST, &["train.stepz=3"]).contains("stepz"));
+        assert!(error(LEAST, &["optimizer.lr=3"]).contains("optimizer"));
+        assert!(error(LEAST, &["train.lr"]).contains("key=value"));
+        assert!(error(LEAST, &["train.lr=fast"]).contains("fast"));
+    }
+
+    #[test]
+    fn impossible_values_say_what_is_expected() {
+        assert!(error(LEAST, &["data.crop=100"]).contains("multiple of 16"));
+        assert!(error(LEAST, &["loss.fdl=1"]).contains("loss.vgg19=random:0"));
+        assert!(error(LEAST, &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]).contains("16 or more"));
+        assert!(error(LEAST, &["gan.weight=1", "data.crop=16"]).contains("discriminator"));
+        assert!(error(LEAST, &["data.photos=[]"]).contains("data.photos"));
+        assert!(error("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
+        assert!(error(LEAST, &["train.parts=[\"encoder\"]"]).contains("decoder"));
+    }
+}

@@ -1,0 +1,75 @@
+//! `log.jsonl`: one line of JSON per interval, without gap or repeat whatever happened to the process.
+//!
+//! A resumed run cuts the file back to its checkpoint: later lines, and the torn last line of a killed process, are written again.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use vae2x_core::temp;
+
+use super::Line;
+use crate::{Error, Result};
+
+/// An open log.
+#[derive(Debug)]
+pub struct JsonLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl JsonLog {
+    /// Opens a log that holds no line beyond `step`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn open(path: &Path, step: u64) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Error::io(path, e)),
+        };
+        let is_kept = |line: &&str| serde_json::from_str::<Line>(line).is_ok_and(|line| line.step <= step);
+        let kept: String = text.lines().take_while(is_kept).flat_map(|line| [line, "\n"]).collect();
+        if kept != text {
+            temp::write_bytes(path, kept.as_bytes())?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|e| Error::io(path, e))?;
+        Ok(Self { path: path.to_path_buf(), file })
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_string(line).map_err(|e| Error::io(&self.path, e.into()))?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_log_is_cut_back_to_its_checkpoint_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let line =
+            |step| Line { step, kind: "train".into(), values: BTreeMap::from([("l1".into(), 0.1 * step as f64)]) };
+        let mut log = JsonLog::open(&path, 0).unwrap();
+        (1..=5).for_each(|step| log.add(&line(step)).unwrap());
+        drop(log);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        // Killed while writing.
+        std::fs::write(&path, format!("{whole}{{\"step\":6,\"ki")).unwrap();
+        let mut log = JsonLog::open(&path, 3).unwrap();
+        (4..=5).for_each(|step| log.add(&line(step)).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        let read: Vec<Line> = whole.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(read[4], line(5));
+    }
+}

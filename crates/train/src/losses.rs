@@ -1,0 +1,168 @@
+//! The losses of a decoded picture, as one gradient with respect to it.
+//!
+//! Every loss is differentiated by itself, from a fresh copy of the picture, and its graph is gone before the next one is built;
+//! the decoder is differentiated once, with the sum. That is the same gradient with the memory of the largest loss instead of all.
+
+use burn::tensor::{Device, Tensor};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use vae2x_core::weights::{TensorFile, formula};
+use vae2x_core::{Array, Error as CoreError};
+use vae2x_nn::array::to_tensor;
+use vae2x_nn::loss::fdl::{FdlConfig, Projections, fdl, unit_kernels};
+use vae2x_nn::loss::l1::{charbonnier, l1};
+use vae2x_nn::loss::lpips::{Lpips, feature_l1};
+use vae2x_nn::vgg::{self, Depth, Vgg, VggSource};
+
+use crate::config::{LossConfig, VggChoice};
+use crate::{Error, Result};
+
+/// The losses and their networks.
+pub struct PictureLosses {
+    config: LossConfig,
+    fdl: FdlConfig,
+    lpips: Option<Lpips>,
+    vgg19: Option<Vgg>,
+    /// Projections by formula, named by the step, as VGG19's weights are: for comparing with other programs.
+    formula_projections: bool,
+}
+
+/// What the losses say of a picture.
+pub struct Pull {
+    /// Of the weighted sum with respect to the pictures, without autodiff.
+    pub gradient: Tensor<4>,
+    /// Each loss before its weight; `loss` is the weighted sum.
+    pub values: Vec<(&'static str, f64)>,
+}
+
+/// Where the weights of both VGGs come from.
+#[derive(Clone, Debug, Default)]
+pub struct VggChoices {
+    /// For LPIPS.
+    pub vgg16: Option<VggChoice>,
+    /// For the frequency distribution and the feature L1.
+    pub vgg19: Option<VggChoice>,
+}
+
+/// Calls `build` with the weights that a choice names.
+fn with_source<T>(
+    choice: &VggChoice,
+    depth: Depth,
+    build: impl FnOnce(&VggSource<'_>) -> vae2x_core::Result<T>,
+) -> Result<T> {
+    Ok(match choice {
+        VggChoice::Formula => build(&vgg::formula(depth))?,
+        VggChoice::Random(seed) => build(&vgg::random(*seed))?,
+        VggChoice::File(path) => build(&vgg::from_file(&TensorFile::open(path)?))?,
+    })
+}
+
+/// LPIPS with VGG16 from `choice`.
+///
+/// # Errors
+/// If a file lacks a tensor.
+pub fn load_lpips(choice: &VggChoice, device: &Device) -> Result<Lpips> {
+    with_source(choice, Depth::Vgg16, |source| Lpips::load(source, device))
+}
+
+impl PictureLosses {
+    /// Builds what `config` gives a weight. Networks are constants: `device` has no autodiff.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if weights are missing; reading errors.
+    pub fn load(config: &LossConfig, choices: &VggChoices, device: &Device) -> Result<Self> {
+        let missing = |key: &str| Error::Config(format!("loss.{key} is missing"));
+        let lpips = match (config.lpips != 0.0, &choices.vgg16) {
+            (false, _) => None,
+            (true, None) => return Err(missing("vgg16")),
+            (true, Some(choice)) => Some(load_lpips(choice, device)?),
+        };
+        let fdl = config.fdl_options.to_config();
+        let stages = fdl.stage_weights.iter().rposition(|&w| w != 0.0).map_or(0, |last| last + 1);
+        let vgg19 = match (config.fdl != 0.0 || config.feature_l1 != 0.0, &choices.vgg19) {
+            (false, _) => None,
+            (true, None) => return Err(missing("vgg19")),
+            (true, Some(choice)) => {
+                Some(with_source(choice, Depth::Vgg19, |source| Vgg::load(Depth::Vgg19, stages, source, device))?)
+            }
+        };
+        let formula_projections = choices.vgg19 == Some(VggChoice::Formula);
+        Ok(Self { config: config.clone(), fdl, lpips, vgg19, formula_projections })
+    }
+
+    /// Values and gradient of a batch.
+    ///
+    /// # Shapes
+    /// `[B, 3, H, W]` in [-1, 1], both, without autodiff
+    ///
+    /// # Errors
+    /// If the crop is too small for the losses.
+    pub fn pull(&self, pictures: &Tensor<4>, target: &Tensor<4>, step: u64, rng: &mut ChaCha8Rng) -> Result<Pull> {
+        let mut pull = Pull { gradient: pictures.zeros_like(), values: Vec::new() };
+        let mut total = 0.0;
+        let mut add = |name, weight: f64, loss: &dyn Fn(Tensor<4>) -> Result<Tensor<1>>| -> Result<()> {
+            if weight == 0.0 {
+                return Ok(());
+            }
+            let leaf = Tensor::from_inner(pictures.clone()).require_grad();
+            let value = loss(leaf.clone())?;
+            let number = f64::from(value.clone().into_scalar::<f32>());
+            let gradient = leaf.grad(&value.backward());
+            if let Some(gradient) = gradient {
+                pull.gradient = pull.gradient.clone() + gradient.mul_scalar(weight);
+            }
+            pull.values.push((name, number));
+            total += weight * number;
+            Ok(())
+        };
+        let config = &self.config;
+        add("l1", config.l1, &|x| {
+            Ok(match config.charbonnier {
+                0.0 => l1(x, target.clone()),
+                epsilon => charbonnier(x, target.clone(), epsilon),
+            })
+        })?;
+        let window = self.window(pictures.dims(), rng);
+        let seen = |x: Tensor<4>| window(x);
+        if let Some(lpips) = &self.lpips {
+            add("lpips", config.lpips, &|x| Ok(lpips.distance(seen(x), seen(target.clone())).mean()))?;
+        }
+        if let Some(vgg) = &self.vgg19 {
+            let wanted = vgg.features(seen(target.clone()));
+            add("feature_l1", config.feature_l1, &|x| Ok(feature_l1(&vgg.features(seen(x)), &wanted).mean()))?;
+            if config.fdl != 0.0 {
+                let projections = self.projections(&wanted, step, rng)?;
+                add("fdl", config.fdl, &|x| Ok(fdl(&self.fdl, &projections, &vgg.features(seen(x)), &wanted)?.mean()))?;
+            }
+        }
+        pull.values.push(("loss", total));
+        Ok(pull)
+    }
+
+    /// The part that VGG losses see, at one place for both pictures.
+    fn window(&self, [_, _, h, w]: [usize; 4], rng: &mut ChaCha8Rng) -> impl Fn(Tensor<4>) -> Tensor<4> + use<> {
+        let side = self.config.vgg_crop;
+        let is_part = side != 0 && side < h.min(w);
+        let place = if is_part { [rng.random_range(0..=h - side), rng.random_range(0..=w - side)] } else { [0, 0] };
+        move |x| if is_part { x.narrow(2, place[0], side).narrow(3, place[1], side) } else { x }
+    }
+
+    fn projections(&self, features: &[Tensor<4>], step: u64, rng: &mut ChaCha8Rng) -> Result<Projections> {
+        let shapes: Vec<_> = features.iter().map(Tensor::dims).collect();
+        let device = features.first().map(Tensor::device).ok_or_else(|| CoreError::Config("no features".into()))?;
+        if !self.formula_projections {
+            device.seed(rng.random());
+            return Ok(Projections::sample(&self.fdl, &shapes, &device));
+        }
+        let by_formula = |(i, shape): (usize, &[usize; 4])| -> Result<Option<Tensor<4>>> {
+            let patch = self.fdl.patch;
+            if self.fdl.stage_weights[i] == 0.0 || shape[2].min(shape[3]) < patch {
+                return Ok(None);
+            }
+            let shape = [self.fdl.projections, shape[1], patch, patch];
+            let values = formula::unit(&format!("fdl.proj.{step}.{i}"), shape.iter().product()).collect();
+            Ok(Some(unit_kernels(to_tensor(&Array::new(shape, values)?, "projections", &device)?)))
+        };
+        Ok(Projections { stages: shapes.iter().enumerate().map(by_formula).collect::<Result<_>>()? })
+    }
+}

@@ -1,0 +1,260 @@
+//! The loop: batch, discriminator, generator, average, log; every so often measure, show, store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use vae2x_core::temp;
+use vae2x_core::weights::Weights;
+use vae2x_nn::discriminator::formula_tensor;
+
+use crate::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Progress, save};
+use crate::data::loader::DatasetOptions;
+use crate::data::{CropOptions, Dataset, Limits, Loader, Source, list};
+use crate::eval::{Evaluation, EvaluationOptions};
+use crate::log::{EventFile, JsonLog, Line, Screen};
+use crate::losses::{VggChoices, load_lpips};
+use crate::model::{Generator, Overlay};
+use crate::step::{Batch, Learner, Start};
+use crate::{Config, Error, Result};
+
+/// The file of a run folder that holds its configuration.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// What a run reads beside its photos.
+pub struct Inputs {
+    /// The model to start from.
+    pub base: Arc<dyn Weights>,
+    /// Weights of the losses' networks.
+    pub choices: VggChoices,
+}
+
+/// Where a run is and how it is told to stop.
+pub struct RunOptions<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// Without autodiff.
+    pub device: Device,
+    /// Set from outside: finish the step, store, end.
+    pub stop: &'a AtomicBool,
+    /// What the user sees.
+    pub screen: &'a mut dyn Screen,
+}
+
+/// Whether a new run may begin in a folder.
+///
+/// # Errors
+/// [`Error::Run`] if the folder holds a run already.
+pub fn check_new(folder: &Path) -> Result<()> {
+    if folder.join(CONFIG_FILE).exists() {
+        let problem = "holds a run already; go on with --resume, or choose another folder".into();
+        return Err(Error::Run { path: folder.to_path_buf(), problem });
+    }
+    Ok(())
+}
+
+/// The newest checkpoint of a run that can be opened.
+///
+/// # Errors
+/// If there are some and none can be opened.
+pub fn newest(folder: &Path) -> Result<Option<Checkpoint>> {
+    let checkpoints = Checkpoints::open(folder)?;
+    let mut failed = None;
+    for step in checkpoints.steps()?.into_iter().rev() {
+        match Checkpoint::open(&checkpoints.path(step)) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+/// Runs from the newest checkpoint, or from the start, to the last step or until stopped.
+///
+/// # Errors
+/// [`Error::Diverged`], data that cannot be used, files that cannot be written. The checkpoints written so far stay.
+pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Result<Progress> {
+    let RunOptions { folder, device, stop, screen } = options;
+    let checkpoint = if folder.exists() { newest(folder)? } else { None };
+    let mut progress = checkpoint.as_ref().map(|c| c.progress.clone()).unwrap_or_default();
+    let mut learner = build(config, inputs, checkpoint.as_ref(), &device)?;
+    drop(checkpoint);
+    let photos = photos(config)?;
+    screen.note(&format!("{} photos to train on, {} held out", photos.train.len(), photos.held_out.len()));
+    let evaluation = evaluation(config, inputs, &photos.held_out, &device)?;
+    let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
+    let mut loader = Loader::start(&dataset, progress.samples, config.data.workers, config.data.prefetch)?;
+    // From here on there is a run; changes to an old one's configuration are kept.
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    temp::write_bytes(&folder.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+    let mut record = Record::open(folder, progress.step)?;
+    let mut since = (Instant::now(), progress.samples);
+
+    while progress.step < config.train.steps {
+        let batches = next_batches(config, &mut loader, learner.device())?;
+        for news in dataset.take_news() {
+            screen.note(&format!("skipped {news} ({} of {} photos so far)", dataset.dropped(), dataset.len()));
+        }
+
+        let mut work = learner.begin(progress.step, batches);
+        learner.discriminator_step(&mut work)?;
+        learner.generator_step(&mut work)?;
+        learner.update_average(progress.step);
+        progress.step += 1;
+        progress.samples = loader.next();
+
+        screen.step(progress.step);
+        let is_last = progress.step == config.train.steps;
+        let stopped = stop.load(Ordering::Relaxed) || screen.wants_stop();
+        let due = |every: u64| is_last || progress.step.is_multiple_of(every);
+        if due(config.log.every) {
+            let rate = (progress.samples - since.1) as f64 / since.0.elapsed().as_secs_f64();
+            let values = work.values.iter().map(|(name, value)| (*name, *value));
+            record.add(screen, "train", progress.step, values.chain([("images_per_second", rate)]))?;
+            since = (Instant::now(), progress.samples);
+        }
+        let mut is_best = false;
+        if due(config.log.eval_every) && !evaluation.is_empty() {
+            let measured = evaluation.measure(&learner, &record.sheet(progress.step)?)?;
+            record.add(screen, "eval", progress.step, measured.iter().map(|(n, v)| (n.as_str(), *v)))?;
+            is_best = measured.get("psnr").is_some_and(|&score| progress.is_better(score));
+            if let (true, Some(&score)) = (is_best, measured.get("psnr")) {
+                progress.best = Some((progress.step, score));
+            }
+            since = (Instant::now(), progress.samples);
+        }
+        if due(config.log.checkpoint_every) || is_best || stopped {
+            let checkpoints = Checkpoints::open(folder)?;
+            save(&checkpoints.path(progress.step), &learner, &progress, config)?;
+            checkpoints.prune(config.log.keep, progress.best.map(|best| best.0))?;
+        }
+        if stopped {
+            break;
+        }
+    }
+    Ok(progress)
+}
+
+impl Progress {
+    fn is_better(&self, score: f64) -> bool {
+        score.is_finite() && self.best.is_none_or(|(_, best)| score > best)
+    }
+}
+
+/// Both networks with their optimizers, as a checkpoint has them or as they start.
+///
+/// # Errors
+/// If weights are missing or of another model.
+pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, device: &Device) -> Result<Learner> {
+    let base = inputs.base.as_ref();
+    let overlay = |prefix| -> Result<Overlay<'_>> {
+        let overlay = Overlay::new(base, config.scale())?;
+        Ok(match checkpoint {
+            Some(checkpoint) => overlay.with_checkpoint(&checkpoint.file, prefix),
+            None => overlay,
+        })
+    };
+    let start_value = |name: &str, shape: &[usize]| match checkpoint {
+        Some(checkpoint) => checkpoint.discriminator(name, shape),
+        None => formula_tensor(&format!("{}.discriminator.{name}", config.train.seed), shape),
+    };
+    let start = Start { weights: &overlay(GENERATOR)?, base, discriminator: &start_value };
+    let mut learner = Learner::new(config, &inputs.choices, &start, device)?;
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.restore(&mut learner, config.gan.width)?;
+        if learner.average.is_some() {
+            let with_encoder = learner.generator.encoder.is_some();
+            learner.average = Some(Generator::load(&overlay(AVERAGE)?, with_encoder, device)?);
+        }
+    }
+    Ok(learner)
+}
+
+struct Photos {
+    train: Vec<Source>,
+    held_out: Vec<Source>,
+}
+
+fn photos(config: &Config) -> Result<Photos> {
+    let held_out = list(&config.data.held_out)?;
+    let mut train = list(&config.data.photos)?;
+    train.retain(|source| !held_out.contains(source));
+    if train.is_empty() {
+        return Err(Error::Data("all photos are held out; none is left to train on".into()));
+    }
+    Ok(Photos { train, held_out })
+}
+
+fn dataset_options(config: &Config) -> DatasetOptions {
+    let data = &config.data;
+    DatasetOptions {
+        limits: Limits {
+            min_side: data.min_side.max(data.crop),
+            min_sharpness: data.min_sharpness,
+            min_jpeg_quality: data.min_jpeg_quality,
+        },
+        crop: CropOptions { side: data.crop, factor: config.scale(), scale: data.scale, flip: data.flip },
+        seed: config.train.seed,
+        cache: data.cache,
+    }
+}
+
+fn evaluation(config: &Config, inputs: &Inputs, sources: &[Source], device: &Device) -> Result<Evaluation> {
+    let options = EvaluationOptions {
+        sources,
+        config: &config.eval,
+        factor: config.scale(),
+        lpips: inputs.choices.vgg16.as_ref().map(|choice| load_lpips(choice, device)).transpose()?,
+        base: Some(inputs.base.as_ref()).filter(|_| config.scale() > 1),
+    };
+    Evaluation::new(options, device)
+}
+
+fn next_batches(config: &Config, loader: &mut Loader, device: &Device) -> Result<Vec<Batch>> {
+    let mut one = || {
+        let samples = (0..config.train.batch).map(|_| loader.take()).collect::<Result<Vec<_>>>()?;
+        Batch::new(samples, device)
+    };
+    (0..config.train.accumulate).map(|_| one()).collect()
+}
+
+/// The files that a run's numbers go to.
+struct Record {
+    json: JsonLog,
+    events: EventFile,
+    sheets: PathBuf,
+}
+
+impl Record {
+    fn open(folder: &Path, step: u64) -> Result<Self> {
+        Ok(Self {
+            json: JsonLog::open(&folder.join("log.jsonl"), step)?,
+            events: EventFile::create(&folder.join("tensorboard"), step)?,
+            sheets: folder.join("samples"),
+        })
+    }
+
+    /// Numbers that are not finite are left out: JSON has none.
+    fn add<'a>(
+        &mut self,
+        screen: &mut dyn Screen,
+        kind: &str,
+        step: u64,
+        values: impl Iterator<Item = (&'a str, f64)>,
+    ) -> Result<()> {
+        let values: BTreeMap<String, f64> =
+            values.filter(|(_, v)| v.is_finite()).map(|(name, value)| (name.to_string(), value)).collect();
+        let line = Line { step, kind: kind.into(), values };
+        screen.line(&line);
+        self.json.add(&line)?;
+        self.events.add(&line)
+    }
+
+    fn sheet(&self, step: u64) -> Result<PathBuf> {
+        std::fs::create_dir_all(&self.sheets).map_err(|e| Error::io(&self.sheets, e))?;
+        Ok(self.sheets.join(format!("step-{step:08}.png")))
+    }
+}

@@ -1,0 +1,109 @@
+//! `vae2x train decoder`: a new run from a configuration, or an old one resumed.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use vae2x_core::VaeConfig;
+use vae2x_core::weights::Weights;
+use vae2x_core::weights::formula::FormulaWeights;
+use vae2x_train::checkpoint::Progress;
+use vae2x_train::log::{Dashboard, PlainScreen};
+use vae2x_train::losses::VggChoices;
+use vae2x_train::run::{CONFIG_FILE, check_new};
+use vae2x_train::{Config, Inputs, RunOptions, VggChoice};
+
+use super::check_built;
+use crate::args::TrainArgs;
+use crate::{ui, usage, weights};
+
+/// Whether a run is under way that can be stopped between steps.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Asks that run to stop.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Asks a run to store and end. `false` if there is none, or it has been asked already.
+pub fn stop_softly() -> bool {
+    RUNNING.load(Ordering::Relaxed) && !STOP.swap(true, Ordering::Relaxed)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the configuration cannot be meant, weights or photos are missing, or the run fails.
+pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
+    let threads = args.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.with_context(|| format!("cannot start {threads} threads"))?;
+    let job = Job::new(args)?;
+    let inputs = inputs(&job.config)?;
+    ui::note(format!("run in {}", job.folder.display()));
+    RUNNING.store(true, Ordering::Relaxed);
+    let finished = job.run(&inputs, !args.no_tui && std::io::stdout().is_terminal());
+    RUNNING.store(false, Ordering::Relaxed);
+    let progress = finished?;
+    let best = progress.best.map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
+    let steps = job.config.train.steps;
+    ui::print(&format!("{}: step {} of {steps}{}\n", job.folder.display(), progress.step, best.unwrap_or_default()))
+}
+
+struct Job {
+    folder: PathBuf,
+    config: Config,
+    device: burn::tensor::Device,
+}
+
+impl Job {
+    fn new(args: &TrainArgs) -> anyhow::Result<Self> {
+        check_built(args.device)?;
+        let device = args.device.for_training()?;
+        if let Some(folder) = &args.resume {
+            let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
+            return Ok(Self { folder: folder.clone(), config, device });
+        }
+        let Some(path) = &args.config else { return usage("--config FILE is missing") };
+        let config = Config::open(path, &args.set)?;
+        let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
+        let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
+        check_new(&folder)?;
+        Ok(Self { folder, config, device })
+    }
+
+    fn run(&self, inputs: &Inputs, with_dashboard: bool) -> anyhow::Result<Progress> {
+        let device = &self.device;
+        let options = |screen| RunOptions { folder: &self.folder, device: device.clone(), stop: &STOP, screen };
+        if !with_dashboard {
+            return Ok(vae2x_train::train(&self.config, inputs, options(&mut PlainScreen))?);
+        }
+        let mut dashboard = Dashboard::open(self.config.train.steps);
+        let result = vae2x_train::train(&self.config, inputs, options(&mut dashboard));
+        dashboard.close();
+        Ok(result?)
+    }
+}
+
+/// Opens, and fetches if need be, what the configuration names.
+fn inputs(config: &Config) -> anyhow::Result<Inputs> {
+    let base: Arc<dyn Weights> = match (&config.model.base, config.model.base_dim) {
+        (Some(name), _) => Arc::new(weights::open(name)?),
+        (None, Some(width)) => {
+            let shape = VaeConfig::with_widths(width, 3);
+            shape.validate()?;
+            Arc::new(FormulaWeights::new(shape))
+        }
+        (None, None) => return usage("model.base is missing"),
+    };
+    let choice = |key: &str, name: &Option<String>| {
+        let parse = |name: &String| VggChoice::parse(name, weights::fetch);
+        let choice = name.as_ref().map(parse).transpose().with_context(|| format!("loss.{key}"))?;
+        if let Some(VggChoice::Random(seed)) = choice {
+            ui::note(format!("loss.{key}: untrained, random features of seed {seed}"));
+        }
+        anyhow::Ok(choice)
+    };
+    let choices =
+        VggChoices { vgg16: choice("vgg16", &config.loss.vgg16)?, vgg19: choice("vgg19", &config.loss.vgg19)? };
+    Ok(Inputs { base, choices })
+}

@@ -1,0 +1,123 @@
+//! `train decoder`, `dataset scan` and `export`.
+
+use std::path::Path;
+
+use vae2x_core::Array;
+use vae2x_core::weights::{VaeWeights, Weights};
+use vae2x_media::picture::write_image;
+
+use crate::support::{entries, run, shared, text};
+
+/// Three photos of 96x96 and a file that is none.
+fn photos(folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    for i in 0..3 {
+        let value = |p: usize| {
+            ((p % 96) as f32 * (0.2 + 0.1 * i as f32)).sin()
+                * ((p / 96) as f32 * (0.05 + 0.06 * i as f32) + i as f32).cos()
+        };
+        let photo = Array::new([3, 96, 96], (0..3 * 96 * 96).map(value).collect()).unwrap();
+        write_image(&folder.join(format!("{i}.png")), &photo, &Default::default()).unwrap();
+    }
+    std::fs::write(folder.join("broken.jpg"), b"\xFF\xD8\xFF").unwrap();
+}
+
+/// A configuration for a few steps, with `rest` after it.
+fn config(folder: &Path, rest: &str) -> String {
+    let path = folder.join("tiny.toml");
+    let text_of = format!(
+        "model.base = \"{}\"\ndata = {{ photos = [\"{}\"], crop = 32, min_sharpness = 0.0 }}\n\
+         train = {{ steps = 3, batch = 1 }}\ngan = {{ weight = 0.1, width = 4 }}\n\
+         log = {{ every = 1, eval_every = 2, checkpoint_every = 2 }}\neval = {{ size = 48, short_side = 0 }}\n{rest}\n",
+        shared("fixtures/vae_tiny_base/original.safetensors"),
+        folder.join("photos").display()
+    );
+    std::fs::write(&path, text_of).unwrap();
+    text(&path)
+}
+
+#[test]
+fn a_run_leaves_its_folder_and_exports_load() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(&folder.path().join("photos"));
+    let out = text(&folder.path().join("run"));
+    let held = format!("data.held_out=[\"{}/photos/2.png\"]", folder.path().display());
+    let config = config(folder.path(), "");
+    let said = run(&["train", "decoder", "--config", &config, "--out", &out, "--set", &held]).ok_stderr();
+    assert!(said.contains("3 photos to train on, 1 held out") && said.contains("broken.jpg"), "{said}");
+    assert_eq!(entries(Path::new(&out)), ["checkpoints", "config.toml", "log.jsonl", "samples", "tensorboard"]);
+    let log = std::fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let trained = lines.iter().filter(|l| l["kind"] == "train");
+    assert_eq!(trained.map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(lines.iter().any(|l| l["kind"] == "eval" && l["base_psnr"].is_number()));
+
+    let again = run(&["train", "decoder", "--config", &config, "--out", &out]).fails(1);
+    assert!(again.contains("holds a run already"), "{again}");
+    assert!(run(&["train", "decoder", "--resume", &out]).ok().contains("step 3 of 3"));
+
+    let vae = folder.path().join("vae");
+    run(&["export", &out, "-o", &text(&vae), "--layout", "diffusers", "--ema", "--best"]).ok();
+    assert_eq!(VaeWeights::open(&vae).unwrap().config().out_channels, 12);
+    let file = folder.path().join("m.safetensors");
+    run(&["export", &out, "-o", &text(&file), "--layout", "original", "--dtype", "bf16"]).ok();
+    let picture = folder.path().join("p.png");
+    let latent = shared("data/wan_cheesecake_frame0.latent");
+    run(&["decode", &latent, "--vae", &text(&file), "-o", &text(&picture)]).ok();
+    assert!(picture.exists());
+}
+
+#[test]
+fn configurations_that_cannot_be_meant_name_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(&folder.path().join("photos"));
+    let out = text(&folder.path().join("run"));
+    let fails = |rest: &str, set: &[&str]| {
+        let config = config(folder.path(), rest);
+        let mut args = vec!["train", "decoder", "--config", &config, "--out", &out];
+        set.iter().for_each(|s| args.extend(["--set", s]));
+        let said = run(&args).fails(1);
+        let _ = std::fs::remove_dir_all(&out);
+        said
+    };
+    assert!(fails("[loss]\nl2 = 1.0", &[]).contains("l2"));
+    assert!(fails("", &["train.stepz=1"]).contains("stepz"));
+    assert!(fails("", &["loss.fdl=1.0"]).contains("loss.vgg19=random:0"));
+    assert!(fails("", &["data.photos=[\"nowhere\"]"]).contains("nowhere"));
+    assert!(fails("", &["data.crop=64", "data.min_side=200"]).contains("cannot be used"));
+    assert!(fails("", &["degradation.kind=proxy"]).contains("no proxy network"));
+    assert!(fails("", &["loss.fdl=1.0", "loss.vgg19=missing.safetensors"]).contains("missing.safetensors"));
+    assert!(run(&["train", "decoder", "--resume", "nowhere"]).fails(1).contains("nowhere"));
+    assert!(run(&["export", "nowhere", "-o", "x.safetensors", "--layout", "original"]).fails(1).contains("nowhere"));
+}
+
+#[test]
+fn a_learning_rate_that_explodes_stops_the_run_and_names_step_photos_and_losses() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(&folder.path().join("photos"));
+    let out = text(&folder.path().join("run"));
+    let config = config(folder.path(), "");
+    let args =
+        ["train", "decoder", "--config", &config, "--out", &out, "--set", "train.lr=1e30", "--set", "train.steps=9"];
+    let said = run(&args).fails(1);
+    assert!(said.contains("step ") && said.contains(".png") && said.contains("l1 "), "{said}");
+}
+
+#[test]
+fn a_scan_says_what_to_drop_and_training_takes_its_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos_at = folder.path().join("photos");
+    photos(&photos_at);
+    std::fs::copy(photos_at.join("0.png"), photos_at.join("copy.png")).unwrap();
+    let manifest = text(&folder.path().join("photos.jsonl"));
+    let args = ["dataset", "scan", &text(&photos_at), "-o", &manifest, "--min-side", "64", "--min-sharpness", "0"];
+    let said = run(&args).ok();
+    assert!(
+        said.contains("5 photos, 3 to keep") && said.contains("1 broken") && said.contains("1 near-duplicate"),
+        "{said}"
+    );
+    let (config, out) = (config(folder.path(), ""), text(&folder.path().join("run")));
+    let set = format!("data.photos=[\"{manifest}\"]");
+    let args = ["train", "decoder", "--config", &config, "--out", &out, "--set", &set, "--set", "train.steps=1"];
+    assert!(run(&args).ok_stderr().contains("3 photos to train on"));
+}
