@@ -98,6 +98,20 @@ proptest! {
     }
 
     #[test]
+    fn taps_expand_alike(k in prop::sample::select(CHANNELS.to_vec()), frames in 1usize..4, skipped in 0usize..4, half: bool) {
+        let taps = values("t", k * frames * TAPS * BLOCK);
+        let upper: Vec<u16> = taps.iter().map(|tap| (tap.to_bits() >> 16) as u16).collect();
+        let mut factors = values("f", frames);
+        factors.iter_mut().skip(skipped).take(1).for_each(|factor| *factor = 0.0);
+        all(|isa| {
+            let mut elements = vec![f32::NAN; ELEMENTS4 * k * BLOCK];
+            let taps = if half { Kept::Bf16(&upper) } else { Kept::F32(&taps) };
+            expand(isa, Expand { taps, factors: &factors, elements: &mut elements });
+            elements
+        });
+    }
+
+    #[test]
     fn enlarging_transforms_agree(channels in padded_channels(), tiles in 1usize..20) {
         let row: Vec<Vec<f32>> = (0..WINDOW2).map(|y| values(&format!("r{y}"), (tiles + 2) * channels)).collect();
         let stride = channels * tiles;
