@@ -41,12 +41,15 @@ impl Plans {
 
 /// Indices of a plan's convolutions, and what for.
 fn convs(plan: &Plan) -> impl Iterator<Item = (usize, Use)> {
-    let indices = plan.steps.iter().flat_map(|step| match &step.op {
-        Op::Conv(index) => vec![*index],
-        Op::Attention(parts) => parts.to_vec(),
-        Op::Copy => vec![],
-    });
-    indices.map(|index| (index, plan.usage))
+    plan.steps.iter().flat_map(|step| {
+        let usage = plan.usage(step);
+        let indices = match &step.op {
+            Op::Conv(index) => vec![*index],
+            Op::Attention(parts) => parts.to_vec(),
+            Op::Copy => vec![],
+        };
+        indices.into_iter().map(move |index| (index, usage))
+    })
 }
 
 /// Plans with weights.

@@ -43,8 +43,10 @@ pub(crate) struct ConvWeights {
     pub bias: Vec<f32>,
     /// Sets of weights, by number: see [`combination`].
     sets: Vec<OnceLock<Pages>>,
-    /// `[panel][input][frame][tap][16]`, in `precision`.
+    /// `[panel][input][frame][tap][16]`, in `precision`: of all temporal taps, for clips.
     taps: OnceLock<Pages>,
+    /// Of the last temporal tap alone, for single frames.
+    last_taps: OnceLock<Pages>,
     precision: Precision,
     source: Arc<dyn Weights>,
 }
@@ -55,15 +57,18 @@ impl ConvWeights {
         let mut bias = source.tensor(&spec.conv.bias())?.into_data()[spec.outputs.clone()].to_vec();
         bias.resize(spec.padded_outputs(), 0.0);
         let sets = (0..SETS).map(|_| OnceLock::new()).collect();
-        Ok(Self { spec: spec.clone(), bias, sets, taps: OnceLock::new(), precision, source: source.clone() })
+        let (taps, last_taps) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { spec: spec.clone(), bias, sets, taps, last_taps, precision, source: source.clone() })
     }
 
     /// Packs what `usage` needs and is not packed yet.
     pub fn prepare(&self, machine: &Machine, usage: Use) -> Result<()> {
         if self.spec.keeps_taps(usage, self.precision) {
-            if self.taps.get().is_none() {
-                let taps = self.read_taps(self.spec.frames(), self.precision, &self.read()?);
-                self.taps.get_or_init(|| taps);
+            let frames = self.spec.kept_frames(usage);
+            let kept = if frames == 1 { &self.last_taps } else { &self.taps };
+            if kept.get().is_none() {
+                let taps = self.read_taps(frames, self.precision, &self.read()?);
+                kept.get_or_init(|| taps);
             }
             return Ok(());
         }
@@ -107,19 +112,24 @@ impl ConvWeights {
 
     /// Expands the kept taps into one run of `memory` per set, panel by panel on all threads.
     fn expand(&self, machine: &Machine, sets: &[usize], memory: &mut Pages) {
-        let taps = self.taps.get().expect("sessions prepare what they run");
+        let all = self.spec.frames();
+        // The last set of taps by themselves is all that single frames need.
+        let (taps, frames) = match self.last_taps.get() {
+            Some(last) if sets == [all - 1] => (last, 1),
+            _ => (self.taps.get().expect("sessions prepare what they run"), all),
+        };
         let (length, panels) = (self.spec.packed_len(), self.spec.padded_outputs() / BLOCK);
         let memory = at_least(memory, sets.len() * length);
         let parts = memory.chunks_exact_mut(length).zip(sets).flat_map(|(set, &number)| {
             set.chunks_exact_mut(length / panels).enumerate().map(move |(panel, elements)| (number, panel, elements))
         });
         machine.run(parts.collect(), |(set, panel, elements), _| {
-            let count = taps_len(&self.spec, self.spec.frames());
+            let count = taps_len(&self.spec, frames);
             let taps = match self.precision {
                 Precision::F32 => Kept::F32(&taps[panel * count..][..count]),
                 Precision::Bf16 => Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count]),
             };
-            let factors = &combination(set, self.spec.frames());
+            let factors = if frames == 1 { &vec![1.0] } else { &combination(set, frames) };
             kernels::expand(machine.isa, Expand { taps, factors, elements });
         });
     }

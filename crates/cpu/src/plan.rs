@@ -53,6 +53,8 @@ pub(crate) enum Use {
     /// Single frames.
     #[default]
     Image,
+    /// Single frames at the coarsest resolution, whose rows are all computed at once.
+    Coarse,
     /// Clips, frame by frame.
     Frames,
     /// Clips, frames two by two.
@@ -95,26 +97,30 @@ impl ConvSpec {
     /// The sets of weights that are needed.
     pub fn sets(&self, usage: Use) -> Vec<usize> {
         match (self.frames(), usage) {
-            (frames, Use::Image) => vec![frames - 1],
+            (frames, Use::Image | Use::Coarse) => vec![frames - 1],
             (1, _) => vec![0],
             (_, Use::Pairs) if self.method == Method::Winograd => vec![0, 2, HALF_SUM, HALF_DIFFERENCE],
             _ => vec![0, 1, 2],
         }
     }
 
+    /// Whether its weights are many, so that reading or expanding them takes long.
+    pub fn is_large(&self) -> bool {
+        self.method == Method::Winograd && self.packed_len() >= LARGE
+    }
+
     /// Whether the taps are kept, to be expanded when the convolution's turn comes, instead of sets of weights: where
-    /// those are large, and either clips need several or taps are a fraction of them.
+    /// those are large, and they are expanded but once for a frame, or clips need several, or it is asked for.
     pub fn keeps_taps(&self, usage: Use, precision: Precision) -> bool {
-        let large = self.method == Method::Winograd && self.packed_len() >= LARGE;
-        large && (usage != Use::Image || precision == Precision::Bf16)
+        self.is_large() && (usage != Use::Image || precision == Precision::Bf16)
     }
 
     /// Bytes of weights that stay.
     pub fn kept_bytes(&self, usage: Use, precision: Precision) -> usize {
         match (self.keeps_taps(usage, precision), precision) {
             (false, _) => self.sets(usage).len() * self.packed_len() * size_of::<f32>(),
-            (true, Precision::F32) => self.taps() * size_of::<f32>(),
-            (true, Precision::Bf16) => self.taps() * size_of::<u16>(),
+            (true, Precision::F32) => self.taps(usage) * size_of::<f32>(),
+            (true, Precision::Bf16) => self.taps(usage) * size_of::<u16>(),
         }
     }
 
@@ -124,8 +130,13 @@ impl ConvSpec {
         expanded * self.packed_len() * size_of::<f32>()
     }
 
-    fn taps(&self) -> usize {
-        self.method.direct_taps() * self.frames() * self.k() * self.padded_outputs()
+    /// Temporal taps that are kept.
+    pub fn kept_frames(&self, usage: Use) -> usize {
+        if matches!(usage, Use::Image | Use::Coarse) { 1 } else { self.frames() }
+    }
+
+    fn taps(&self, usage: Use) -> usize {
+        self.method.direct_taps() * self.kept_frames(usage) * self.k() * self.padded_outputs()
     }
 
     /// Values of one set of packed weights.

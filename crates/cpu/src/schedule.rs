@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::kernels::{ELEMENTS4, STEP2, STEP4};
-use crate::plan::{BufferId, Method, Op, Plan, Step, Tables};
+use crate::plan::{BufferId, Method, Op, Plan, Step, Tables, Use};
 use crate::rows::Extent;
 
 /// How the rows of a step's input and output belong together. Units are rows of tiles, of pixels, or the whole frame.
@@ -108,7 +108,7 @@ impl<'p> Schedule<'p> {
     /// `size` is the height and width of the plan's input.
     pub fn new(plan: &'p Plan, tables: &Tables, size: [usize; 2], threads: usize) -> Self {
         let extent = |id: BufferId| plan.extent(id, size);
-        let coarsest = plan.buffers.iter().map(|b| b.shift).min().unwrap_or(0);
+        let coarsest = plan.coarsest();
         let step = |step: &Step| {
             let flow = Flow::of(&step.op, tables);
             let output = extent(step.target());
@@ -218,10 +218,12 @@ impl<'p> Schedule<'p> {
 
 /// How many batches at once are worth reading the weights of a step.
 fn weight(plan: &Plan, op: &Op, tables: &Tables) -> usize {
-    /// So that weights are expanded for some hundred tiles.
+    /// So that large weights are read for a hundred tiles, and expanded for some hundred.
+    const READ: usize = 2;
     const EXPANDED: usize = 4;
     match op {
         Op::Conv(index) if tables.convs[*index].keeps_taps(plan.usage, tables.precision) => EXPANDED,
+        Op::Conv(index) if tables.convs[*index].is_large() => READ,
         _ => 1,
     }
 }
@@ -246,6 +248,17 @@ impl Step {
 }
 
 impl Plan {
+    /// The power of two of its coarsest rows.
+    pub fn coarsest(&self) -> i32 {
+        self.buffers.iter().map(|b| b.shift).min().unwrap_or(0)
+    }
+
+    /// What the weights of a step are for.
+    pub fn usage(&self, step: &Step) -> Use {
+        let coarse = self.buffers[step.target()].shift == self.coarsest();
+        if self.usage == Use::Image && coarse { Use::Coarse } else { self.usage }
+    }
+
     /// A buffer's extents, holding whole frames, for an input of height and width `size`.
     pub fn extent(&self, id: BufferId, size: [usize; 2]) -> Extent {
         let buffer = &self.buffers[id];
