@@ -43,12 +43,12 @@ fn main() {
     for what in &wanted {
         match what.as_str() {
             "clip" => clip(&engine, runs),
-            "encode" => encode(&engine),
+            "encode" => encode(&engine, runs),
             "kernels" => kernels(options),
             "bf16" => precisions(options, runs),
-            "layers" => layers(&engine, options),
+            "layers" => layers(&engine, options, runs),
             "threads" => threads(options, runs),
-            "isa" => sets(),
+            "isa" => sets(options, runs),
             size => match size.parse() {
                 Ok(size) => image(&engine, options, size, runs),
                 Err(_) => eprintln!("no benchmark is called '{size}'"),
@@ -90,7 +90,7 @@ fn decode(engine: &CpuEngine, latent: &Array) {
 
 fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
     let latent = latent(1, size);
-    let seconds = fastest(if size > 100 { 2 } else { runs }, || decode(engine, &latent));
+    let seconds = fastest(runs, || decode(engine, &latent));
     let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
     let flops = decoder_flops() * (size * size) as f64;
     println!(
@@ -133,9 +133,9 @@ fn precisions(options: CpuOptions, runs: usize) {
 }
 
 /// The steps of a 64x64 decode, those of equal shape together, the least of several runs.
-fn layers(engine: &CpuEngine, options: CpuOptions) {
+fn layers(engine: &CpuEngine, options: CpuOptions, runs: usize) {
     let latent = latent(1, 64);
-    let runs: Vec<_> = (0..RUNS).map(|_| engine.profile_decode(&latent).unwrap()).collect();
+    let runs: Vec<_> = (0..runs).map(|_| engine.profile_decode(&latent).unwrap()).collect();
     let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
     let mut shapes: Vec<(String, f64, f64)> = Vec::new();
     for (i, step) in runs[0].iter().enumerate() {
@@ -161,10 +161,10 @@ fn clip(engine: &CpuEngine, runs: usize) {
     println!("decode 5 latent frames of 32x32: {seconds:.3} s; {} MB", peak_memory());
 }
 
-fn encode(engine: &CpuEngine) {
+fn encode(engine: &CpuEngine, runs: usize) {
     let pixels = Array::new([3, 1, 512, 512], formula::unit("bench.pixels", 3 * 512 * 512).collect()).unwrap();
     engine.prepare_encoder().unwrap();
-    let seconds = fastest(RUNS, || {
+    let seconds = fastest(runs, || {
         std::hint::black_box(engine.encoder().step(&pixels, &mut |_| ()).unwrap());
     });
     println!("encode 512x512: {seconds:.3} s; {} MB", peak_memory());
@@ -181,12 +181,12 @@ fn threads(options: CpuOptions, runs: usize) {
     println!("decode 128x128: one thread {one:.3} s, all {all:.3} s: {:.2} times as fast", one / all);
 }
 
-fn sets() {
+fn sets(options: CpuOptions, runs: usize) {
     let latent = latent(1, 32);
     for isa in Isa::available() {
-        let engine = engine(CpuOptions { isa: Some(isa), ..CpuOptions::default() });
+        let engine = engine(CpuOptions { isa: Some(isa), ..options });
         engine.prepare_decoder().unwrap();
-        println!("decode 32x32 with {isa}: {:.3} s", fastest(2, || decode(&engine, &latent)));
+        println!("decode 32x32 with {isa}: {:.3} s", fastest(runs, || decode(&engine, &latent)));
     }
 }
 

@@ -40,4 +40,4 @@ if [[ "$features" == vae2x-nn/vulkan ]]; then
   trap 'cp "$lock" Cargo.lock; rm "$lock"' EXIT
 fi
 export VAE2X_TEST_DEVICE=$device
-cargo test --release -p vae2x -p vae2x-nn --features "$features" "${config[@]}" "$@"
+cargo test --release -p vae2x -p vae2x-nn --features "$features" ${config[@]+"${config[@]}"} "$@"

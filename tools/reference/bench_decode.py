@@ -1,4 +1,4 @@
-"""Times PyTorch's decoding of one latent on the CPU, for comparison with vae2x on the same machine in the same session.
+"""Times PyTorch's decoding of one latent on the CPU, for comparison with vae2x on the same machine side by side.
 
     pip install torch diffusers safetensors
     cargo run --release -p vae2x-core --example formula_weights -- W.safetensors

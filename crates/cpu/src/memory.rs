@@ -7,7 +7,7 @@ use vae2x_core::{Result, VaeConfig, time};
 use crate::engine::{CpuOptions, Precision};
 use crate::model::Plans;
 use crate::ops::{attention, conv, pair};
-use crate::plan::{ConvSpec, Method, Op, Plan};
+use crate::plan::{ConvSpec, Method, Op, Plan, Use};
 use crate::rows::Extent;
 use crate::run::{Mode, extents};
 use crate::schedule::Schedule;
@@ -62,12 +62,25 @@ impl Plans {
         let precision = self.tables.precision;
         let convs = if clip { self.clip_convs() } else { self.image_convs() };
         let spec = |index: &usize| &self.tables.convs[*index];
-        let weights = convs.iter().map(|(index, usage)| spec(index).kept_bytes(*usage, precision)).sum();
+        let kept = |(index, usage): (&usize, &Use)| spec(index).kept_bytes(*usage, precision);
+        let weights = convs.iter().map(kept).sum::<usize>() + if clip { self.left_from_image() } else { 0 };
         let expanded = convs.iter().map(|(index, usage)| spec(index).expanded_bytes(*usage, precision)).max();
         let scratch = convs.keys().map(|index| scratch(spec(index), clip)).max().unwrap_or(0);
         let rows = if clip { self.clip_rows(size, threads) } else { self.image_rows(size, threads) };
         let working = (rows + threads * scratch) * BYTES + expanded.unwrap_or(0);
         MemoryEstimate { weights, working, output: 0 }
+    }
+
+    /// Bytes of weights for single frames that a clip does not use: its first frame is run as an image, and they stay.
+    fn left_from_image(&self) -> usize {
+        let clip = self.clip_convs();
+        let unused = |&(index, _): &(&usize, &Use)| {
+            let spec = &self.tables.convs[*index];
+            spec.frames() > 1 && clip.get(index).is_some_and(|usage| spec.keeps_taps(*usage, self.tables.precision))
+        };
+        let bytes =
+            |(index, usage): (&usize, &Use)| self.tables.convs[*index].kept_bytes(*usage, self.tables.precision);
+        self.image_convs().iter().filter(unused).map(bytes).sum()
     }
 
     /// Values of the rows of a single frame at the worst moment.

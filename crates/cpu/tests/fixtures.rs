@@ -58,6 +58,6 @@ fn every_cut_of_a_clip_gives_the_same_bits() {
 
 #[test]
 fn every_cut_of_a_clip_gives_the_same_bits_in_the_full_model() {
-    // Its large convolutions keep their taps in clips, but not for single frames.
+    // Some of its large convolutions keep their taps in clips, but not for single frames.
     vae::check_streaming(&engine(&full(), Isa::detect(), 2), "vae_full_up2x");
 }

@@ -44,7 +44,7 @@ fn time_tensors(time: &Option<arch::Conv>, has_time: bool) -> Vec<TensorSpec> {
 /// Copies every parameter of `module` from its device, in the canonical shape.
 ///
 /// # Errors
-/// [`Error::Shape`] if `specs` are not those of the module; [`Error::Unsupported`] if the device fails.
+/// [`Error::Shape`] if `specs` are not those of the module; [`Error::OutOfMemory`] or [`Error::Device`] if the device fails.
 pub fn read<M: Module>(module: &M, specs: &[TensorSpec]) -> Result<Vec<(String, Array)>> {
     let mut reader = Reader { specs, next: 0, tensors: Vec::new(), error: None };
     module.visit(&mut reader);

@@ -70,8 +70,11 @@ impl Pass for DecodePass<'_> {
         DecodeState { trunk: TrunkState::new(keep), bands: bands.collect() }
     }
 
-    fn smaller(&self, plan: &DecodePlan) -> Option<DecodePlan> {
+    fn make_room(&self) {
         self.place.device.memory_cleanup();
+    }
+
+    fn smaller(&self, plan: &DecodePlan) -> Option<DecodePlan> {
         plan.smaller()
     }
 
@@ -167,8 +170,11 @@ impl Pass for EncodePass<'_> {
         EncodeState { stages: plan.stages.iter().map(stage).collect(), rest: EncoderRestState::new(keep) }
     }
 
-    fn smaller(&self, plan: &EncodePlan) -> Option<EncodePlan> {
+    fn make_room(&self) {
         self.place.device.memory_cleanup();
+    }
+
+    fn smaller(&self, plan: &EncodePlan) -> Option<EncodePlan> {
         plan.smaller()
     }
 

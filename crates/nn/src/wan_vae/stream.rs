@@ -27,6 +27,9 @@ pub(super) trait Pass {
     /// The state before the first frame.
     fn begin(&self, plan: &Self::Plan, keep: Keep) -> Self::State;
 
+    /// Gives back what the device holds without need.
+    fn make_room(&self);
+
     /// A plan that takes less memory.
     fn smaller(&self, plan: &Self::Plan) -> Option<Self::Plan>;
 
@@ -46,11 +49,13 @@ pub(super) struct Stream<P: Pass> {
     /// Inputs so far, until the clip is steady.
     seen: Vec<Array>,
     count: usize,
+    /// A frame of this clip could not be run: the state is not that of any clip.
+    failed: bool,
 }
 
 impl<P: Pass> Stream<P> {
     pub fn new(pass: P, notify: Option<fn(&str)>) -> Self {
-        Self { pass, notify, under_way: None, seen: Vec::new(), count: 0 }
+        Self { pass, notify, under_way: None, seen: Vec::new(), count: 0, failed: false }
     }
 
     /// Forgets the clip.
@@ -58,13 +63,24 @@ impl<P: Pass> Stream<P> {
         self.under_way = None;
         self.seen.clear();
         self.count = 0;
+        self.failed = false;
     }
 
     /// Runs the next latent frame.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if the smallest bands do not fit, or the clip is too far on to begin again.
+    /// [`Error::OutOfMemory`] if the smallest bands do not fit, or the clip is too far on to begin again. After any error
+    /// the clip cannot go on: [`Self::reset`] comes first.
     pub fn step(&mut self, input: Array, progress: Progress<'_>) -> Result<Array> {
+        if self.failed {
+            return Err(Error::Device("an earlier frame of this clip failed; begin the clip anew".into()));
+        }
+        let result = self.next(input, progress);
+        self.failed = result.is_err();
+        result
+    }
+
+    fn next(&mut self, input: Array, progress: Progress<'_>) -> Result<Array> {
         if self.count < 2 {
             self.begin_again(self.pass.plan(&input, self.count > 0)?)?;
         }
@@ -97,7 +113,9 @@ impl<P: Pass> Stream<P> {
         let keep = if self.count == 0 { Keep::Nothing } else { Keep::Past };
         let result = loop {
             // What was kept goes before room is made for more.
-            self.under_way = None;
+            if self.under_way.take().is_some() {
+                self.pass.make_room();
+            }
             let state = self.pass.begin(&plan, keep);
             self.under_way = Some((plan, state));
             match seen.iter().try_for_each(|input| self.run(input, &mut |_| ()).map(|_| ())) {
@@ -140,6 +158,8 @@ mod tests {
         fn begin(&self, _: &usize, _: Keep) -> Vec<f32> {
             Vec::new()
         }
+
+        fn make_room(&self) {}
 
         fn smaller(&self, plan: &usize) -> Option<usize> {
             (*plan > 1).then_some(plan / 2)
@@ -184,5 +204,9 @@ mod tests {
         (0..4).for_each(|_| drop(stream.step(frame(1.0), &mut |_| ()).unwrap()));
         stream.pass.room = 8;
         assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::OutOfMemory(_))));
+        // The clip is lost; another can begin.
+        assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::Device(_))));
+        stream.reset();
+        assert!(stream.step(frame(1.0), &mut |_| ()).is_ok());
     }
 }

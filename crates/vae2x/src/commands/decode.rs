@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
-use vae2x::Decoder;
+use vae2x::{Decoder, EngineOptions};
 use vae2x_core::latent::{Raw, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{VaeConfig, time};
@@ -13,7 +13,9 @@ use vae2x_media::output::{Input, Output, OutputOptions};
 use vae2x_media::picture::BitDepth;
 
 use super::saving;
-use super::{Timer, check_distinct, check_writable, engine_options, keep_or_remove, latent_options, said_space};
+use super::{
+    Timer, check_distinct, check_settled, check_writable, engine_options, keep_or_remove, latent_options, said_space,
+};
 use crate::args::DecodeArgs;
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -26,6 +28,7 @@ const STEP: usize = 2;
 struct Job {
     files: Vec<LatentFile>,
     output: Output,
+    options: EngineOptions,
 }
 
 /// Runs the command.
@@ -42,6 +45,7 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<()> {
 
 fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
     let vae = weights::name(&args.vae)?;
+    let engine = engine_options(&args.run)?;
     let outputs: Vec<&Path> = [&args.output].into_iter().chain(&args.run.timings).map(PathBuf::as_path).collect();
     check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
     let options = OutputOptions { depth: bit_depth(args.bit_depth), ..OutputOptions::default() };
@@ -55,7 +59,7 @@ fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
         Ok(Input { path: path.clone(), items, frames: time::frames(latent_frames) })
     });
     let inputs = inputs.collect::<vae2x_core::Result<Vec<_>>>()?;
-    Ok(Job { output: super::plan(&args.output, &inputs, options)?, files })
+    Ok(Job { output: super::plan(&args.output, &inputs, options)?, files, options: engine })
 }
 
 fn bit_depth(bits: u8) -> BitDepth {
@@ -64,7 +68,9 @@ fn bit_depth(bits: u8) -> BitDepth {
 
 fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = engine_options(&args.run)?.settled_for_decoding(weights.config())?;
+    let options = job.options.settled_for_decoding(weights.config())?;
+    check_settled(&options)?;
+    let frames: usize = job.files.iter().map(|file| file.array.shape()[0] * file.array.shape()[2]).sum();
     for file in &job.files {
         let [_, _, t, h, w] = file.array.dims("latent")?;
         if t > 1 && !weights.has_time() {
@@ -75,6 +81,7 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
             );
         }
         if let Some(need) = options.decode_memory(weights.config(), [t.min(STEP), h, w])? {
+            let need = if frames > 1 { saving::with_waiting(need, time::frames(t.min(STEP))) } else { need };
             memory::check(
                 &format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()),
                 need,
@@ -84,7 +91,7 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
     }
     let decoder = timed(&mut timings.load_s, || Decoder::load(Arc::new(weights), &options))?;
     super::say_device(&options, &decoder.engine());
-    let Job { files, output } = job;
+    let Job { files, output, .. } = job;
     let texts: Vec<_> = files.iter().map(|f| f.text.clone()).collect();
     let latents =
         files.into_iter().map(|file| raw(args, file, decoder.config())).collect::<anyhow::Result<Vec<_>>>()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use vae2x::{Encoder, whole_cells};
+use vae2x::{Device, Encoder, EngineOptions, Precision, whole_cells};
 use vae2x_core::latent::{Raw, Space};
 use vae2x_core::weights::{TensorFile, Weights};
 use vae2x_core::{Array, VaeConfig, time};
@@ -13,7 +13,7 @@ use vae2x_media::latent::{LatentFormat, write_latent};
 use vae2x_media::picture::read_image;
 
 use super::fit::{crop, pad};
-use super::{Timer, check_distinct, check_writable, engine_options, keep_or_remove};
+use super::{Timer, check_distinct, check_settled, check_writable, engine_options, keep_or_remove};
 use crate::args::{EncodeArgs, EncodedSpaceArg};
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -29,12 +29,13 @@ const STEP: usize = 5;
 pub fn run(args: &EncodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let vae = weights::name(&args.vae)?;
+        let options = engine_options(&args.run)?;
         let targets = targets(args)?;
         let outputs: Vec<&Path> =
             targets.iter().map(|t| &t.path).chain(&args.run.timings).map(PathBuf::as_path).collect();
         check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
         let pixels = args.inputs.iter().map(|path| read(path, args.pad)).collect::<anyhow::Result<Vec<_>>>()?;
-        encode(args, &pixels, &targets)
+        encode(args, options, &pixels, &targets)
     })
 }
 
@@ -167,10 +168,14 @@ fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
     Ok(fitted.reshape([b, c, whole, size[0], size[1]])?)
 }
 
-fn encode(args: &EncodeArgs, pixels: &[Array], targets: &[Target]) -> anyhow::Result<()> {
+fn encode(args: &EncodeArgs, options: EngineOptions, pixels: &[Array], targets: &[Target]) -> anyhow::Result<()> {
     let weights = weights::open_vae(&args.vae)?;
     let mut timings = Timings::default();
-    let options = engine_options(&args.run)?.settled_for_encoding(weights.config())?;
+    let options = options.settled_for_encoding(weights.config())?;
+    check_settled(&options)?;
+    if options.device == Device::Cpu && options.precision == Precision::Bf16 {
+        ui::warn("--dtype bf16 is for decoding on the processor; encoding keeps the weights in f32");
+    }
     for (path, pixels) in args.inputs.iter().zip(pixels) {
         let [_, _, f, h, w] = pixels.dims("pixels")?;
         if f > 1 && !weights.has_time() {

@@ -7,7 +7,7 @@ use vae2x_train::run::newest;
 
 use super::{check_distinct, check_name, dtype, layout};
 use crate::args::ExportArgs;
-use crate::{ui, weights};
+use crate::{ui, usage, weights};
 
 /// Runs the command.
 ///
@@ -31,6 +31,9 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
 }
 
 fn open(args: &ExportArgs) -> anyhow::Result<Checkpoint> {
+    if args.run.is_file() && args.best {
+        return usage("--best chooses among a run's checkpoints; give the run's folder");
+    }
     if args.run.is_file() {
         return Ok(Checkpoint::open(&args.run)?);
     }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use vae2x::{Device, EngineOptions};
+use vae2x::{Device, EngineOptions, Precision};
 use vae2x_core::weights::{DType, Layout};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
@@ -64,6 +64,19 @@ fn check_built(device: Device) -> anyhow::Result<()> {
     match device {
         Device::Through { api, .. } if !api.is_built() => {
             usage(api.devices().err().map_or_else(String::new, |e| e.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what the processor cannot do after `auto` has settled on it.
+///
+/// # Errors
+/// A wrong command line.
+fn check_settled(options: &EngineOptions) -> anyhow::Result<()> {
+    match (options.device, options.precision) {
+        (Device::Cpu, Precision::F16) => {
+            usage("no GPU can be used here, and the processor keeps weights in f32 or bf16, not in f16")
         }
         _ => Ok(()),
     }

@@ -6,12 +6,19 @@ use std::thread;
 
 use anyhow::anyhow;
 use vae2x_core::{Array, Error, Result};
+use vae2x_cpu::MemoryEstimate;
 use vae2x_media::output::Output;
 
 use crate::timings::timed;
 
 /// Frames that may wait to be written: neither side idles, and memory grows by no more than these.
 const WAITING: usize = 2;
+
+/// An estimate for `frames` frames at once that counts the frames being saved besides: those that wait and the one that is
+/// written.
+pub fn with_waiting(need: MemoryEstimate, frames: usize) -> MemoryEstimate {
+    MemoryEstimate { output: need.output + (WAITING + 1) * need.output / frames.max(1), ..need }
+}
 
 /// Text that a picture file carries.
 pub type Text = Vec<(String, String)>;
