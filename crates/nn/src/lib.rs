@@ -5,7 +5,10 @@
 
 pub mod array;
 pub mod discriminator;
+pub mod layers;
 pub mod loss;
 pub mod shuffle;
+pub mod umt5;
 pub mod vgg;
+pub mod wan_dit;
 pub mod wan_vae;
