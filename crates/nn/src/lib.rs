@@ -4,6 +4,7 @@
 //! reference that faster engines are compared with.
 
 pub mod array;
+pub mod degradation;
 pub mod discriminator;
 pub mod layers;
 pub mod loss;

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod dataset;
 pub mod decode;
+pub mod degrade;
 pub mod demo;
 pub mod encode;
 pub mod export;
@@ -10,6 +11,7 @@ mod fit;
 pub mod info;
 pub mod preview;
 pub mod train;
+pub mod train_degradation;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
