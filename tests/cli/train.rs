@@ -12,7 +12,10 @@ use crate::support::{entries, run, shared, text};
 fn photos(folder: &Path) {
     std::fs::create_dir(folder).unwrap();
     for i in 0..3 {
-        let value = |p: usize| ((p % 96) as f32 * (0.2 + 0.1 * i as f32)).sin() * ((p / 96) as f32 * 0.11).cos();
+        let value = |p: usize| {
+            ((p % 96) as f32 * (0.2 + 0.1 * i as f32)).sin()
+                * ((p / 96) as f32 * (0.05 + 0.06 * i as f32) + i as f32).cos()
+        };
         let photo = Array::new([3, 96, 96], (0..3 * 96 * 96).map(value).collect()).unwrap();
         write_image(&folder.join(format!("{i}.png")), &photo, &Default::default()).unwrap();
     }
@@ -79,7 +82,9 @@ fn configurations_that_cannot_be_meant_name_the_key() {
         let config = config(folder.path(), rest);
         let mut args = vec!["train", "decoder", "--config", &config, "--out", &out];
         set.iter().for_each(|s| args.extend(["--set", s]));
-        run(&args).fails(1)
+        let said = run(&args).fails(1);
+        let _ = std::fs::remove_dir_all(&out);
+        said
     };
     assert!(fails("[loss]\nl2 = 1.0", &[]).contains("l2"));
     assert!(fails("", &["train.stepz=1"]).contains("stepz"));

@@ -29,8 +29,8 @@ const SHOWN: usize = 4;
 struct Case {
     target: Array,
     input: Array,
-    /// The base decode at the target's size.
-    baseline: Array,
+    /// The base decode at the target's size; none where nothing is enlarged.
+    baseline: Option<Array>,
 }
 
 /// Held-out photos and what is measured on them.
@@ -74,7 +74,8 @@ impl Evaluation {
                 }
             };
             let size = picture_size(&target)?;
-            Ok(Case { baseline: clamped(resize(&small, size, Filter::Lanczos3)?), target, input })
+            let baseline = (options.factor > 1).then(|| resize(&small, size, Filter::Lanczos3).map(clamped));
+            Ok(Case { baseline: baseline.transpose()?, target, input })
         });
         Ok(Self { cases: cases.collect::<Result<_>>()?, lpips: options.lpips, device: device.clone() })
     }
@@ -96,7 +97,8 @@ impl Evaluation {
         for case in &self.cases {
             let decoded = learner.reconstruct(&generator, batch(&case.input, &self.device)?)?;
             let output = clamped(single(decoded)?);
-            for (prefix, picture) in [("", &output), ("base_", &case.baseline)] {
+            let baseline = case.baseline.iter().map(|picture| ("base_", picture));
+            for (prefix, picture) in std::iter::once(("", &output)).chain(baseline) {
                 for (name, value) in self.metrics(picture, &case.target)? {
                     *means.entry(format!("{prefix}{name}")).or_default() += value / self.cases.len() as f64;
                 }
@@ -157,10 +159,10 @@ fn write_sheet(cases: &[Case], outputs: &[Array], path: &Path) -> Result<()> {
         .collect::<vae2x_core::Result<_>>()?;
     let row = |((case, output), enlarged)| {
         let Case { target, baseline, .. }: &Case = case;
-        [("input", enlarged), ("base", baseline), ("output", output), ("target", target)]
-            .map(|(caption, picture)| Panel { caption, picture })
-            .into_iter()
-            .collect()
+        let baseline = baseline.iter().map(|picture| ("base", picture));
+        let panels =
+            std::iter::once(("input", enlarged)).chain(baseline).chain([("output", output), ("target", target)]);
+        panels.map(|(caption, picture)| Panel { caption, picture }).collect()
     };
     let rows: Vec<Vec<Panel<'_>>> = cases.iter().zip(outputs).zip(&enlarged).map(row).collect();
     Ok(write_image(path, &sheet(&rows)?, &Default::default())?)

@@ -44,18 +44,16 @@ pub struct RunOptions<'a> {
     pub screen: &'a mut dyn Screen,
 }
 
-/// Writes a new run's configuration.
+/// Whether a new run may begin in a folder.
 ///
 /// # Errors
 /// [`Error::Run`] if the folder holds a run already.
-pub fn create(folder: &Path, config: &Config) -> Result<()> {
-    let path = folder.join(CONFIG_FILE);
-    if path.exists() {
+pub fn check_new(folder: &Path) -> Result<()> {
+    if folder.join(CONFIG_FILE).exists() {
         let problem = "holds a run already; go on with --resume, or choose another folder".into();
         return Err(Error::Run { path: folder.to_path_buf(), problem });
     }
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    Ok(temp::write_bytes(&path, config.to_toml()?.as_bytes())?)
+    Ok(())
 }
 
 /// The newest checkpoint of a run that can be opened.
@@ -80,7 +78,7 @@ pub fn newest(folder: &Path) -> Result<Option<Checkpoint>> {
 /// [`Error::Diverged`], data that cannot be used, files that cannot be written. The checkpoints written so far stay.
 pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Result<Progress> {
     let RunOptions { folder, device, stop, screen } = options;
-    let checkpoint = newest(folder)?;
+    let checkpoint = if folder.exists() { newest(folder)? } else { None };
     let mut progress = checkpoint.as_ref().map(|c| c.progress.clone()).unwrap_or_default();
     let mut learner = build(config, inputs, checkpoint.as_ref(), &device)?;
     drop(checkpoint);
@@ -89,6 +87,9 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
     let evaluation = evaluation(config, inputs, &photos.held_out, &device)?;
     let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
     let mut loader = Loader::start(&dataset, progress.samples, config.data.workers, config.data.prefetch)?;
+    // From here on there is a run; changes to an old one's configuration are kept.
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    temp::write_bytes(&folder.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
     let mut record = Record::open(folder, progress.step)?;
     let mut since = (Instant::now(), progress.samples);
 

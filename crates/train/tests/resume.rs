@@ -49,7 +49,6 @@ fn run(config: &Config, folder: &Path) -> vae2x_train::Result<()> {
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices { vgg16: None, vgg19: Some(VggChoice::Random(3)) };
     let inputs = Inputs { base: Arc::new(base), choices };
-    std::fs::create_dir_all(folder).unwrap();
     let options =
         RunOptions { folder, device: Device::flex(), stop: &AtomicBool::new(false), screen: &mut PlainScreen };
     train(config, &inputs, options).map(|_| ())

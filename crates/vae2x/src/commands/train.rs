@@ -13,7 +13,7 @@ use vae2x_core::weights::formula::FormulaWeights;
 use vae2x_train::checkpoint::Progress;
 use vae2x_train::log::{Dashboard, PlainScreen};
 use vae2x_train::losses::VggChoices;
-use vae2x_train::run::{CONFIG_FILE, create};
+use vae2x_train::run::{CONFIG_FILE, check_new};
 use vae2x_train::{Config, Inputs, RunOptions, VggChoice};
 
 use crate::args::TrainArgs;
@@ -47,9 +47,6 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     pool.with_context(|| format!("cannot start {threads} threads"))?;
     let job = Job::new(args)?;
     let inputs = inputs(&job.config)?;
-    if job.is_new {
-        create(&job.folder, &job.config)?;
-    }
     ui::note(format!("run in {}", job.folder.display()));
     let progress = stoppable(|_| job.run(&inputs, !args.no_tui && std::io::stdout().is_terminal()))?;
     let best = progress.best.map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
@@ -60,20 +57,20 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 struct Job {
     folder: PathBuf,
     config: Config,
-    is_new: bool,
 }
 
 impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
         if let Some(folder) = &args.resume {
             let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
-            return Ok(Self { folder: folder.clone(), config, is_new: false });
+            return Ok(Self { folder: folder.clone(), config });
         }
         let Some(path) = &args.config else { return usage("--config FILE is missing") };
         let config = Config::open(path, &args.set)?;
         let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
         let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
-        Ok(Self { folder, config, is_new: true })
+        check_new(&folder)?;
+        Ok(Self { folder, config })
     }
 
     fn run(&self, inputs: &Inputs, with_dashboard: bool) -> anyhow::Result<Progress> {

@@ -2,18 +2,18 @@
 //!
 //! `--set a.b=value` overrides a key before the whole is read, so that a misspelt override is refused as a misspelt key is.
 
-use std::path::{Path, PathBuf};
+mod check;
+mod vgg;
+
+pub use vgg::VggChoice;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use vae2x_nn::loss::fdl::{Axes, FdlConfig};
 use vae2x_nn::loss::gan::GanKind;
 
 use crate::{Error, Result};
-
-/// The side that five stages of a VGG can halve.
-const SMALLEST_VGG: usize = 16;
-/// The side that leaves the discriminator a logit, in whole latent cells.
-const SMALLEST_GAN: usize = 32;
 
 /// Everything that a run needs to know.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -421,63 +421,6 @@ impl Config {
     pub fn scale(&self) -> usize {
         if self.part() == Part::Base { 1 } else { 2 }
     }
-
-    fn validate(&self) -> Result<()> {
-        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Error::Config(what.into())) };
-        let (train, data, loss) = (&self.train, &self.data, &self.loss);
-        check(train.parts.len() == 1, "train.parts: expected one of decoder, all, base")?;
-        check(
-            self.model.base.is_some() || (self.part() == Part::Base && self.model.base_dim.is_some()),
-            "model.base is missing (for train.parts = [\"base\"], model.base_dim may stand for it)",
-        )?;
-        check(!data.photos.is_empty(), "data.photos is empty: name folders, globs, manifests or tar shards")?;
-        check(
-            train.steps > 0 && train.batch > 0 && train.accumulate > 0,
-            "train: steps, batch, accumulate must be 1 or more",
-        )?;
-        check(data.workers > 0 && data.prefetch > 0, "data: workers and prefetch must be 1 or more")?;
-        check(self.log.every > 0 && self.log.eval_every > 0, "log: every and eval_every must be 1 or more")?;
-        check(self.log.checkpoint_every > 0 && self.log.keep > 0, "log: checkpoint_every and keep must be 1 or more")?;
-        let cell = 8 * self.scale();
-        let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
-        check(whole(data.crop), &format!("data.crop is {}; expected a multiple of {cell}", data.crop))?;
-        check(whole(self.eval.size), &format!("eval.size is {}; expected a multiple of {cell}", self.eval.size))?;
-        check(
-            0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
-            "data.scale: expected [least, most] with 0 < least <= most <= 1",
-        )?;
-        check(
-            train.betas.iter().all(|b| (0.0..1.0).contains(b)),
-            "train.betas: expected two numbers from 0 to below 1",
-        )?;
-        check((0.0..1.0).contains(&train.ema), "train.ema: expected a number from 0 to below 1")?;
-        check(train.lr > 0.0 && train.lr.is_finite(), "train.lr: expected a positive number")?;
-        check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max: expected a number from 0 to 1")?;
-        check(loss.vgg_crop <= data.crop, "loss.vgg_crop: expected at most data.crop")?;
-        let seen = if loss.vgg_crop == 0 { data.crop } else { loss.vgg_crop };
-        let has_vgg = loss.lpips != 0.0 || loss.fdl != 0.0 || loss.feature_l1 != 0.0;
-        check(
-            !has_vgg || seen >= SMALLEST_VGG,
-            &format!("VGG losses see {seen} pixels; expected {SMALLEST_VGG} or more"),
-        )?;
-        let patch_gan = self.gan.weight == 0.0 || data.crop >= SMALLEST_GAN;
-        check(patch_gan, &format!("data.crop is {}; the discriminator needs {SMALLEST_GAN} or more", data.crop))?;
-        check(self.gan.weight == 0.0 || self.gan.width > 0, "gan.width must be 1 or more")?;
-        check(loss.lpips == 0.0 || loss.vgg16.is_some(), &needs_vgg("loss.lpips", "vgg16"))?;
-        check(loss.fdl == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.fdl", "vgg19"))?;
-        check(loss.feature_l1 == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.feature_l1", "vgg19"))?;
-        let fdl = &loss.fdl_options;
-        check(matches!(fdl.dimensions, 2 | 3), "loss.fdl_options.dimensions: expected 2 or 3")?;
-        check(fdl.patch > 0 && fdl.projections > 0, "loss.fdl_options: patch and projections must be 1 or more")?;
-        check((1..=5).contains(&fdl.layer_weights.len()), "loss.fdl_options.layer_weights: expected 1 to 5 numbers")
-    }
-}
-
-fn needs_vgg(what: &str, key: &str) -> String {
-    format!(
-        "{what} needs weights: --set loss.{key}=PATH (a torchvision or timm file, or a hub id), or \
-         --set loss.{key}=random:0 for random features"
-    )
 }
 
 /// Sets `a.b=value`; the value is TOML, or text that needs no quotes.
@@ -495,34 +438,6 @@ fn set(table: &mut toml::Table, change: &str) -> Result<()> {
     let text = || toml::Value::String(change[key.len() + 1..].to_string());
     place.insert(last.into(), value.unwrap_or_else(text));
     Ok(())
-}
-
-/// Where weights of a VGG come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VggChoice {
-    /// By name, equal in every language: tests.
-    Formula,
-    /// Untrained.
-    Random(u64),
-    /// A file.
-    File(PathBuf),
-}
-
-impl VggChoice {
-    /// Reads `random:SEED` or `formula`; all else is a file or a hub id, which `fetch` turns into a path.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a seed that is no number; what `fetch` returns.
-    pub fn parse<E: From<Error>>(text: &str, fetch: impl FnOnce(&str) -> Result<PathBuf, E>) -> Result<Self, E> {
-        match (text, text.strip_prefix("random:")) {
-            ("formula", _) => Ok(Self::Formula),
-            (_, Some(seed)) => seed
-                .parse()
-                .map(Self::Random)
-                .map_err(|_| Error::Config(format!("{text}: expected random:SEED")).into()),
-            _ => fetch(text).map(Self::File),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -552,6 +467,23 @@ mod tests {
         assert!(error(LEAST, &["optimizer.lr=3"]).contains("optimizer"));
         assert!(error(LEAST, &["train.lr"]).contains("key=value"));
         assert!(error(LEAST, &["train.lr=fast"]).contains("fast"));
+    }
+
+    #[test]
+    fn the_shipped_configurations_are_sound_and_open_with_their_command() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs"));
+        let weights = ["loss.vgg16=a.safetensors", "loss.vgg19=b.safetensors"].map(String::from);
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            Config::open(&path, &weights).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let command =
+                format!("# vae2x train decoder --config configs/{}", path.file_name().unwrap().to_str().unwrap());
+            assert!(text.starts_with(&command), "{}", path.display());
+            count += 1;
+        }
+        assert!(count >= 3);
     }
 
     #[test]

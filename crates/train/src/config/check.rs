@@ -1,0 +1,72 @@
+//! What a configuration must be, checked before any work starts; the first thing that is wrong is named with its key.
+
+use super::{Config, Part};
+use crate::{Error, Result};
+
+/// The side that five stages of a VGG can halve.
+const SMALLEST_VGG: usize = 16;
+/// The side that leaves the discriminator a logit, in whole latent cells.
+const SMALLEST_GAN: usize = 32;
+
+impl Config {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key and what was expected.
+    pub(super) fn validate(&self) -> Result<()> {
+        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Error::Config(what.into())) };
+        let (train, data, loss) = (&self.train, &self.data, &self.loss);
+        check(train.parts.len() == 1, "train.parts: expected one of decoder, all, base")?;
+        check(
+            self.model.base.is_some() || (self.part() == Part::Base && self.model.base_dim.is_some()),
+            "model.base is missing (for train.parts = [\"base\"], model.base_dim may stand for it)",
+        )?;
+        check(!data.photos.is_empty(), "data.photos is empty: name folders, globs, manifests or tar shards")?;
+        check(
+            train.steps > 0 && train.batch > 0 && train.accumulate > 0,
+            "train: steps, batch, accumulate must be 1 or more",
+        )?;
+        check(data.workers > 0 && data.prefetch > 0, "data: workers and prefetch must be 1 or more")?;
+        check(self.log.every > 0 && self.log.eval_every > 0, "log: every and eval_every must be 1 or more")?;
+        check(self.log.checkpoint_every > 0 && self.log.keep > 0, "log: checkpoint_every and keep must be 1 or more")?;
+        let cell = 8 * self.scale();
+        let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
+        check(whole(data.crop), &format!("data.crop is {}; expected a multiple of {cell}", data.crop))?;
+        check(whole(self.eval.size), &format!("eval.size is {}; expected a multiple of {cell}", self.eval.size))?;
+        check(
+            0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
+            "data.scale: expected [least, most] with 0 < least <= most <= 1",
+        )?;
+        check(
+            train.betas.iter().all(|b| (0.0..1.0).contains(b)),
+            "train.betas: expected two numbers from 0 to below 1",
+        )?;
+        check((0.0..1.0).contains(&train.ema), "train.ema: expected a number from 0 to below 1")?;
+        check(train.lr > 0.0 && train.lr.is_finite(), "train.lr: expected a positive number")?;
+        check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max: expected a number from 0 to 1")?;
+        check(loss.vgg_crop <= data.crop, "loss.vgg_crop: expected at most data.crop")?;
+        let seen = if loss.vgg_crop == 0 { data.crop } else { loss.vgg_crop };
+        let has_vgg = loss.lpips != 0.0 || loss.fdl != 0.0 || loss.feature_l1 != 0.0;
+        check(
+            !has_vgg || seen >= SMALLEST_VGG,
+            &format!("VGG losses see {seen} pixels; expected {SMALLEST_VGG} or more"),
+        )?;
+        let patch_gan = self.gan.weight == 0.0 || data.crop >= SMALLEST_GAN;
+        check(patch_gan, &format!("data.crop is {}; the discriminator needs {SMALLEST_GAN} or more", data.crop))?;
+        check(self.gan.weight == 0.0 || self.gan.width > 0, "gan.width must be 1 or more")?;
+        check(loss.lpips == 0.0 || loss.vgg16.is_some(), &needs_vgg("loss.lpips", "vgg16"))?;
+        check(loss.fdl == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.fdl", "vgg19"))?;
+        check(loss.feature_l1 == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.feature_l1", "vgg19"))?;
+        let fdl = &loss.fdl_options;
+        check(matches!(fdl.dimensions, 2 | 3), "loss.fdl_options.dimensions: expected 2 or 3")?;
+        check(fdl.patch > 0 && fdl.projections > 0, "loss.fdl_options: patch and projections must be 1 or more")?;
+        check((1..=5).contains(&fdl.layer_weights.len()), "loss.fdl_options.layer_weights: expected 1 to 5 numbers")
+    }
+}
+
+fn needs_vgg(what: &str, key: &str) -> String {
+    format!(
+        "{what} needs weights: --set loss.{key}=PATH (a torchvision or timm file, or a hub id), or \
+         --set loss.{key}=random:0 for random features"
+    )
+}
