@@ -36,6 +36,12 @@ fn config(folder: &Path, rest: &str) -> String {
     text(&path)
 }
 
+/// Photos, and the configuration of a run on them.
+pub fn tiny_run(folder: &Path) -> String {
+    photos(&folder.join("photos"));
+    config(folder, "")
+}
+
 #[test]
 fn a_run_leaves_its_folder_and_exports_load() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,7 +91,7 @@ fn configurations_that_cannot_be_meant_name_the_key() {
     assert!(fails("", &["loss.fdl=1.0"]).contains("loss.vgg19=random:0"));
     assert!(fails("", &["data.photos=[\"nowhere\"]"]).contains("nowhere"));
     assert!(fails("", &["data.crop=64", "data.min_side=200"]).contains("cannot be used"));
-    assert!(fails("", &["degradation.kind=proxy"]).contains("no proxy network"));
+    assert!(fails("", &["degradation.kind=proxy"]).contains("degradation.proxy"));
     assert!(fails("", &["loss.fdl=1.0", "loss.vgg19=missing.safetensors"]).contains("missing.safetensors"));
     assert!(run(&["train", "decoder", "--resume", "nowhere"]).fails(1).contains("nowhere"));
     assert!(run(&["export", "nowhere", "-o", "x.safetensors", "--layout", "original"]).fails(1).contains("nowhere"));

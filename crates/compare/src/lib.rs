@@ -1,3 +1,4 @@
 //! Metrics, speckle score and comparison pages: how pictures differ, by number and by eye.
 
 pub mod metrics;
+pub mod spectrum;

@@ -4,10 +4,14 @@
 //! reference that faster engines are compared with.
 
 pub mod array;
+pub mod degradation;
 pub mod device;
 pub mod discriminator;
+pub mod layers;
 pub mod loss;
 pub mod shuffle;
 pub mod sort;
+pub mod umt5;
 pub mod vgg;
+pub mod wan_dit;
 pub mod wan_vae;

@@ -1,10 +1,15 @@
 //! What is done to normalized latents on their way to the decoder, so that it learns to sharpen what a diffusion model gives.
 //!
 //! A kind is one variant here: it gets the latents and a flow time for each, and nothing else of training knows it.
+//! The proxy is frozen: gradients pass through it to the latents, none is kept for its weights.
+
+use std::path::Path;
 
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use vae2x_core::weights::TensorFile;
+use vae2x_nn::degradation::Proxy;
 
 use crate::config::{DegradationConfig, DegradationKind};
 use crate::{Error, Result};
@@ -22,20 +27,25 @@ pub enum Degradation {
         /// Standard deviation in latent cells per unit of flow time.
         cells: f64,
     },
+    /// A trained network.
+    Proxy(Box<Proxy>),
 }
 
 impl Degradation {
-    /// What a configuration asks for.
+    /// What a configuration asks for, for latents of `channels` channels.
     ///
     /// # Errors
-    /// [`Error::Config`] for kinds that this build lacks.
-    pub fn new(config: &DegradationConfig) -> Result<Self> {
+    /// [`Error::Config`] if a proxy is not named; [`Error::Core`] if its file cannot be read, is none, or is for other latents.
+    pub fn new(config: &DegradationConfig, channels: usize, device: &Device) -> Result<Self> {
         match config.kind {
             DegradationKind::None => Ok(Self::None),
             DegradationKind::Blur => Ok(Self::Blur { cells: config.blur }),
-            DegradationKind::Proxy => Err(Error::Config(
-                "degradation.kind = \"proxy\": this version has no proxy network; expected none or blur".into(),
-            )),
+            DegradationKind::Proxy => {
+                let missing =
+                    || Error::Config("degradation.kind = \"proxy\" needs degradation.proxy = \"FILE\"".into());
+                let file = TensorFile::open(Path::new(config.proxy.as_ref().ok_or_else(missing)?))?;
+                Ok(Self::Proxy(Box::new(Proxy::from_file(file, channels, &device.clone().without_autodiff())?)))
+            }
         }
     }
 
@@ -48,6 +58,7 @@ impl Degradation {
                 let blurred = times.iter().enumerate().map(|(b, t)| blur(latents.clone().narrow(0, b, 1), cells * t));
                 Tensor::cat(blurred.collect(), 0)
             }
+            Self::Proxy(proxy) => proxy.forward(latents, times),
         }
     }
 }
@@ -89,7 +100,7 @@ mod tests {
 
     #[test]
     fn blur_grows_with_time_and_keeps_flat_latents() {
-        let blur = Degradation::new(&DegradationConfig { kind: DegradationKind::Blur, ..Default::default() }).unwrap();
+        let blur = Degradation::new(&config(DegradationKind::Blur), 3, &Device::flex()).unwrap();
         let variance = |x: Tensor<4>| x.square().mean().into_scalar::<f32>();
         let at = |t: f64| variance(blur.apply(latents(), &[t, t]));
         assert_eq!(at(0.0), variance(latents()));
@@ -108,9 +119,17 @@ mod tests {
         assert!(difference(1) > 0.1);
     }
 
+    fn config(kind: DegradationKind) -> DegradationConfig {
+        DegradationConfig { kind, ..Default::default() }
+    }
+
     #[test]
-    fn what_is_missing_is_said() {
-        let config = DegradationConfig { kind: DegradationKind::Proxy, ..Default::default() };
-        assert!(Degradation::new(&config).unwrap_err().to_string().contains("no proxy network"));
+    fn a_proxy_that_is_missing_or_none_is_said() {
+        let new = |config: &DegradationConfig| Degradation::new(config, 16, &Device::flex()).unwrap_err().to_string();
+        assert!(new(&config(DegradationKind::Proxy)).contains("needs degradation.proxy"));
+        let of = |proxy: &str| new(&DegradationConfig { proxy: Some(proxy.into()), ..config(DegradationKind::Proxy) });
+        assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
+        let model = vae2x_testkit::shared("fixtures/vae_tiny_base/original.safetensors");
+        assert!(of(model.to_str().unwrap()).contains("no degradation proxy"));
     }
 }

@@ -16,6 +16,7 @@ pub mod log;
 pub mod losses;
 pub mod model;
 pub mod optim;
+pub mod proxy;
 pub mod run;
 pub mod scan;
 pub mod step;

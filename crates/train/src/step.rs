@@ -146,7 +146,7 @@ impl Learner {
             has_time: start.weights.has_time(),
             frozen: (!with_encoder).then(|| Encoder::load(start.base, &plain)).transpose()?,
             losses: PictureLosses::load(&config.loss, choices, &plain)?,
-            degradation: Degradation::new(&config.degradation)?,
+            degradation: Degradation::new(&config.degradation, start.weights.config().z_dim, &plain)?,
             part,
             scale: config.scale(),
             train: config.train.clone(),

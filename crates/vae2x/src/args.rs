@@ -39,6 +39,8 @@ pub enum Command {
     Dataset(DatasetCommand),
     /// A training run's model as a weight file.
     Export(ExportArgs),
+    /// Latents softened as a diffusion model softens them.
+    Degrade(DegradeArgs),
 }
 
 /// What can be trained.
@@ -46,6 +48,8 @@ pub enum Command {
 pub enum TrainCommand {
     /// The 2x decoder, or what the configuration's `train.parts` names.
     Decoder(TrainArgs),
+    /// The network that softens latents as a diffusion model does, on pairs of a clean latent and a softened one.
+    Degradation(TrainDegradationArgs),
 }
 
 /// What can be done with photos.
@@ -79,6 +83,46 @@ pub struct TrainArgs {
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// `vae2x train degradation`
+#[derive(Debug, Args)]
+pub struct TrainDegradationArgs {
+    /// Folder of .safetensors files with tensors NAME.clean, NAME.degraded [16, h, w] or [16, T, h, w], normalized, and NAME.t [1]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub pairs: Option<PathBuf>,
+    /// A run's configuration; see configs/degradation.toml
+    #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Folder for a new run; runs/NAME of the configuration file if not given
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// `vae2x degrade`
+#[derive(Debug, Args)]
+pub struct DegradeArgs {
+    /// A latent file: .latent, .safetensors, .npy, .pt
+    #[arg(value_name = "LATENTS")]
+    pub input: PathBuf,
+    /// The network: proxy.safetensors of a run of train degradation
+    #[arg(long, value_name = "FILE")]
+    pub proxy: PathBuf,
+    /// Flow time from 0 (nothing changes) to 1
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub t: f64,
+    /// .latent (ComfyUI, raw), .safetensors (normalized), .npy (normalized)
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Reading.
+    #[command(flatten)]
+    pub latent: LatentArgs,
 }
 
 /// `vae2x dataset scan`
@@ -338,6 +382,13 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     match number.trim().parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok((number * unit as f64) as u64),
         _ => Err("expected a size such as 4GiB, 1.5GB or 800MiB".into()),
+    }
+}
+
+fn parse_time(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(t) if (0.0..=1.0).contains(&t) => Ok(t),
+        _ => Err("expected a number from 0 to 1".into()),
     }
 }
 

@@ -62,6 +62,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Devices => commands::devices::run(),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),
+        Command::Train(TrainCommand::Degradation(args)) => commands::train_degradation::run(&args),
+        Command::Degrade(args) => commands::degrade::run(&args),
         Command::Dataset(DatasetCommand::Scan(args)) => commands::dataset::run(&args),
         Command::Export(args) => commands::export::run(&args),
     }

@@ -166,6 +166,29 @@ impl TensorFile {
         Ok(())
     }
 
+    /// Reads some rows (indices of the first axis) of a tensor as `f32`, without the others.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`Error::Tensor`] if there is no such row, or the tensor has one axis only or is not in row-major order.
+    pub fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
+        let (TensorInfo { dtype, shape }, place) = self.find(name)?;
+        let wrong = |expected: &str, got: String| self.tensor_error(name, expected, &got);
+        let [count, ref row @ ..] = shape[..] else { return Err(wrong("rows", format!("shape {shape:?}"))) };
+        if row.is_empty() || place.strides.is_some() {
+            return Err(wrong("several axes in row-major order", format!("shape {shape:?}")));
+        }
+        if let Some(outside) = rows.iter().find(|&&r| r >= count) {
+            return Err(wrong(&format!("rows below {count}"), format!("row {outside}")));
+        }
+        let size = row.iter().product::<usize>() * dtype.size();
+        let mut data = Vec::with_capacity(rows.len() * row.iter().product::<usize>());
+        for &r in rows {
+            let bytes = self.source.read_at(place.offset + (r * size) as u64, size)?;
+            data.extend(dtype.widen(&bytes).ok_or_else(|| wrong("16-, 32- or 64-bit floats", dtype.to_string()))?);
+        }
+        Array::new([&[rows.len()], row].concat(), data)
+    }
+
     /// Reads a tensor's elements as they are: type, shape and little-endian bytes in row-major order.
     ///
     /// # Errors

@@ -11,12 +11,24 @@ use crate::error::{Error, Result};
 
 /// Name of the configuration in a diffusers folder.
 pub(crate) const CONFIG: &str = "config.json";
-/// Name of the weights in a diffusers folder.
+/// Name of the VAE's weights in a diffusers folder.
 pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
-/// How such names begin.
-const WEIGHTS_STEM: &str = "diffusion_pytorch_model";
 /// Far more than a list of two hundred tensors takes.
 const MAX_JSON: u64 = 16 << 20;
+
+/// How the files of a kind of model are named in folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileNames {
+    /// Weights are `STEM.safetensors`, or shards that `STEM.safetensors.index.json` lists.
+    pub stem: &'static str,
+    /// The model's folder in a whole pipeline's.
+    pub subfolder: &'static str,
+}
+
+impl FileNames {
+    /// Of a VAE.
+    pub(crate) const VAE: Self = Self { stem: "diffusion_pytorch_model", subfolder: "vae" };
+}
 
 /// The files of a model.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,33 +38,36 @@ pub(crate) struct Found {
     pub config: Option<String>,
 }
 
-/// Finds the files of a model, as [`super::vae::VaeWeights::open`] tells.
-pub(crate) fn find(path: &Path) -> Result<Found> {
+/// Finds the files of a model: `path` is a file, a folder with such names, a folder that has it as a subfolder, or one with a
+/// single weight file.
+pub(crate) fn find(path: &Path, kind: FileNames) -> Result<Found> {
     let found = path.metadata().map_err(|e| Error::io(path, e))?;
     if found.is_dir() {
-        return find_in(path);
+        return find_in(path, kind);
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     Ok(Found { files: vec![path.to_path_buf()], config: read_config(folder)? })
 }
 
-fn find_in(folder: &Path) -> Result<Found> {
+fn find_in(folder: &Path, kind: FileNames) -> Result<Found> {
     let names = list(folder)?;
     let has = |name: &str| names.iter().any(|n| n == name);
-    let index = format!("{WEIGHTS}.index.json");
-    let files = if has(WEIGHTS) {
-        vec![folder.join(WEIGHTS)]
+    let FileNames { stem, subfolder } = kind;
+    let weights = format!("{stem}.safetensors");
+    let index = format!("{weights}.index.json");
+    let files = if has(&weights) {
+        vec![folder.join(weights)]
     } else if has(&index) {
         shards(folder, &folder.join(&index))?
-    } else if let Some(file) = single(folder, &names)? {
+    } else if let Some(file) = single(folder, &names, stem)? {
         vec![file]
-    } else if has("vae") && folder.join("vae").is_dir() {
-        return find_in(&folder.join("vae"));
+    } else if has(subfolder) && folder.join(subfolder).is_dir() {
+        return find_in(&folder.join(subfolder), kind);
     } else {
         return Err(Error::format(
             folder,
             format!(
-                "no weights in this folder; expected {WEIGHTS}, a folder named vae, or one .safetensors or .pth file"
+                "no weights in this folder; expected {weights}, a folder named {subfolder}, or one .safetensors or .pth file"
             ),
         ));
     };
@@ -71,12 +86,12 @@ fn list(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The only weight file; those with diffusers' name (`diffusion_pytorch_model.fp16.safetensors`) come before others.
-fn single(folder: &Path, names: &[String]) -> Result<Option<PathBuf>> {
+/// The only weight file; those with the usual name (`diffusion_pytorch_model.fp16.safetensors`) come before others.
+fn single(folder: &Path, names: &[String], stem: &str) -> Result<Option<PathBuf>> {
     let is_weights =
         |n: &&String| [".safetensors", ".pth", ".pt"].iter().any(|e| n.ends_with(e)) && !n.starts_with('.');
     let all: Vec<_> = names.iter().filter(is_weights).collect();
-    let named: Vec<_> = all.iter().copied().filter(|n| n.starts_with(WEIGHTS_STEM)).collect();
+    let named: Vec<_> = all.iter().copied().filter(|n| n.starts_with(stem)).collect();
     match if named.is_empty() { all } else { named }[..] {
         [] => Ok(None),
         [one] => Ok(Some(folder.join(one))),

@@ -5,6 +5,7 @@
 //!
 //! - [`file`](mod@file) opens safetensors, torch and npy files and reads tensors one at a time; it knows nothing of models;
 //! - [`vae`] finds a model in them: [`layout`] and [`keys`] know its published forms, [`Report`] says what was found;
+//! - [`model`] does the same for models that it knows nothing of but a list of names and shapes;
 //! - [`write`](mod@write) and [`convert`](mod@convert) write models; [`formula`] makes them up.
 //!
 //! Files are hostile: every size in a header is checked against the file before anything is allocated by it, and no file
@@ -20,6 +21,7 @@ pub mod hub_config;
 mod identify;
 pub mod keys;
 pub mod layout;
+pub mod model;
 mod npy;
 mod pickle;
 mod pickle_names;
@@ -32,7 +34,9 @@ pub mod write;
 pub use convert::{ConvertOptions, convert};
 pub use dtype::DType;
 pub use file::{Format, TensorFile, TensorInfo};
+pub use folder::FileNames;
 pub use layout::Layout;
+pub use model::{ModelTensors, ModelWeights};
 pub use vae::{Report, VaeWeights};
 
 use crate::arch::TensorSpec;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::dtype::DType;
 use super::file::{TensorFile, TensorInfo};
+use super::folder::{self, FileNames};
 use super::keys::KeyMap;
 use super::layout::{Layout, copying_time_conv, is_time_conv, with_zero_taps};
-use super::{Weights, copy_tensor, folder, identify};
+use super::{Weights, copy_tensor, identify};
 use crate::arch::{self, TensorSpec};
 use crate::array::{Array, element_count};
 use crate::config::VaeConfig;
@@ -62,7 +63,7 @@ impl VaeWeights {
     /// [`Error::TensorSet`] for missing or unknown tensors; [`Error::Tensor`] for a wrong shape or type;
     /// [`Error::Config`] for impossible configurations.
     pub fn open(path: &Path) -> Result<Self> {
-        let found = folder::find(path)?;
+        let found = folder::find(path, FileNames::VAE)?;
         let files = found.files.iter().map(|p| TensorFile::open(p)).collect::<Result<Vec<_>>>()?;
         Self::build(path.to_path_buf(), files, found.config.as_deref())
     }
@@ -241,7 +242,7 @@ impl Weights for VaeWeights {
 }
 
 /// Every tensor's file.
-fn join(files: &[TensorFile]) -> Result<BTreeMap<String, usize>> {
+pub(crate) fn join(files: &[TensorFile]) -> Result<BTreeMap<String, usize>> {
     let mut names = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         for name in file.tensors().keys() {

@@ -476,8 +476,12 @@ mod tests {
         let mut count = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            Config::open(&path, &weights).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
+            // Runs of the proxy have a configuration of their own.
+            if text.starts_with("# vae2x train degradation ") {
+                continue;
+            }
+            Config::open(&path, &weights).unwrap();
             let command =
                 format!("# vae2x train decoder --config configs/{}", path.file_name().unwrap().to_str().unwrap());
             assert!(text.starts_with(&command), "{}", path.display());

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod dataset;
 pub mod decode;
+pub mod degrade;
 pub mod demo;
 pub mod devices;
 pub mod encode;
@@ -12,6 +13,7 @@ pub mod info;
 pub mod preview;
 mod saving;
 pub mod train;
+pub mod train_degradation;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

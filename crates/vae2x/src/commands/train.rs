@@ -29,6 +29,14 @@ pub fn stop_softly() -> bool {
     RUNNING.load(Ordering::Relaxed) && !STOP.swap(true, Ordering::Relaxed)
 }
 
+/// Does `work`, which [`stop_softly`] can ask to stop through the flag that it is given.
+pub(super) fn stoppable<T>(work: impl FnOnce(&'static AtomicBool) -> T) -> T {
+    RUNNING.store(true, Ordering::Relaxed);
+    let result = work(&STOP);
+    RUNNING.store(false, Ordering::Relaxed);
+    result
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -40,10 +48,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let job = Job::new(args)?;
     let inputs = inputs(&job.config)?;
     ui::note(format!("run in {}", job.folder.display()));
-    RUNNING.store(true, Ordering::Relaxed);
-    let finished = job.run(&inputs, !args.no_tui && std::io::stdout().is_terminal());
-    RUNNING.store(false, Ordering::Relaxed);
-    let progress = finished?;
+    let progress = stoppable(|_| job.run(&inputs, !args.no_tui && std::io::stdout().is_terminal()))?;
     let best = progress.best.map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
     let steps = job.config.train.steps;
     ui::print(&format!("{}: step {} of {steps}{}\n", job.folder.display(), progress.step, best.unwrap_or_default()))

@@ -1,0 +1,240 @@
+//! The weights of any model from a file or a folder, given the list of its tensors.
+//!
+//! In two steps, since a model's sizes are often known from its tensors' shapes alone: [`ModelTensors`] is what the files hold;
+//! [`ModelTensors::assign`] finds in it every tensor that a model wants and gives [`ModelWeights`], or says what is missing and
+//! what nobody asked for. Only headers are read until a tensor is asked for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::file::{TensorFile, TensorInfo};
+use super::folder::{self, FileNames};
+use super::vae::{Report, join};
+use crate::arch::TensorSpec;
+use crate::array::{Array, element_count};
+use crate::error::{Error, Result};
+
+/// What the files of a model hold.
+#[derive(Debug)]
+pub struct ModelTensors {
+    path: PathBuf,
+    files: Vec<TensorFile>,
+    /// Every tensor's file.
+    names: BTreeMap<String, usize>,
+    config_json: Option<String>,
+}
+
+impl ModelTensors {
+    /// Opens a file, or a folder with files named as `kind` tells, in shards or not, or with a single weight file. A
+    /// `config.json` beside them is read.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`] for files that cannot be read, [`Error::Tensor`] for a tensor in two shards.
+    pub fn open(path: &Path, kind: FileNames) -> Result<Self> {
+        let found = folder::find(path, kind)?;
+        let files = found.files.iter().map(|p| TensorFile::open(p)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { path: path.to_path_buf(), names: join(&files)?, files, config_json: found.config })
+    }
+
+    /// Takes an open file, with the text of its `config.json` if it has one.
+    pub fn from_file(file: TensorFile, config_json: Option<String>) -> Self {
+        let names = file.tensors().keys().map(|name| (name.clone(), 0)).collect();
+        Self { path: file.path().to_path_buf(), files: vec![file], names, config_json }
+    }
+
+    /// The file or the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.names.keys().map(String::as_str)
+    }
+
+    /// What a tensor is.
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.files[*self.names.get(name)?].tensors().get(name)
+    }
+
+    /// The text of `config.json`.
+    pub fn config_json(&self) -> Option<&str> {
+        self.config_json.as_deref()
+    }
+
+    /// Finds every tensor that a model wants: its canonical name and shape, and its name in the files. Tensors for which
+    /// `is_foreign` holds may be there, unused.
+    ///
+    /// # Errors
+    /// [`Error::TensorSet`] for missing or unused tensors; [`Error::Tensor`] for a wrong shape or type.
+    pub fn assign(
+        mut self,
+        wanted: impl IntoIterator<Item = (TensorSpec, String)>,
+        is_foreign: impl Fn(&str) -> bool,
+    ) -> Result<ModelWeights> {
+        let mut report = Report::default();
+        let mut slots = BTreeMap::new();
+        for (spec, name) in wanted {
+            match self.names.remove(&name) {
+                Some(file) => {
+                    report.applied.push(spec.name.clone());
+                    slots.insert(spec.name.clone(), Slot { file, name, shape: spec.shape });
+                }
+                None => report.missing.push(name),
+            }
+        }
+        report.unused = self.names.into_keys().filter(|name| !is_foreign(name)).collect();
+        if !(report.missing.is_empty() && report.unused.is_empty()) {
+            let Report { missing, unused, .. } = report;
+            return Err(Error::TensorSet { path: self.path, missing, unused });
+        }
+        let weights = ModelWeights { path: self.path, files: self.files, slots, report };
+        weights.slots.values().try_for_each(|slot| weights.check(slot))?;
+        Ok(weights)
+    }
+}
+
+/// Where a tensor is.
+#[derive(Clone, Debug)]
+struct Slot {
+    /// Index of the file.
+    file: usize,
+    /// Name there.
+    name: String,
+    /// As the model wants it.
+    shape: Vec<usize>,
+}
+
+/// All tensors of a model, under its own names.
+#[derive(Debug)]
+pub struct ModelWeights {
+    path: PathBuf,
+    files: Vec<TensorFile>,
+    slots: BTreeMap<String, Slot>,
+    report: Report,
+}
+
+impl ModelWeights {
+    fn check(&self, slot: &Slot) -> Result<()> {
+        let file = &self.files[slot.file];
+        let Some(TensorInfo { dtype, shape }) = file.tensors().get(&slot.name) else { return Ok(()) };
+        if *shape != slot.shape {
+            return Err(file.tensor_error(&slot.name, &format!("shape {:?}", slot.shape), &format!("{shape:?}")));
+        }
+        match dtype.is_float() {
+            true => Ok(()),
+            false => Err(file.tensor_error(&slot.name, "F32, F16, BF16 or F64", dtype.name())),
+        }
+    }
+
+    /// The file or the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What became of the files' tensors.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Parameters of the model.
+    pub fn parameters(&self) -> usize {
+        self.slots.values().filter_map(|slot| element_count(&slot.shape)).sum()
+    }
+
+    /// Reads a tensor by its canonical name, widened to `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the model has no such tensor in this shape; [`Error::Io`].
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
+        let slot = self.slot(name)?;
+        if slot.shape != shape {
+            return Err(self.error(name, format!("shape {shape:?}"), format!("{:?}", slot.shape)));
+        }
+        self.files[slot.file].read(&slot.name)
+    }
+
+    /// Reads some rows of a tensor by its canonical name, widened to `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if there is no such tensor or row; [`Error::Io`].
+    pub fn rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
+        let slot = self.slot(name)?;
+        self.files[slot.file].read_rows(&slot.name, rows)
+    }
+
+    fn slot(&self, name: &str) -> Result<&Slot> {
+        self.slots.get(name).ok_or_else(|| self.error(name, "a tensor of the model".into(), "none".into()))
+    }
+
+    fn error(&self, name: &str, expected: String, got: String) -> Error {
+        Error::Tensor { path: self.path.clone(), tensor: name.into(), expected, got }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::DType;
+    use crate::weights::write::{Entry, write_arrays, write_safetensors};
+
+    const KIND: FileNames = FileNames { stem: "model", subfolder: "text_encoder" };
+
+    fn spec(name: &str, shape: &[usize]) -> (TensorSpec, String) {
+        (TensorSpec { name: name.to_uppercase(), shape: shape.into() }, name.into())
+    }
+
+    fn ramp(shape: &[usize]) -> Array {
+        Array::new(shape, (0..shape.iter().product()).map(|i| i as f32).collect()).unwrap()
+    }
+
+    /// A folder with two shards.
+    fn shards(folder: &Path) {
+        std::fs::create_dir_all(folder).unwrap();
+        write_arrays(&folder.join("model-1.safetensors"), &[("a", &ramp(&[4, 3]))], &Default::default()).unwrap();
+        write_arrays(&folder.join("model-2.safetensors"), &[("b", &ramp(&[2]))], &Default::default()).unwrap();
+        let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+        std::fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
+        std::fs::write(folder.join("config.json"), "{}").unwrap();
+    }
+
+    #[test]
+    fn shards_of_a_subfolder_are_one_model() {
+        let folder = tempfile::tempdir().unwrap();
+        shards(&folder.path().join("text_encoder"));
+        let tensors = ModelTensors::open(folder.path(), KIND).unwrap();
+        assert_eq!((tensors.names().collect::<Vec<_>>(), tensors.config_json()), (vec!["a", "b"], Some("{}")));
+        let weights = tensors.assign([spec("a", &[4, 3]), spec("b", &[2])], |_| false).unwrap();
+        assert_eq!((weights.parameters(), weights.report().applied.len()), (14, 2));
+        assert_eq!(weights.tensor("B", &[2]).unwrap(), ramp(&[2]));
+        assert_eq!(weights.rows("A", &[2, 0, 2]).unwrap().data(), [6.0, 7.0, 8.0, 0.0, 1.0, 2.0, 6.0, 7.0, 8.0]);
+        assert!(weights.rows("A", &[4]).unwrap_err().to_string().contains("row 4"));
+        assert!(weights.tensor("A", &[3, 4]).unwrap_err().to_string().contains("[4, 3]"));
+        assert!(weights.tensor("C", &[1]).unwrap_err().to_string().contains("'C'"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        shards(folder.path());
+        let error = |wanted: &[(TensorSpec, String)]| {
+            let tensors = ModelTensors::open(folder.path(), KIND).unwrap();
+            tensors.assign(wanted.to_vec(), |_| false).unwrap_err().to_string()
+        };
+        let set = error(&[spec("a", &[4, 3]), spec("c", &[2])]);
+        assert!(set.contains("missing: 'c'") && set.contains("not of this model: 'b'"), "{set}");
+        assert!(error(&[spec("a", &[4, 3]), spec("b", &[3])]).contains("expected shape [3], found [2]"));
+        let tensors = ModelTensors::open(folder.path(), KIND).unwrap();
+        assert!(tensors.assign([spec("a", &[4, 3])], |name| name == "b").is_ok());
+    }
+
+    #[test]
+    fn types_without_a_meaning_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.safetensors");
+        let entry = Entry { name: "a".into(), dtype: DType::F8E4M3, shape: vec![2] };
+        write_safetensors(&file, &[entry], &Default::default(), |_| Ok(vec![0; 2])).unwrap();
+        let tensors = ModelTensors::open(&file, KIND).unwrap();
+        assert!(tensors.assign([spec("a", &[2])], |_| false).unwrap_err().to_string().contains("F8_E4M3"));
+    }
+}

@@ -1,0 +1,164 @@
+//! The shape of a transformer: read from its tensors, and from `config.json` where shapes do not tell.
+
+use serde::Deserialize;
+use vae2x_core::weights::{ModelTensors, TensorInfo};
+use vae2x_core::{Error, Result};
+
+/// Channels per head of all published sizes; shapes do not tell it.
+const HEAD_DIM: usize = 128;
+/// Of all published sizes.
+const EPSILON: f64 = 1e-6;
+
+/// Sizes of a transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DitConfig {
+    /// Blocks.
+    pub layers: usize,
+    /// Width of a token.
+    pub dim: usize,
+    /// Heads of each attention.
+    pub heads: usize,
+    /// Width inside the feed-forward layers.
+    pub ffn_dim: usize,
+    /// Sines and cosines of the time embedding.
+    pub freq_dim: usize,
+    /// Width of the caption's tokens.
+    pub text_dim: usize,
+    /// Latent channels in.
+    pub in_channels: usize,
+    /// Latent channels out.
+    pub out_channels: usize,
+    /// Latent frames, rows and columns of a token.
+    pub patch: [usize; 3],
+    /// Added to variances and mean squares.
+    pub epsilon: f64,
+}
+
+/// What neither shapes nor a `config.json` tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DitOptions {
+    /// Heads of each attention; if not given, as `config.json` says, else one per 128 channels.
+    pub heads: Option<usize>,
+}
+
+impl DitConfig {
+    /// Wan2.1's 1.3B model.
+    pub fn wan_1_3b() -> Self {
+        Self {
+            layers: 30,
+            dim: 1536,
+            heads: 12,
+            ffn_dim: 8960,
+            freq_dim: 256,
+            text_dim: 4096,
+            in_channels: 16,
+            out_channels: 16,
+            patch: [1, 2, 2],
+            epsilon: EPSILON,
+        }
+    }
+
+    /// Wan2.1's 14B model.
+    pub fn wan_14b() -> Self {
+        Self { layers: 40, dim: 5120, heads: 40, ffn_dim: 13824, ..Self::wan_1_3b() }
+    }
+
+    /// Channels per head.
+    pub fn head_dim(&self) -> usize {
+        self.dim / self.heads
+    }
+
+    /// Values of a token's patch in the output.
+    pub fn patch_values(&self) -> usize {
+        self.out_channels * self.patch.iter().product::<usize>()
+    }
+
+    /// Refuses sizes that no model can have.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
+        let check = |holds: bool, what: String| if holds { Ok(()) } else { Err(Error::Config(what)) };
+        let sizes = [self.layers, self.dim, self.heads, self.ffn_dim, self.freq_dim, self.text_dim, self.in_channels];
+        check(!sizes.contains(&0) && self.out_channels > 0, format!("a size of the transformer is 0: {self:?}"))?;
+        check(self.patch[0] == 1 && !self.patch.contains(&0), format!("patch {:?}; expected [1, p, q]", self.patch))?;
+        let (dim, heads) = (self.dim, self.heads);
+        check(dim.is_multiple_of(heads), format!("{heads} heads do not divide a width of {dim}"))?;
+        let head = self.head_dim();
+        check(
+            head.is_multiple_of(2) && head >= 6,
+            format!("heads of {head} channels; expected an even number from 6 on"),
+        )?;
+        check(self.freq_dim.is_multiple_of(2), format!("freq_dim is {}; expected an even number", self.freq_dim))
+    }
+}
+
+/// What a `config.json` says, under Wan's own names or those of diffusers.
+#[derive(Default, Deserialize)]
+struct Json {
+    #[serde(alias = "num_attention_heads")]
+    num_heads: Option<usize>,
+    eps: Option<f64>,
+}
+
+/// Names of the tensors whose shapes tell the sizes.
+pub(super) struct Telling {
+    pub patch: &'static str,
+    pub text: &'static str,
+    pub time: &'static str,
+    pub head: &'static str,
+    pub ffn: &'static str,
+}
+
+/// Reads the sizes of a model whose names begin with `prefix`.
+///
+/// # Errors
+/// [`Error::Tensor`] if a telling tensor is missing or of another rank; [`Error::Config`].
+pub(super) fn read(tensors: &ModelTensors, prefix: &str, telling: &Telling, options: DitOptions) -> Result<DitConfig> {
+    let [dim, in_channels, pt, ph, pw] = shape(tensors, prefix, telling.patch)?;
+    let [_, text_dim] = shape(tensors, prefix, telling.text)?;
+    let [_, freq_dim] = shape(tensors, prefix, telling.time)?;
+    let [values, _] = shape(tensors, prefix, telling.head)?;
+    let [ffn_dim, _] = shape(tensors, prefix, telling.ffn)?;
+    let json: Json = match tensors.config_json().map(serde_json::from_str) {
+        Some(Ok(json)) => json,
+        Some(Err(e)) => return Err(Error::format(tensors.path(), format!("its config.json: {e}"))),
+        None => Json::default(),
+    };
+    let config = DitConfig {
+        layers: layers(tensors, prefix),
+        heads: options.heads.or(json.num_heads).unwrap_or(dim / HEAD_DIM),
+        out_channels: values / [pt, ph, pw].iter().product::<usize>().max(1),
+        epsilon: json.eps.unwrap_or(EPSILON),
+        patch: [pt, ph, pw],
+        dim,
+        ffn_dim,
+        freq_dim,
+        text_dim,
+        in_channels,
+    };
+    let named = |e: Error| {
+        Error::Config(format!("{}: {}", tensors.path().display(), e.to_string().replace("model config: ", "")))
+    };
+    config.validate().map_err(named)?;
+    Ok(config)
+}
+
+fn shape<const N: usize>(tensors: &ModelTensors, prefix: &str, name: &str) -> Result<[usize; N]> {
+    let name = format!("{prefix}{name}");
+    let error = |got: String| Error::Tensor {
+        path: tensors.path().to_path_buf(),
+        tensor: name.clone(),
+        expected: format!("a shape of {N} axes"),
+        got,
+    };
+    let TensorInfo { shape, .. } = tensors.info(&name).ok_or_else(|| error("no such tensor".into()))?;
+    shape.as_slice().try_into().map_err(|_| error(format!("{shape:?}")))
+}
+
+/// Blocks are counted from 0.
+fn layers(tensors: &ModelTensors, prefix: &str) -> usize {
+    let blocks = format!("{prefix}blocks.");
+    let index = |name: &str| name.strip_prefix(&blocks)?.split('.').next()?.parse::<usize>().ok();
+    tensors.names().filter_map(index).max().map_or(0, |last| last.saturating_add(1))
+}

@@ -1,0 +1,195 @@
+//! The diffusion transformer and the text encoder against their goldens, from every layout and prefix.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use vae2x_core::weights::write::{Entry, write_arrays, write_safetensors};
+use vae2x_core::weights::{DType, ModelTensors, TensorFile};
+use vae2x_core::{Array, Result};
+use vae2x_nn::array::{to_array, to_tensor};
+use vae2x_nn::umt5::{self, Umt5, Umt5Weights};
+use vae2x_nn::wan_dit::{DitOptions, DitWeights, WanDit, weights::FILES};
+use vae2x_testkit::compare::{assert_close, assert_same};
+use vae2x_testkit::{open, shared, tolerance};
+
+/// The tiny model's heads, which a file without `config.json` does not tell.
+const HEADS: DitOptions = DitOptions { heads: Some(2) };
+
+fn dit(path: &Path, options: DitOptions) -> Result<WanDit> {
+    let weights = DitWeights::find(ModelTensors::open(path, FILES)?, options)?;
+    WanDit::load(weights.config(), &|name, shape| weights.tensor(name, shape), &Device::flex())
+}
+
+fn velocity(model: &WanDit, case: &str) -> Array {
+    let cases = open("fixtures/dit_tiny/cases.safetensors");
+    let read = |part: &str| cases.read(&format!("{case}.{part}")).unwrap();
+    let timesteps: Vec<f64> = read("timestep").data().iter().map(|&t| f64::from(t)).collect();
+    let latent = to_tensor(&read("latent"), "latent", &Device::flex()).unwrap();
+    let text = to_tensor(&read("text"), "text", &Device::flex()).unwrap();
+    to_array(model.forward(latent, &timesteps, text).unwrap()).unwrap()
+}
+
+fn check_dit(model: &WanDit, tolerance: f64) {
+    let cases = open("fixtures/dit_tiny/cases.safetensors");
+    for case in ["image", "clip"] {
+        let want = cases.read(&format!("{case}.velocity")).unwrap();
+        assert_close(case, &velocity(model, case), &want, tolerance);
+    }
+}
+
+#[test]
+fn the_transformer_from_both_layouts() {
+    check_dit(&dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap(), tolerance::TRANSFORMER_F32);
+    check_dit(&dit(&shared("fixtures/dit_tiny/diffusers"), DitOptions::default()).unwrap(), tolerance::TRANSFORMER_F32);
+}
+
+/// Writes the tiny model again, each tensor under `prefix`, in `parts` shards.
+fn rewrite(folder: &Path, prefix: &str, parts: usize, dtype: DType) {
+    let file = TensorFile::open(&shared("fixtures/dit_tiny/diffusers/diffusion_pytorch_model.safetensors")).unwrap();
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::copy(shared("fixtures/dit_tiny/diffusers/config.json"), folder.join("config.json")).unwrap();
+    let names: Vec<&String> = file.tensors().keys().collect();
+    let mut map = Vec::new();
+    for (i, names) in names.chunks(names.len().div_ceil(parts)).enumerate() {
+        let shard = format!("diffusion_pytorch_model-{i}.safetensors");
+        let entry = |name: &&String| {
+            map.push(format!("\"{prefix}{name}\": \"{shard}\""));
+            Entry { name: format!("{prefix}{name}"), dtype, shape: file.tensors()[*name].shape.clone() }
+        };
+        let entries: Vec<Entry> = names.iter().map(entry).collect();
+        write_safetensors(&folder.join(shard), &entries, &Default::default(), |entry| {
+            Ok(dtype.narrow(file.read(&entry.name[prefix.len()..])?.data()).unwrap())
+        })
+        .unwrap();
+    }
+    let index = format!("{{\"weight_map\": {{{}}}}}", map.join(", "));
+    std::fs::write(folder.join("diffusion_pytorch_model.safetensors.index.json"), index).unwrap();
+}
+
+#[test]
+fn shards_and_prefixes_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let want = dit(&shared("fixtures/dit_tiny/diffusers"), DitOptions::default()).unwrap();
+    rewrite(&folder.path().join("transformer"), "model.diffusion_model.", 3, DType::F32);
+    let got = dit(folder.path(), DitOptions::default()).unwrap();
+    assert_same("shards", &velocity(&got, "clip"), &velocity(&want, "clip"));
+}
+
+#[test]
+fn half_precision_is_widened() {
+    for dtype in [DType::BF16, DType::F16] {
+        let folder = tempfile::tempdir().unwrap();
+        rewrite(folder.path(), "", 1, dtype);
+        check_dit(&dit(folder.path(), DitOptions::default()).unwrap(), tolerance::BF16_WEIGHTS);
+    }
+}
+
+#[test]
+fn a_batch_is_its_items() {
+    let model = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
+    let cases = open("fixtures/dit_tiny/cases.safetensors");
+    let read = |part: &str| cases.read(&format!("image.{part}")).unwrap();
+    let tensor5 = |a: &Array| to_tensor::<5>(a, "latent", &Device::flex()).unwrap();
+    let text: Tensor<3> = to_tensor(&read("text"), "text", &Device::flex()).unwrap();
+    let (a, b) = (tensor5(&read("latent")), tensor5(&read("latent")).flip([4]));
+    let one = |x: Tensor<5>, t: f64| model.forward(x, &[t], text.clone()).unwrap();
+    let both =
+        model.forward(Tensor::cat(vec![a.clone(), b.clone()], 0), &[100.0, 700.0], text.clone().repeat_dim(0, 2));
+    let apart = Tensor::cat(vec![one(a, 100.0), one(b, 700.0)], 0);
+    assert_close("batch", &to_array(both.unwrap()).unwrap(), &to_array(apart).unwrap(), 1e-5);
+}
+
+#[test]
+fn what_is_no_such_transformer_is_named() {
+    let error = |path: &Path| dit(path, DitOptions::default()).unwrap_err().to_string();
+    assert!(error(&shared("fixtures/vae_tiny_base/original.safetensors")).contains("this is an autoencoder"));
+    assert!(error(&shared("fixtures/umt5_tiny/model.safetensors")).contains("this is a text encoder"));
+    assert!(error(&shared("data/wan_cheesecake_normalized.safetensors")).contains("first is 'latents'"));
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.safetensors");
+    let zeros = Array::zeros([1]);
+    for (name, says) in
+        [("double_blocks.0.img_attn.qkv.weight", "Flux"), ("blocks.0.cross_attn.k_img.weight", "image-to-video")]
+    {
+        write_arrays(&other, &[(name, &zeros)], &Default::default()).unwrap();
+        assert!(error(&other).contains(says), "{}", error(&other));
+    }
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_refused() {
+    let heads =
+        |heads| dit(&shared("fixtures/dit_tiny/original.safetensors"), DitOptions { heads }).unwrap_err().to_string();
+    assert!(heads(Some(5)).contains("5 heads do not divide a width of 24"));
+    assert!(heads(None).contains("original.safetensors"), "no 128 channels per head here");
+    let model = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
+    let device = Device::flex();
+    let error = |latent: [usize; 5], times: &[f64], text: [usize; 3]| {
+        model.forward(Tensor::zeros(latent, &device), times, Tensor::zeros(text, &device)).unwrap_err().to_string()
+    };
+    assert!(error([1, 16, 1, 4, 5], &[1.0], [1, 5, 20]).contains("w of 2"));
+    assert!(error([1, 48, 1, 4, 4], &[1.0], [1, 5, 20]).contains("[B, 16"));
+    assert!(error([1, 16, 1, 4, 4], &[1.0, 2.0], [1, 5, 20]).contains("one for each latent"));
+    assert!(error([1, 16, 1, 4, 4], &[1.0], [1, 5, 4096]).contains("[1, tokens, 20]"));
+}
+
+fn umt5(path: &Path) -> Result<Umt5> {
+    Ok(Umt5::new(Umt5Weights::find(ModelTensors::open(path, umt5::weights::FILES)?)?, Device::flex()))
+}
+
+/// Token numbers and whether they count, of the golden case.
+fn captions() -> (Vec<Vec<u32>>, Vec<Vec<bool>>) {
+    let cases = open("fixtures/umt5_tiny/cases.safetensors");
+    let rows = |name: &str| {
+        let array = cases.read(name).unwrap();
+        array.data().chunks(array.shape()[1]).map(<[f32]>::to_vec).collect::<Vec<_>>()
+    };
+    let ids = rows("input_ids").into_iter().map(|row| row.into_iter().map(|v| v as u32).collect());
+    let counts = rows("attention_mask").into_iter().map(|row| row.into_iter().map(|v| v != 0.0).collect());
+    (ids.collect(), counts.collect())
+}
+
+fn check_umt5(model: &Umt5) {
+    let (ids, counts) = captions();
+    let mut layers = Vec::new();
+    let hidden = to_array(model.encode(&ids, &counts, &mut |done| layers.push(done)).unwrap()).unwrap();
+    assert_eq!(layers, [1, 2]);
+    let want = open("fixtures/umt5_tiny/cases.safetensors").read("hidden").unwrap();
+    assert_close("hidden", &hidden, &want, tolerance::TRANSFORMER_F32);
+}
+
+#[test]
+fn the_text_encoder_under_both_names() {
+    check_umt5(&umt5(&shared("fixtures/umt5_tiny/model.safetensors")).unwrap());
+    let file = open("fixtures/umt5_tiny/model.safetensors");
+    let wans = [
+        ("encoder.final_layer_norm", "norm"),
+        ("encoder.block", "blocks"),
+        ("layer.0.SelfAttention.relative_attention_bias", "pos_embedding.embedding"),
+        ("layer.0.SelfAttention", "attn"),
+        ("layer.0.layer_norm", "norm1"),
+        ("layer.1.layer_norm", "norm2"),
+        ("layer.1.DenseReluDense.wi_0", "ffn.gate.0"),
+        ("layer.1.DenseReluDense.wi_1", "ffn.fc1"),
+        ("layer.1.DenseReluDense.wo", "ffn.fc2"),
+        ("shared", "token_embedding"),
+    ];
+    let rename = |name: &str| wans.iter().fold(name.to_string(), |n, (from, to)| n.replace(from, to));
+    let arrays: Vec<_> = file.tensors().keys().map(|name| (rename(name), file.read(name).unwrap())).collect();
+    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    write_arrays(&folder.path().join("model.safetensors"), &arrays, &Default::default()).unwrap();
+    check_umt5(&umt5(folder.path()).unwrap());
+}
+
+#[test]
+fn captions_and_encoders_that_do_not_fit_are_refused() {
+    let model = umt5(&shared("fixtures/umt5_tiny/model.safetensors")).unwrap();
+    let error =
+        |ids: &[Vec<u32>], counts: &[Vec<bool>]| model.encode(ids, counts, &mut |_| ()).unwrap_err().to_string();
+    assert!(error(&[vec![1, 2], vec![3]], &[vec![true; 2], vec![true]]).contains("equal length"));
+    assert!(error(&[vec![1, 2]], &[vec![false; 2]]).contains("tokens that count"));
+    assert!(error(&[vec![96]], &[vec![true]]).contains("row 96"));
+    let other = umt5(&shared("fixtures/dit_tiny/original.safetensors")).unwrap_err().to_string();
+    assert!(other.contains("no encoder of UMT5"), "{other}");
+}

@@ -1,0 +1,182 @@
+//! Pairs of a clean latent and what became of it.
+//!
+//! On disk: a folder of safetensors files, each with tensors `NAME.clean` and `NAME.degraded` of one shape, `[16, h, w]` or `[16, T, h, w]`,
+//! normalized, and the flow time `NAME.t` `[1]`. Any number of pairs per file.
+
+use std::path::Path;
+
+use vae2x_core::Array;
+use vae2x_core::weights::TensorFile;
+
+use crate::{Error, Result};
+
+/// Clean and degraded, normalized.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// `[C, h, w]`
+    pub clean: Array,
+    /// `[C, h, w]`
+    pub degraded: Array,
+    /// Flow time in [0, 1].
+    pub time: f64,
+}
+
+/// Anything that has pairs.
+pub trait Pairs {
+    /// How many.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them, the same each time.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn pair(&self, index: usize) -> Result<Pair>;
+}
+
+impl Pairs for Vec<Pair> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn pair(&self, index: usize) -> Result<Pair> {
+        Ok(self[index].clone())
+    }
+}
+
+/// A frame of a clip, or an image.
+#[derive(Debug)]
+struct Item {
+    file: usize,
+    name: String,
+    frame: usize,
+}
+
+/// The pairs of a folder; latents are read when they are asked for.
+#[derive(Debug)]
+pub struct PairFiles {
+    files: Vec<TensorFile>,
+    items: Vec<Item>,
+}
+
+impl PairFiles {
+    /// Opens all `.safetensors` files of a folder, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there are no pairs; [`Error::Core`] for files that cannot be read, or a clean latent whose degraded one or
+    /// time is missing or of another shape.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+        let mut paths =
+            entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io(folder, e))?;
+        paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+        paths.sort();
+        let files = paths.iter().map(|path| TensorFile::open(path)).collect::<vae2x_core::Result<Vec<_>>>()?;
+        let mut items = Vec::new();
+        for (file, tensors) in files.iter().enumerate() {
+            for name in tensors.tensors().keys().filter_map(|key| key.strip_suffix(".clean")) {
+                let frames = frames(tensors, name)?;
+                items.extend((0..frames).map(|frame| Item { file, name: name.into(), frame }));
+            }
+        }
+        match items.is_empty() {
+            false => Ok(Self { files, items }),
+            true => {
+                Err(Error::Data(format!("{}: no pairs (tensors NAME.clean, NAME.degraded, NAME.t)", folder.display())))
+            }
+        }
+    }
+}
+
+/// How many frames a pair has, after a look at its shapes.
+fn frames(file: &TensorFile, name: &str) -> Result<usize> {
+    let shape = |part: &str| file.tensors().get(&format!("{name}.{part}")).map(|info| info.shape.as_slice());
+    let wrong = |part: &str, expected: String| {
+        Error::Core(vae2x_core::Error::Tensor {
+            path: file.path().to_path_buf(),
+            tensor: format!("{name}.{part}"),
+            expected,
+            got: shape(part).map_or("no such tensor".into(), |s| format!("{s:?}")),
+        })
+    };
+    let clean = shape("clean").unwrap_or_default();
+    if shape("degraded") != Some(clean) {
+        return Err(wrong("degraded", format!("shape {clean:?}")));
+    }
+    if shape("t") != Some(&[1]) {
+        return Err(wrong("t", "shape [1]".into()));
+    }
+    match *clean {
+        [c, h, w] if c * h * w > 0 => Ok(1),
+        [c, t, h, w] if c * t * h * w > 0 => Ok(t),
+        _ => Err(wrong("clean", "a latent [C, h, w] or [C, T, h, w]".into())),
+    }
+}
+
+impl Pairs for PairFiles {
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn pair(&self, index: usize) -> Result<Pair> {
+        let Item { file, name, frame } = &self.items[index];
+        let file = &self.files[*file];
+        let latent = |part: &str| -> vae2x_core::Result<Array> {
+            let array = file.read(&format!("{name}.{part}"))?;
+            match *array.shape() {
+                [c, _, h, w] => array.narrow1(*frame..frame + 1).reshape([c, h, w]),
+                _ => Ok(array),
+            }
+        };
+        let time = f64::from(file.read(&format!("{name}.t"))?.data()[0]);
+        if !(0.0..=1.0).contains(&time) {
+            return Err(Error::Data(format!("{}: {name}.t is {time}; expected 0 to 1", file.path().display())));
+        }
+        Ok(Pair { clean: latent("clean")?, degraded: latent("degraded")?, time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vae2x_core::weights::write::write_arrays;
+
+    fn ramp(shape: &[usize], scale: f32) -> Array {
+        Array::new(shape, (0..shape.iter().product()).map(|i| i as f32 * scale).collect()).unwrap()
+    }
+
+    #[test]
+    fn images_and_the_frames_of_clips_are_pairs() {
+        let folder = tempfile::tempdir().unwrap();
+        let t = Array::new([1], vec![0.25]).unwrap();
+        let (image, clip) = (ramp(&[2, 3, 4], 1.0), ramp(&[2, 5, 3, 4], 0.5));
+        let arrays = [("b.clean", &clip), ("b.degraded", &clip), ("b.t", &t)];
+        write_arrays(&folder.path().join("1.safetensors"), &arrays, &Default::default()).unwrap();
+        let arrays = [("a.clean", &image), ("a.degraded", &ramp(&[2, 3, 4], 2.0)), ("a.t", &t)];
+        write_arrays(&folder.path().join("0.safetensors"), &arrays, &Default::default()).unwrap();
+        let pairs = PairFiles::open(folder.path()).unwrap();
+        assert_eq!(pairs.len(), 6);
+        let first = pairs.pair(0).unwrap();
+        assert_eq!((first.clean, first.degraded.data()[5], first.time), (image, 10.0, 0.25));
+        let fourth = pairs.pair(3).unwrap().clean;
+        assert_eq!((fourth.shape(), fourth.data()[0], fourth.data()[12]), (&[2, 3, 4][..], 12.0, 42.0));
+    }
+
+    #[test]
+    fn halves_of_pairs_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |arrays: &[(&str, &Array)]| {
+            write_arrays(&folder.path().join("0.safetensors"), arrays, &Default::default()).unwrap();
+            PairFiles::open(folder.path()).map(|p| p.pair(0)).unwrap_or_else(Err).unwrap_err().to_string()
+        };
+        let (x, t) = (ramp(&[2, 3, 4], 1.0), Array::new([1], vec![1.5]).unwrap());
+        assert!(error(&[("x", &x)]).contains("no pairs"));
+        assert!(error(&[("a.clean", &x)]).contains("a.degraded"));
+        assert!(error(&[("a.clean", &x), ("a.degraded", &x)]).contains("'a.t'"));
+        assert!(error(&[("a.clean", &x), ("a.degraded", &x), ("a.t", &t)]).contains("1.5"));
+    }
+}

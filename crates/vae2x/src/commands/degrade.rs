@@ -1,0 +1,40 @@
+//! `vae2x degrade`: latents softened as a diffusion model softens them.
+
+use burn::tensor::Device;
+use vae2x_core::VaeConfig;
+use vae2x_core::latent::{Normalized, Space, to_raw};
+use vae2x_core::weights::TensorFile;
+use vae2x_media::latent::{LatentFile, LatentFormat, write_latent};
+use vae2x_nn::array::{to_array, to_tensor};
+use vae2x_nn::degradation::Proxy;
+
+use super::{check_distinct, check_writable, latent_options, said_space};
+use crate::args::DegradeArgs;
+use crate::{ui, usage};
+
+/// Runs the command.
+///
+/// # Errors
+/// If the input, the network or the output will not do.
+pub fn run(args: &DegradeArgs) -> anyhow::Result<()> {
+    check_distinct([args.input.as_path(), args.proxy.as_path()].into_iter(), &[&args.output])?;
+    let space = match LatentFormat::from_path(&args.output) {
+        Ok(format) => format.usual_space(),
+        Err(e) => return usage(e.to_string()),
+    };
+    check_writable(&args.output)?;
+    let file = LatentFile::open(&args.input, &latent_options(&args.latent))?;
+    let [batch, channels, ..] = file.array.dims::<5>("latent")?;
+    let device = Device::flex();
+    let proxy = Proxy::from_file(TensorFile::open(&args.proxy)?, channels, &device)?;
+    let config = VaeConfig::default();
+    let decision = said_space(&file, &config, args.latent.latent_space)?;
+    let normalized = to_raw(file.array, decision.space, &config)?.normalize(&config)?;
+    let latents = to_tensor(normalized.array(), "latent", &device)?;
+    let softened = Normalized::new(to_array(proxy.forward_clip(latents, &vec![args.t; batch]))?)?;
+    match space {
+        Space::Normalized => write_latent(&args.output, softened.array(), space, &file.text)?,
+        Space::Raw => write_latent(&args.output, softened.denormalize(&config)?.array(), space, &file.text)?,
+    }
+    ui::print(&format!("{} ({space})\n", args.output.display()))
+}

@@ -1,0 +1,58 @@
+//! `vae2x train degradation`: a new run from a configuration and pairs, or an old one resumed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use burn::tensor::Device;
+use vae2x_train::log::PlainScreen;
+use vae2x_train::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, create, open_config, train};
+use vae2x_train::run::CONFIG_FILE;
+
+use super::train::stoppable;
+use crate::args::TrainDegradationArgs;
+use crate::{ui, usage};
+
+/// Runs the command.
+///
+/// # Errors
+/// If the configuration cannot be meant, pairs are missing or the run fails.
+pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
+    let threads = args.threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.with_context(|| format!("cannot start {threads} threads"))?;
+    let (folder, config) = match &args.resume {
+        Some(folder) => (folder.clone(), open_config(&folder.join(CONFIG_FILE))?),
+        None => new_run(args)?,
+    };
+    ui::note(format!("run in {}", folder.display()));
+    let measured = stoppable(|stop| train(&folder, &config, &Device::flex(), stop, &mut PlainScreen))?;
+    match measured {
+        Some(measured) => ui::print(&report(&folder.join(PROXY_FILE), &measured)),
+        None => ui::print(&format!("stopped; go on with --resume {}\n", folder.display())),
+    }
+}
+
+/// Checks everything before the folder is made.
+fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, FitConfig)> {
+    let Some(path) = &args.config else { return usage("--config FILE is missing") };
+    let mut config = open_config(path)?;
+    config.pairs = args.pairs.clone().or(config.pairs);
+    let Some(pairs) = &config.pairs else { return usage("--pairs DIR is missing") };
+    PairFiles::open(pairs)?;
+    let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
+    let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
+    create(&folder, &config)?;
+    Ok((folder, config))
+}
+
+fn report(path: &Path, measured: &Measured) -> String {
+    let list = |values: &[f64]| values.iter().map(|v| format!("{v:.2}")).collect::<Vec<_>>().join(" ");
+    format!(
+        "{}\nerror on held-out pairs, relative to doing nothing: {:.4}\n\
+         spectrum from coarse to fine, decibels: softened against clean {}; proxy against softened {}\n",
+        path.display(),
+        measured.error,
+        list(&measured.degraded_db),
+        list(&measured.proxy_db)
+    )
+}
