@@ -90,13 +90,13 @@ impl WanDit {
         let [first, second] = &self.text_embedding;
         let caption = second.forward(gelu_tanh(first.forward(text)));
 
-        let mut x = self.patch_embedding.forward(self.to_patches(latent));
+        let mut x = self.patch_embedding.forward(self.patch(latent));
         for block in &self.blocks {
             x = block.forward(x, parts.clone(), caption.clone(), &rotary);
         }
         let part = |i: usize| self.head_modulation.val().narrow(1, i, 1) + time.clone();
         let x = layer_norm(x, self.config.epsilon) * (part(1) + 1.0) + part(0);
-        Ok(self.unpatchify(self.head.forward(x), grid))
+        Ok(self.unpatch(self.head.forward(x), grid))
     }
 
     fn check(&self, latent: &Tensor<5>, timesteps: &[f64], text: &Tensor<3>) -> Result<()> {
@@ -134,7 +134,7 @@ impl WanDit {
 
     /// # Shapes
     /// `[B, in, T, h, w]` -> `[B, T h/p w/q, in p q]`
-    fn to_patches(&self, x: Tensor<5>) -> Tensor<3> {
+    fn patch(&self, x: Tensor<5>) -> Tensor<3> {
         let [b, c, t, h, w] = x.dims();
         let [_, ph, pw] = self.config.patch;
         // B C T (h p) (w q) -> B (T h w) (C p q)
@@ -144,7 +144,7 @@ impl WanDit {
 
     /// # Shapes
     /// `[B, T h w, p q out]` -> `[B, out, T, h p, w q]`
-    fn unpatchify(&self, x: Tensor<3>, [t, h, w]: [usize; 3]) -> Tensor<5> {
+    fn unpatch(&self, x: Tensor<3>, [t, h, w]: [usize; 3]) -> Tensor<5> {
         let b = x.dims()[0];
         let [_, ph, pw] = self.config.patch;
         let c = self.config.out_channels;

@@ -106,7 +106,7 @@ fn other(tensors: &ModelTensors) -> Option<&'static str> {
     };
     let of_model = |name: &&str| !name.starts_with("first_stage_model.") && !name.starts_with("cond_stage_model.");
     let has = |part: &&str| tensors.names().filter(of_model).any(|name| holds(name, part));
-    OTHERS.iter().find(|(parts, _)| parts.iter().any(&has)).map(|(_, model)| *model)
+    OTHERS.iter().find(|(parts, _)| parts.iter().any(has)).map(|(_, model)| *model)
 }
 
 fn unknown(tensors: &ModelTensors) -> Error {

@@ -93,3 +93,13 @@ pub fn train(
     save(&folder.join(PROXY_FILE), &fit.proxy())?;
     Ok(Some(measured))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_configuration_is_sound() {
+        open_config(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/degradation.toml"))).unwrap();
+    }
+}
