@@ -16,6 +16,8 @@ pub const BANDS_F64: f64 = 5e-8;
 /// Decoding in `f16` (11 bits of mantissa, so 5e-4 a step) or `bf16` (8 bits, 4e-3) against `f32`, through the depth of the
 /// network with its norms in `f32`.
 pub const F16: f64 = 5e-3;
+/// As [`F16`], with convolutions that also sum in `f16`, as burn's direct ones do on GPUs: thousands of terms each.
+pub const F16_SUMS: f64 = 2e-2;
 /// As [`F16`].
 pub const BF16: f64 = 4e-2;
 
