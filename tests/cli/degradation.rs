@@ -43,6 +43,7 @@ fn proxy(folder: &Path, channels: usize) -> String {
     assert_eq!(kinds.iter().map(|l| l["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["train", "train", "eval"]);
     let again = run(&["train", "degradation", "--pairs", &pairs, "--config", &config, "--out", &out]).fails(1);
     assert!(again.contains("holds a run already"), "{again}");
+    assert!(run(&["train", "degradation", "--resume", &out]).ok().contains("error on held-out pairs"));
     text(&folder.join("run/proxy.safetensors"))
 }
 
