@@ -1,4 +1,5 @@
 //! Metrics, speckle score and comparison pages: how pictures differ, by number and by eye.
 
 pub mod metrics;
+pub mod sides;
 pub mod spectrum;
