@@ -25,7 +25,8 @@ pub(super) fn rows(page: &Page) -> Markup {
 /// Each name's means over the rows that have its numbers.
 pub(super) fn means(page: &Page) -> Markup {
     let columns: Vec<Means> = (0..page.names.len()).map(|column| Means::of(page, column)).collect();
-    let own: Vec<&[Option<f64>]> = columns.iter().filter(|c| !c.is_reduced).map(|c| c.numbers.as_slice()).collect();
+    let is_whole = |c: &&Means| !c.is_reduced && c.rows == page.rows.len();
+    let own: Vec<&[Option<f64>]> = columns.iter().filter(is_whole).map(|c| c.numbers.as_slice()).collect();
     let best = best(&own);
     let has_means = page.rows.len() > 1 && columns.iter().any(|c| c.numbers.iter().any(Option::is_some));
     html! {
@@ -35,7 +36,10 @@ pub(super) fn means(page: &Page) -> Markup {
                 div.scrolls {
                     table { (heading()) tbody {
                         @for (name, means) in page.names.iter().zip(&columns) {
-                            tr { th scope="row" { (name) } (means.cells(&best)) }
+                            tr {
+                                th scope="row" { (name) @if means.rows < page.rows.len() { " (" (means.rows) ")" } }
+                                (means.cells(&best))
+                            }
                         }
                     } }
                 }
@@ -44,18 +48,22 @@ pub(super) fn means(page: &Page) -> Markup {
     }
 }
 
-/// Numbers of one picture, or means of those of one name.
+/// Means of the numbers of one name.
 struct Means {
     numbers: Vec<Option<f64>>,
-    /// Whether they are against a reduced reference: of another kind than those against a whole one, and none of them is the best.
+    /// How many rows have all numbers that any of them has.
+    rows: usize,
+    /// Whether a reference was reduced for any.
     is_reduced: bool,
 }
 
 impl Means {
     fn of(page: &Page, column: usize) -> Self {
         let pictures: Vec<&Shown> = page.rows.iter().filter_map(|row| row.pictures[column].as_ref()).collect();
+        let has = |n: usize| pictures.iter().filter(move |p| p.numbers[n].is_some());
         let numbers = (0..NUMBERS.len()).map(|n| mean(pictures.iter().filter_map(|p| p.numbers[n]))).collect();
-        Self { numbers, is_reduced: pictures.iter().any(|p| p.reduced_to.is_some()) }
+        let rows = (0..NUMBERS.len()).map(|n| has(n).count()).filter(|&count| count > 0).min().unwrap_or(0);
+        Self { numbers, rows, is_reduced: pictures.iter().any(|p| p.reduced_to.is_some()) }
     }
 
     fn cells(&self, best: &[Option<f64>]) -> Markup {

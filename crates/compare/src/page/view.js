@@ -26,11 +26,11 @@ function placeOf(picture, field) {
 
 /** Cells for `count` pictures in the grid that shows them largest. */
 function gridOf(count, size, field, gap) {
-  let best = { zoom: 0 };
+  let best = { zoom: -1 };
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
-    const width = Math.floor((size.width - gap * (columns - 1)) / columns);
-    const height = Math.floor((size.height - gap * (rows - 1)) / rows);
+    const width = Math.max(1, Math.floor((size.width - gap * (columns - 1)) / columns));
+    const height = Math.max(1, Math.floor((size.height - gap * (rows - 1)) / rows));
     const zoom = Math.min(width / field.width, height / field.height);
     if (zoom > best.zoom) best = { zoom, columns, width, height };
   }

@@ -21,7 +21,8 @@ class Viewer {
     this.view = new View();
     this.canvas = byId("canvas");
     this.context = this.canvas.getContext("2d");
-    this.size = { width: 1, height: 1 };
+    /** Of the canvas, in device pixels; null until the page has been laid out. */
+    this.size = null;
     this.store = new Store(() => this.redraw());
     this.onDrawn = () => {};
     this.enterRow();
@@ -161,6 +162,7 @@ class Viewer {
   }
 
   draw() {
+    if (!this.size) return;
     const { canvas, context, cells, field, size, store } = this;
     if (canvas.width !== size.width) canvas.width = size.width;
     if (canvas.height !== size.height) canvas.height = size.height;

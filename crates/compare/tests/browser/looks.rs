@@ -162,6 +162,7 @@ fn photos() -> crate::pages::Made {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/photos").join(file);
         let photo = read_image(&path).unwrap().pixels;
         let [h, w] = [photo.shape()[1] / 2, photo.shape()[2] / 2];
+        let photo = resize(&photo, [2 * h, 2 * w], Filter::Lanczos3).unwrap();
         let half = resize(&photo, [h, w], Filter::Area).unwrap();
         let enlarged = resize(&half, [2 * h, 2 * w], Filter::Lanczos3).unwrap();
         let blocks = resize(&half, [2 * h, 2 * w], Filter::Area).unwrap();
