@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use vae2x_compare::page::{Input, RowOptions, row};
+
 use crate::chromium::Tab;
-use crate::pages::{middle_pixel, page, picture};
+use crate::pages::{middle_pixel, picture, write};
 
 const SIDE: usize = 4096;
 const COUNT: usize = 12;
@@ -24,7 +26,7 @@ fn flip_ms(tab: &mut Tab, digit: usize) -> f64 {
     tab.eval(&format!(
         "new Promise((done) => {{
            const start = performance.now();
-           document.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{digit}', code: 'Digit{digit}', bubbles: true }}));
+           document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{digit}', code: 'Digit{digit}', bubbles: true }}));
            (function look() {{
              const b = document.querySelector('.label b');
              if (b.textContent.startsWith('{digit} ') && document.getElementById('stage').getAttribute('aria-busy') === 'false') done(performance.now() - start);
@@ -47,7 +49,11 @@ fn longest_tasks(tab: &mut Tab) -> String {
 fn twelve_large_pictures() {
     let names: Vec<String> = (1..=COUNT).map(|n| format!("picture {n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let made = page(&names, vec![("large", (0..COUNT).map(|n| Some(noisy(n))).collect())]);
+    let input = |n| Some(Input::Pixels { file: format!("{n}.png"), pixels: noisy(n) });
+    let inputs: Vec<_> = (0..COUNT).map(input).collect();
+    let options = RowOptions { skip_numbers: true, ..Default::default() };
+    let made = write(&names, vec![row("large", &inputs, &options, &mut || ()).unwrap()]);
+    drop(inputs);
     println!("page: {} MB", std::fs::metadata(&made.path).unwrap().len() / 1_000_000);
     let mut tab = Tab::start();
     tab.resize((1440, 900), 1.0);

@@ -1,8 +1,8 @@
 //! Small pages whose pixels are known.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use vae2x_compare::page::{Input, Page, RowOptions, row};
+use vae2x_compare::page::{Input, Page, Row, RowOptions, row};
 use vae2x_core::Array;
 use vae2x_media::pixels::from_u8;
 
@@ -30,27 +30,23 @@ pub struct Made {
 
 /// Writes a page of rows, each with a name and its pictures.
 pub fn page(names: &[&str], rows: Vec<(&str, Vec<Option<Array>>)>) -> Made {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("page & more.html");
-    write(&path, names, rows);
-    Made { path, _folder: folder }
-}
-
-fn write(path: &Path, names: &[&str], rows: Vec<(&str, Vec<Option<Array>>)>) {
-    let read = rows.into_iter().map(|(name, pictures)| {
+    let read = |(name, pictures): (&str, Vec<Option<Array>>)| {
         let input = |(pixels, side): (Option<Array>, &&str)| {
             pixels.map(|pixels| Input::Pixels { file: format!("{side}.png"), pixels })
         };
         let inputs: Vec<_> = pictures.into_iter().zip(names).map(input).collect();
         row(name, &inputs, &RowOptions::default(), &mut || ()).unwrap()
-    });
-    let page = Page {
-        title: "Test".into(),
-        names: names.iter().map(|n| n.to_string()).collect(),
-        reference: 0,
-        rows: read.collect(),
     };
-    page.write(path).unwrap();
+    write(names, rows.into_iter().map(read).collect())
+}
+
+/// Writes a page of rows that have been read.
+pub fn write(names: &[&str], rows: Vec<Row>) -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page & more.html");
+    let names = names.iter().map(|name| name.to_string()).collect();
+    Page { title: "Test".into(), names, reference: 0, rows }.write(&path).unwrap();
+    Made { path, _folder: folder }
 }
 
 /// Two rows: red, green and a blue of half the size; then one without green.

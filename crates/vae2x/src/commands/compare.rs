@@ -83,7 +83,7 @@ fn reference(sides: &[Side], name: Option<&str>) -> anyhow::Result<usize> {
         Some(index) => Ok(index),
         None => {
             let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
-            usage(format!("--reference {name}: no such name; there are {}", names.join(", ")))
+            usage(format!("--reference: there is no name '{name}' among {}", names.join(", ")))
         }
     }
 }
