@@ -80,12 +80,7 @@ pub fn row(name: &str, inputs: &[Option<Input>], options: &RowOptions, tick: &mu
         None => vec![None; inputs.len()],
     };
     let read = |i: usize| inputs[i].as_ref().map(|input| input::load(input, crops[i])).transpose();
-    let reference = if options.skip_numbers {
-        None
-    } else {
-        inputs.get(options.reference).map_or(Ok(None), |_| read(options.reference))?
-    };
-    let reference = reference.map(|loaded| loaded.pixels);
+    let reference = if options.skip_numbers { None } else { read(options.reference)?.map(|loaded| loaded.pixels) };
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
         let against = reference.as_ref().filter(|_| i != options.reference);
@@ -135,30 +130,17 @@ fn at_size(reference: &Array, size: [usize; 2]) -> Result<Option<Cow<'_, Array>>
 
 /// The part in each picture's own pixels.
 fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Option<Crop>>> {
+    let refuse = |what: String| Error::Unsupported(format!("row '{row}': the part {crop} {what}"));
     let sizes = inputs.iter().map(|i| i.as_ref().map(input::size).transpose()).collect::<Result<Vec<_>>>()?;
-    let Some([height, width]) = sizes.iter().flatten().copied().max_by_key(|[_, w]| *w) else {
-        return Ok(sizes.iter().map(|_| None).collect());
-    };
-    let wanted = format!("the part {}x{}+{}+{}", crop.width, crop.height, crop.left, crop.top);
-    let end = |start: usize, length: usize| start.checked_add(length);
-    if end(crop.left, crop.width).is_none_or(|x| x > width) || end(crop.top, crop.height).is_none_or(|y| y > height) {
-        return Err(Error::Unsupported(format!(
-            "row '{row}': {wanted} is not inside its pictures, the widest of which has {width}x{height} pixels"
-        )));
+    let widest = sizes.iter().flatten().copied().max_by_key(|[_, width]| *width).unwrap_or_default();
+    let [height, width] = widest;
+    if !crop.is_inside(widest) {
+        return Err(refuse(format!("is not inside its pictures, the widest of which has {width}x{height} pixels")));
     }
-    let scaled = |value: usize, to: usize, from: usize| {
-        (value as u128 * to as u128 % from as u128 == 0).then(|| (value as u128 * to as u128 / from as u128) as usize)
-    };
-    let own = |[h, w]: [usize; 2]| {
-        let part = || {
-            Some(Crop {
-                width: scaled(crop.width, w, width)?,
-                height: scaled(crop.height, h, height)?,
-                left: scaled(crop.left, w, width)?,
-                top: scaled(crop.top, h, height)?,
-            })
-        };
-        part().ok_or_else(|| Error::Unsupported(format!("row '{row}': {wanted} of {width}x{height} pixels falls between the pixels of a picture of {w}x{h}; choose multiples")))
+    let own = |size: [usize; 2]| {
+        let [h, w] = size;
+        let between = || refuse(format!("of {width}x{height} falls between the pixels of a picture of {w}x{h}"));
+        crop.scaled(widest, size).ok_or_else(between)
     };
     sizes.into_iter().map(|size| size.map(own).transpose()).collect()
 }

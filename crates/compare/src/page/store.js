@@ -28,6 +28,7 @@ class Store {
       this.#arrive(data);
       this.#dispatch();
     };
+    worker.onerror = ({ message }) => reportError(new Error(`the decoder has failed: ${message}`));
     return hired;
   }
 
@@ -53,6 +54,11 @@ class Store {
   end() {
     this.#trim();
     this.#dispatch();
+  }
+
+  drop(picture) {
+    picture.release();
+    this.loaded.delete(picture);
   }
 
   bytes() {
@@ -97,8 +103,7 @@ class Store {
     for (let total = this.bytes(); total > BUDGET && idle.length; ) {
       const picture = idle.shift();
       total -= picture.bytes;
-      picture.release();
-      this.loaded.delete(picture);
+      this.drop(picture);
     }
   }
 }

@@ -25,9 +25,10 @@ pub(super) fn rows(page: &Page) -> Markup {
 /// Each name's means over the rows that have its numbers.
 pub(super) fn means(page: &Page) -> Markup {
     let columns: Vec<Means> = (0..page.names.len()).map(|column| Means::of(page, column)).collect();
-    let is_whole = |c: &&Means| !c.is_reduced && c.rows == page.rows.len();
-    let own: Vec<&[Option<f64>]> = columns.iter().filter(is_whole).map(|c| c.numbers.as_slice()).collect();
-    let best = best(&own);
+    let best_like = |means: &Means| {
+        let is_like = |c: &&Means| c.is_reduced == means.is_reduced && c.rows == page.rows.len();
+        best(&columns.iter().filter(is_like).map(|c| c.numbers.as_slice()).collect::<Vec<_>>())
+    };
     let has_means = page.rows.len() > 1 && columns.iter().any(|c| c.numbers.iter().any(Option::is_some));
     html! {
         @if has_means {
@@ -38,7 +39,7 @@ pub(super) fn means(page: &Page) -> Markup {
                         @for (name, means) in page.names.iter().zip(&columns) {
                             tr {
                                 th scope="row" { (name) @if means.rows < page.rows.len() { " (" (means.rows) ")" } }
-                                (means.cells(&best))
+                                (cells(&means.numbers, &best_like(means), if means.is_reduced { "¹" } else { "" }))
                             }
                         }
                     } }
@@ -65,11 +66,6 @@ impl Means {
         let rows = (0..NUMBERS.len()).map(|n| has(n).count()).filter(|&count| count > 0).min().unwrap_or(0);
         Self { numbers, rows, is_reduced: pictures.iter().any(|p| p.reduced_to.is_some()) }
     }
-
-    fn cells(&self, best: &[Option<f64>]) -> Markup {
-        let (best, mark) = if self.is_reduced { (&[][..], "¹") } else { (best, "") };
-        cells(&self.numbers, best, mark)
-    }
 }
 
 /// None of nothing; infinite if one is.
@@ -87,10 +83,14 @@ fn has_numbers(row: &Row) -> bool {
 }
 
 fn numbers(page: &Page, row: &Row) -> Markup {
-    // Numbers against a reduced reference are of another kind; none of them is called the best.
-    let own: Vec<&[Option<f64>]> =
-        present(row).filter(|(_, s)| s.reduced_to.is_none()).map(|(_, s)| s.numbers.as_slice()).collect();
-    let best = best(&own);
+    // Numbers against a reference of one size alone can be better or worse than each other.
+    let best_like = |shown: &Shown| {
+        let like: Vec<&[Option<f64>]> = present(row)
+            .filter(|(_, other)| other.reduced_to == shown.reduced_to)
+            .map(|(_, other)| other.numbers.as_slice())
+            .collect();
+        best(&like)
+    };
     let reference = &page.names[page.reference];
     html! {
         h2 { "Numbers" }
@@ -99,10 +99,7 @@ fn numbers(page: &Page, row: &Row) -> Markup {
                 @for (column, shown) in present(row) {
                     tr data-of=(column) {
                         th scope="row" { (choose(column, &page.names[column])) }
-                        @match shown.reduced_to {
-                            Some(_) => (cells(&shown.numbers, &[], "¹")),
-                            None => (cells(&shown.numbers, &best, "")),
-                        }
+                        (cells(&shown.numbers, &best_like(shown), if shown.reduced_to.is_some() { "¹" } else { "" }))
                     }
                 }
             } }

@@ -43,6 +43,7 @@ class Viewer {
 
   enterRow() {
     this.slots = {};
+    for (const difference of this.differences.values()) this.store.drop(difference);
     this.differences.clear();
     if (!this.pictures[this.image]) this.image = this.present[0];
     if (!this.pictures[this.against]) this.against = this.present[0];
