@@ -16,7 +16,7 @@ class Store {
     this.loaded = new Set();
     this.frame = 0;
     this.task = 0;
-    const code = URL.createObjectURL(new Blob([document.getElementById("worker").textContent], { type: "text/javascript" }));
+    const code = URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" }));
     this.workers = Array.from({ length: WORKERS }, () => this.#hire(code));
   }
 
@@ -156,14 +156,14 @@ class Embedded extends Picture {
   /** What a worker needs to decode it; null while the page still arrives. */
   request() {
     if (this.blob) return { kind: "decode", source: this.blob, type: this.type };
-    const script = document.getElementById(this.data);
-    if (!script || (!script.nextSibling && document.readyState === "loading")) return null;
-    return { kind: "decode", source: script.textContent, type: this.type };
+    const holder = byId(this.data);
+    if (!holder || (!holder.nextSibling && document.readyState === "loading")) return null;
+    return { kind: "decode", source: Array.from(holder.children, (piece) => piece.textContent), type: this.type };
   }
 
   take(levels, blob) {
     super.take(levels, blob);
-    document.getElementById(this.data)?.remove();
+    byId(this.data)?.remove();
   }
 }
 

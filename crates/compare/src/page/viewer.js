@@ -8,7 +8,6 @@ const GAINS = [1, 2, 4, 8, 16, 32];
 
 const DRAWN_BY = { flip: "drawFlip", wipe: "drawWipe", side: "drawSide", difference: "drawDifference" };
 
-const byId = (id) => document.getElementById(id);
 const pixels = ({ width, height }) => `${width} × ${height}`;
 const percent = (scale) => `${scale < 0.1 ? (100 * scale).toFixed(1) : Math.round(100 * scale)} %`;
 
