@@ -32,6 +32,15 @@ impl RmsNorm {
     /// # Shapes
     /// `[B, C, ...]` -> the same, `D >= 2` axes
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let shape = x.dims();
+        // Of a single pixel that a conv3d has made, burn-cubecl-fusion 0.22.1 makes zeros unless its axes are joined.
+        match shape[2..].iter().all(|&extent| extent == 1) {
+            true => self.normed(x.reshape([shape[0], shape[1], 1])).reshape(shape),
+            false => self.normed(x),
+        }
+    }
+
+    fn normed<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let channels = x.dims()[1];
         let mut shape = [1; D];
         shape[1] = channels;
