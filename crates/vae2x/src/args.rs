@@ -77,9 +77,9 @@ pub struct TrainArgs {
     /// Plain lines instead of the dashboard, as always where there is no terminal
     #[arg(long)]
     pub no_tui: bool,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
-    pub device: Device,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists; several train together, each on a batch of its own
+    #[arg(long, value_name = "DEVICE[,...]", value_delimiter = ',', default_value = "auto")]
+    pub device: Vec<Device>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
