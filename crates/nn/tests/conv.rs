@@ -70,7 +70,8 @@ fn constant_weights_and_missing_biases_pass_gradients_to_the_input() {
     let run = |convolve: Convolution| {
         let plain = Device::flex();
         let x = tensor("x", [2, 3, 9, 7], &plain.clone().autodiff()).require_grad();
-        let y = convolve(x.clone(), tensor("w", [4, 3, 3, 3], &plain), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+        let y =
+            convolve(x.clone(), tensor("w", [4, 3, 3, 3], &plain), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
         values(x.grad(&y.square().sum().backward()).unwrap())
     };
     assert!(relative_l2(&run(conv2d), &run(module::conv2d)) <= CONV_F32);

@@ -41,7 +41,12 @@ fn picture(side: usize, batch: usize) -> Result<Array> {
 }
 
 /// Seconds of each part of a step, the least of a few.
-fn parts(config: &Config, inputs: &Inputs, target: &Tensor<4>, input: &Tensor<4>) -> Result<BTreeMap<&'static str, f64>> {
+fn parts(
+    config: &Config,
+    inputs: &Inputs,
+    target: &Tensor<4>,
+    input: &Tensor<4>,
+) -> Result<BTreeMap<&'static str, f64>> {
     let (base, device) = (inputs.base.as_ref(), target.device());
     let encoder = Encoder::load(base, &device)?;
     let mut generator = Generator::load(&Overlay::new(base, config.scale())?, false, &device.clone().autodiff())?;
@@ -121,7 +126,8 @@ fn main() -> Result<()> {
     let rate = (batch * measured.len()) as f64 / measured.iter().sum::<f64>();
     let peak_mib = peak_memory();
     drop(learner);
-    let parts = parts(&config, &inputs, &to_tensor(&target, "target", &device)?, &to_tensor(&input, "input", &device)?)?;
+    let parts =
+        parts(&config, &inputs, &to_tensor(&target, "target", &device)?, &to_tensor(&input, "input", &device)?)?;
     let told = serde_json::json!({
         "seconds": seconds, "images_per_second": rate, "peak_mib": peak_mib, "parts": parts
     });

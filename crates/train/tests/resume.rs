@@ -9,9 +9,9 @@ use vae2x_core::arch;
 use vae2x_core::weights::{DType, Layout, TensorFile, VaeWeights, Weights};
 use vae2x_testkit::compare::assert_same;
 use vae2x_testkit::shared;
+use vae2x_train::Config;
 use vae2x_train::checkpoint::Checkpoint;
 use vae2x_train::export::{ExportOptions, export};
-use vae2x_train::Config;
 use vae2x_train::run::newest;
 
 use common::{config, photos};

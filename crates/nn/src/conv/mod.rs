@@ -9,9 +9,9 @@ mod products;
 mod window;
 
 use burn::backend::Dispatch;
+use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::Tensor;
 
 use crate::device::is_flex_f32;
 use node::ConvBackend;

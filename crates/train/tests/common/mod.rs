@@ -45,7 +45,6 @@ pub fn run(config: &Config, folder: &Path, devices: &[Device]) -> vae2x_train::R
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices { vgg16: None, vgg19: Some(VggChoice::Random(3)) };
     let inputs = Inputs { base: Arc::new(base), choices };
-    let options =
-        RunOptions { folder, devices, stop: &AtomicBool::new(false), screen: &mut PlainScreen };
+    let options = RunOptions { folder, devices, stop: &AtomicBool::new(false), screen: &mut PlainScreen };
     train(config, &inputs, options).map(|_| ())
 }
