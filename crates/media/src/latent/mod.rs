@@ -21,4 +21,4 @@ const LATENTS: &str = "latents";
 /// The metadata entry of files written here that names the space: `raw` or `normalized`.
 const SPACE_MARKER: &str = "latent_space";
 /// Metadata that ComfyUI carries along, and finds again in PNG text chunks.
-const TEXTS: [&str; 2] = ["prompt", "workflow"];
+pub(crate) const TEXTS: [&str; 2] = ["prompt", "workflow"];
