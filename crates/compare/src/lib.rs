@@ -2,4 +2,5 @@
 
 pub mod metrics;
 pub mod sides;
+pub mod speckle;
 pub mod spectrum;
