@@ -1,4 +1,6 @@
 //! Metrics, speckle score and comparison pages: how pictures differ, by number and by eye.
 
 pub mod metrics;
+pub mod sides;
+pub mod speckle;
 pub mod spectrum;

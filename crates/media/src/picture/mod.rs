@@ -72,6 +72,11 @@ impl PictureFormat {
     }
 }
 
+/// Whether a file is named as a picture that [`read_image`] reads.
+pub fn is_picture_name(path: &Path) -> bool {
+    PictureFormat::from_path(path).is_some() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bmp"))
+}
+
 impl std::fmt::Display for PictureFormat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -104,6 +109,8 @@ mod tests {
         assert_eq!(of("a.b.jpeg"), Some(PictureFormat::Jpeg));
         assert_eq!(of("a.tga"), None);
         assert_eq!(of("png"), None);
+        assert!(is_picture_name(Path::new("a.Bmp")) && is_picture_name(Path::new("a.webp")));
+        assert!(!is_picture_name(Path::new("a.txt")) && !is_picture_name(Path::new("bmp")));
     }
 
     #[test]
