@@ -2,8 +2,8 @@
 //!
 //! The kernel is a Catmull-Rom cubic as wide as the reduction asks for, after a Gaussian of [`BLUR`]. The cubic alone keeps
 //! fine detail but overshoots at edges by one part in twenty; the blur takes away more than half of that, and the detail
-//! near the result's finest lines, where decoders leave their grids. `vae2x/examples/scale_one.rs` prints what other blurs
-//! and filters would give.
+//! near the result's finest lines, where decoders leave their grids. `vae2x/examples/finishing.rs` prints what other
+//! filters would give.
 //!
 //! Each frame stands by itself, so a stream of frames needs the memory of one.
 

@@ -9,6 +9,7 @@ mod space;
 mod write;
 
 pub use file::{LatentFile, LatentOptions, Origin};
+pub use layout::pack;
 pub use space::{Decision, SpaceChoice, decide_space};
 pub use write::{LatentFormat, write_latent};
 

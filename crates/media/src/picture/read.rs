@@ -133,7 +133,10 @@ fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<P
     let is_grey = !image.color().has_color();
     let transparent = is_transparent(&image);
     let opacity = match opacity {
-        Opacity::Keep if transparent => Some(opacity_of(&image)?),
+        Opacity::Keep if transparent => {
+            divide_by_opacity(&mut image);
+            Some(opacity_of(&image)?)
+        }
         _ => None,
     };
     if transparent && opacity.is_none() {
@@ -169,6 +172,15 @@ fn is_transparent(image: &DynamicImage) -> bool {
         DynamicImage::ImageRgba16(i) => i.pixels().any(|p| p.0[3] != u16::MAX),
         DynamicImage::ImageRgba32F(i) => i.pixels().any(|p| p.0[3] < 1.0),
         _ => false,
+    }
+}
+
+/// EXR files hold colours multiplied with opacity; the other formats do not.
+fn divide_by_opacity(image: &mut DynamicImage) {
+    let DynamicImage::ImageRgba32F(image) = image else { return };
+    for pixel in image.pixels_mut().filter(|p| p.0[3] > 0.0) {
+        let opacity = pixel.0[3];
+        pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
     }
 }
 

@@ -89,13 +89,16 @@ fn encode_8_bit(
     Ok(encoder.write_image(&samples, size.0, size.1, colour))
 }
 
-/// Colours are light; opacity is a share and stays as it is.
+/// Colours are light, multiplied with opacity, as readers of the format expect.
 fn encode_exr(file: &mut Cursor<Vec<u8>>, picture: &Array, size: (u32, u32)) -> Result<image::ImageResult<()>> {
     let mut values = picture.clone();
     let colours = 3 * size.0 as usize * size.1 as usize;
     let (colours, opacity) = values.data_mut().split_at_mut(colours);
     colours.iter_mut().for_each(|v| *v = pixels::to_linear(*v));
     opacity.iter_mut().for_each(|v| *v = pixels::to_unit(*v));
+    for plane in colours.chunks_exact_mut(opacity.len().max(1)).take(if opacity.is_empty() { 0 } else { 3 }) {
+        plane.iter_mut().zip(&*opacity).for_each(|(colour, share)| *colour *= share);
+    }
     let kind = if opacity.is_empty() { ExtendedColorType::Rgb32F } else { ExtendedColorType::Rgba32F };
     let samples = pixels::interleave(&values, f32::to_ne_bytes)?;
     Ok(OpenExrEncoder::new(file).write_image(samples.as_flattened(), size.0, size.1, kind))

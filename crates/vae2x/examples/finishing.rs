@@ -1,9 +1,10 @@
-//! What `decode --scale 1` is worth beside the base decoder, over a folder of photos:
-//! `cargo run --release -p vae2x --example scale_one -- PHOTOS --base WEIGHTS --vae WEIGHTS [--side 1024]`.
+//! What `decode --scale 1` and `--match-color` are worth, over a folder of photos:
+//! `cargo run --release -p vae2x --example finishing -- PHOTOS --base WEIGHTS --vae WEIGHTS [--side 1024]`.
 //!
 //! Each photo is resized to a longer side of `--side`, halved to what is encoded, and decoded by both models. Prints PSNR to
-//! the halved photo for the base decoder and for the 2x decoder with each way to halve it, then what a step edge and
-//! patterns become. `--scale 1` is the row named so; the other rows are filters of `vae2x_media::resample`.
+//! the halved photo for the base decoder and for the 2x decoder with each way to halve it; what a step edge and patterns become;
+//! and how far colours are from the base decoder's, as they are, with the 2x decoder's colours shifted, and matched.
+//! `--scale 1` is the row named so; the other rows are filters of `vae2x_media::resample`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use vae2x::core::Array;
 use vae2x::core::weights::VaeWeights;
+use vae2x::media::match_color::{Matching, match_color};
 use vae2x::media::picture::read_image;
 use vae2x::media::pixels;
 use vae2x::media::reduce::{Light, reduce};
 use vae2x::media::resample::{Filter, halve, resize};
+use vae2x::media::sharpen::blur;
 use vae2x::{Decoder, Encoder, EngineOptions};
-use vae2x_compare::metrics::psnr;
+use vae2x_compare::metrics::{ciede2000, psnr};
 
 /// A way from a 2x picture to 1x.
 type Halve = fn(&Array) -> vae2x::core::Result<Array>;
@@ -48,8 +51,11 @@ fn main() -> anyhow::Result<()> {
         base: Decoder::load(base, &options)?,
         two_x: Decoder::load(two_x, &options)?,
     };
-    print_scores(&photos(Path::new(folder))?, side, &models)?;
-    print_edges()
+    let decoded =
+        photos(Path::new(folder))?.iter().map(|path| decode(path, side, &models)).collect::<Result<Vec<_>, _>>()?;
+    print_scores(&decoded)?;
+    print_edges()?;
+    print_colours(&decoded)
 }
 
 struct Models {
@@ -68,18 +74,31 @@ fn photos(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn print_scores(photos: &[PathBuf], side: usize, models: &Models) -> anyhow::Result<()> {
+/// What comes of a photo, `[3, H, W]` each.
+struct Decoded {
+    /// What was encoded.
+    small: Array,
+    base: Array,
+    two_x: Array,
+}
+
+fn decode(path: &Path, side: usize, models: &Models) -> anyhow::Result<Decoded> {
+    let small = halve(&prepared(&read_image(path)?.pixels, side)?)?;
+    let [c, h, w] = small.dims("photo")?;
+    let latent = models.encoder.encode(&small.clone().reshape([1, c, 1, h, w])?, &mut |_| ())?;
+    let base = models.base.decode(&latent)?.reshape([c, h, w])?;
+    let two_x = models.two_x.decode(&latent)?.reshape([c, 2 * h, 2 * w])?;
+    Ok(Decoded { small, base, two_x })
+}
+
+fn print_scores(photos: &[Decoded]) -> anyhow::Result<()> {
     let mut sums = [(0.0, 0, f64::INFINITY); WAYS.len()];
     let mut base_sum = 0.0;
-    for path in photos {
-        let small = halve(&prepared(&read_image(path)?.pixels, side)?)?;
-        let [c, h, w] = small.dims("photo")?;
-        let latent = models.encoder.encode(&small.clone().reshape([1, c, 1, h, w])?, &mut |_| ())?;
-        let base = psnr(&models.base.decode(&latent)?.reshape([c, h, w])?, &small)?;
-        let two_x = models.two_x.decode(&latent)?.reshape([c, 2 * h, 2 * w])?;
+    for photo in photos {
+        let base = psnr(&photo.base, &photo.small)?;
         base_sum += base;
         for ((_, way), (sum, wins, least)) in WAYS.iter().zip(&mut sums) {
-            let gain = psnr(&way(&two_x)?, &small)? - base;
+            let gain = psnr(&way(&photo.two_x)?, &photo.small)? - base;
             *sum += gain;
             *wins += usize::from(gain > 0.0);
             *least = least.min(gain);
@@ -95,6 +114,54 @@ fn print_scores(photos: &[PathBuf], side: usize, models: &Models) -> anyhow::Res
         println!("| {name} | {:.2} dB | {gain:+.2} dB | {wins} of {n} | {least:+.2} dB |", base_sum / n as f64 + gain);
     }
     Ok(())
+}
+
+/// CIEDE2000 to the base decoder at 1x, of pixels and of means over latent cells, and the change of the high band at 2x.
+fn print_colours(photos: &[Decoded]) -> anyhow::Result<()> {
+    const SHIFT: [f32; 3] = [0.08, -0.05, 0.06];
+    const WAYS: [(&str, Option<Matching>); 3] = [
+        ("as it is", None),
+        ("low", Some(Matching::Low { brightness: 16, colour: 4 })),
+        ("stats", Some(Matching::Stats)),
+    ];
+    println!(
+        "\n| 2x decoder | matched by | CIEDE2000, mean | worst photo | of cells, mean | worst photo | high band, mean | worst |\n|---|---|---|---|---|---|---|---|"
+    );
+    for (name, shift) in [("as trained", [0.0; 3]), ("shifted", SHIFT)] {
+        for (way, matching) in WAYS {
+            let rows =
+                photos.iter().map(|photo| colours(photo, shift, matching)).collect::<anyhow::Result<Vec<_>>>()?;
+            let mean = |i: usize| rows.iter().map(|r| r[i]).sum::<f64>() / rows.len() as f64;
+            let worst = |i: usize| rows.iter().map(|r| r[i].abs()).fold(0.0, f64::max);
+            println!(
+                "| {name} | {way} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} % | {:.2} % |",
+                mean(0),
+                worst(0),
+                mean(1),
+                worst(1),
+                mean(2),
+                worst(2)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn colours(photo: &Decoded, shift: [f32; 3], matching: Option<Matching>) -> anyhow::Result<[f64; 3]> {
+    let mut two_x = photo.two_x.clone();
+    let plane = two_x.data().len() / 3;
+    two_x.data_mut().iter_mut().enumerate().for_each(|(i, v)| *v += shift[i / plane]);
+    let matched = matching.map_or_else(|| Ok(two_x.clone()), |m| match_color(&two_x, &photo.base, m))?;
+    let one_x = reduce(&matched, 2, Light::Encoded)?;
+    let cells = |p: &Array| resize(p, [p.shape()[1] / 8, p.shape()[2] / 8], Filter::Area);
+    let high = 100.0 * (high_band(&matched)? / high_band(&two_x)? - 1.0);
+    Ok([ciede2000(&one_x, &photo.base)?, ciede2000(&cells(&one_x)?, &cells(&photo.base)?)?, high])
+}
+
+/// The energy of what a Gaussian of two pixels takes away.
+fn high_band(picture: &Array) -> anyhow::Result<f64> {
+    let low = blur(picture, 2.0)?;
+    Ok(picture.data().iter().zip(low.data()).map(|(p, l)| f64::from(p - l).powi(2)).sum())
 }
 
 /// The photo with a longer side of `side`, cut to whole latent cells of its half.
