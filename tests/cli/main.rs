@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod codec;
+mod compare;
 mod degradation;
 mod demo;
 mod devices;

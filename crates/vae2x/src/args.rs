@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vae2x::media::sharpen::SIGMAS;
 use vae2x::{Device, Precision};
+use vae2x_compare::page::Crop;
 
 /// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// What this program can compute on, here
     Devices,
+    /// Pictures, or folders of them, in one HTML page: flip, wipe, zoom, differences, numbers.
+    Compare(CompareArgs),
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
     /// Train a decoder.
@@ -82,9 +85,9 @@ pub struct TrainArgs {
     /// Plain lines instead of the dashboard, as always where there is no terminal
     #[arg(long)]
     pub no_tui: bool,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
-    pub device: Device,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists; several train together, each on a batch of its own
+    #[arg(long, value_name = "DEVICE[,...]", value_delimiter = ',', default_value = "auto")]
+    pub device: Vec<Device>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -401,6 +404,26 @@ pub struct ConvertArgs {
     pub to_2x: bool,
 }
 
+/// `vae2x compare`
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Pictures, or folders whose pictures are paired by name; the file's name stands for NAME where it is not given
+    #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
+    pub sides: Vec<String>,
+    /// The name that the others are measured against; the first if not given
+    #[arg(long, value_name = "NAME")]
+    pub reference: Option<String>,
+    /// Show and measure this part alone, in pixels of the widest picture
+    #[arg(long, value_name = "WxH+X+Y", value_parser = parse_crop)]
+    pub crop: Option<Crop>,
+    /// Leave out the numbers, which take longest for large pictures
+    #[arg(long)]
+    pub no_numbers: bool,
+    /// The page, a file that needs no other
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: PathBuf,
+}
+
 /// `vae2x demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -492,6 +515,17 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+fn parse_crop(text: &str) -> Result<Crop, String> {
+    let numbers: Option<Vec<usize>> = text.split(['x', '+']).map(|part| part.parse().ok()).collect();
+    let has_form = text.replace(|c: char| c.is_ascii_digit(), "") == "x++";
+    match numbers.as_deref() {
+        Some(&[width, height, left, top]) if has_form && width > 0 && height > 0 => {
+            Ok(Crop { width, height, left, top })
+        }
+        _ => Err("expected WIDTHxHEIGHT+LEFT+TOP in pixels, such as 512x512+128+64".into()),
+    }
+}
+
 fn parse_time(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(t) if (0.0..=1.0).contains(&t) => Ok(t),
@@ -538,6 +572,14 @@ mod tests {
         assert_eq!(parse_bytes("4096"), Ok(4096));
         for bad in ["", "GiB", "-1GB", "0", "4Gb", "infGiB", "NaN"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_are_read_strictly() {
+        assert_eq!(parse_crop("20x10+3+0"), Ok(Crop { width: 20, height: 10, left: 3, top: 0 }));
+        for bad in ["", "20x10", "20x10+3", "20x10+3+", "20+10x3+0", "0x10+3+0", "20x10+-3+0", "20x10+3+0+1"] {
+            assert!(parse_crop(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One file per command: arguments in, a job whose every path and option has been checked, the run.
 
+pub mod compare;
 pub mod convert;
 pub mod dataset;
 pub mod decode;
