@@ -7,6 +7,8 @@ mod degradation;
 mod demo;
 mod devices;
 mod files;
+mod finish;
 mod hub;
 mod support;
 mod train;
+mod upscale;

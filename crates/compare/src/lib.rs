@@ -4,4 +4,5 @@ pub mod metrics;
 pub mod numbers;
 pub mod page;
 pub mod sides;
+pub mod speckle;
 pub mod spectrum;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vae2x::media::sharpen::SIGMAS;
 use vae2x::{Device, Precision};
 use vae2x_compare::page::Crop;
 
@@ -22,6 +23,10 @@ pub enum Command {
     Decode(DecodeArgs),
     /// Pictures to latents.
     Encode(EncodeArgs),
+    /// Pictures at twice their size, by encoding and decoding them.
+    Upscale(UpscaleArgs),
+    /// Latents for a second, finer pass of a diffusion model: decoded at twice the size and encoded again.
+    Hires(HiresArgs),
     /// Latents to a quick, coarse picture, without weights.
     Preview(PreviewArgs),
     /// What a weight file or a latent file holds.
@@ -80,9 +85,9 @@ pub struct TrainArgs {
     /// Plain lines instead of the dashboard, as always where there is no terminal
     #[arg(long)]
     pub no_tui: bool,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
-    pub device: Device,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists; several train together, each on a batch of its own
+    #[arg(long, value_name = "DEVICE[,...]", value_delimiter = ',', default_value = "auto")]
+    pub device: Vec<Device>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -231,6 +236,95 @@ pub struct DecodeArgs {
     /// Bits per channel of PNG files
     #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = parse_bit_depth)]
     pub bit_depth: u8,
+    /// Size in multiples of the base resolution: 1, 2 or 4, at most what the decoder gives, which is the default; smaller ones
+    /// are blurred slightly and reduced without aliases
+    #[arg(long, value_name = "1|2|4", value_parser = parse_scale)]
+    pub scale: Option<usize>,
+    /// With --scale: average light instead of sRGB values
+    #[arg(long, requires = "scale")]
+    pub linear_light: bool,
+    /// Detail.
+    #[command(flatten)]
+    pub detail: DetailArgs,
+    /// Take colours from a picture of the same view, or, with base:WEIGHTS, from what these weights decode
+    #[arg(long, value_name = "IMAGE|base:WEIGHTS")]
+    pub match_color: Option<String>,
+    /// How colours are taken: place by place without touching detail, or as each channel's mean and deviation
+    #[arg(long, value_enum, default_value_t, requires = "match_color")]
+    pub match_color_by: MatchArg,
+    /// Leave ComfyUI's prompt and workflow out of PNG files
+    #[arg(long)]
+    pub no_metadata: bool,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What is done to a picture's detail, in sRGB values, last of all.
+#[derive(Debug, Args)]
+pub struct DetailArgs {
+    /// Unsharp mask: add the difference to the Gaussian mean of this deviation, in pixels of the result, 0.2 to 20
+    #[arg(long, value_name = "SIGMA", value_parser = parse_sigma, conflicts_with = "blur")]
+    pub sharpen: Option<f64>,
+    /// Gaussian mean of this deviation, in pixels of the result, 0.2 to 20
+    #[arg(long, value_name = "SIGMA", value_parser = parse_sigma)]
+    pub blur: Option<f64>,
+}
+
+impl DetailArgs {
+    /// Whether anything is to be done.
+    pub fn is_asked_for(&self) -> bool {
+        self.sharpen.or(self.blur).is_some()
+    }
+}
+
+/// `vae2x upscale`
+#[derive(Debug, Args)]
+pub struct UpscaleArgs {
+    /// Pictures, or folders of them
+    #[arg(required = true, value_name = "IMAGES")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// .png .jpg .webp .exr, or a folder for PNG files
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Bits per channel of PNG files; those of each input if not given
+    #[arg(long, value_name = "BITS", value_parser = parse_bit_depth)]
+    pub bit_depth: Option<u8>,
+    /// Detail.
+    #[command(flatten)]
+    pub detail: DetailArgs,
+    /// Give the result the input's colours, place by place, without touching detail
+    #[arg(long)]
+    pub match_color: bool,
+    /// Leave ComfyUI's prompt and workflow out of PNG files
+    #[arg(long)]
+    pub no_metadata: bool,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `vae2x hires`
+#[derive(Debug, Args)]
+pub struct HiresArgs {
+    /// Latent files: .latent, .safetensors, .npy, .pt
+    #[arg(required = true, value_name = "LATENTS")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// .latent (ComfyUI, raw), .safetensors, .npy, or a folder for files of each input's kind
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Reading.
+    #[command(flatten)]
+    pub latent: LatentArgs,
+    /// Leave ComfyUI's prompt and workflow out
+    #[arg(long)]
+    pub no_metadata: bool,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -239,7 +333,7 @@ pub struct DecodeArgs {
 /// `vae2x encode`
 #[derive(Debug, Args)]
 pub struct EncodeArgs {
-    /// Pictures, or `pixels` as decode writes them (.safetensors, .npy)
+    /// Pictures, folders of them, or `pixels` as decode writes them (.safetensors, .npy)
     #[arg(required = true, value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -254,6 +348,9 @@ pub struct EncodeArgs {
     /// Pad sizes up to a multiple of 8 by repeating the edge, instead of cropping them
     #[arg(long)]
     pub pad: bool,
+    /// Leave ComfyUI's prompt and workflow, which PNG files may hold, out of latent files
+    #[arg(long)]
+    pub no_metadata: bool,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -356,6 +453,16 @@ pub enum EncodedSpaceArg {
     Normalized,
 }
 
+/// What --match-color takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MatchArg {
+    /// Place by place: brightness coarser than a latent cell, colour coarser than two pixels of the base resolution
+    #[default]
+    Low,
+    /// Each channel's mean and deviation; for references that show something else
+    Stats,
+}
+
 /// Layouts of weight files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LayoutArg {
@@ -423,6 +530,20 @@ fn parse_time(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(t) if (0.0..=1.0).contains(&t) => Ok(t),
         _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+fn parse_scale(text: &str) -> Result<usize, String> {
+    match text {
+        "1" | "2" | "4" => Ok(usize::from(text.as_bytes()[0] - b'0')),
+        _ => Err("expected 1, 2 or 4".into()),
+    }
+}
+
+fn parse_sigma(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(sigma) if SIGMAS.contains(&sigma) => Ok(sigma),
+        _ => Err(format!("expected a number of pixels from {} to {}", SIGMAS.start(), SIGMAS.end())),
     }
 }
 

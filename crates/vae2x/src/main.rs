@@ -56,6 +56,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Decode(args) => commands::decode::run(&args),
         Command::Encode(args) => commands::encode::run(&args),
+        Command::Upscale(args) => commands::upscale::run(&args),
+        Command::Hires(args) => commands::hires::run(&args),
         Command::Preview(args) => commands::preview::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Convert(args) => commands::convert::run(&args),

@@ -13,6 +13,7 @@ use vae2x_core::latent::Raw;
 use vae2x_core::weights::VaeWeights;
 use vae2x_core::{Array, Error};
 use vae2x_media::picture::{PictureOptions, decode_image, write_image};
+use vae2x_media::reduce::{Light, reduce};
 use vae2x_media::resample::{Filter, halve, resize};
 
 use super::fit::crop;
@@ -88,7 +89,7 @@ struct Pictures {
     base: Array,
     base_lanczos: Array,
     two_x: Array,
-    /// The 2x decoder's output, reduced to base resolution.
+    /// The 2x decoder's output, reduced to base resolution as `decode --scale 1` does.
     one_x: Array,
 }
 
@@ -111,7 +112,7 @@ fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
     let two_x_s = timer.lap();
     let [_, h, w] = original.dims("photo")?;
     let base_lanczos = resize(&base, [h, w], Filter::Lanczos3)?;
-    let one_x = halve(&two_x)?;
+    let one_x = reduce(&two_x, 2, Light::default())?;
     let pictures = Pictures { photo: original, base, base_lanczos, two_x, one_x };
     let files = save(photo.name, &pictures, folder)?;
     let size = |p: &Array| format!("{}x{}", p.shape()[2], p.shape()[1]);
