@@ -7,5 +7,6 @@ mod demo;
 mod devices;
 mod files;
 mod hub;
+mod metrics;
 mod support;
 mod train;

@@ -1,6 +1,7 @@
 //! Metrics, speckle score and comparison pages: how pictures differ, by number and by eye.
 
 pub mod metrics;
+pub mod numbers;
 pub mod sides;
 pub mod speckle;
 pub mod spectrum;

@@ -10,8 +10,11 @@ pub mod encode;
 pub mod export;
 mod fit;
 pub mod info;
+pub mod metrics;
 pub mod preview;
 mod saving;
+pub mod speckle;
+mod table;
 pub mod train;
 pub mod train_degradation;
 
