@@ -16,7 +16,7 @@ use rustfft::{Fft, FftPlanner};
 use vae2x_core::{Array, Error, Result};
 
 /// Bins between lattice frequencies, and largest periods in a block.
-const SPACING: usize = 4;
+pub(super) const SPACING: usize = 4;
 /// Brightness of red, green, blue (ITU-R BT.601).
 const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 

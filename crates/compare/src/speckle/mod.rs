@@ -21,6 +21,8 @@ use blocks::{Block, Layout, Line};
 
 /// Periods of the grid in pixels at base resolution; wave vectors along both axes and both diagonals.
 const LARGEST_PERIOD: usize = 16;
+/// Pixels at base resolution that both sides of a picture must have.
+pub const LEAST_SIDE: usize = 2 * blocks::SPACING * LARGEST_PERIOD;
 /// Sides of areas whose blocks are compared with each other, in blocks: 256 pixels at base resolution.
 const AREA: usize = 4;
 /// Amplitude of a wave that is as good as none, in 8-bit steps.
@@ -72,7 +74,7 @@ pub struct Period {
 /// Measures a picture that has `scale` pixels per pixel at base resolution: periods from 2 pixels to `16 scale`.
 ///
 /// # Shapes
-/// `[3, H, W]` in [-1, 1], clamped; H and W at least `128 scale`
+/// `[3, H, W]` in [-1, 1], clamped; H and W at least [`LEAST_SIDE`] times `scale`
 ///
 /// # Errors
 /// [`Error::Shape`] unless it is a picture and large enough.
