@@ -90,7 +90,10 @@ fn every_metric_is_its_reference() {
     let fixture: serde_json::Map<String, Value> = serde_json::from_str(fixture).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (name, cases) in &fixture {
-        let mut args = words(&["metrics", "--reference", "original", "--lpips", "formula", "--json"]);
+        let mut args = words(&["metrics", "--reference", "original", "--json"]);
+        if cases.to_string().contains("lpips") {
+            args.extend(words(&["--lpips", "formula"]));
+        }
         let original = match name.as_str() {
             "constant" => Samples::constant([120, 130, 140]),
             photo => Samples::photo(photo),
@@ -187,7 +190,8 @@ fn speckle_of_pictures() {
     let [grid, none] = [0, 1].map(|i| &result[i]);
     assert!(grid["file"].as_str().unwrap().ends_with("grid.png"));
     assert!(grid["speckle_db"].as_f64().unwrap() > 10.0 && grid["period"] == 8, "{grid}");
-    assert!((grid["amplitude"].as_f64().unwrap() - 3.0).abs() < 0.2, "{grid}");
+    // Rounded to 8 bits, without noise to carry what is between.
+    assert!((grid["amplitude"].as_f64().unwrap() - 3.0).abs() < 0.3, "{grid}");
     assert!(none["speckle_db"].as_f64().unwrap() < 0.01 && none["flat_share"] == 1.0, "{none}");
     let twice = json(&words(&["speckle", &text(folder.path()), "--json", "--scale", "2"]));
     assert_eq!(twice[0]["periods"].as_array().unwrap().len(), 5);
