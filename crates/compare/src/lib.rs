@@ -2,6 +2,7 @@
 
 pub mod metrics;
 pub mod numbers;
+pub mod page;
 pub mod sides;
 pub mod speckle;
 pub mod spectrum;

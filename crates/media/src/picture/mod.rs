@@ -1,16 +1,17 @@
 //! Pictures as files: `[3, H, W]` sRGB in [-1, 1] to PNG, JPEG, WebP and EXR, and back.
 //!
-//! [`read_image`] tells the format from the first bytes, turns the picture upright and says in notes what it left out.
-//! [`write_image`] takes the format from the extension and writes the file whole or not at all. The `image` crate decodes
+//! [`read_image`] tells the format from the first bytes, turns the picture upright, takes its colours to sRGB and says in notes
+//! what it changed or left out. [`write_image`] takes the format from the extension and writes the file whole or not at all. The `image` crate decodes
 //! and encodes, but for PNG, where text chunks need the `png` crate.
 
 mod icc;
 mod read;
+mod text;
 mod write;
 
 use std::path::Path;
 
-pub use read::{MAX_PIXELS, Picture, decode_image, read_image};
+pub use read::{MAX_PIXELS, Opacity, Picture, decode_image, look_at_image, read_image, read_image_with};
 pub use write::{PictureOptions, encode_image, write_image};
 
 use vae2x_core::{Error, Result};
