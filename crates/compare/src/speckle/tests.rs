@@ -143,7 +143,7 @@ fn speckles_count_as_stripes_do() {
 
 #[test]
 fn a_grid_that_changes_with_the_place_is_found() {
-    let flipped = |y: usize, x: usize| if (y / 256 + x / 256) % 2 == 0 { 2.0 } else { -2.0 };
+    let flipped = |y: usize, x: usize| if (y / 256 + x / 256).is_multiple_of(2) { 2.0 } else { -2.0 };
     let score = of(&plus(&sky([1024, 1024], 1.5), |y, x| flipped(y, x) * grid(8, 1.0)(y, x)));
     assert!(score.speckle_db > 8.0, "{score:?}");
 }
