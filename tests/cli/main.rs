@@ -7,5 +7,6 @@ mod demo;
 mod devices;
 mod files;
 mod hub;
+mod sdedit;
 mod support;
 mod train;

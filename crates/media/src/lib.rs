@@ -9,9 +9,10 @@
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or normalized;
 //! - [`preview`]: what a latent shows, without a decoder;
 //! - [`resample`]: antialiased resizing;
-//! - [`sheet`]: pictures side by side with captions.
+//! - [`sheet`]: pictures side by side with captions; [`canvas`]: what letters and lines are drawn on.
 
 mod array_file;
+pub mod canvas;
 pub mod latent;
 pub mod output;
 pub mod picture;

@@ -7,6 +7,7 @@ pub mod array;
 pub mod degradation;
 pub mod device;
 pub mod discriminator;
+pub mod flow;
 pub mod layers;
 pub mod loss;
 pub mod shuffle;

@@ -482,6 +482,10 @@ mod tests {
                     crate::proxy::open_config(&path).unwrap();
                     format!("# vae2x train degradation --pairs pairs --config configs/{name}")
                 }
+                "flow.toml" => {
+                    crate::flow::open_config(&path).unwrap();
+                    format!("# vae2x train flow --latents latents --config configs/{name}")
+                }
                 _ => {
                     Config::open(&path, &weights).unwrap();
                     format!("# vae2x train decoder --config configs/{name}")
