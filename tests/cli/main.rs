@@ -9,6 +9,7 @@ mod devices;
 mod files;
 mod finish;
 mod hub;
+mod metrics;
 mod support;
 mod train;
 mod upscale;

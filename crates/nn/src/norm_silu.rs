@@ -155,15 +155,12 @@ fn backward(gradient: &FlexTensor, x: &FlexTensor, gamma: &FlexTensor, epsilon: 
     let mut slopes = gradient.storage::<f32>().to_vec();
     let of_gamma = |(plane, slopes): (usize, &mut [f32])| {
         let (gamma, x, scales) = pixels.plane(plane);
-        let mut sum = 0.0;
         for ((slope, x), scale) in slopes.iter_mut().zip(x).zip(scales) {
-            let unit = x * scale;
-            let normed = unit * gamma;
+            let normed = x * scale * gamma;
             let gate = sigmoid(normed);
             *slope *= gate * (1.0 + normed * (1.0 - gate));
-            sum += *slope * unit;
         }
-        sum
+        slopes.iter().zip(x).zip(scales).map(|((slope, x), scale)| slope * x * scale).sum::<f32>()
     };
     let planes: Vec<f32> = slopes.par_chunks_exact_mut(pixels.size).enumerate().map(of_gamma).collect();
     let mut gammas = vec![0.0; channels];

@@ -37,6 +37,10 @@ pub enum Command {
     Devices,
     /// Pictures, or folders of them, in one HTML page: flip, wipe, zoom, differences, numbers.
     Compare(CompareArgs),
+    /// How far pictures are from a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness, speckle.
+    Metrics(MetricsArgs),
+    /// How much of a grid there is in pictures, or in what a model makes of flat colours.
+    Speckle(SpeckleArgs),
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
     /// Train a decoder.
@@ -422,6 +426,43 @@ pub struct CompareArgs {
     /// The page, a file that needs no other
     #[arg(short, long, value_name = "FILE.html")]
     pub output: PathBuf,
+}
+
+/// `vae2x metrics`
+#[derive(Debug, Args)]
+pub struct MetricsArgs {
+    /// Pictures, or folders whose pictures are paired by their names without extension
+    #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
+    pub sides: Vec<String>,
+    /// The name that the others are measured against
+    #[arg(long, value_name = "NAME")]
+    pub reference: String,
+    /// LPIPS too, with these weights: VGG16 as torchvision or timm writes it, a file or a hub id
+    #[arg(long, value_name = "VGG16")]
+    pub lpips: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vae2x speckle`
+#[derive(Debug, Args)]
+pub struct SpeckleArgs {
+    /// Pictures, or folders of them
+    #[arg(value_name = "IMAGES")]
+    pub inputs: Vec<PathBuf>,
+    /// Pixels of the pictures per pixel at base resolution: 2 for what a 2x decoder made
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "vae", value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub scale: u16,
+    /// Instead of pictures, what this model makes of flat colours.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Device for the model, as for decode
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto, requires = "vae")]
+    pub device: Device,
 }
 
 /// `vae2x demo`

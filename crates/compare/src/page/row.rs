@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::pixels::picture_size;
-use vae2x_media::resample::{Filter, resize};
 
 use super::input::{self, Crop, Input, Source};
-use crate::numbers::{NUMBERS, Of};
+use crate::numbers::{self, NUMBERS, Subject};
 
 /// Pictures of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]
@@ -33,8 +32,8 @@ pub struct Shown {
     pub notes: Vec<String>,
     /// One per entry of [`NUMBERS`]; none where it does not apply.
     pub numbers: Vec<Option<f64>>,
-    /// The size `[H, W]` to which the reference was reduced for the numbers.
-    pub reduced_to: Option<[usize; 2]>,
+    /// Whether it was brought to the reference's size for the numbers.
+    pub is_resized: bool,
     pub(super) media_type: &'static str,
     source: Source,
 }
@@ -80,57 +79,57 @@ pub fn row(name: &str, inputs: &[Option<Input>], options: &RowOptions, tick: &mu
         None => vec![None; inputs.len()],
     };
     let read = |i: usize| inputs[i].as_ref().map(|input| input::load(input, crops[i])).transpose();
-    let reference = if options.skip_numbers {
-        None
-    } else {
-        inputs.get(options.reference).map_or(Ok(None), |_| read(options.reference))?
+    let reference = match inputs.get(options.reference) {
+        Some(_) if !options.skip_numbers => read(options.reference)?.map(|loaded| loaded.pixels),
+        _ => None,
     };
-    let reference = reference.map(|loaded| loaded.pixels);
+    let mut narrowest = usize::MAX;
+    for input in inputs.iter().flatten() {
+        narrowest = narrowest.min(input::size(input)?[1]);
+    }
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
         let against = reference.as_ref().filter(|_| i != options.reference);
-        pictures.push(read(i)?.map(|loaded| shown(loaded, against, options.skip_numbers)).transpose()?);
+        let scale = match &inputs[i] {
+            Some(input) => input::size(input)?[1] / narrowest,
+            None => 1,
+        };
+        let numbers = |loaded: &input::Loaded| match options.skip_numbers {
+            true => Ok((vec![None; NUMBERS.len()], false)),
+            false => measured(&loaded.pixels, scale, against),
+        };
+        pictures.push(read(i)?.map(|loaded| numbers(&loaded).and_then(|numbers| shown(loaded, numbers))).transpose()?);
         tick();
     }
     Ok(Row { name: name.into(), pictures })
 }
 
-fn shown(loaded: input::Loaded, reference: Option<&Array>, skip_numbers: bool) -> Result<Shown> {
-    let size = picture_size(&loaded.pixels)?;
-    let at_size = reference.map(|reference| at_size(reference, size)).transpose()?.flatten();
-    let is_reduced = matches!(at_size, Some(Cow::Owned(_)));
-    let measure = |number: &crate::numbers::Number| {
-        if skip_numbers || size.into_iter().min() < Some(number.least_side) {
-            return Ok(None);
-        }
-        match (&number.of, &at_size) {
-            (Of::Picture(of), _) => of(&loaded.pixels).map(Some),
-            (Of::Pair(of), Some(reference)) => of(&loaded.pixels, reference).map(Some),
-            (Of::Pair(_), None) => Ok(None),
-        }
-    };
-    let numbers = NUMBERS.iter().map(measure).collect::<Result<_>>()?;
+fn shown(loaded: input::Loaded, (numbers, is_resized): (Vec<Option<f64>>, bool)) -> Result<Shown> {
     Ok(Shown {
         file: loaded.file,
         format: loaded.format,
         length: loaded.length,
-        size,
+        size: picture_size(&loaded.pixels)?,
         notes: loaded.notes,
         numbers,
-        reduced_to: is_reduced.then_some(size),
+        is_resized,
         media_type: loaded.media_type,
         source: loaded.source,
     })
 }
 
-/// The reference at a picture's size: itself, or the means of whole blocks of its pixels; none if it is no multiple of that size.
-fn at_size(reference: &Array, size: [usize; 2]) -> Result<Option<Cow<'_, Array>>> {
-    let own = picture_size(reference)?;
-    if own == size {
-        return Ok(Some(Cow::Borrowed(reference)));
+/// One number per entry of [`NUMBERS`], and whether the picture was resized for them. The narrowest picture of a row is taken to
+/// be at base resolution, others at `scale` times that.
+fn measured(picture: &Array, scale: usize, reference: Option<&Array>) -> Result<(Vec<Option<f64>>, bool)> {
+    let mut sized = None;
+    if let Some(reference) = reference {
+        // Pictures of other proportions show something else: they have no numbers against the reference.
+        sized = numbers::at_size(picture, picture_size(reference)?).ok().map(|sized| (sized, reference));
     }
-    let is_multiple = own[0] % size[0] == 0 && own[1] % size[1] == 0 && own[0] / size[0] == own[1] / size[1];
-    Ok(if is_multiple { Some(Cow::Owned(resize(reference, size, Filter::Area)?)) } else { None })
+    let pair = sized.as_ref().map(|(picture, reference)| (picture.as_ref(), *reference));
+    let subject = Subject { picture, scale, pair, lpips: None };
+    let numbers = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_>>()?;
+    Ok((numbers, matches!(sized, Some((Cow::Owned(_), _)))))
 }
 
 /// The part in each picture's own pixels.
@@ -173,7 +172,7 @@ mod tests {
         Some(Input::Pixels { file: "made.png".into(), pixels })
     }
 
-    fn measured(inputs: &[Option<Input>], options: RowOptions) -> Result<Row> {
+    fn taken(inputs: &[Option<Input>], options: RowOptions) -> Result<Row> {
         let mut ticks = 0;
         let row = row("r", inputs, &options, &mut || ticks += 1);
         assert!(row.is_err() || ticks == inputs.len());
@@ -185,21 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_is_reduced_to_smaller_pictures_and_never_enlarged() {
+    fn pictures_are_brought_to_the_size_of_the_reference() {
         let inputs = [made(32, 48), made(32, 48), made(16, 24), made(64, 96), made(16, 48), None];
-        let row = measured(&inputs, RowOptions::default()).unwrap();
+        let row = taken(&inputs, RowOptions::default()).unwrap();
         let numbers: Vec<_> = (0..5).map(|i| psnr(&row, i)).collect();
         assert_eq!(NUMBERS[0].name, "PSNR");
         assert_eq!(numbers[0], None, "nothing is measured against itself");
         assert_eq!(numbers[1], Some(f64::INFINITY));
-        assert!(numbers[2].unwrap() < 20.0, "noise is unlike its means");
-        assert_eq!(numbers[3..], [None, None]);
-        let reduced: Vec<_> = row.pictures.iter().flatten().map(|p| p.reduced_to).collect();
-        assert_eq!(reduced, [None, None, Some([16, 24]), None, None]);
+        assert!(numbers[2].unwrap() < 20.0, "small noise is unlike large noise");
+        assert!(numbers[3].unwrap() < 20.0);
+        assert_eq!(numbers[4], None, "other proportions");
+        let resized: Vec<_> = row.pictures.iter().flatten().map(|p| p.is_resized).collect();
+        assert_eq!(resized, [false, false, true, true, false]);
         assert!(row.pictures[5].is_none());
-        let other = measured(&inputs, RowOptions { reference: 5, ..Default::default() }).unwrap();
+        let other = taken(&inputs, RowOptions { reference: 5, ..Default::default() }).unwrap();
         assert_eq!(psnr(&other, 1), None);
-        let silent = measured(&inputs, RowOptions { skip_numbers: true, ..Default::default() }).unwrap();
+        let silent = taken(&inputs, RowOptions { skip_numbers: true, ..Default::default() }).unwrap();
         assert!(silent.pictures.iter().flatten().all(|p| p.numbers.iter().all(Option::is_none)));
     }
 
@@ -207,7 +207,7 @@ mod tests {
     fn parts_follow_the_scale_of_each_picture() {
         let inputs = [made(32, 48), made(16, 24)];
         let cut = |width, height, left, top| {
-            measured(&inputs, RowOptions { crop: Some(Crop { width, height, left, top }), ..Default::default() })
+            taken(&inputs, RowOptions { crop: Some(Crop { width, height, left, top }), ..Default::default() })
         };
         let sizes: Vec<_> = cut(20, 12, 4, 6).unwrap().pictures.iter().flatten().map(|p| p.size).collect();
         assert_eq!(sizes, [[12, 20], [6, 10]]);

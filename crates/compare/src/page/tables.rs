@@ -25,7 +25,7 @@ pub(super) fn rows(page: &Page) -> Markup {
 /// Each name's means over the rows that have its numbers.
 pub(super) fn means(page: &Page) -> Markup {
     let columns: Vec<Means> = (0..page.names.len()).map(|column| Means::of(page, column)).collect();
-    let is_whole = |c: &&Means| !c.is_reduced && c.rows == page.rows.len();
+    let is_whole = |c: &&Means| c.rows == page.rows.len();
     let own: Vec<&[Option<f64>]> = columns.iter().filter(is_whole).map(|c| c.numbers.as_slice()).collect();
     let best = best(&own);
     let has_means = page.rows.len() > 1 && columns.iter().any(|c| c.numbers.iter().any(Option::is_some));
@@ -53,8 +53,8 @@ struct Means {
     numbers: Vec<Option<f64>>,
     /// How many rows have all numbers that any of them has.
     rows: usize,
-    /// Whether a reference was reduced for any.
-    is_reduced: bool,
+    /// Whether any was resized.
+    is_resized: bool,
 }
 
 impl Means {
@@ -63,12 +63,11 @@ impl Means {
         let has = |n: usize| pictures.iter().filter(move |p| p.numbers[n].is_some());
         let numbers = (0..NUMBERS.len()).map(|n| mean(pictures.iter().filter_map(|p| p.numbers[n]))).collect();
         let rows = (0..NUMBERS.len()).map(|n| has(n).count()).filter(|&count| count > 0).min().unwrap_or(0);
-        Self { numbers, rows, is_reduced: pictures.iter().any(|p| p.reduced_to.is_some()) }
+        Self { numbers, rows, is_resized: pictures.iter().any(|p| p.is_resized) }
     }
 
     fn cells(&self, best: &[Option<f64>]) -> Markup {
-        let (best, mark) = if self.is_reduced { (&[][..], "¹") } else { (best, "") };
-        cells(&self.numbers, best, mark)
+        cells(&self.numbers, best, if self.is_resized { "¹" } else { "" })
     }
 }
 
@@ -87,10 +86,7 @@ fn has_numbers(row: &Row) -> bool {
 }
 
 fn numbers(page: &Page, row: &Row) -> Markup {
-    // Numbers against a reduced reference are of another kind; none of them is called the best.
-    let own: Vec<&[Option<f64>]> =
-        present(row).filter(|(_, s)| s.reduced_to.is_none()).map(|(_, s)| s.numbers.as_slice()).collect();
-    let best = best(&own);
+    let best = best(&present(row).map(|(_, shown)| shown.numbers.as_slice()).collect::<Vec<_>>());
     let reference = &page.names[page.reference];
     html! {
         h2 { "Numbers" }
@@ -99,26 +95,28 @@ fn numbers(page: &Page, row: &Row) -> Markup {
                 @for (column, shown) in present(row) {
                     tr data-of=(column) {
                         th scope="row" { (choose(column, &page.names[column])) }
-                        @match shown.reduced_to {
-                            Some(_) => (cells(&shown.numbers, &[], "¹")),
-                            None => (cells(&shown.numbers, &best, "")),
-                        }
+                        (cells(&shown.numbers, &best, if shown.is_resized { "¹" } else { "" }))
                     }
                 }
             } }
         }
         p.hint {
             @if row.pictures[page.reference].is_some() { "Against " b { (reference) } "." } @else { "This row has no " b { (reference) } " to measure against." }
-            @if present(row).any(|(_, s)| s.reduced_to.is_some()) { " ¹ Against " (reference) " reduced to the picture's size." }
+            @if present(row).any(|(_, shown)| shown.is_resized) { " ¹ At the size of " (reference) "." }
         }
     }
+}
+
+/// The columns, with their places in [`NUMBERS`]; the page has no network.
+fn shown_numbers() -> impl Iterator<Item = (usize, &'static Number)> {
+    NUMBERS.iter().enumerate().filter(|(_, number)| !matches!(number.of, Of::Network))
 }
 
 fn heading() -> Markup {
     html! {
         thead { tr {
             th scope="col" { "Picture" }
-            @for number in NUMBERS {
+            @for (_, number) in shown_numbers() {
                 th scope="col" title=(number.about) {
                     (number.name)
                     @if !number.unit.is_empty() { ", " (number.unit) }
@@ -131,10 +129,11 @@ fn heading() -> Markup {
 
 fn cells(numbers: &[Option<f64>], best: &[Option<f64>], mark: &str) -> Markup {
     html! {
-        @for (i, (value, number)) in numbers.iter().zip(NUMBERS).enumerate() {
-            td.best[value.is_some() && best.get(i) == Some(value)] {
-                @match value { Some(value) => (shown(*value, number)), None => "–" }
-                @if value.is_some() && matches!(number.of, Of::Pair(_)) { (mark) }
+        @for (i, number) in shown_numbers() {
+            @let value = numbers[i];
+            td.best[value.is_some() && best.get(i) == Some(&value)] {
+                @match value { Some(value) => (shown(value, number)), None => "–" }
+                @if value.is_some() && !matches!(number.of, Of::Scaled(_)) { (mark) }
             }
         }
     }
@@ -190,8 +189,16 @@ mod tests {
 
     #[test]
     fn the_best_needs_a_rival_and_a_direction() {
-        let rows = [vec![Some(30.0), Some(0.5), Some(9.0)], vec![Some(31.0), None, Some(1.0)]];
-        assert_eq!(best(&rows.each_ref().map(Vec::as_slice)), [Some(31.0), None, None]);
+        let place = |name| NUMBERS.iter().position(|number| number.name == name).unwrap();
+        let row = |psnr, ssim, sharpness| {
+            let mut numbers = vec![None; NUMBERS.len()];
+            numbers[place("PSNR")] = psnr;
+            numbers[place("SSIM")] = ssim;
+            numbers[place("Sharpness")] = sharpness;
+            numbers
+        };
+        let rows = [row(Some(30.0), Some(0.5), Some(9.0)), row(Some(31.0), None, Some(1.0))];
+        assert_eq!(best(&rows.each_ref().map(Vec::as_slice)), row(Some(31.0), None, None));
         assert_eq!(shown(f64::INFINITY, &NUMBERS[0]), "∞");
         assert_eq!(shown(31.456, &NUMBERS[0]), "31.46");
         assert_eq!([bytes(950), bytes(123_456), bytes(12_345_678)], ["950 B", "123 kB", "12.3 MB"]);

@@ -74,7 +74,7 @@ pub fn parameter_gradients(gradient: FlexTensor, x: FlexTensor, window: &Window)
     let part = |(picture, rows): &(usize, Range<usize>)| {
         let columns = rows.start * window.size_out[1]..rows.end * window.size_out[1];
         let planes = gradients.chunks_exact(window.pixels_out()).skip(picture * outputs).take(outputs);
-        let slopes: Vec<f32> = planes.flat_map(|plane| &plane[columns.clone()]).copied().collect();
+        let slopes = planes.map(|plane| &plane[columns.clone()]).collect::<Vec<_>>().concat();
         let sums: Vec<f32> = slopes.chunks_exact(columns.len()).map(|row| row.iter().sum()).collect();
         let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
         let patches = tensor(window.patches(picture, rows.clone()), [columns.len(), patch]);
