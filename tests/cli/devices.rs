@@ -27,12 +27,8 @@ fn devices_that_cannot_be_meant_are_refused() {
     let decode = |extra: &[&str]| run(&[&["decode", &frame, "--vae", "demo:base", "-o", "x.png"], extra].concat());
     assert!(decode(&["--device", "tpu"]).fails(2).contains("expected auto, cpu"));
     assert!(decode(&["--device", "cpu", "--dtype", "f16"]).fails(2).contains("f32 or bf16"));
-    // Without a GPU, auto is the processor.
-    if run(&["devices"])
-        .ok()
-        .lines()
-        .all(|line| line.starts_with("cpu ") || line.starts_with("burn ") || line.starts_with("not in"))
-    {
+    // Without a GPU, auto is the processor, whatever software drivers there are.
+    if !run(&["devices"]).ok().contains("GPU") {
         assert!(decode(&["--dtype", "f16"]).fails(2).contains("no GPU"));
     }
     assert!(decode(&["--memory", "much"]).fails(2).contains("4GiB"));

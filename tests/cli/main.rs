@@ -2,11 +2,14 @@
 
 mod bad_input;
 mod codec;
+mod compare;
 mod degradation;
 mod demo;
 mod devices;
 mod files;
+mod finish;
 mod hub;
 mod sdedit;
 mod support;
 mod train;
+mod upscale;

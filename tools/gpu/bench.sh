@@ -4,13 +4,15 @@
 #   tools/gpu/bench.sh vulkan|metal|webgpu|cuda|libtorch [LARGEST]
 #
 # LARGEST, a side in pixels (2048 if not given), leaves out what is larger, for small devices. Base width 96, 3 output
-# channels, weights by formula; pixels at base resolution. Every number is the least of its runs after a warm-up. PyTorch's
-# rows appear if `python3` has torch and diffusers, and the device is one that PyTorch has; PYTHON names another interpreter.
+# channels, weights by formula; pixels at base resolution. Every number is the least of RUNS runs (5) after a warm-up. PyTorch's
+# rows appear if `python3` has torch and diffusers and sees a GPU, or the device is `libtorch`, which may be the processor;
+# PYTHON names another interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 device=${1:?usage: $0 vulkan|metal|webgpu|cuda|libtorch [LARGEST]}
 largest=${2:-2048}
+runs=${RUNS:-5}
 python=${PYTHON:-python3}
 feature=${device%%:*}
 
@@ -22,9 +24,13 @@ bench=${CARGO_TARGET_DIR:-target}/release/examples/bench_device
 weights=$(mktemp -d)
 trap 'rm -r "$weights"' EXIT
 pytorch() { :; }
-if "$python" -c 'import torch, diffusers, sys; sys.exit(not (torch.cuda.is_available() or torch.backends.mps.is_available()))' 2>/dev/null; then
+sees_gpu='import torch, diffusers, sys; sys.exit(not (torch.cuda.is_available() or torch.backends.mps.is_available()))'
+[[ "$feature" == libtorch ]] && sees_gpu='import torch, diffusers'
+if "$python" -c "$sees_gpu" 2>/dev/null; then
   cargo run --release -q -p vae2x-core --example formula_weights -- "$weights/w.safetensors" --base-dim 96 --out-channels 3 >&2
-  pytorch() { "$python" tools/gpu/bench_pytorch.py "$weights/w.safetensors" --cells "$2" --frames "$3" --what "$1"; }
+  pytorch() {
+    "$python" tools/gpu/bench_pytorch.py "$weights/w.safetensors" --what "$1" --cells "$2" --frames "$3" --runs "$runs"
+  }
 else
   echo "no rows of PyTorch: $python has no torch and diffusers, or they see no GPU" >&2
 fi
@@ -35,12 +41,12 @@ echo "|---|---|---|---|---|---|"
 row() {
   sed -nE "s/.*\"engine\":\"([^\"]*)\",\"dtype\":\"([^\"]*)\".*\"first_s\":([0-9.e-]*),\"seconds\":([0-9.e-]*),\"device_mb\":([^}]*).*/| $1 | \1 | \2 | \3 | \4 | \5 |/p"
 }
-for case in "512x512, one frame:64x64:1:512" "1024x1024, one frame:128x128:1:1024" "2048x2048, one frame:256x256:1:2048" \
-  "832x480, 81 frames:60x104:21:832"; do
+for case in "256x256, one frame:32x32:1:256" "512x512, one frame:64x64:1:512" "1024x1024, one frame:128x128:1:1024" \
+  "2048x2048, one frame:256x256:1:2048" "832x480, 81 frames:60x104:21:832"; do
   IFS=: read -r what cells frames side <<< "$case"
   ((side > largest)) && continue
   for dtype in f32 bf16; do
-    if ! "$bench" "$device" --dtype "$dtype" --cells "$cells" --frames "$frames" | row "$what"; then
+    if ! "$bench" "$device" --dtype "$dtype" --cells "$cells" --frames "$frames" --runs "$runs" | row "$what"; then
       echo "| $what | $device | $dtype | failed | | |"
     fi
   done

@@ -2,5 +2,9 @@
 
 pub mod chart;
 pub mod metrics;
+pub mod numbers;
+pub mod page;
+pub mod sides;
+pub mod speckle;
 pub mod spectrum;
 pub mod spectrum_page;

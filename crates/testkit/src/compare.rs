@@ -13,12 +13,15 @@ pub fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
     (difference / length.max(f64::MIN_POSITIVE)).sqrt()
 }
 
+/// Prints the error, which `cargo test -- --show-output` shows.
+///
 /// # Panics
 /// Unless shapes agree and the relative L2 error is at most `tolerance`.
 #[track_caller]
 pub fn assert_close(what: &str, got: &Array, want: &Array, tolerance: f64) {
     assert_eq!(got.shape(), want.shape(), "{what}: shapes differ");
     let error = relative_l2(got.data(), want.data());
+    println!("{what}: relative L2 error {error:.2e} of {tolerance:e}");
     // Written so that NaN fails.
     if !(error <= tolerance) {
         let nans = got.data().iter().filter(|x| !x.is_finite()).count();

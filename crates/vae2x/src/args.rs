@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vae2x::media::sharpen::SIGMAS;
 use vae2x::{Device, Precision};
+use vae2x_compare::page::Crop;
 use vae2x_train::sdedit::Shard;
 
 /// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
@@ -22,6 +24,10 @@ pub enum Command {
     Decode(DecodeArgs),
     /// Pictures to latents.
     Encode(EncodeArgs),
+    /// Pictures at twice their size, by encoding and decoding them.
+    Upscale(UpscaleArgs),
+    /// Latents for a second, finer pass of a diffusion model: decoded at twice the size and encoded again.
+    Hires(HiresArgs),
     /// Latents to a quick, coarse picture, without weights.
     Preview(PreviewArgs),
     /// What a weight file or a latent file holds.
@@ -30,6 +36,8 @@ pub enum Command {
     Convert(ConvertArgs),
     /// What this program can compute on, here
     Devices,
+    /// Pictures, or folders of them, in one HTML page: flip, wipe, zoom, differences, numbers.
+    Compare(CompareArgs),
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
     /// Train a decoder.
@@ -84,9 +92,9 @@ pub struct TrainArgs {
     /// Plain lines instead of the dashboard, as always where there is no terminal
     #[arg(long)]
     pub no_tui: bool,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
-    pub device: Device,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists; several train together, each on a batch of its own
+    #[arg(long, value_name = "DEVICE[,...]", value_delimiter = ',', default_value = "auto")]
+    pub device: Vec<Device>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -369,6 +377,95 @@ pub struct DecodeArgs {
     /// Bits per channel of PNG files
     #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = parse_bit_depth)]
     pub bit_depth: u8,
+    /// Size in multiples of the base resolution: 1, 2 or 4, at most what the decoder gives, which is the default; smaller ones
+    /// are blurred slightly and reduced without aliases
+    #[arg(long, value_name = "1|2|4", value_parser = parse_scale)]
+    pub scale: Option<usize>,
+    /// With --scale: average light instead of sRGB values
+    #[arg(long, requires = "scale")]
+    pub linear_light: bool,
+    /// Detail.
+    #[command(flatten)]
+    pub detail: DetailArgs,
+    /// Take colours from a picture of the same view, or, with base:WEIGHTS, from what these weights decode
+    #[arg(long, value_name = "IMAGE|base:WEIGHTS")]
+    pub match_color: Option<String>,
+    /// How colours are taken: place by place without touching detail, or as each channel's mean and deviation
+    #[arg(long, value_enum, default_value_t, requires = "match_color")]
+    pub match_color_by: MatchArg,
+    /// Leave ComfyUI's prompt and workflow out of PNG files
+    #[arg(long)]
+    pub no_metadata: bool,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What is done to a picture's detail, in sRGB values, last of all.
+#[derive(Debug, Args)]
+pub struct DetailArgs {
+    /// Unsharp mask: add the difference to the Gaussian mean of this deviation, in pixels of the result, 0.2 to 20
+    #[arg(long, value_name = "SIGMA", value_parser = parse_sigma, conflicts_with = "blur")]
+    pub sharpen: Option<f64>,
+    /// Gaussian mean of this deviation, in pixels of the result, 0.2 to 20
+    #[arg(long, value_name = "SIGMA", value_parser = parse_sigma)]
+    pub blur: Option<f64>,
+}
+
+impl DetailArgs {
+    /// Whether anything is to be done.
+    pub fn is_asked_for(&self) -> bool {
+        self.sharpen.or(self.blur).is_some()
+    }
+}
+
+/// `vae2x upscale`
+#[derive(Debug, Args)]
+pub struct UpscaleArgs {
+    /// Pictures, or folders of them
+    #[arg(required = true, value_name = "IMAGES")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// .png .jpg .webp .exr, or a folder for PNG files
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Bits per channel of PNG files; those of each input if not given
+    #[arg(long, value_name = "BITS", value_parser = parse_bit_depth)]
+    pub bit_depth: Option<u8>,
+    /// Detail.
+    #[command(flatten)]
+    pub detail: DetailArgs,
+    /// Give the result the input's colours, place by place, without touching detail
+    #[arg(long)]
+    pub match_color: bool,
+    /// Leave ComfyUI's prompt and workflow out of PNG files
+    #[arg(long)]
+    pub no_metadata: bool,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `vae2x hires`
+#[derive(Debug, Args)]
+pub struct HiresArgs {
+    /// Latent files: .latent, .safetensors, .npy, .pt
+    #[arg(required = true, value_name = "LATENTS")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// .latent (ComfyUI, raw), .safetensors, .npy, or a folder for files of each input's kind
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Reading.
+    #[command(flatten)]
+    pub latent: LatentArgs,
+    /// Leave ComfyUI's prompt and workflow out
+    #[arg(long)]
+    pub no_metadata: bool,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -377,7 +474,7 @@ pub struct DecodeArgs {
 /// `vae2x encode`
 #[derive(Debug, Args)]
 pub struct EncodeArgs {
-    /// Pictures, or `pixels` as decode writes them (.safetensors, .npy)
+    /// Pictures, folders of them, or `pixels` as decode writes them (.safetensors, .npy)
     #[arg(required = true, value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -392,6 +489,9 @@ pub struct EncodeArgs {
     /// Pad sizes up to a multiple of 8 by repeating the edge, instead of cropping them
     #[arg(long)]
     pub pad: bool,
+    /// Leave ComfyUI's prompt and workflow, which PNG files may hold, out of latent files
+    #[arg(long)]
+    pub no_metadata: bool,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -445,6 +545,26 @@ pub struct ConvertArgs {
     pub to_2x: bool,
 }
 
+/// `vae2x compare`
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Pictures, or folders whose pictures are paired by name; the file's name stands for NAME where it is not given
+    #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
+    pub sides: Vec<String>,
+    /// The name that the others are measured against; the first if not given
+    #[arg(long, value_name = "NAME")]
+    pub reference: Option<String>,
+    /// Show and measure this part alone, in pixels of the widest picture
+    #[arg(long, value_name = "WxH+X+Y", value_parser = parse_crop)]
+    pub crop: Option<Crop>,
+    /// Leave out the numbers, which take longest for large pictures
+    #[arg(long)]
+    pub no_numbers: bool,
+    /// The page, a file that needs no other
+    #[arg(short, long, value_name = "FILE.html")]
+    pub output: PathBuf,
+}
+
 /// `vae2x demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -472,6 +592,16 @@ pub enum EncodedSpaceArg {
     Raw,
     /// (raw - mean) / std per channel
     Normalized,
+}
+
+/// What --match-color takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MatchArg {
+    /// Place by place: brightness coarser than a latent cell, colour coarser than two pixels of the base resolution
+    #[default]
+    Low,
+    /// Each channel's mean and deviation; for references that show something else
+    Stats,
 }
 
 /// Layouts of weight files.
@@ -533,10 +663,35 @@ fn parse_named(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn parse_crop(text: &str) -> Result<Crop, String> {
+    let numbers: Option<Vec<usize>> = text.split(['x', '+']).map(|part| part.parse().ok()).collect();
+    let has_form = text.replace(|c: char| c.is_ascii_digit(), "") == "x++";
+    match numbers.as_deref() {
+        Some(&[width, height, left, top]) if has_form && width > 0 && height > 0 => {
+            Ok(Crop { width, height, left, top })
+        }
+        _ => Err("expected WIDTHxHEIGHT+LEFT+TOP in pixels, such as 512x512+128+64".into()),
+    }
+}
+
 fn parse_time(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(t) if (0.0..=1.0).contains(&t) => Ok(t),
         _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+fn parse_scale(text: &str) -> Result<usize, String> {
+    match text {
+        "1" | "2" | "4" => Ok(usize::from(text.as_bytes()[0] - b'0')),
+        _ => Err("expected 1, 2 or 4".into()),
+    }
+}
+
+fn parse_sigma(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(sigma) if SIGMAS.contains(&sigma) => Ok(sigma),
+        _ => Err(format!("expected a number of pixels from {} to {}", SIGMAS.start(), SIGMAS.end())),
     }
 }
 
@@ -565,6 +720,14 @@ mod tests {
         assert_eq!(parse_bytes("4096"), Ok(4096));
         for bad in ["", "GiB", "-1GB", "0", "4Gb", "infGiB", "NaN"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_are_read_strictly() {
+        assert_eq!(parse_crop("20x10+3+0"), Ok(Crop { width: 20, height: 10, left: 3, top: 0 }));
+        for bad in ["", "20x10", "20x10+3", "20x10+3+", "20+10x3+0", "0x10+3+0", "20x10+-3+0", "20x10+3+0+1"] {
+            assert!(parse_crop(bad).is_err(), "{bad}");
         }
     }
 

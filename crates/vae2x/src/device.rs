@@ -64,15 +64,26 @@ impl Device {
         match self {
             Self::Cpu | Self::Burn => Ok(burn::tensor::Device::flex()),
             Self::Through { api, index } => Ok(api.device(index)?.device),
-            Self::Auto => Ok(gpus().next().map_or_else(burn::tensor::Device::flex, |listed| listed.device)),
+            Self::Auto => Ok(gpus(reached()).next().map_or_else(burn::tensor::Device::flex, |listed| listed.device)),
         }
+    }
+
+    /// What [`Self::Auto`] means among `devices`.
+    fn automatic(devices: impl IntoIterator<Item = Listed>, usable: impl Fn(&Listed) -> bool) -> Self {
+        let gpu = gpus(devices).find(usable);
+        gpu.map_or(Self::Cpu, |gpu| Self::Through { api: gpu.api, index: Some(gpu.index) })
     }
 }
 
-/// The GPUs that this build reaches; no software drivers.
-fn gpus() -> impl Iterator<Item = Listed> {
+/// The devices that this build reaches, those of the best interface first.
+fn reached() -> impl Iterator<Item = Listed> {
     let apis = Api::ALL.into_iter().filter(|api| api.is_built());
-    apis.flat_map(|api| api.devices().unwrap_or_default()).filter(|listed| listed.kind != Kind::Processor)
+    apis.flat_map(|api| api.devices().unwrap_or_default())
+}
+
+/// All but software drivers.
+fn gpus(devices: impl IntoIterator<Item = Listed>) -> impl Iterator<Item = Listed> {
+    devices.into_iter().filter(|listed| listed.kind != Kind::Processor)
 }
 
 impl fmt::Display for Device {
@@ -216,9 +227,7 @@ impl EngineOptions {
             listed.facts().is_ok_and(|facts| self.holds(config, side, self.limits(listed.kind, &facts)))
                 && listed.device.supports_dtype(FloatDType::from(self.precision))
         };
-        let gpu = gpus().find(usable);
-        let device = gpu.map_or(Device::Cpu, |gpu| Device::Through { api: gpu.api, index: Some(gpu.index) });
-        Ok(Self { device, ..self })
+        Ok(Self { device: Device::automatic(reached(), usable), ..self })
     }
 
     /// Whether a picture of ordinary size can be made within `limits`.
@@ -294,11 +303,28 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_the_processor_where_no_gpu_can_be_reached() {
+    fn auto_is_the_first_gpu_that_can_be_used_and_never_a_software_driver() {
+        let listed =
+            |api: Api, index: usize, kind: Kind| Listed { api, index, kind, device: burn::tensor::Device::flex() };
+        let software = [listed(Api::Vulkan, 0, Kind::Processor), listed(Api::LibTorch, 0, Kind::Processor)];
+        let gpus = [listed(Api::Vulkan, 1, Kind::Gpu), listed(Api::WebGpu, 0, Kind::SharedGpu)];
+        let both = || software.iter().chain(&gpus).chain(&software).cloned();
+        let through = |api: Api, index: usize| Device::Through { api, index: Some(index) };
+        assert_eq!(Device::automatic(both(), |_| true), through(Api::Vulkan, 1));
+        assert_eq!(Device::automatic(both(), |listed| listed.kind == Kind::SharedGpu), through(Api::WebGpu, 0));
+        assert_eq!(Device::automatic(both(), |_| false), Device::Cpu);
+        assert_eq!(Device::automatic(software.clone(), |_| true), Device::Cpu);
+        assert_eq!(Device::automatic([], |_| true), Device::Cpu);
+    }
+
+    #[test]
+    fn auto_is_settled_on_what_this_machine_has() {
         let options = EngineOptions { device: Device::Auto, ..EngineOptions::default() };
-        let settled = options.settled_for_decoding(&VaeConfig::default()).unwrap();
-        let is_gpu = |device: Device| matches!(device, Device::Through { .. });
-        let any_gpu = Api::ALL.into_iter().flat_map(|api| api.devices().unwrap_or_default());
-        assert_eq!(is_gpu(settled.device), any_gpu.into_iter().any(|listed| listed.kind != Kind::Processor));
+        let settled = options.settled_for_decoding(&VaeConfig::default()).unwrap().device;
+        match settled {
+            Device::Through { api, index } => assert_ne!(api.device(index).unwrap().kind, Kind::Processor),
+            other => assert_eq!(other, Device::Cpu),
+        }
+        assert!(gpus(reached()).next().is_some() || settled == Device::Cpu);
     }
 }

@@ -56,10 +56,13 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Decode(args) => commands::decode::run(&args),
         Command::Encode(args) => commands::encode::run(&args),
+        Command::Upscale(args) => commands::upscale::run(&args),
+        Command::Hires(args) => commands::hires::run(&args),
         Command::Preview(args) => commands::preview::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
         Command::Devices => commands::devices::run(),
+        Command::Compare(args) => commands::compare::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),
         Command::Train(TrainCommand::Degradation(args)) => commands::train_degradation::run(&args),

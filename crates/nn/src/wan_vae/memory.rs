@@ -1,10 +1,10 @@
 //! What layers hold while they run, counted in values: an upper estimate from shapes alone.
 //!
 //! Counted are a layer's input, what it computes on the way, the copies in which convolutions repack their input and
-//! output, and the past that it keeps. Kernels' own scratch memory and what allocators round up are not; plans leave a
-//! margin for them.
+//! output, what norms hold in `f32`, and the past that is kept. Kernels' own scratch memory and what allocators round up are
+//! not; plans leave a margin for them.
 
-use vae2x_core::arch::{Attention, Layer, Residual};
+use vae2x_core::arch::{Attention, Conv, Layer, Residual};
 
 /// Frames that a causal layer keeps.
 const PAST: usize = 2;
@@ -12,6 +12,8 @@ const PAST: usize = 2;
 const REPACKED: usize = 2;
 /// Scores, their exponentials and their quotients.
 const SCORE_COPIES: usize = 3;
+/// What a norm has in `f32`: its input, and the squares or the result.
+const NORM_COPIES: usize = 2;
 
 /// Values that layers hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,11 @@ impl Cost {
             kept: self.kept + next.kept,
         }
     }
+
+    /// Either of them.
+    pub fn or(self, other: Self) -> Self {
+        Self { kept: self.kept.max(other.kept), ..self.then(other) }
+    }
 }
 
 /// What a layer is run on.
@@ -46,6 +53,8 @@ pub(super) struct Frames {
     pub clip: bool,
     /// Cells that attention takes at a time.
     pub queries: usize,
+    /// Values of the precision in use that an `f32` takes the place of.
+    pub wide: usize,
 }
 
 impl Frames {
@@ -74,7 +83,8 @@ pub(super) fn run(layers: &[Layer], frames: Frames) -> (Cost, Frames) {
 fn cost(layer: &Layer, frames: Frames) -> Cost {
     match layer {
         Layer::Residual(spec) => residual(spec, frames),
-        Layer::Conv(conv) | Layer::Head { conv, .. } => causal(conv.inputs, conv.outputs, frames),
+        Layer::Conv(conv) => causal(conv, frames),
+        Layer::Head { conv, .. } => normed(conv, frames),
         Layer::Upsample { conv, .. } => {
             let doubled = frames.through(layer).count;
             // Enlarged to four times the area.
@@ -102,21 +112,27 @@ fn cost(layer: &Layer, frames: Frames) -> Cost {
     }
 }
 
-/// A norm, a SiLU and a causal convolution.
-fn causal(inputs: usize, outputs: usize, frames: Frames) -> Cost {
-    let input = inputs * (frames.count + frames.past()) * frames.area;
-    let output = outputs * frames.count * frames.area;
+/// A causal convolution.
+fn causal(conv: &Conv, frames: Frames) -> Cost {
+    let input = conv.inputs * (frames.count + frames.past()) * frames.area;
+    let output = conv.outputs * frames.count * frames.area;
     Cost {
-        working: frames.count * inputs * frames.area + REPACKED * (input + output),
+        working: frames.count * conv.inputs * frames.area + REPACKED * (input + output),
         largest: input.max(output),
-        kept: frames.past() * inputs * frames.area,
+        kept: frames.past() * conv.inputs * frames.area,
     }
+}
+
+/// A norm, a SiLU and a causal convolution.
+fn normed(conv: &Conv, frames: Frames) -> Cost {
+    let input = conv.inputs * frames.count * frames.area;
+    let wide = frames.wide * input;
+    Cost { working: input + NORM_COPIES * wide, largest: wide, kept: 0 }.then(causal(conv, frames))
 }
 
 fn residual(spec: &Residual, frames: Frames) -> Cost {
     let shortcut = spec.conv1.inputs * frames.count * frames.area;
-    let [first, second] = [&spec.conv1, &spec.conv2].map(|conv| causal(conv.inputs, conv.outputs, frames));
-    let both = first.then(second);
+    let both = normed(&spec.conv1, frames).then(normed(&spec.conv2, frames));
     Cost { working: both.working + shortcut, ..both }
 }
 
@@ -125,6 +141,13 @@ fn attention(spec: &Attention, frames: Frames) -> Cost {
     let scores = frames.queries.min(frames.area) * frames.area;
     // Input, its norm, queries, keys, values and their transposed copies, output.
     Cost { working: (3 + 2 * 3) * values + SCORE_COPIES * scores, largest: (3 * values).max(scores), kept: 0 }
+}
+
+/// The pixels of a band: raw, in `f32`, and shuffled.
+pub(super) fn leaving(channels: usize, frames: Frames) -> Cost {
+    let raw = channels * frames.count * frames.area;
+    let pixels = frames.wide * raw;
+    Cost { working: raw + 2 * pixels, largest: pixels, kept: 0 }
 }
 
 /// The most cells at a time whose scores fit `working` values and whose tensor fits `largest`; at least one.

@@ -70,7 +70,8 @@ impl Job {
 
     /// `count` frames at the latent's resolution.
     fn frames(&self, count: usize) -> Frames {
-        Frames { count, area: self.area(), clip: self.clip, queries: self.queries() }
+        let wide = size_of::<f32>().div_ceil(self.bytes);
+        Frames { count, area: self.area(), clip: self.clip, queries: self.queries(), wide }
     }
 
     fn fits(&self, fixed: usize, cost: Cost) -> bool {
@@ -148,7 +149,7 @@ fn tail_input(tail: &[Layer]) -> usize {
     }
 }
 
-/// What a band of the decoder's tail holds.
+/// What a band of the decoder's tail holds, with the pixels of the band before it, which wait to be fetched.
 fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
     let stages: Vec<_> = stages(tail).collect();
     let rows = tail_rows(&stages.iter().map(|stage| blocks(stage)).collect::<Vec<_>>(), band);
@@ -160,7 +161,9 @@ fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
         sum = sum.then(cost);
         frames = made;
     }
-    sum
+    let pixels = memory::leaving(ends(tail).1, frames);
+    let sum = sum.then(pixels);
+    Cost { working: sum.working + pixels.largest, ..sum }
 }
 
 /// How pictures are encoded.
@@ -186,22 +189,24 @@ impl EncodePlan {
         let (rest, _) = memory::run(rest, job.frames(1));
         let height = |i: usize| ((job.cells[0] * SPATIAL_FACTOR) >> i) >> usize::from(halves(stages[i]));
         let cost = |i: usize, bands: &[Rows]| encode_cost(&stages, i, job, bands);
-        let kept = |i: usize| cost(i, &[Rows::whole(height(i))]).kept;
-        let all_kept: usize = (0..stages.len()).map(kept).sum();
         let fixed = weights(&layers) + rest.kept;
         for parked in job.ways_to_keep() {
-            let fixed = fixed + if parked { 0 } else { all_kept };
-            let bands_of = |i: usize| {
-                fewest_bands(height(i), |bands| {
-                    let most = cost(i, bands);
-                    job.fits(fixed + if parked { most.kept } else { 0 }, most.then(rest))
-                })
-            };
-            if let Some(stages) = (0..stages.len()).map(bands_of).collect() {
-                return Ok(Self { stages, queries: job.queries(), parked });
+            let mut bands: Vec<_> = (0..stages.len()).map(|i| vec![Rows::whole(height(i))]).collect();
+            let mut costs: Vec<_> = (0..stages.len()).map(|i| cost(i, &bands[i])).collect();
+            // More bands for one stage keep more, which may be too much for another.
+            loop {
+                let all: usize = costs.iter().map(|cost| cost.kept).sum();
+                let kept = |cost: &StageCost| if parked { cost.one.kept } else { all };
+                let fits = |cost: &StageCost| job.fits(fixed + kept(cost), cost.one.then(rest));
+                let Some(i) = costs.iter().position(|cost| !fits(cost)) else {
+                    return Ok(Self { stages: bands, queries: job.queries(), parked });
+                };
+                let Some(more) = more_bands(&bands[i]) else { break };
+                costs[i] = cost(i, &more);
+                bands[i] = more;
             }
         }
-        let least = (0..stages.len()).map(|i| cost(i, &Rows::bands(height(i), 1))).fold(rest, Cost::then);
+        let least = (0..stages.len()).map(|i| cost(i, &Rows::bands(height(i), 1)).one).fold(rest, Cost::then);
         Err(job.refused("encoding", fixed, least))
     }
 
@@ -216,9 +221,18 @@ impl EncodePlan {
     }
 }
 
-/// What stage `i` of the encoder holds at its most demanding band: also its whole input, and its whole output twice, in
-/// parts and joined. What is kept is that of one band.
-fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> Cost {
+/// What a stage of the encoder holds.
+#[derive(Clone, Copy, Debug)]
+struct StageCost {
+    /// At its most demanding band, of which it keeps the past; also its whole input, and its whole output twice, in parts and
+    /// joined.
+    one: Cost,
+    /// Of all bands, between latent frames. Neighbours keep the rows that both need.
+    kept: usize,
+}
+
+/// What stage `i` of the encoder holds in `bands`.
+fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> StageCost {
     let mut frames = job.frames(if job.clip { TEMPORAL_FACTOR } else { 1 });
     for stage in &stages[..i] {
         frames = memory::run(stage, frames).1;
@@ -226,15 +240,17 @@ fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> Cost
     let stage = stages[i];
     let [height, width] = job.cells.map(|cells| (cells * SPATIAL_FACTOR) >> i);
     let run = |band: &Rows| {
-        frames.area = stage_rows(i, blocks(stage), halves(stage), *band).input.len() * width;
-        memory::run(stage, frames)
+        let area = stage_rows(i, blocks(stage), halves(stage), *band).input.len() * width;
+        memory::run(stage, Frames { area, ..frames }).0
     };
-    let costs: Vec<_> = bands.iter().map(run).collect();
     let (inputs, outputs) = ends(stage);
     let input = inputs * frames.count * height * width;
-    let output = outputs * costs[0].1.count * height * width / if halves(stage) { 4 } else { 1 };
-    let most = costs.iter().map(|(cost, _)| *cost).max_by_key(|cost| cost.working).unwrap_or_default();
-    Cost { working: most.working + input + 2 * output, largest: most.largest.max(input).max(output), ..most }
+    let made = memory::run(stage, frames).1.count;
+    let output = outputs * made * height * width / if halves(stage) { 4 } else { 1 };
+    let costs: Vec<_> = bands.iter().map(run).collect();
+    let most = costs.iter().copied().fold(Cost::default(), Cost::or);
+    let one = Cost { working: most.working + input + 2 * output, largest: most.largest.max(input).max(output), ..most };
+    StageCost { one, kept: costs.iter().map(|cost| cost.kept).sum() }
 }
 
 /// Channels that go into a stage and come out of it.
@@ -279,18 +295,15 @@ fn halved(bands: &[Rows]) -> Option<Vec<Rows>> {
     (tallest > 1).then(|| Rows::bands(bands[0].height, tallest.div_ceil(2)))
 }
 
+/// The next greater number of bands, unless they are single rows.
+fn more_bands(bands: &[Rows]) -> Option<Vec<Rows>> {
+    let tallest = bands.iter().map(|band| band.len()).max()?;
+    (tallest > 1).then(|| Rows::bands(bands[0].height, tallest - 1))
+}
+
 /// The fewest bands that fit.
 fn fewest_bands(height: usize, fits: impl Fn(&[Rows]) -> bool) -> Option<Vec<Rows>> {
-    let mut tallest = usize::MAX;
-    (1..=height).find_map(|count| {
-        let rows = height.div_ceil(count);
-        // Other counts may give the same bands.
-        if std::mem::replace(&mut tallest, rows) == rows {
-            return None;
-        }
-        let bands = Rows::bands(height, rows);
-        fits(&bands).then_some(bands)
-    })
+    std::iter::successors(Some(vec![Rows::whole(height)]), |bands| more_bands(bands)).find(|bands| fits(bands))
 }
 
 #[cfg(test)]
@@ -340,6 +353,49 @@ mod tests {
         // Bands have the full width, so there is a least buffer.
         let refused = decode(&Job { limits: Limits { buffer: GIB / 8, ..limits }, ..job }).unwrap_err().to_string();
         assert!(refused.contains("160x96"), "{refused}");
+    }
+
+    #[test]
+    fn norms_in_f32_are_not_above_the_buffer_either() {
+        let limits = Limits { memory: 64 * GIB, buffer: GIB / 4 };
+        let job = Job { bytes: 2, ..job([96, 160], false, limits) };
+        let plan = decode(&job).unwrap();
+        let config = VaeConfig::with_widths(96, 12);
+        let layers = arch::decoder(&config);
+        let finest = |band: &Rows| tail_rows(&[3, 3, 3, 3], *band)[3].input.len();
+        let tallest = plan.bands.iter().map(finest).max().unwrap();
+        // The last stage begins with the widest norm of its resolution.
+        let widths = stages(&layers[WHOLE..]).last().unwrap();
+        assert!(
+            matches!(widths[0], Layer::Residual(ref first) if first.conv1.inputs == config.decoder_base_dim),
+            "{widths:?}"
+        );
+        assert!((tallest * 8 * 160 * config.decoder_base_dim * size_of::<f32>()) as u64 <= limits.buffer, "{plan:?}");
+        // As few as that: one band less is too tall.
+        let fewer = Rows::bands(96, 96usize.div_ceil(plan.bands.len() - 1)).iter().map(finest).max().unwrap();
+        assert!((fewer * 8 * 160 * config.decoder_base_dim * size_of::<f32>()) as u64 > limits.buffer, "{plan:?}");
+    }
+
+    #[test]
+    fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
+        let config = VaeConfig::default();
+        let job = |memory: u64| job([96, 96], true, Limits { memory, buffer: u64::MAX });
+        let plan = |memory: u64| EncodePlan::new(&config, &job(memory)).ok().filter(|plan| !plan.parked);
+        // The least memory in which all that is kept stays on the device.
+        let (mut refused, mut accepted) = (0, 64 * GIB);
+        while accepted - refused > GIB / 64 {
+            let middle = (refused + accepted) / 2;
+            if plan(middle).is_some() { accepted = middle } else { refused = middle }
+        }
+        let (job, plan) = (job(accepted), plan(accepted).unwrap());
+        assert!(plan.stages[0].len() > 2, "{plan:?}");
+        let layers = arch::encoder(&config);
+        let stages: Vec<_> = stages(&layers).collect();
+        // Two frames of each convolution's input, in the first stage alone: 3 channels, then 96 in four convolutions.
+        let rows: usize = plan.stages[0].iter().map(|&band| stage_rows(0, 2, true, band).input.len()).sum();
+        let kept = 2 * (3 + 4 * config.encoder_base_dim) * rows * 8 * 96;
+        let working = encode_cost(&stages, 0, &job, &plan.stages[0]).one.working;
+        assert!(weights(&layers) + kept + working <= job.memory(), "{kept} and {working} in {plan:?}");
     }
 
     #[test]

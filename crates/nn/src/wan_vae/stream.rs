@@ -140,6 +140,8 @@ impl<P: Pass> Stream<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     /// A device that holds `room` rows, and three quarters of that for all but the first frame.
@@ -183,19 +185,40 @@ mod tests {
         Array::new([1], vec![value]).unwrap()
     }
 
+    thread_local! {
+        static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// What was said on this thread since the last call.
+    fn said() -> Vec<String> {
+        SAID.take()
+    }
+
+    fn listen(words: &str) {
+        SAID.with_borrow_mut(|said| said.push(words.into()));
+    }
+
     #[test]
     fn bands_shrink_and_the_past_is_made_anew() {
-        let mut stream = Stream::new(Small { room: 8 }, None);
+        let mut stream = Stream::new(Small { room: 8 }, Some(listen));
         let mut step = |value: f32| stream.step(frame(value), &mut |_| ()).unwrap().into_data();
-        assert_eq!([step(1.0), step(2.0), step(3.0), step(4.0)].concat(), [1., 1., 2., 1., 2., 3., 1., 2., 3., 4.]);
-        // The second frame has less room than the first.
+        assert_eq!(step(1.0), [1.0]);
+        let smaller = |rows: usize| format!("out of memory on the device; going on with bands of {rows} rows");
+        assert_eq!(said(), [smaller(8)]);
+        // A clip is planned anew, and its second frame has less room than the first.
+        assert_eq!(step(2.0), [1.0, 2.0]);
+        assert_eq!(said(), [smaller(8), smaller(4)]);
+        assert_eq!([step(3.0), step(4.0)].concat(), [1., 2., 3., 1., 2., 3., 4.]);
+        assert!(said().is_empty());
         assert_eq!(stream.under_way.map(|(plan, _)| plan), Some(4));
     }
 
     #[test]
     fn what_never_fits_is_an_error() {
-        let mut stream = Stream::new(Small { room: 0 }, None);
+        let mut stream = Stream::new(Small { room: 0 }, Some(listen));
         assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::OutOfMemory(_))));
+        // From 16 rows down to a single one.
+        assert_eq!(said().len(), 4);
     }
 
     #[test]

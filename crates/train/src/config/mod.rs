@@ -85,7 +85,7 @@ pub struct TrainConfig {
     pub parts: Vec<Part>,
     /// Optimizer steps of the whole run.
     pub steps: u64,
-    /// Crops per forward pass.
+    /// Crops per forward pass, on each device.
     pub batch: usize,
     /// Forward passes per step.
     pub accumulate: usize,

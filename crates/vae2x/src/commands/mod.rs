@@ -1,5 +1,6 @@
 //! One file per command: arguments in, a job whose every path and option has been checked, the run.
 
+pub mod compare;
 pub mod convert;
 pub mod dataset;
 pub mod decode;
@@ -8,8 +9,11 @@ pub mod demo;
 pub mod devices;
 pub mod encode;
 pub mod export;
+mod finish;
 mod fit;
+pub mod hires;
 pub mod info;
+mod inputs;
 pub mod preview;
 mod saving;
 pub mod sdedit;
@@ -17,13 +21,14 @@ pub mod spectrum;
 pub mod train;
 pub mod train_degradation;
 pub mod train_flow;
+pub mod upscale;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use vae2x::{Device, EngineOptions, Precision};
-use vae2x_core::weights::{DType, Layout};
+use vae2x_core::weights::{DType, Layout, VaeWeights, Weights};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
 use vae2x_media::output::{Input, Output, OutputOptions};
@@ -157,6 +162,21 @@ fn said_space(file: &LatentFile, config: &VaeConfig, arg: SpaceArg) -> anyhow::R
         _ => (),
     }
     Ok(decision)
+}
+
+/// Refuses a clip for weights that take single frames only.
+///
+/// # Errors
+/// Naming both files.
+fn check_time(file: &LatentFile, weights: &VaeWeights) -> anyhow::Result<()> {
+    match file.array.shape()[2] {
+        t if t > 1 && !weights.has_time() => anyhow::bail!(
+            "{}: a clip of {t} latent frames, but {} is of the 2-D layout, whose weights take single frames only",
+            file.path.display(),
+            weights.path().display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Plans the output. A path that does not fit what is asked is a wrong command line.

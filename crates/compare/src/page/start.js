@@ -1,0 +1,17 @@
+// Runs when the controls are there and the pictures, which come last in the file, are still being read.
+const viewer = new Viewer(JSON.parse(byId("report").textContent));
+new Controls(viewer);
+readPlace(viewer);
+listenToPointers(viewer);
+listenToHandle(viewer);
+listenToKeys(viewer);
+listenToSize(viewer);
+addEventListener("hashchange", () => readPlace(viewer));
+if (document.readyState === "loading") {
+  // A picture can be taken as soon as it has arrived.
+  const arriving = setInterval(() => viewer.redraw(), 100);
+  document.addEventListener("DOMContentLoaded", () => {
+    clearInterval(arriving);
+    viewer.redraw();
+  });
+}
