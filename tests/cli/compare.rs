@@ -30,8 +30,9 @@ pub fn embedded(page: &str) -> Embedded {
     let files: Vec<Vec<u8>> = shown
         .map(|picture| {
             let id = picture["data"].as_str().unwrap();
-            let data = element(&format!("<script type=\"text/plain\" id=\"{id}\">"));
-            base64::engine::general_purpose::STANDARD.decode(data).unwrap()
+            let data = between(&format!("<div id=\"{id}\" hidden><script type=\"text/plain\">"), "</div>");
+            let pieces = data.trim_end_matches("</script>").split("</script><script type=\"text/plain\">");
+            pieces.flat_map(|piece| base64::engine::general_purpose::STANDARD.decode(piece).unwrap()).collect()
         })
         .collect();
     let pictures = files.iter().map(|bytes| decode_image(Path::new("embedded"), bytes).unwrap().pixels).collect();
