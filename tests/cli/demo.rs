@@ -1,6 +1,9 @@
 //! The demo: what a newcomer runs first.
 
+use crate::compare::embedded;
 use crate::support::{entries, run, text};
+
+const PICTURES: [&str; 6] = ["original", "base", "base_lanczos", "2x", "2x_scale1", "sheet"];
 
 #[test]
 fn the_demo_shows_that_2x_beats_enlarging() {
@@ -9,7 +12,8 @@ fn the_demo_shows_that_2x_beats_enlarging() {
     let said = run(&["demo", "-o", &text(&out)]).ok();
     let mut expected: Vec<String> = ["chelsea", "coffee"]
         .iter()
-        .flat_map(|photo| ["2x", "base", "original", "sheet"].map(|what| format!("{photo}_{what}.png")))
+        .flat_map(|photo| PICTURES.map(|what| format!("{photo}_{what}.png")))
+        .chain(["comparison.html".into()])
         .collect();
     expected.sort();
     assert_eq!(entries(&out), expected);
@@ -24,4 +28,17 @@ fn the_demo_shows_that_2x_beats_enlarging() {
     let size = |name: &str| vae2x_media::picture::read_image(&out.join(name)).unwrap().pixels.shape().to_vec();
     assert_eq!(size("coffee_2x.png"), [3, 400, 592]);
     assert_eq!(size("coffee_base.png"), [3, 200, 296]);
+    assert_eq!(size("coffee_2x_scale1.png"), [3, 200, 296]);
+
+    assert!(said.contains("comparison.html in a browser"), "{said}");
+    let page = std::fs::read_to_string(out.join("comparison.html")).unwrap();
+    let shown = embedded(&page);
+    assert_eq!(shown.names, ["original", "base", "base + Lanczos", "2x", "2x at scale 1"]);
+    assert_eq!(shown.rows, ["coffee", "chelsea"]);
+    // The page has what the files have, to the bit.
+    for (i, picture) in shown.pictures.iter().enumerate() {
+        let file = format!("{}_{}.png", shown.rows[i / 5], PICTURES[i % 5]);
+        assert_eq!(picture, &vae2x_media::picture::read_image(&out.join(&file)).unwrap().pixels, "{file}");
+    }
+    assert_eq!(shown.pictures.len(), 10);
 }

@@ -2,10 +2,15 @@
 
 mod bad_input;
 mod codec;
+mod compare;
 mod degradation;
 mod demo;
 mod devices;
 mod files;
+mod finish;
 mod hub;
+mod metrics;
+mod sdedit;
 mod support;
 mod train;
+mod upscale;

@@ -98,6 +98,32 @@ fn configurations_that_cannot_be_meant_name_the_key() {
 }
 
 #[test]
+fn a_folder_in_which_a_process_trains_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(&folder.path().join("photos"));
+    let out = folder.path().join("run");
+    let config = config(folder.path(), "");
+    run(&["train", "decoder", "--config", &config, "--out", &text(&out), "--set", "train.steps=1"]).ok();
+    let file = std::fs::File::open(out.join(".lock")).unwrap();
+    file.lock().unwrap();
+    let said = run(&["train", "decoder", "--resume", &text(&out), "--set", "train.steps=2"]).fails(1);
+    assert!(said.contains("another process"), "{said}");
+    drop(file);
+    run(&["train", "decoder", "--resume", &text(&out), "--set", "train.steps=2"]).ok();
+}
+
+#[test]
+fn devices_are_ranks() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(&folder.path().join("photos"));
+    let (config, out) = (config(folder.path(), ""), text(&folder.path().join("run")));
+    let args = ["train", "decoder", "--config", &config, "--out", &out, "--device", "cpu,cpu"];
+    let said = run(&[&args[..], &["--set", "train.steps=2"]].concat()).ok();
+    assert!(said.contains("step 2 of 2"), "{said}");
+    assert!(run(&["train", "decoder", "--config", &config, "--device", "cpu,what"]).fails(2).contains("what"));
+}
+
+#[test]
 fn a_learning_rate_that_explodes_stops_the_run_and_names_step_photos_and_losses() {
     let folder = tempfile::tempdir().unwrap();
     photos(&folder.path().join("photos"));

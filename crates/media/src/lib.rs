@@ -8,14 +8,21 @@
 //! - [`output`]: one picture, one array file or a folder of frames, decided and checked before any work starts;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or normalized;
 //! - [`preview`]: what a latent shows, without a decoder;
-//! - [`resample`]: antialiased resizing;
-//! - [`sheet`]: pictures side by side with captions.
+//! - [`resample`]: antialiased resizing; [`reduce`]: decoded pictures at a half or a quarter of their size;
+//! - [`sharpen`] and [`match_color`]: detail and colours of decoded pictures; [`opacity`]: colours under clear pixels;
+//! - [`sheet`]: pictures side by side with captions; [`canvas`]: what letters and lines are drawn on.
 
 mod array_file;
+pub mod canvas;
+mod convolve;
 pub mod latent;
+pub mod match_color;
+pub mod opacity;
 pub mod output;
 pub mod picture;
 pub mod pixels;
 pub mod preview;
+pub mod reduce;
 pub mod resample;
+pub mod sharpen;
 pub mod sheet;

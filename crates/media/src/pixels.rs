@@ -69,17 +69,20 @@ pub fn from_linear(light: f32) -> f32 {
 /// Interleaved samples of a planar picture, each converted by `convert`.
 ///
 /// # Shapes
-/// `[3, H, W]` -> `H * W * 3`
+/// `[3, H, W]` -> `H * W * 3`, or `[4, H, W]` with opacity -> `H * W * 4`
 ///
 /// # Errors
-/// [`Error::Shape`] unless the array is `[3, H, W]`.
+/// [`Error::Shape`] unless the array is a picture, with or without opacity.
 pub fn interleave<T>(picture: &Array, convert: impl Fn(f32) -> T) -> Result<Vec<T>> {
-    let [height, width] = picture_size(picture)?;
-    let plane = height * width;
+    let channels = match *picture.shape() {
+        [4, height, width] if height > 0 && width > 0 => 4,
+        _ => picture_size(picture).map(|_| 3)?,
+    };
     let data = picture.data();
-    let mut samples = Vec::with_capacity(3 * plane);
+    let plane = data.len() / channels;
+    let mut samples = Vec::with_capacity(data.len());
     for i in 0..plane {
-        samples.extend([0, 1, 2].map(|c| convert(data[c * plane + i])));
+        samples.extend((0..channels).map(|c| convert(data[c * plane + i])));
     }
     Ok(samples)
 }
@@ -180,7 +183,7 @@ mod tests {
 
     #[test]
     fn foreign_shapes_are_refused() {
-        assert!(interleave(&Array::zeros([4, 2, 2]), to_u8).is_err());
+        assert!(interleave(&Array::zeros([2, 2, 2]), to_u8).is_err());
         assert!(interleave(&Array::zeros([3, 0, 2]), to_u8).is_err());
         assert!(planar(&[0u8; 11], [2, 2], from_u8).is_err());
     }

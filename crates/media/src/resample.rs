@@ -1,4 +1,4 @@
-//! Antialiased resizing of `[3, H, W]` pictures, in the sRGB values as they are.
+//! Antialiased resizing of `[3, H, W]` pictures, in the sRGB values as they are, and of other planes.
 //!
 //! `fast_image_resize` works on each plane. Filters widen with the reduction, so every source pixel counts. Lanczos and
 //! Catmull-Rom overshoot at edges: results may leave [-1, 1] a little, and conversions to pixels clamp them.
@@ -28,8 +28,20 @@ pub enum Filter {
 ///
 /// # Errors
 /// [`Error::Shape`] if the array is no picture or a size is 0 or above 2^32.
-pub fn resize(picture: &Array, [height, width]: [usize; 2], filter: Filter) -> Result<Array> {
-    let [from_height, from_width] = picture_size(picture)?;
+pub fn resize(picture: &Array, size: [usize; 2], filter: Filter) -> Result<Array> {
+    picture_size(picture)?;
+    resize_planes(picture, size, filter)
+}
+
+/// Resizes each plane by itself.
+///
+/// # Shapes
+/// `[C, H, W]` -> `[C, height, width]`
+///
+/// # Errors
+/// [`Error::Shape`] if the array has other axes or a size is 0 or above 2^32.
+pub fn resize_planes(planes: &Array, [height, width]: [usize; 2], filter: Filter) -> Result<Array> {
+    let [channels, from_height, from_width] = planes.dims("planes")?;
     let refuse = |what: String| Error::Shape {
         what: "resizing".into(),
         expected: "sizes from 1 to 2^32 - 1".into(),
@@ -43,15 +55,15 @@ pub fn resize(picture: &Array, [height, width]: [usize; 2], filter: Filter) -> R
         Filter::Lanczos3 => FilterType::Lanczos3,
     }));
     let mut resizer = Resizer::new();
-    let mut data = Vec::with_capacity(3 * height * width);
-    for plane in picture.data().chunks_exact(from_height * from_width) {
+    let mut data = Vec::with_capacity(channels * height * width);
+    for plane in planes.data().chunks_exact(from_height * from_width) {
         let source: Vec<F32> = plane.iter().map(|&v| F32::new(v)).collect();
         let source = TypedImageRef::new(from.0, from.1, &source).map_err(|e| refuse(format!(": {e}")))?;
         let mut target = TypedImage::<F32>::new(to.0, to.1);
         resizer.resize_typed(&source, &mut target, &options).map_err(|e| refuse(format!(": {e}")))?;
         data.extend(target.pixels().iter().map(|p| p.0));
     }
-    Array::new([3, height, width], data)
+    Array::new([channels, height, width], data)
 }
 
 /// Halves a picture: each pixel is the mean of four.

@@ -6,7 +6,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use vae2x_core::Array;
 use vae2x_media::picture::{
-    BitDepth, PictureFormat, PictureOptions, decode_image, encode_image, read_image, write_image,
+    BitDepth, Opacity, PictureFormat, PictureOptions, decode_image, encode_image, look_at_image, read_image,
+    read_image_with, write_image,
 };
 use vae2x_testkit::compare::relative_l2;
 
@@ -72,13 +73,14 @@ fn png_text_is_found_again() {
     let text = [("prompt".to_owned(), "{\"3\": \"cake\"}".to_owned()), ("workflow".to_owned(), "蛋糕 🍰".to_owned())];
     let options = PictureOptions { text: text.to_vec(), ..Default::default() };
     let file = encode_image(&gradient(4, 4), PictureFormat::Png, &options).unwrap();
-    let reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+    let reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().unwrap();
     let info = reader.info();
     let latin: Vec<_> = info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone())).collect();
     assert_eq!(latin, text[..1]);
     let utf8: Vec<_> = info.utf8_text.iter().map(|t| (t.keyword.clone(), t.get_text().unwrap())).collect();
     assert_eq!(utf8, text[1..]);
     assert!(info.srgb.is_some());
+    assert_eq!(decode_image(Path::new("a.png"), &file).unwrap().text, text);
 }
 
 #[test]
@@ -91,6 +93,9 @@ fn exif_orientation_is_applied() {
     let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
     encoder.set_exif_metadata(exif).unwrap();
     encoder.write_image(&pixels, 32, 16, ExtendedColorType::Rgb8).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("turned.jpg"), &file).unwrap();
+    assert_eq!(look_at_image(&folder.path().join("turned.jpg")).unwrap(), [32, 16]);
     let upright = decode_image(Path::new("turned.jpg"), &file).unwrap().pixels;
     assert_eq!(upright.shape(), [3, 32, 16]);
     assert!(upright.data()[0] > 0.9, "top left {}", upright.data()[0]);
@@ -121,9 +126,39 @@ fn grey_alpha_and_profiles_are_read_and_noted() {
     let profile = |p: moxcms::ColorProfile| Some(p.encode().unwrap());
     let wide =
         read(png::ColorType::Rgb, png::BitDepth::Eight, &[9; 6], profile(moxcms::ColorProfile::new_display_p3()));
-    assert!(wide.notes.len() == 1 && wide.notes[0].contains("not sRGB"), "{:?}", wide.notes);
+    assert!(wide.notes.len() == 1 && wide.notes[0].contains("in.png: its colours are converted"), "{:?}", wide.notes);
     let usual = read(png::ColorType::Rgb, png::BitDepth::Eight, &[9; 6], profile(moxcms::ColorProfile::new_srgb()));
     assert!(usual.notes.is_empty(), "{:?}", usual.notes);
+}
+
+#[test]
+fn opacity_is_kept_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut picture = gradient(8, 12).into_data();
+    // EXR knows no colour where nothing is seen.
+    picture.extend((0..96).map(|i| (i + 1) as f32 / 48.0 - 1.0));
+    let picture = Array::new([4, 8, 12], picture).unwrap();
+    for (name, options, step) in [
+        ("a.png", PictureOptions::default(), 1.0 / 255.0),
+        ("b.png", sixteen(), 1.0 / 65535.0),
+        ("c.webp", PictureOptions::default(), 1.0 / 255.0),
+        ("d.exr", PictureOptions::default(), 1e-6),
+    ] {
+        let path = folder.path().join(name);
+        write_image(&path, &picture, &options).unwrap();
+        let back = read_image_with(&path, Opacity::Keep).unwrap();
+        let all = [back.pixels.data(), back.opacity.unwrap().data()].concat();
+        // WebP and PNG keep the colours of clear pixels too.
+        assert_near(&Array::new([4, 8, 12], all).unwrap(), &picture, step + 1e-6);
+        assert_eq!(back.notes, Vec::<String>::new(), "{name}");
+        assert_eq!(back.depth == BitDepth::Sixteen, name != "a.png" && name != "c.webp", "{name}");
+        assert!(read_image(&path).unwrap().opacity.is_none());
+        assert_eq!(look_at_image(&path).unwrap(), [8, 12]);
+    }
+    let message = write_image(&folder.path().join("e.jpg"), &picture, &PictureOptions::default()).unwrap_err();
+    assert!(message.to_string().contains("JPEG keeps no opacity"), "{message}");
+    write_image(&folder.path().join("f.png"), &gradient(8, 12), &PictureOptions::default()).unwrap();
+    assert!(read_image_with(&folder.path().join("f.png"), Opacity::Keep).unwrap().opacity.is_none());
 }
 
 #[test]
@@ -171,7 +206,7 @@ fn what_cannot_be_written_leaves_nothing() {
     assert!(message("a.webp", &picture, &sixteen()).contains("WebP stores 8 bits"));
     assert!(message("a.tga", &picture, &PictureOptions::default()).contains(".png, .jpg, .jpeg, .webp or .exr"));
     assert!(message("a.webp", &Array::zeros([3, 1, 20_000]), &PictureOptions::default()).contains("20000x1"));
-    assert!(message("a.png", &Array::zeros([4, 4, 4]), &PictureOptions::default()).contains("[4, 4, 4]"));
+    assert!(message("a.png", &Array::zeros([5, 4, 4]), &PictureOptions::default()).contains("[5, 4, 4]"));
     let mut nan = picture.clone();
     nan.data_mut()[17] = f32::NAN;
     assert!(message("a.png", &nan, &PictureOptions::default()).contains("the first at [1, 0, 1]"));

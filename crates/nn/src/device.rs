@@ -5,10 +5,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::tensor::{Device, DeviceType};
+use burn::backend::DispatchDevice;
+use burn::tensor::{DType, Device, DeviceType, Tensor};
 use vae2x_core::{Error, Result};
 
 use crate::wan_vae::Limits;
+
+/// Whether burn's backend for the processor holds `x`, in `f32`: what our own operations there are made for.
+pub(crate) fn is_flex_f32<const D: usize>(x: &Tensor<D>) -> bool {
+    #[allow(unreachable_patterns)] // Other backends may not be built.
+    match x.device().without_autodiff().as_dispatch() {
+        DispatchDevice::Flex(_) => x.dtype() == DType::F32,
+        _ => false,
+    }
+}
 
 /// What devices are reached through. Each is a cargo feature of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

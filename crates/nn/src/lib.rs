@@ -4,11 +4,14 @@
 //! reference that faster engines are compared with.
 
 pub mod array;
+pub mod conv;
 pub mod degradation;
 pub mod device;
 pub mod discriminator;
+pub mod flow;
 pub mod layers;
 pub mod loss;
+mod norm_silu;
 pub mod shuffle;
 pub mod sort;
 pub mod umt5;

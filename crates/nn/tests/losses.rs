@@ -58,6 +58,20 @@ fn lpips_is_the_published_metric() {
     check_gradient("lpips_vgg16.grad_x", &distance, &x, tolerance::LOSS_GRADIENT);
 }
 
+#[test]
+fn lpips_in_tiles_is_lpips_of_the_whole() {
+    let lpips = Lpips::load(&vgg::formula(Depth::Vgg16), &Device::flex()).unwrap();
+    // Two tiles each way, the second without a cell of its own or small, and sides that no pool divides.
+    let size = [1, 3, 517, 573];
+    let picture = |name: &str| Array::new(size, formula::unit(name, size.iter().product()).collect()).unwrap();
+    let (x, y) = (picture("x"), picture("y"));
+    let tensor = |a: &Array| to_tensor::<4>(a, "picture", &Device::flex()).unwrap();
+    let whole = f64::from(lpips.distance(tensor(&x), tensor(&y)).into_scalar::<f32>());
+    let tiled = lpips.distance_in_tiles(&x.item(0), &y.item(0)).unwrap();
+    assert!((tiled / whole - 1.0).abs() <= tolerance::LOSS_VALUE, "{tiled} {whole}");
+    assert!(lpips.distance_in_tiles(&Array::zeros([3, 15, 40]), &Array::zeros([3, 15, 40])).is_err());
+}
+
 fn vgg19_features() -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
     let vgg = Vgg::load(Depth::Vgg19, 5, &vgg::formula(Depth::Vgg19), &device()).unwrap();
     let (x, y) = pictures();

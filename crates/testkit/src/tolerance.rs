@@ -58,3 +58,13 @@ pub const TRAINING: f64 = 1e-3;
 
 /// The gradient's norm over ten steps: it falls to a fortieth of its first value, and what is left feels the drift of the weights.
 pub const TRAINING_NORM: f64 = 1e-2;
+
+/// One convolution in `f32`, and its gradients, in two orders of summation: sums of thousands of terms of either sign.
+pub const CONV_F32: f64 = 1e-5;
+
+/// Gradients of two ranks against those of one with all samples, in `f32`: the same terms, summed in another order.
+pub const RANKS_GRADIENT: f64 = 1e-4;
+
+/// What a few steps of two ranks change against one rank's: AdamW divides by small roots, which amplifies the rounding of small
+/// gradients.
+pub const RANKS_CHANGE: f64 = 2e-2;

@@ -30,6 +30,9 @@ pub enum Error {
         /// The step's losses.
         losses: String,
     },
+    /// One of several devices that train together has stopped.
+    #[error("several devices: {0}")]
+    Rank(String),
     /// A run folder that is not in the state that was asked for.
     #[error("{}: {problem}", path.display())]
     Run {

@@ -15,6 +15,7 @@ use vae2x_nn::loss::lpips::{Lpips, feature_l1};
 use vae2x_nn::vgg::{self, Depth, Vgg, VggSource};
 
 use crate::config::{LossConfig, VggChoice};
+use crate::ranks::seeded;
 use crate::{Error, Result};
 
 /// The losses and their networks.
@@ -151,8 +152,7 @@ impl PictureLosses {
         let shapes: Vec<_> = features.iter().map(Tensor::dims).collect();
         let device = features.first().map(Tensor::device).ok_or_else(|| CoreError::Config("no features".into()))?;
         if !self.formula_projections {
-            device.seed(rng.random());
-            return Ok(Projections::sample(&self.fdl, &shapes, &device));
+            return Ok(seeded(&device, rng.random(), |device| Projections::sample(&self.fdl, &shapes, device)));
         }
         let by_formula = |(i, shape): (usize, &[usize; 4])| -> Result<Option<Tensor<4>>> {
             let patch = self.fdl.patch;

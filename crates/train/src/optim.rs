@@ -141,6 +141,39 @@ pub fn scale<M: Module>(module: &M, gradients: GradientsParams, factor: f64) -> 
     scale.1
 }
 
+/// All gradients of a module, one after another.
+///
+/// # Errors
+/// If the device fails.
+pub fn flatten<M: Module>(module: &M, gradients: &GradientsParams) -> Result<Vec<f32>> {
+    struct Read<'a>(&'a GradientsParams, Vec<vae2x_core::Result<Array>>);
+    impl ModuleVisitor for Read<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.extend(self.0.get::<D>(param.id).map(to_array));
+        }
+    }
+    let mut read = Read(gradients, Vec::new());
+    module.visit(&mut read);
+    let arrays = read.1.into_iter().collect::<vae2x_core::Result<Vec<_>>>()?;
+    Ok(arrays.into_iter().flat_map(Array::into_data).collect())
+}
+
+/// Gives the gradients of a module the values that [`flatten`] had, or others in the same order.
+pub fn unflatten<M: Module>(module: &M, gradients: GradientsParams, values: &[f32]) -> GradientsParams {
+    struct Write<'a>(GradientsParams, GradientsParams, &'a [f32]);
+    impl ModuleVisitor for Write<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(old) = self.0.remove::<D>(param.id) else { return };
+            let (values, rest) = self.2.split_at(old.shape().num_elements());
+            self.2 = rest;
+            self.1.register(param.id, Tensor::<1>::from_floats(values, &old.device()).reshape(old.dims()));
+        }
+    }
+    let mut write = Write(gradients, GradientsParams::new(), values);
+    module.visit(&mut write);
+    write.1
+}
+
 /// Moves an average towards a module of the same kind: `average = decay * average + (1 - decay) * present`.
 pub fn average<M: Module>(average: M, present: &M, decay: f64) -> M {
     struct Read(Vec<Tensor<1>>);

@@ -15,9 +15,11 @@ use crate::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Progress, s
 use crate::data::loader::DatasetOptions;
 use crate::data::{CropOptions, Dataset, Limits, Loader, Source, list};
 use crate::eval::{Evaluation, EvaluationOptions};
+use crate::lock::Lock;
 use crate::log::{EventFile, JsonLog, Line, Screen};
 use crate::losses::{VggChoices, load_lpips};
 use crate::model::{Generator, Overlay};
+use crate::ranks::{Followers, Member};
 use crate::step::{Batch, Learner, Start};
 use crate::{Config, Error, Result};
 
@@ -36,8 +38,8 @@ pub struct Inputs {
 pub struct RunOptions<'a> {
     /// The run's folder.
     pub folder: &'a Path,
-    /// Without autodiff.
-    pub device: Device,
+    /// Without autodiff; each is a rank.
+    pub devices: &'a [Device],
     /// Set from outside: finish the step, store, end.
     pub stop: &'a AtomicBool,
     /// What the user sees.
@@ -75,33 +77,40 @@ pub fn newest(folder: &Path) -> Result<Option<Checkpoint>> {
 /// Runs from the newest checkpoint, or from the start, to the last step or until stopped.
 ///
 /// # Errors
-/// [`Error::Diverged`], data that cannot be used, files that cannot be written. The checkpoints written so far stay.
+/// [`Error::Diverged`], data that cannot be used, files that cannot be written, a folder in which another process trains. The
+/// checkpoints written so far stay.
 pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Result<Progress> {
-    let RunOptions { folder, device, stop, screen } = options;
+    let RunOptions { folder, devices, stop, screen } = options;
+    let lock = folder.exists().then(|| Lock::take(folder)).transpose()?;
     let checkpoint = if folder.exists() { newest(folder)? } else { None };
     let mut progress = checkpoint.as_ref().map(|c| c.progress.clone()).unwrap_or_default();
-    let mut learner = build(config, inputs, checkpoint.as_ref(), &device)?;
+    let (mut learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices)?;
     drop(checkpoint);
     let photos = photos(config)?;
     screen.note(&format!("{} photos to train on, {} held out", photos.train.len(), photos.held_out.len()));
-    let evaluation = evaluation(config, inputs, &photos.held_out, &device)?;
+    let evaluation = evaluation(config, inputs, &photos.held_out, learner.device())?;
     let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
     let mut loader = Loader::start(&dataset, progress.samples, config.data.workers, config.data.prefetch)?;
     // From here on there is a run; changes to an old one's configuration are kept.
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let _lock = lock.map_or_else(|| Lock::take(folder), Ok)?;
     temp::write_bytes(&folder.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
     let mut record = Record::open(folder, progress.step)?;
     let mut since = (Instant::now(), progress.samples);
 
     while progress.step < config.train.steps {
-        let batches = next_batches(config, &mut loader, learner.device())?;
+        let mut batches = next_batches(config, &mut loader, devices)?;
         for news in dataset.take_news() {
             screen.note(&format!("skipped {news} ({} of {} photos so far)", dataset.dropped(), dataset.len()));
         }
 
-        let mut work = learner.begin(progress.step, batches);
-        learner.discriminator_step(&mut work)?;
-        learner.generator_step(&mut work)?;
+        followers.order(progress.step, batches.split_off(1));
+        let mut work = learner.begin(progress.step, batches.remove(0));
+        let updated = learner.discriminator_step(&mut work).and_then(|()| learner.generator_step(&mut work));
+        if let Err(error) = updated {
+            drop(learner);
+            return Err(followers.explain(error));
+        }
         learner.update_average(progress.step);
         progress.step += 1;
         progress.samples = loader.next();
@@ -151,7 +160,7 @@ impl Progress {
 pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, device: &Device) -> Result<Learner> {
     let base = inputs.base.as_ref();
     let overlay = |prefix| -> Result<Overlay<'_>> {
-        let overlay = Overlay::new(base, config.scale())?;
+        let overlay = Overlay::new(base, config.scale(), config.model.start)?;
         Ok(match checkpoint {
             Some(checkpoint) => overlay.with_checkpoint(&checkpoint.file, prefix),
             None => overlay,
@@ -213,12 +222,36 @@ fn evaluation(config: &Config, inputs: &Inputs, sources: &[Source], device: &Dev
     Evaluation::new(options, device)
 }
 
-fn next_batches(config: &Config, loader: &mut Loader, device: &Device) -> Result<Vec<Batch>> {
-    let mut one = || {
-        let samples = (0..config.train.batch).map(|_| loader.take()).collect::<Result<Vec<_>>>()?;
-        Batch::new(samples, device)
+/// The first rank, and the others at work.
+fn ranks(
+    config: &Config,
+    inputs: &Inputs,
+    checkpoint: Option<&Checkpoint>,
+    devices: &[Device],
+) -> Result<(Learner, Followers)> {
+    let [first, others @ ..] = devices else { return Err(Error::Config("no device to train on".into())) };
+    let mut learner = build(config, inputs, checkpoint, first)?;
+    let mut members = Member::meet(devices.len()).into_iter();
+    learner.member = members.next().filter(|_| !others.is_empty());
+    let follower = |(device, member)| {
+        let mut learner = build(config, inputs, checkpoint, device)?;
+        (learner.member, learner.average) = (Some(member), None);
+        Ok(learner)
     };
-    (0..config.train.accumulate).map(|_| one()).collect()
+    let learners = others.iter().zip(members).map(follower).collect::<Result<_>>()?;
+    Ok((learner, Followers::start(learners)?))
+}
+
+/// The batches of a step, by rank.
+fn next_batches(config: &Config, loader: &mut Loader, devices: &[Device]) -> Result<Vec<Vec<Batch>>> {
+    let mut ranks: Vec<Vec<Batch>> = vec![Vec::new(); devices.len()];
+    for _ in 0..config.train.accumulate {
+        for (batches, device) in ranks.iter_mut().zip(devices) {
+            let samples = (0..config.train.batch).map(|_| loader.take()).collect::<Result<Vec<_>>>()?;
+            batches.push(Batch::new(samples, device)?);
+        }
+    }
+    Ok(ranks)
 }
 
 /// The files that a run's numbers go to.

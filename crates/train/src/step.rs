@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
-use vae2x_nn::array::to_tensor;
+use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::discriminator::{self, Discriminator, Spectral};
 use vae2x_nn::loss::gan::{GanKind, adaptive_weight};
 use vae2x_nn::wan_vae::{Encoder, latent};
@@ -23,6 +23,7 @@ use crate::degrade::Degradation;
 use crate::losses::{PictureLosses, VggChoices};
 use crate::model::{Decoded, Generator, Overlay, decode, encode, last_layer};
 use crate::optim::{self, Adam, AdamOptions};
+use crate::ranks::{Member, seeded};
 use crate::{Error, Result};
 
 /// Pictures on the device.
@@ -78,6 +79,8 @@ pub struct Learner {
     pub vae: VaeConfig,
     /// Whether the model has temporal taps.
     pub has_time: bool,
+    /// If several devices train together.
+    pub member: Option<Member>,
     frozen: Option<Encoder>,
     losses: PictureLosses,
     degradation: Degradation,
@@ -144,6 +147,7 @@ impl Learner {
             critic: critic.transpose()?,
             vae: start.weights.config().clone(),
             has_time: start.weights.has_time(),
+            member: None,
             frozen: (!with_encoder).then(|| Encoder::load(start.base, &plain)).transpose()?,
             losses: PictureLosses::load(&config.loss, choices, &plain)?,
             degradation: Degradation::new(&config.degradation, start.weights.config().z_dim, &plain)?,
@@ -166,6 +170,22 @@ impl Learner {
     pub fn begin(&self, step: u64, batches: Vec<Batch>) -> Work {
         let values = BTreeMap::from([("lr", self.learning_rate(step, self.train.lr))]);
         Work { step, batches, kept: None, values }
+    }
+
+    /// A whole step but for the average.
+    ///
+    /// # Errors
+    /// As [`Self::discriminator_step`] and [`Self::generator_step`].
+    pub fn advance(&mut self, step: u64, batches: Vec<Batch>) -> Result<Work> {
+        let mut work = self.begin(step, batches);
+        self.discriminator_step(&mut work)?;
+        self.generator_step(&mut work)?;
+        Ok(work)
+    }
+
+    /// This rank, and the number of ranks.
+    fn place(&self) -> [usize; 2] {
+        self.member.as_ref().map_or([0, 1], |member| [member.rank, member.count()])
     }
 
     /// Whether the adversarial loss acts at a step.
@@ -193,8 +213,11 @@ impl Learner {
                 }
             }
         };
-        let times: Vec<f64> = batch.names.iter().map(|_| rng.random_range(0.0..=self.t_max)).collect();
-        let degraded = self.degradation.apply(latent::normalize(raw, &self.vae), &times);
+        // Drawn for the samples of all ranks.
+        let ([rank, ranks], count) = (self.place(), batch.names.len());
+        let times: Vec<f64> = (0..ranks * count).map(|_| rng.random_range(0.0..=self.t_max)).collect();
+        let times = &times[rank * count..][..count];
+        let degraded = self.degradation.apply(latent::normalize(raw, &self.vae), times);
         let decoded = decode(&generator.decoder, latent::denormalize(degraded, &self.vae), self.scale)?;
         Ok(Forward { decoded, kl })
     }
@@ -202,9 +225,12 @@ impl Learner {
     /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per picture.
     fn drawn(&self, mean: Tensor<4>, log_variance: Tensor<4>, rng: &mut ChaCha8Rng) -> (Tensor<4>, Option<Tensor<1>>) {
         let log_variance = log_variance.clamp(-30.0, 20.0);
-        self.device.seed(rng.random());
-        let noise = Tensor::random(mean.dims(), burn::tensor::Distribution::Normal(0.0, 1.0), &self.device);
-        let [batch, ..] = mean.dims();
+        let [batch, z, h, w] = mean.dims();
+        let [rank, ranks] = self.place();
+        let all = seeded(&self.device, rng.random(), |device| {
+            Tensor::<4>::random([ranks * batch, z, h, w], Distribution::Normal(0.0, 1.0), device)
+        });
+        let noise = all.narrow(0, rank * batch, batch);
         let divergence = mean.clone().square() + log_variance.clone().exp() - 1.0 - log_variance.clone();
         let kl = divergence.sum() * (0.5 / batch as f64);
         (mean + (log_variance * 0.5).exp() * noise, Some(kl))
@@ -234,7 +260,7 @@ impl Learner {
         }
         let kind = self.gan.kind.to_kind();
         let lr = self.learning_rate(work.step, self.gan.lr);
-        let Some(critic) = &mut self.critic else { return Ok(()) };
+        let (Some(critic), member) = (&mut self.critic, &self.member) else { return Ok(()) };
         critic.network.iterate(&mut critic.spectral);
         let mut sum = GradientsAccumulator::new();
         let mut total = 0.0;
@@ -243,8 +269,9 @@ impl Learner {
             total += f64::from(loss.clone().into_scalar::<f32>()) / work.batches.len() as f64;
             sum.accumulate(&critic.network, GradientsParams::from_grads(loss.backward(), &critic.network));
         }
-        work.values.insert("d_loss", total);
         let gradients = optim::scale(&critic.network, sum.grads(), 1.0 / work.batches.len() as f64);
+        let gradients = averaged(member, &critic.network, gradients, [&mut total].into_iter())?;
+        work.values.insert("d_loss", total);
         let norm = optim::norm(&critic.network, &gradients);
         work.values.insert("d_grad_norm", norm);
         work.check("the discriminator's loss or gradient", &[total, norm], self.train.explode)?;
@@ -280,6 +307,7 @@ impl Learner {
     pub fn generator_gradients(&self, work: &mut Work) -> Result<GradientsParams> {
         let share = 1.0 / work.batches.len() as f64;
         let mut sum = GradientsAccumulator::new();
+        let told: Vec<_> = work.values.keys().copied().collect();
         for i in 0..work.batches.len() {
             let mut rng = self.random(work.step, i);
             let batch = work.batches[i].clone();
@@ -295,7 +323,7 @@ impl Learner {
             work.add(&pull.values, share);
             let mut gradient = pull.gradient;
             if self.is_adversarial(work.step) {
-                gradient = self.with_adversarial(gradient, &pictures, &forward.decoded, work, share);
+                gradient = self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
             }
             // The decoder's gradient for this gradient of its pictures.
             let mut surrogate = (forward.decoded.pictures * gradient.mul_scalar(share)).sum();
@@ -305,7 +333,8 @@ impl Learner {
             }
             sum.accumulate(&self.generator, GradientsParams::from_grads(surrogate.backward(), &self.generator));
         }
-        Ok(sum.grads())
+        let new = work.values.iter_mut().filter(|(name, _)| !told.contains(name)).map(|(_, value)| value);
+        averaged(&self.member, &self.generator, sum.grads(), new)
     }
 
     /// Adds the adversarial loss's gradient with respect to the pictures.
@@ -316,29 +345,35 @@ impl Learner {
         decoded: &Decoded,
         work: &mut Work,
         share: f64,
-    ) -> Tensor<4> {
-        let Some(critic) = &self.critic else { return gradient };
+    ) -> Result<Tensor<4>> {
+        let Some(critic) = &self.critic else { return Ok(gradient) };
         let leaf = Tensor::from_inner(pictures.clone()).require_grad();
         let loss = self.gan.kind.to_kind().generator(critic.network.valid().forward(leaf.clone(), &critic.spectral));
         work.add(&[("gan", f64::from(loss.clone().into_scalar::<f32>()))], share);
-        let Some(adversarial) = leaf.grad(&loss.backward()) else { return gradient };
+        let Some(adversarial) = leaf.grad(&loss.backward()) else { return Ok(gradient) };
         let factor = match self.gan.adaptive {
             false => 1.0,
             true => {
-                adaptive_weight(self.last_layer_norm(decoded, &gradient), self.last_layer_norm(decoded, &adversarial))
+                adaptive_weight(self.last_layer_norm(decoded, &gradient)?, self.last_layer_norm(decoded, &adversarial)?)
             }
         };
         work.add(&[("gan_weight", self.gan.weight * factor)], share);
-        gradient + adversarial.mul_scalar(self.gan.weight * factor)
+        Ok(gradient + adversarial.mul_scalar(self.gan.weight * factor))
     }
 
     /// The norm of the last convolution's gradient for a gradient of the pictures.
-    fn last_layer_norm(&self, decoded: &Decoded, gradient: &Tensor<4>) -> f64 {
+    fn last_layer_norm(&self, decoded: &Decoded, gradient: &Tensor<4>) -> Result<f64> {
         let decoder = &self.generator.decoder;
         let pictures = last_layer(decoder, decoded.features.clone().without_autodiff(), self.scale);
         let gradients = (pictures * gradient.clone()).sum().backward();
         let weight = decoder.head_conv.weight.val().grad(&gradients);
-        weight.map_or(0.0, |g| f64::from(g.square().sum().into_scalar::<f32>()).sqrt())
+        let Some(weight) = weight else { return Ok(0.0) };
+        let values = to_array(weight)?.into_data();
+        let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        match &self.member {
+            None => Ok(norm(&values)),
+            Some(member) => Ok(norm(&member.mean(values)?)),
+        }
     }
 
     /// Moves the average of the generator's weights.
@@ -393,6 +428,22 @@ impl Work {
             losses: losses.join(", "),
         })
     }
+}
+
+/// Gradients of a module and numbers, averaged over ranks.
+fn averaged<'a, M: Module>(
+    member: &Option<Member>,
+    module: &M,
+    gradients: GradientsParams,
+    numbers: impl Iterator<Item = &'a mut f64>,
+) -> Result<GradientsParams> {
+    let Some(member) = member else { return Ok(gradients) };
+    let mut values = optim::flatten(module, &gradients)?;
+    let (count, numbers) = (values.len(), numbers.collect::<Vec<_>>());
+    values.extend(numbers.iter().map(|number| **number as f32));
+    let mean = member.mean(values)?;
+    numbers.into_iter().zip(&mean[count..]).for_each(|(number, mean)| *number = f64::from(*mean));
+    Ok(optim::unflatten(module, gradients, &mean[..count]))
 }
 
 fn critic_loss(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Tensor<1> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
-use vae2x_core::engine::Engine;
+use vae2x_core::engine::{DecodeSession, EncodeSession, Engine};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Array, Error, Result, VaeConfig, time};
@@ -81,19 +81,50 @@ impl Decoder {
     ) -> Result<(), E> {
         let [batch, _, latent_frames, _, _] = latent.array().dims("latent")?;
         for item in 0..batch {
-            let clip = latent.array().item(item);
-            let mut session = self.engine.decoder();
+            let mut clip = self.clip(latent, item);
+            let mut done = item * latent_frames;
             let mut index = 0;
-            for t in 0..latent_frames {
-                let done = (item * latent_frames + t) as f64;
-                let pixels = session.step(&clip.narrow1(t..t + 1), &mut |part| progress(done + f64::from(part)))?;
-                for pixels in frames(pixels)? {
-                    each(Frame { item, index, pixels: clamped(pixels)? })?;
+            while let Some(frames) = clip.step(&mut |part| progress(done as f64 + f64::from(part)))? {
+                for pixels in frames {
+                    each(Frame { item, index, pixels })?;
                     index += 1;
                 }
+                done += 1;
             }
         }
         Ok(())
+    }
+
+    /// Starts decoding item `item` of a batch.
+    ///
+    /// # Panics
+    /// If the batch has no such item.
+    pub fn clip(&self, latent: &Raw, item: usize) -> DecodedClip<'_> {
+        DecodedClip { session: self.engine.decoder(), latent: latent.array().item(item), next: 0 }
+    }
+}
+
+/// The decoding of one batch item, a latent frame at a time.
+pub struct DecodedClip<'a> {
+    session: Box<dyn DecodeSession + 'a>,
+    /// `[z_dim, T, h, w]`
+    latent: Array,
+    next: usize,
+}
+
+impl DecodedClip<'_> {
+    /// The frames of the next latent frame, `[3, H, W]` in [-1, 1] each: one of the first, four of later ones; `None` after
+    /// the last. `progress` hears the share of this step that is done.
+    ///
+    /// # Errors
+    /// If the latent does not fit the model.
+    pub fn step(&mut self, progress: &mut (dyn FnMut(f32) + Send)) -> Result<Option<Vec<Array>>> {
+        if self.next == self.latent.shape()[1] {
+            return Ok(None);
+        }
+        let pixels = self.session.step(&self.latent.narrow1(self.next..self.next + 1), progress)?;
+        self.next += 1;
+        frames(pixels)?.into_iter().map(clamped).collect::<Result<_>>().map(Some)
     }
 }
 
@@ -175,22 +206,54 @@ impl Encoder {
         check_frames(frames)?;
         let mut items = Vec::with_capacity(batch);
         for item in 0..batch {
-            let clip = pixels.item(item);
-            let mut session = self.engine.encoder();
-            let mut latents = Vec::new();
+            let pixels = pixels.item(item);
+            let mut clip = self.clip();
             let mut start = 0;
             while start < frames {
                 let end = (start + if start == 0 { 1 } else { TEMPORAL_FACTOR }).min(frames);
                 let done = (item * frames + start) as f64;
                 let length = (end - start) as f64;
-                let chunk = clip.narrow1(start..end);
-                latents.push(session.step(&chunk, &mut |part| progress(done + length * f64::from(part)))?);
+                clip.step(&pixels.narrow1(start..end), &mut |part| progress(done + length * f64::from(part)))?;
                 start = end;
             }
-            items.push(Array::concat1(&latents)?);
+            items.push(clip.finish()?);
         }
-        items.iter().try_for_each(|item| check_finite("encoder", item.data()))?;
         Raw::new(Array::stack(&items)?)
+    }
+
+    /// Starts encoding a clip or a picture.
+    pub fn clip(&self) -> EncodedClip<'_> {
+        EncodedClip { session: self.engine.encoder(), latents: Vec::new() }
+    }
+}
+
+/// The encoding of one clip, a few frames at a time: the first by itself, then four by four.
+pub struct EncodedClip<'a> {
+    session: Box<dyn EncodeSession + 'a>,
+    latents: Vec<Array>,
+}
+
+impl EncodedClip<'_> {
+    /// Encodes the next frames; `progress` hears the share of this step that is done.
+    ///
+    /// # Shapes
+    /// `[3, f, 8h, 8w]` in [-1, 1]; `f` is 1 at first, 4 later
+    ///
+    /// # Errors
+    /// If extents do not divide or the size changes.
+    pub fn step(&mut self, pixels: &Array, progress: &mut (dyn FnMut(f32) + Send)) -> Result<()> {
+        let latent = self.session.step(pixels, progress)?;
+        check_finite("encoder", latent.data())?;
+        self.latents.push(latent);
+        Ok(())
+    }
+
+    /// The raw latent `[z_dim, T, h, w]` of all frames.
+    ///
+    /// # Errors
+    /// If there were none.
+    pub fn finish(self) -> Result<Array> {
+        Array::concat1(&self.latents)
     }
 }
 

@@ -26,6 +26,19 @@ pub fn check(what: &str, need: MemoryEstimate, allowed: Option<u64>) -> anyhow::
     )
 }
 
+/// What two models take that are loaded at once and compute in turn.
+pub fn together(a: MemoryEstimate, b: MemoryEstimate) -> MemoryEstimate {
+    MemoryEstimate { weights: a.weights + b.weights, working: a.working.max(b.working), output: a.output + b.output }
+}
+
+/// Pictures that finishing holds besides the one it is given: one to look at and one to make.
+const FINISHING: usize = 2;
+
+/// An estimate with what is done to each picture of `bytes` after it is computed.
+pub fn with_finishing(need: MemoryEstimate, bytes: usize) -> MemoryEstimate {
+    MemoryEstimate { output: need.output + FINISHING * bytes, ..need }
+}
+
 fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }

@@ -136,6 +136,33 @@ fn unpack(array: &Array, [batch, rows, columns]: [usize; 3]) -> Result<Array> {
     Ok(out)
 }
 
+/// Packs a single frame as diffusers packs Qwen-Image's latents.
+///
+/// # Shapes
+/// `[B, 16, 1, 2 rows, 2 columns]` -> `[B, rows * columns, 64]`
+///
+/// # Errors
+/// [`Error::Shape`] for other shapes.
+pub fn pack(array: &Array) -> Result<Array> {
+    let [batch, channels, frames, height, width] = array.dims("latent to be packed")?;
+    if channels != CHANNELS || frames != 1 || height % PATCH != 0 || width % PATCH != 0 {
+        return Err(Error::Shape {
+            what: "latent to be packed".into(),
+            expected: "[B, 16, 1, h, w] with even sides".into(),
+            got: format!("shape {:?}", array.shape()),
+        });
+    }
+    let (rows, columns) = (height / PATCH, width / PATCH);
+    let mut out = Array::zeros([batch, rows * columns, TOKEN]);
+    for (i, value) in out.data_mut().iter_mut().enumerate() {
+        let (x, y) = (i % PATCH, i / PATCH % PATCH);
+        let (channel, column) = (i / (PATCH * PATCH) % CHANNELS, i / TOKEN % columns);
+        let (row, item) = (i / (TOKEN * columns) % rows, i / (TOKEN * columns * rows));
+        *value = array.data()[((item * CHANNELS + channel) * height + PATCH * row + y) * width + PATCH * column + x];
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +213,15 @@ mod tests {
         assert_eq!([at(0, 0, 0), at(0, 0, 1), at(0, 1, 0), at(0, 1, 1)], [0.0, 1.0, 2.0, 3.0]);
         assert_eq!([at(1, 0, 0), at(15, 1, 1)], [4.0, 63.0]);
         assert_eq!([at(0, 0, 2), at(0, 2, 0), at(15, 3, 5)], [64.0, 3.0 * 64.0, 6.0 * 64.0 - 1.0]);
+    }
+
+    #[test]
+    fn packing_undoes_unpacking() {
+        let array = ramp(&[2, 6, 64]);
+        let unpacked = of(array.shape(), Some([32, 48])).unwrap().apply(array.clone()).unwrap();
+        assert_eq!(pack(&unpacked).unwrap(), array);
+        assert!(pack(&Array::zeros([1, 16, 1, 3, 4])).is_err());
+        assert!(pack(&Array::zeros([1, 16, 2, 4, 4])).is_err());
     }
 
     #[test]

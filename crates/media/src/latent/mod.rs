@@ -9,6 +9,7 @@ mod space;
 mod write;
 
 pub use file::{LatentFile, LatentOptions, Origin};
+pub use layout::pack;
 pub use space::{Decision, SpaceChoice, decide_space};
 pub use write::{LatentFormat, write_latent};
 
@@ -21,4 +22,4 @@ const LATENTS: &str = "latents";
 /// The metadata entry of files written here that names the space: `raw` or `normalized`.
 const SPACE_MARKER: &str = "latent_space";
 /// Metadata that ComfyUI carries along, and finds again in PNG text chunks.
-const TEXTS: [&str; 2] = ["prompt", "workflow"];
+pub(crate) const TEXTS: [&str; 2] = ["prompt", "workflow"];

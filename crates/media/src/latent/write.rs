@@ -66,7 +66,7 @@ impl LatentFormat {
 /// `prompt` and `workflow`; npy leaves it out.
 ///
 /// # Shapes
-/// `[B, 16, T, h, w]`
+/// `[B, 16, T, h, w]`, or packed `[B, tokens, 64]`
 ///
 /// # Errors
 /// [`Error::Unsupported`] for an unknown extension or a space that the format cannot hold; [`Error::Io`].

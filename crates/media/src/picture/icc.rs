@@ -1,9 +1,15 @@
-//! Whether an embedded colour profile is sRGB, judged by what it does to colours and not by its name.
+//! Embedded colour profiles: whether one is sRGB, judged by what it does to colours and not by its name, and the way from the
+//! others to sRGB, which `moxcms` knows. Colours outside sRGB's gamut are clipped at its border.
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, ProfileText, TransformOptions};
+use vae2x_core::Array;
 
-/// A sentence about a profile whose colours are not sRGB's; `None` if they are.
-pub(super) fn note(profile: &[u8]) -> Option<String> {
+/// Pixels that are converted at once.
+const BLOCK: usize = 4096;
+
+/// Takes the colours of `pixels`, `[3, H, W]` in [-1, 1], from `profile` to sRGB. A sentence on what was done; `None` where the
+/// profile is sRGB's.
+pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Option<String> {
     let Ok(parsed) = ColorProfile::new_from_slice(profile) else {
         return Some("its colour profile cannot be read; its colours are taken as sRGB".into());
     };
@@ -11,7 +17,40 @@ pub(super) fn note(profile: &[u8]) -> Option<String> {
         return None;
     }
     let name = parsed.description.as_ref().and_then(text).map_or(String::new(), |name| format!(" ({name})"));
-    Some(format!("its colour profile{name} is not sRGB and is ignored; convert the picture to sRGB for true colours"))
+    let layout = match parsed.color_space {
+        DataColorSpace::Rgb => Some(Layout::Rgb),
+        DataColorSpace::Gray if is_grey => Some(Layout::Gray),
+        _ => None,
+    };
+    let converted = layout.and_then(|layout| convert(&parsed, layout, pixels));
+    Some(match converted {
+        Some(()) => format!("its colours are converted from its profile{name} to sRGB"),
+        None => format!("its colour profile{name} is not for such pictures; its colours are taken as sRGB"),
+    })
+}
+
+/// `None`, with the pixels as they were, if the profile has no way to colours.
+fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option<()> {
+    let options = TransformOptions { prefer_fixed_point: false, ..TransformOptions::default() };
+    let srgb = ColorProfile::new_srgb();
+    let transform = profile.create_transform_f64(layout, &srgb, Layout::Rgb, options).ok()?;
+    let channels = if layout == Layout::Gray { 1 } else { 3 };
+    let plane = pixels.data().len() / 3;
+    let data = pixels.data_mut();
+    for start in (0..plane).step_by(BLOCK) {
+        let places = start..plane.min(start + BLOCK);
+        let mut source = Vec::with_capacity(channels * places.len());
+        for i in places.clone() {
+            source.extend((0..channels).map(|c| (f64::from(data[c * plane + i]) + 1.0) / 2.0));
+        }
+        let mut converted = vec![0.0; 3 * places.len()];
+        // Fails, if at all, for the first block.
+        transform.transform(&source, &mut converted).ok()?;
+        for (i, colour) in places.zip(converted.as_chunks::<3>().0) {
+            (0..3).for_each(|c| data[c * plane + i] = (colour[c].clamp(0.0, 1.0) * 2.0 - 1.0) as f32);
+        }
+    }
+    Some(())
 }
 
 /// Whether a conversion to sRGB leaves all probes within one 8-bit step; `None` for profiles of no RGB or grey picture.
@@ -58,16 +97,46 @@ fn text(description: &ProfileText) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn colours(values: &[f32]) -> Array {
+        Array::new([3, 1, values.len() / 3], values.to_vec()).unwrap()
+    }
+
     #[test]
-    fn srgb_is_silent_and_others_are_named() {
-        assert_eq!(note(&ColorProfile::new_srgb().encode().unwrap()), None);
-        let p3 = note(&ColorProfile::new_display_p3().encode().unwrap()).unwrap();
-        assert!(p3.contains("P3") && p3.contains("not sRGB"), "{p3}");
-        assert!(note(&ColorProfile::new_adobe_rgb().encode().unwrap()).is_some());
+    fn srgb_is_silent_and_left_alone() {
+        let mut pixels = colours(&[0.1, 0.2, 0.3]);
+        assert_eq!(to_srgb(&ColorProfile::new_srgb().encode().unwrap(), &mut pixels, false), None);
+        assert_eq!(pixels.data(), [0.1, 0.2, 0.3]);
+    }
+
+    #[test]
+    fn p3_becomes_srgb() {
+        /// [0.4, 0.6, 0.3] of Display P3, by the primaries and the curve of both standards.
+        const GREEN: [f32; 3] = [0.333_80, 0.606_64, 0.254_70];
+        // That green, and one that sRGB lacks.
+        let mut pixels = colours(&[-0.2, -1.0, 0.2, 1.0, -0.4, -1.0]);
+        let note = to_srgb(&ColorProfile::new_display_p3().encode().unwrap(), &mut pixels, false).unwrap();
+        assert!(note.contains("P3") && note.contains("converted"), "{note}");
+        let unit = |i: usize| (pixels.data()[i] + 1.0) / 2.0;
+        for (got, want) in [unit(0), unit(2), unit(4)].into_iter().zip(GREEN) {
+            assert!((got - want).abs() < 5e-4, "{got} {want}");
+        }
+        assert_eq!([pixels.data()[1], pixels.data()[3]], [-1.0, 1.0], "the gamut's border");
+    }
+
+    #[test]
+    fn grey_profiles_convert_grey_pictures_alone() {
+        let profile = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let mut pixels = colours(&[0.0; 3]);
+        assert!(to_srgb(&profile, &mut pixels, true).unwrap().contains("converted"));
+        // Half of the light.
+        assert!(pixels.data().iter().all(|v| ((v + 1.0) / 2.0 - 0.7354).abs() < 1e-3), "{pixels:?}");
+        let mut pixels = colours(&[0.0, 0.1, 0.2]);
+        assert!(to_srgb(&profile, &mut pixels, false).unwrap().contains("taken as sRGB"));
+        assert_eq!(pixels.data(), [0.0, 0.1, 0.2]);
     }
 
     #[test]
     fn rubbish_is_noted() {
-        assert!(note(b"no profile").unwrap().contains("cannot be read"));
+        assert!(to_srgb(b"no profile", &mut colours(&[0.0; 3]), false).unwrap().contains("cannot be read"));
     }
 }

@@ -1,16 +1,17 @@
 //! Pictures as files: `[3, H, W]` sRGB in [-1, 1] to PNG, JPEG, WebP and EXR, and back.
 //!
-//! [`read_image`] tells the format from the first bytes, turns the picture upright and says in notes what it left out.
-//! [`write_image`] takes the format from the extension and writes the file whole or not at all. The `image` crate decodes
+//! [`read_image`] tells the format from the first bytes, turns the picture upright, takes its colours to sRGB and says in notes
+//! what it changed or left out. [`write_image`] takes the format from the extension and writes the file whole or not at all. The `image` crate decodes
 //! and encodes, but for PNG, where text chunks need the `png` crate.
 
 mod icc;
 mod read;
+mod text;
 mod write;
 
 use std::path::Path;
 
-pub use read::{MAX_PIXELS, Picture, decode_image, read_image};
+pub use read::{MAX_PIXELS, Opacity, Picture, decode_image, look_at_image, read_image, read_image_with};
 pub use write::{PictureOptions, encode_image, write_image};
 
 use vae2x_core::{Error, Result};
@@ -71,6 +72,11 @@ impl PictureFormat {
     }
 }
 
+/// Whether a file is named as a picture that [`read_image`] reads.
+pub fn is_picture_name(path: &Path) -> bool {
+    PictureFormat::from_path(path).is_some() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bmp"))
+}
+
 impl std::fmt::Display for PictureFormat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -103,6 +109,8 @@ mod tests {
         assert_eq!(of("a.b.jpeg"), Some(PictureFormat::Jpeg));
         assert_eq!(of("a.tga"), None);
         assert_eq!(of("png"), None);
+        assert!(is_picture_name(Path::new("a.Bmp")) && is_picture_name(Path::new("a.webp")));
+        assert!(!is_picture_name(Path::new("a.txt")) && !is_picture_name(Path::new("bmp")));
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Picture files to `[3, H, W]` in [-1, 1].
 //!
-//! The format is told from the first bytes. 8- and 16-bit samples are taken as sRGB, floats (EXR) as linear light and
-//! converted. EXIF orientation is applied; transparency and foreign colour profiles are left out and noted. The size is
-//! checked before pixels are decoded, so that a small file cannot ask for all memory.
+//! The format is told from the first bytes. 8- and 16-bit samples are taken as sRGB unless a colour profile says otherwise, and
+//! floats (EXR) as linear light; both are converted to sRGB. EXIF orientation is applied; transparency is left out, unless it is
+//! asked for, and noted. The size is checked before pixels are decoded, so that a small file cannot ask for all memory.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
+use image::metadata::Orientation as O;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use vae2x_core::{Array, Error, Result};
 
-use super::icc;
+use super::{BitDepth, icc, text};
 use crate::pixels;
 
 /// Most pixels that a picture may have: 16384 x 8192, beyond what the model can take on any machine.
@@ -21,8 +23,24 @@ pub const MAX_PIXELS: u64 = 1 << 27;
 pub struct Picture {
     /// `[3, H, W]`, sRGB in [-1, 1].
     pub pixels: Array,
-    /// Sentences on what the file holds and the pixels do not, each naming the file; empty for most files.
+    /// `[1, H, W]` from -1, clear, to 1, opaque, where it was asked for and any pixel is not opaque.
+    pub opacity: Option<Array>,
+    /// The depth that holds what the file does: 16 bits for floats.
+    pub depth: BitDepth,
+    /// ComfyUI's `prompt` and `workflow`, from PNG files.
+    pub text: Vec<(String, String)>,
+    /// Sentences on what was changed or left out, each naming the file; empty for most files.
     pub notes: Vec<String>,
+}
+
+/// What becomes of transparency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opacity {
+    /// Left out, with a note.
+    #[default]
+    Ignore,
+    /// Kept beside the colours, which are not multiplied with it.
+    Keep,
 }
 
 /// Reads a picture file.
@@ -30,11 +48,38 @@ pub struct Picture {
 /// # Errors
 /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no picture, damaged, or above [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<Picture> {
-    // Before it is opened: opening a pipe waits for a writer.
-    if !std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_file() {
-        return Err(Error::format(path, "not a regular file; expected a picture"));
+    read_image_with(path, Opacity::Ignore)
+}
+
+/// As [`read_image`], with a choice about transparency.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
+    require_file(path)?;
+    decode(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?, opacity)
+}
+
+/// Height and width of a picture file as [`read_image`] would give it, from its head alone.
+///
+/// # Errors
+/// As [`read_image`], as far as the head tells.
+pub fn look_at_image(path: &Path) -> Result<[usize; 2]> {
+    require_file(path)?;
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let (decoder, orientation) = open(path, BufReader::new(file))?;
+    let (width, height) = decoder.dimensions();
+    let is_turned = matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH);
+    let size = [height as usize, width as usize];
+    Ok(if is_turned { [size[1], size[0]] } else { size })
+}
+
+/// Before a file is opened: opening a pipe waits for a writer.
+fn require_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_file() {
+        true => Ok(()),
+        false => Err(Error::format(path, "not a regular file; expected a picture")),
     }
-    decode_image(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?)
 }
 
 /// Reads a picture held in memory; `name` stands for its path in errors and notes.
@@ -42,10 +87,14 @@ pub fn read_image(path: &Path) -> Result<Picture> {
 /// # Errors
 /// As [`read_image`].
 pub fn decode_image(name: &Path, bytes: &[u8]) -> Result<Picture> {
+    decode(name, bytes, Opacity::Ignore)
+}
+
+fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     if is_cut_jpeg(bytes) {
         return Err(Error::format(name, "the JPEG is truncated: the end of its picture is missing"));
     }
-    read(name, Cursor::new(bytes))
+    Ok(Picture { text: text::read(bytes), ..read(name, Cursor::new(bytes), opacity)? })
 }
 
 /// Whether the last scan of a JPEG has no end, which decoders fill with grey without a word. A thumbnail inside has both, before
@@ -58,7 +107,8 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC) && last(START_OF_SCAN) > last(END_OF_IMAGE)
 }
 
-fn read<R: BufRead + Seek>(path: &Path, source: R) -> Result<Picture> {
+/// A decoder whose picture has an allowed size, and how the picture is to be turned.
+fn open<'a, R: BufRead + Seek + 'a>(path: &Path, source: R) -> Result<(impl ImageDecoder + 'a, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
     let mut reader = ImageReader::new(source).with_guessed_format().map_err(|e| Error::io(path, e))?;
     if reader.format().is_none() {
@@ -68,16 +118,35 @@ fn read<R: BufRead + Seek>(path: &Path, source: R) -> Result<Picture> {
     let mut decoder = reader.into_decoder().map_err(fail)?;
     check_size(path, decoder.dimensions())?;
     let orientation = decoder.orientation().map_err(fail)?;
+    Ok((decoder, orientation))
+}
+
+fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<Picture> {
+    let fail = |e: ImageError| from_image_error(path, e);
+    let (mut decoder, orientation) = open(path, source)?;
     let profile = decoder.icc_profile().map_err(fail)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
     image.apply_orientation(orientation);
 
-    let mut notes: Vec<String> = profile.as_deref().and_then(icc::note).into_iter().collect();
-    notes.extend(transparency(&image));
-    let (pixels, clipped) = to_array(path, image)?;
+    let mut notes = Vec::new();
+    let depth = depth(&image);
+    let is_grey = !image.color().has_color();
+    let transparent = is_transparent(&image);
+    let opacity = match opacity {
+        Opacity::Keep if transparent => {
+            divide_by_opacity(&mut image);
+            Some(opacity_of(&image)?)
+        }
+        _ => None,
+    };
+    if transparent && opacity.is_none() {
+        notes.push("its transparency is ignored; colours are taken as they are stored".into());
+    }
+    let (mut pixels, clipped) = to_array(path, image)?;
     notes.extend(clipped);
+    notes.extend(profile.and_then(|profile| icc::to_srgb(&profile, &mut pixels, is_grey)));
     let notes = notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect();
-    Ok(Picture { pixels, notes })
+    Ok(Picture { pixels, opacity, depth, text: Vec::new(), notes })
 }
 
 /// What a decoder may allocate: the largest picture as RGBA of 32-bit floats.
@@ -95,17 +164,50 @@ fn check_size(path: &Path, (width, height): (u32, u32)) -> Result<()> {
     }
 }
 
-/// A note if any pixel is not opaque.
-fn transparency(image: &DynamicImage) -> Option<String> {
-    let opaque = match image {
-        DynamicImage::ImageLumaA8(i) => i.pixels().all(|p| p.0[1] == u8::MAX),
-        DynamicImage::ImageRgba8(i) => i.pixels().all(|p| p.0[3] == u8::MAX),
-        DynamicImage::ImageLumaA16(i) => i.pixels().all(|p| p.0[1] == u16::MAX),
-        DynamicImage::ImageRgba16(i) => i.pixels().all(|p| p.0[3] == u16::MAX),
-        DynamicImage::ImageRgba32F(i) => i.pixels().all(|p| p.0[3] >= 1.0),
-        _ => true,
+fn is_transparent(image: &DynamicImage) -> bool {
+    match image {
+        DynamicImage::ImageLumaA8(i) => i.pixels().any(|p| p.0[1] != u8::MAX),
+        DynamicImage::ImageRgba8(i) => i.pixels().any(|p| p.0[3] != u8::MAX),
+        DynamicImage::ImageLumaA16(i) => i.pixels().any(|p| p.0[1] != u16::MAX),
+        DynamicImage::ImageRgba16(i) => i.pixels().any(|p| p.0[3] != u16::MAX),
+        DynamicImage::ImageRgba32F(i) => i.pixels().any(|p| share(p.0[3]) < 1.0),
+        _ => false,
+    }
+}
+
+/// EXR files hold colours multiplied with opacity; the other formats do not.
+fn divide_by_opacity(image: &mut DynamicImage) {
+    let DynamicImage::ImageRgba32F(image) = image else { return };
+    for pixel in image.pixels_mut().filter(|p| p.0[3] > 0.0) {
+        let opacity = pixel.0[3];
+        pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
+    }
+}
+
+/// `[1, H, W]` in [-1, 1], at the precision of the file; opaque where the file says nothing.
+fn opacity_of(image: &DynamicImage) -> Result<Array> {
+    let size = [1, image.height() as usize, image.width() as usize];
+    let values: Vec<f32> = match image {
+        DynamicImage::ImageLumaA8(i) => i.pixels().map(|p| pixels::from_u8(p.0[1])).collect(),
+        DynamicImage::ImageRgba8(i) => i.pixels().map(|p| pixels::from_u8(p.0[3])).collect(),
+        DynamicImage::ImageLumaA16(i) => i.pixels().map(|p| pixels::from_u16(p.0[1])).collect(),
+        DynamicImage::ImageRgba16(i) => i.pixels().map(|p| pixels::from_u16(p.0[3])).collect(),
+        DynamicImage::ImageRgba32F(i) => i.pixels().map(|p| pixels::from_unit(share(p.0[3]))).collect(),
+        _ => vec![1.0; size[1] * size[2]],
     };
-    (!opaque).then(|| "its transparency is ignored; colours are taken as they are stored".into())
+    Array::new(size, values)
+}
+
+/// A float as an opacity of [0, 1]; NaN is clear.
+fn share(opacity: f32) -> f32 {
+    if opacity > 0.0 { opacity.min(1.0) } else { 0.0 }
+}
+
+fn depth(image: &DynamicImage) -> BitDepth {
+    match image.color().bytes_per_pixel() / image.color().channel_count() {
+        0 | 1 => BitDepth::Eight,
+        _ => BitDepth::Sixteen,
+    }
 }
 
 /// The pixels at the precision of the file, and a note if light above white was clipped.

@@ -1,4 +1,4 @@
-//! `[3, H, W]` in [-1, 1] to picture files.
+//! `[3, H, W]` in [-1, 1], or `[4, H, W]` with its opacity (-1 clear, 1 opaque), to picture files.
 //!
 //! A picture is encoded in memory and then written whole. PNGs say that they are sRGB and carry text chunks, which is how
 //! ComfyUI finds its workflow again; EXR holds linear light. Compression is set for speed: frames come by the hundred.
@@ -12,7 +12,7 @@ use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use vae2x_core::{Array, Error, Result, temp};
 
-use super::{BitDepth, PictureFormat};
+use super::{BitDepth, PictureFormat, text};
 use crate::pixels;
 
 /// JPEG quality: differences to the array are below what is seen at viewing distance.
@@ -30,10 +30,10 @@ pub struct PictureOptions {
 /// Writes a picture in the format of `path`'s extension, whole or not at all.
 ///
 /// # Shapes
-/// `[3, H, W]`; values outside [-1, 1] are clamped.
+/// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an unknown extension or a depth that the format lacks; [`Error::Shape`] if the array is no
+/// [`Error::Unsupported`] for an unknown extension, or a depth or opacity that the format lacks; [`Error::Shape`] if the array is no
 /// picture or not finite; [`Error::Io`].
 pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Result<()> {
     let format = PictureFormat::from_path(path).ok_or_else(|| {
@@ -49,16 +49,18 @@ pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Re
 pub fn encode_image(picture: &Array, format: PictureFormat, options: &PictureOptions) -> Result<Vec<u8>> {
     format.check_depth(options.depth)?;
     pixels::require_finite("picture", picture)?;
-    let [height, width] = pixels::picture_size(picture)?;
+    let ([height, width], colour) = layout(picture, format)?;
     let fail = |e: String| Error::Unsupported(format!("a picture of {width}x{height} pixels as {format}: {e}"));
     let size = u32::try_from(width).ok().zip(u32::try_from(height).ok()).ok_or_else(|| fail("too large".into()))?;
     let mut file = Cursor::new(Vec::new());
     match format {
         PictureFormat::Png => encode_png(&mut file, picture, size, options)?.map_err(|e| e.to_string()),
-        PictureFormat::Jpeg => encode_rgb8(JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY), picture, size)?
-            .map_err(|e| e.to_string()),
+        PictureFormat::Jpeg => {
+            let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
+            encode_8_bit(encoder, picture, size, colour)?.map_err(|e| e.to_string())
+        }
         PictureFormat::Webp => {
-            encode_rgb8(WebPEncoder::new_lossless(&mut file), picture, size)?.map_err(|e| e.to_string())
+            encode_8_bit(WebPEncoder::new_lossless(&mut file), picture, size, colour)?.map_err(|e| e.to_string())
         }
         PictureFormat::Exr => encode_exr(&mut file, picture, size)?.map_err(|e| e.to_string()),
     }
@@ -66,14 +68,40 @@ pub fn encode_image(picture: &Array, format: PictureFormat, options: &PictureOpt
     Ok(file.into_inner())
 }
 
-fn encode_rgb8(encoder: impl ImageEncoder, picture: &Array, size: (u32, u32)) -> Result<image::ImageResult<()>> {
-    let samples = pixels::interleave(picture, pixels::to_u8)?;
-    Ok(encoder.write_image(&samples, size.0, size.1, ExtendedColorType::Rgb8))
+/// Height, width, and what 8-bit samples are called.
+fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
+    match *picture.shape() {
+        [4, ..] if format == PictureFormat::Jpeg => {
+            Err(Error::Unsupported("JPEG keeps no opacity; write PNG, WebP or EXR".into()))
+        }
+        [4, height, width] if height > 0 && width > 0 => Ok(([height, width], ExtendedColorType::Rgba8)),
+        _ => Ok((pixels::picture_size(picture)?, ExtendedColorType::Rgb8)),
+    }
 }
 
+fn encode_8_bit(
+    encoder: impl ImageEncoder,
+    picture: &Array,
+    size: (u32, u32),
+    colour: ExtendedColorType,
+) -> Result<image::ImageResult<()>> {
+    let samples = pixels::interleave(picture, pixels::to_u8)?;
+    Ok(encoder.write_image(&samples, size.0, size.1, colour))
+}
+
+/// Colours are light, multiplied with opacity, as readers of the format expect.
 fn encode_exr(file: &mut Cursor<Vec<u8>>, picture: &Array, size: (u32, u32)) -> Result<image::ImageResult<()>> {
-    let light = pixels::interleave(picture, |v| pixels::to_linear(v).to_ne_bytes())?;
-    Ok(OpenExrEncoder::new(file).write_image(light.as_flattened(), size.0, size.1, ExtendedColorType::Rgb32F))
+    let mut values = picture.clone();
+    let colours = 3 * size.0 as usize * size.1 as usize;
+    let (colours, opacity) = values.data_mut().split_at_mut(colours);
+    colours.iter_mut().for_each(|v| *v = pixels::to_linear(*v));
+    opacity.iter_mut().for_each(|v| *v = pixels::to_unit(*v));
+    for plane in colours.chunks_exact_mut(opacity.len().max(1)).take(if opacity.is_empty() { 0 } else { 3 }) {
+        plane.iter_mut().zip(&*opacity).for_each(|(colour, share)| *colour *= share);
+    }
+    let kind = if opacity.is_empty() { ExtendedColorType::Rgb32F } else { ExtendedColorType::Rgba32F };
+    let samples = pixels::interleave(&values, f32::to_ne_bytes)?;
+    Ok(OpenExrEncoder::new(file).write_image(samples.as_flattened(), size.0, size.1, kind))
 }
 
 fn encode_png(
@@ -91,28 +119,16 @@ fn encode_png(
     };
     let write = || {
         let mut encoder = png::Encoder::new(file, size.0, size.1);
-        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_color(if picture.shape()[0] == 4 { png::ColorType::Rgba } else { png::ColorType::Rgb });
         encoder.set_depth(depth);
         encoder.set_compression(png::Compression::Fast);
         encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
-        for (keyword, text) in &options.text {
-            add_text(&mut encoder, keyword, text)?;
+        for (keyword, words) in &options.text {
+            text::add(&mut encoder, keyword, words)?;
         }
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&samples)?;
         writer.finish()
     };
     Ok(write())
-}
-
-/// Latin-1 goes into a `tEXt` chunk, which every reader knows, the rest into `iTXt`: as Pillow does for ComfyUI.
-fn add_text<W: std::io::Write>(
-    encoder: &mut png::Encoder<'_, W>,
-    keyword: &str,
-    text: &str,
-) -> Result<(), png::EncodingError> {
-    match text.chars().all(|c| u32::from(c) <= 0xFF) {
-        true => encoder.add_text_chunk(keyword.into(), text.into()),
-        false => encoder.add_itxt_chunk(keyword.into(), text.into()),
-    }
 }

@@ -11,7 +11,6 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::silu;
-use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use vae2x_core::arch::TensorSpec;
 use vae2x_core::weights::{ModelTensors, ModelWeights, TensorFile, formula};
 use vae2x_core::{Array, Error, Result};
 
+use crate::conv::conv2d;
 use crate::layers::{Linear, TensorSource, parameter};
 
 /// The metadata's key.

@@ -8,13 +8,13 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::leaky_relu;
-use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::weights::formula;
 use vae2x_core::{Array, Result};
 
 use crate::array::to_tensor;
+use crate::conv::conv2d;
 
 const KERNEL: usize = 4;
 const PADDING: usize = 1;

@@ -10,8 +10,8 @@
 //! bins that are real by symmetry does not depend on rounding. Its gradient is unbounded at a zero magnitude and jumps at the
 //! cut of the angle; [`SMALLEST`] bounds it.
 
+use crate::conv::conv2d;
 use crate::sort::sort_last;
-use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 use vae2x_core::{Error, Result};

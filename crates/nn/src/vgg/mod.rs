@@ -11,12 +11,13 @@ mod weights;
 pub use weights::{VggSource, formula, from_file, random};
 
 use burn::tensor::activation::relu;
-use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
 
 use crate::array::to_tensor;
+use crate::conv::conv2d;
 
 /// Means of ImageNet's red, green and blue in [0, 1].
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];

@@ -1,7 +1,7 @@
 //! The convolutions: causal in time, per frame, per pixel, over time alone.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::{conv2d, conv3d};
+use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
@@ -10,6 +10,7 @@ use vae2x_core::weights::Weights;
 
 use super::{from_frames, to_frames};
 use crate::array::to_tensor;
+use crate::conv::conv2d;
 
 /// Frames before the present one that a causal convolution sees.
 const PAST: usize = 2;

@@ -4,7 +4,6 @@
 //! tail enlarges, and can work on a band of rows by itself; each band keeps its own past.
 
 use burn::module::Module;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::arch::{self, Layer};
 use vae2x_core::weights::Weights;
@@ -203,7 +202,7 @@ impl Decoder {
                 x = rows[i].blocks.enlarged(2).cut(layer.forward(x, upsample), rows[i + 1].input);
             }
         }
-        silu(self.head_norm.forward(x))
+        self.head_norm.forward_silu(x)
     }
 
     /// The rows of each stage that `band` depends on, coarsest first.

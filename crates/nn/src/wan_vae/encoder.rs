@@ -4,7 +4,6 @@
 //! as its attention sees all cells, but has the latent's resolution.
 
 use burn::module::Module;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
 use vae2x_core::arch::{self, Layer};
@@ -171,7 +170,7 @@ impl Encoder {
         let x = self.middle.0.forward(x, &mut state.middle[0]);
         let x = self.middle.1.forward(x, queries);
         let x = self.middle.2.forward(x, &mut state.middle[1]);
-        self.quant.forward_clip(self.head_conv.forward(silu(self.head_norm.forward(x)), &mut state.head))
+        self.quant.forward_clip(self.head_conv.forward(self.head_norm.forward_silu(x), &mut state.head))
     }
 }
 

@@ -2,12 +2,15 @@
 //! the mantissa of `bf16`.
 
 use burn::module::{Module, Param};
+use burn::tensor::activation::silu;
 use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::arch::Norm;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Result};
 
 use crate::array::to_tensor;
+use crate::device::is_flex_f32;
+use crate::norm_silu::norm_silu;
 
 /// Below this a pixel counts as black; torch's `normalize` has the same.
 const EPSILON: f32 = 1e-12;
@@ -48,6 +51,17 @@ impl RmsNorm {
         let (x, gamma) = (widened(x), widened(self.gamma.val()).reshape(shape));
         let length = x.clone().square().sum_dim(1).sqrt().clamp_min(EPSILON);
         (x * length.recip().mul_scalar((channels as f32).sqrt()) * gamma).cast(dtype)
+    }
+
+    /// The norm and SiLU.
+    ///
+    /// # Shapes
+    /// As [`Self::forward`]
+    pub fn forward_silu<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if is_flex_f32(&x) && x.shape().num_elements() > 0 {
+            return norm_silu(x, self.gamma.val(), EPSILON);
+        }
+        silu(self.forward(x))
     }
 }
 

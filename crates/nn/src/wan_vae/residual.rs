@@ -1,7 +1,6 @@
 //! The residual block: two norm, SiLU, convolution triples beside a shortcut.
 
 use burn::module::Module;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
 use vae2x_core::arch;
@@ -65,8 +64,8 @@ impl Residual {
     /// # Shapes
     /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
     pub fn forward(&self, x: Tensor<5>, state: &mut ResidualState) -> Tensor<5> {
-        let y = self.conv1.forward(silu(self.norm1.forward(x.clone())), &mut state.conv1);
-        let y = self.conv2.forward(silu(self.norm2.forward(y)), &mut state.conv2);
+        let y = self.conv1.forward(self.norm1.forward_silu(x.clone()), &mut state.conv1);
+        let y = self.conv2.forward(self.norm2.forward_silu(y), &mut state.conv2);
         match &self.shortcut {
             Some(shortcut) => shortcut.forward_clip(x) + y,
             None => x + y,

@@ -3,18 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::bail;
-use vae2x::{Decoder, EngineOptions};
+use vae2x::{DecodedClip, Decoder, EngineOptions};
 use vae2x_core::latent::{Raw, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{VaeConfig, time};
+use vae2x_cpu::MemoryEstimate;
 use vae2x_media::latent::LatentFile;
 use vae2x_media::output::{Input, Output, OutputOptions};
 use vae2x_media::picture::BitDepth;
 
-use super::saving;
+use super::finish::{Colours, Finish, colours};
+use super::saving::{self, Decoded, Saving};
 use super::{
-    Timer, check_distinct, check_settled, check_writable, engine_options, keep_or_remove, latent_options, said_space,
+    Timer, check_distinct, check_settled, check_time, check_writable, engine_options, keep_or_remove, latent_options,
+    said_space,
 };
 use crate::args::DecodeArgs;
 use crate::timings::{Timings, timed};
@@ -29,6 +31,7 @@ struct Job {
     files: Vec<LatentFile>,
     output: Output,
     options: EngineOptions,
+    colours: Colours,
 }
 
 /// Runs the command.
@@ -39,7 +42,11 @@ pub fn run(args: &DecodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let job = prepare(args)?;
         let weights = weights::open_vae(&args.vae)?;
-        decode(args, job, weights)
+        let base = match &job.colours {
+            Colours::Base(name) => Some(weights::open(name)?),
+            _ => None,
+        };
+        decode(args, job, Models { weights, base })
     })
 }
 
@@ -47,7 +54,8 @@ fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
     let vae = weights::name(&args.vae)?;
     let engine = engine_options(&args.run)?;
     let outputs: Vec<&Path> = [&args.output].into_iter().chain(&args.run.timings).map(PathBuf::as_path).collect();
-    check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
+    let reference = args.match_color.as_deref().map(|text| Path::new(text.strip_prefix("base:").unwrap_or(text)));
+    check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]).chain(reference), &outputs)?;
     let options = OutputOptions { depth: bit_depth(args.bit_depth), ..OutputOptions::default() };
     if let Some(path) = &args.run.timings {
         check_writable(path)?;
@@ -59,40 +67,38 @@ fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
         Ok(Input { path: path.clone(), items, frames: time::frames(latent_frames) })
     });
     let inputs = inputs.collect::<vae2x_core::Result<Vec<_>>>()?;
-    Ok(Job { output: super::plan(&args.output, &inputs, options)?, files, options: engine })
+    let colours = colours(args.match_color.as_deref())?;
+    Ok(Job { output: super::plan(&args.output, &inputs, options)?, files, options: engine, colours })
 }
 
 fn bit_depth(bits: u8) -> BitDepth {
     if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
-fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()> {
+/// The weights that decode, and those whose colours are followed.
+struct Models {
+    weights: VaeWeights,
+    base: Option<VaeWeights>,
+}
+
+fn decode(args: &DecodeArgs, job: Job, models: Models) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = job.options.settled_for_decoding(weights.config())?;
+    let options = job.options.settled_for_decoding(models.weights.config())?;
     check_settled(&options)?;
-    let frames: usize = job.files.iter().map(|file| file.array.shape()[0] * file.array.shape()[2]).sum();
-    for file in &job.files {
-        let [_, _, t, h, w] = file.array.dims("latent")?;
-        if t > 1 && !weights.has_time() {
-            bail!(
-                "{}: a clip of {t} latent frames, but {} is of the 2-D layout, whose weights take single frames only",
-                file.path.display(),
-                weights.path().display()
-            );
-        }
-        if let Some(need) = options.decode_memory(weights.config(), [t.min(STEP), h, w])? {
-            let need = if frames > 1 { saving::with_waiting(need, time::frames(t.min(STEP))) } else { need };
-            memory::check(
-                &format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()),
-                need,
-                args.run.memory,
-            )?;
-        }
+    let Job { files, output, colours, .. } = job;
+    let finish = Finish::new(args, colours, &models.weights)?;
+    check_files(args, &files, &models, &options)?;
+    for file in &files {
+        let [_, _, _, h, w] = file.array.dims("latent")?;
+        finish.check_view(&file.path, [h, w]);
     }
-    let decoder = timed(&mut timings.load_s, || Decoder::load(Arc::new(weights), &options))?;
+    let Models { weights, base } = models;
+    let load = |weights| Decoder::load(Arc::new(weights), &options);
+    let decoder = timed(&mut timings.load_s, || load(weights))?;
+    let base = timed(&mut timings.load_s, || base.map(load).transpose())?;
     super::say_device(&options, &decoder.engine());
-    let Job { files, output, .. } = job;
-    let texts: Vec<_> = files.iter().map(|f| f.text.clone()).collect();
+    let text = |file: &LatentFile| if args.no_metadata { Vec::new() } else { file.text.clone() };
+    let texts = files.iter().map(text).collect();
     let latents =
         files.into_iter().map(|file| raw(args, file, decoder.config())).collect::<anyhow::Result<Vec<_>>>()?;
     let total: usize = latents.iter().map(|l| l.array().shape()[0] * l.array().shape()[2]).sum();
@@ -100,14 +106,22 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
     let mut timer = Timer::start();
     let mut done = 0.0;
     let pixels = &mut timings.pixels;
-    let saved = saving::beside(&output, texts, |saver| {
+    let per_result = finish.pixels_per_result();
+    let saving = Saving { output: &output, texts, finish: move |frame| finish.apply(frame) };
+    let saved = saving::beside(saving, |saver| {
         for latent in &latents {
-            decoder.decode_frames(latent, &mut |part| progress.set(done + part), |frame| {
-                *pixels += (frame.pixels.data().len() / 3) as u64;
-                saver.push(frame.pixels)
-            })?;
+            for item in 0..latent.array().shape()[0] {
+                let mut clips =
+                    Clips { main: decoder.clip(latent, item), base: base.as_ref().map(|b| b.clip(latent, item)) };
+                while let Some(frames) = clips.step(&mut |part| progress.set(done + f64::from(part)))? {
+                    for frame in frames {
+                        *pixels += (frame.pixels.data().len() / 3 / per_result) as u64;
+                        saver.push(frame)?;
+                    }
+                    done += 1.0;
+                }
+            }
             saver.finish_input()?;
-            done += (latent.array().shape()[0] * latent.array().shape()[2]) as f64;
         }
         timings.decode_s = Some(timer.lap());
         Ok(())
@@ -120,6 +134,59 @@ fn decode(args: &DecodeArgs, job: Job, weights: VaeWeights) -> anyhow::Result<()
     timings.device_bytes = decoder.device_memory();
     timings.threads = options.thread_count()?;
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
+}
+
+/// A clip through the decoder and, frame by frame beside it, through the base decoder.
+struct Clips<'a> {
+    main: DecodedClip<'a>,
+    base: Option<DecodedClip<'a>>,
+}
+
+impl Clips<'_> {
+    /// The frames of the next latent frame; `None` after the last.
+    fn step(&mut self, progress: &mut (dyn FnMut(f32) + Send)) -> vae2x_core::Result<Option<Vec<Decoded>>> {
+        // Both decoders do nearly all of their work at base resolution.
+        let share = if self.base.is_some() { 0.5 } else { 1.0 };
+        let Some(main) = self.main.step(&mut |part| progress(part * share))? else { return Ok(None) };
+        let base = match &mut self.base {
+            Some(base) => base.step(&mut |part| progress(share + part * share))?,
+            None => None,
+        };
+        let base = base.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
+        Ok(Some(main.into_iter().zip(base).map(|(pixels, base)| Decoded { pixels, base }).collect()))
+    }
+}
+
+/// Refuses files that the weights or the memory cannot take.
+fn check_files(
+    args: &DecodeArgs,
+    files: &[LatentFile],
+    models: &Models,
+    options: &EngineOptions,
+) -> anyhow::Result<()> {
+    let frames: usize = files.iter().map(|file| file.array.shape()[0] * file.array.shape()[2]).sum();
+    for file in files {
+        let [_, _, t, h, w] = file.array.dims("latent")?;
+        let mut need: Option<MemoryEstimate> = None;
+        for weights in [Some(&models.weights), models.base.as_ref()].into_iter().flatten() {
+            check_time(file, weights)?;
+            let own = options.decode_memory(weights.config(), [t.min(STEP), h, w])?;
+            need = own.map(|own| memory::together(own, need.unwrap_or_default()));
+        }
+        if let Some(need) = need {
+            let at_once = time::frames(t.min(STEP));
+            let is_finished = args.match_color.is_some() || args.scale.is_some() || args.detail.is_asked_for();
+            let one = if is_finished { need.output / at_once } else { 0 };
+            let need = if frames > 1 { saving::with_waiting(need, at_once) } else { need };
+            let need = memory::with_finishing(need, one);
+            memory::check(
+                &format!("{}: decoding {t} latent frames of {w}x{h} cells", file.path.display()),
+                need,
+                args.run.memory,
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// The file's latent as the VAE speaks, and a word on how that was decided.

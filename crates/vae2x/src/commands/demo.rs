@@ -1,5 +1,5 @@
 //! `vae2x demo`: the main job on what is inside the program. Each photo is halved, encoded, decoded at base resolution and at
-//! twice that; the second should be nearer to the photo than the first enlarged.
+//! twice that; the second should be nearer to the photo than the first enlarged. A page at the end lays them over each other.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x_compare::metrics::psnr;
+use vae2x_compare::page::{Input, Page, Row, RowOptions, row};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::VaeWeights;
 use vae2x_core::{Array, Error};
 use vae2x_media::picture::{PictureOptions, decode_image, write_image};
+use vae2x_media::reduce::{Light, reduce};
 use vae2x_media::resample::{Filter, halve, resize};
 
 use super::fit::crop;
@@ -24,6 +27,16 @@ use vae2x_media::sheet::{Panel, sheet};
 const CELL_OF_PHOTO: usize = 16;
 /// Side of the detail that the sheet shows enlarged.
 const DETAIL: usize = 96;
+/// The page that the demo ends with.
+const PAGE: &str = "comparison.html";
+/// What the page compares, and how the files' names end: [`Pictures::shown`].
+const SHOWN: [(&str, &str); 5] = [
+    ("original", "original"),
+    ("base", "base"),
+    ("base + Lanczos", "base_lanczos"),
+    ("2x", "2x"),
+    ("2x at scale 1", "2x_scale1"),
+];
 /// How much the detail is enlarged.
 const DETAIL_ZOOM: usize = 4;
 
@@ -37,11 +50,15 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let mut timer = Timer::start();
         let models = Models::load()?;
         ui::print(&format!("models loaded in {:.2} s ({})\n", timer.lap(), models.two_x.engine()))?;
+        let mut rows = Vec::new();
         for photo in &PHOTOS {
-            let shown = show(photo, &models, &args.output).with_context(|| format!("photo '{}'", photo.name))?;
-            ui::print(&shown)?;
+            let row = show(photo, &models, &args.output).with_context(|| format!("photo '{}'", photo.name))?;
+            rows.push(row);
         }
-        Ok(())
+        let path = args.output.join(PAGE);
+        let names = SHOWN.map(|(name, _)| name.into()).into();
+        Page { title: "vae2x demo".into(), names, reference: 0, rows }.write(&path)?;
+        ui::print(&format!("\nopen {} in a browser to compare them\n", path.display()))
     })
 }
 
@@ -72,9 +89,19 @@ struct Pictures {
     base: Array,
     base_lanczos: Array,
     two_x: Array,
+    /// The 2x decoder's output, reduced to base resolution as `decode --scale 1` does.
+    one_x: Array,
 }
 
-fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<String> {
+impl Pictures {
+    /// In the order of [`SHOWN`].
+    fn shown(&self) -> [&Array; 5] {
+        [&self.photo, &self.base, &self.base_lanczos, &self.two_x, &self.one_x]
+    }
+}
+
+/// Does all that is done with one photo, tells it, and gives its row of the page.
+fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
     let original = load(photo)?;
     let mut timer = Timer::start();
     let latent = encode(&models.encoder, &halve(&original)?)?;
@@ -85,7 +112,8 @@ fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<String>
     let two_x_s = timer.lap();
     let [_, h, w] = original.dims("photo")?;
     let base_lanczos = resize(&base, [h, w], Filter::Lanczos3)?;
-    let pictures = Pictures { photo: original, base, base_lanczos, two_x };
+    let one_x = reduce(&two_x, 2, Light::default())?;
+    let pictures = Pictures { photo: original, base, base_lanczos, two_x, one_x };
     let files = save(photo.name, &pictures, folder)?;
     let size = |p: &Array| format!("{}x{}", p.shape()[2], p.shape()[1]);
     let mut text = String::new();
@@ -97,11 +125,20 @@ fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<String>
     writeln!(
         text,
         "  PSNR to the photo: 2x {:.2} dB, base + Lanczos {:.2} dB",
-        score(&pictures.two_x),
-        score(&pictures.base_lanczos)
+        score(&pictures.two_x)?,
+        score(&pictures.base_lanczos)?
     )?;
     files.iter().try_for_each(|file| writeln!(text, "  {}", file.display()))?;
-    Ok(text)
+    ui::print(&text)?;
+    page_row(photo.name, &pictures)
+}
+
+fn page_row(name: &str, pictures: &Pictures) -> anyhow::Result<Row> {
+    let inputs = SHOWN.iter().zip(pictures.shown()).map(|((_, what), pixels)| {
+        let file = format!("{name}_{what}.png");
+        Some(Input::Pixels { file, pixels: pixels.clone() })
+    });
+    Ok(row(name, &inputs.collect::<Vec<_>>(), &RowOptions::default(), &mut || ())?)
 }
 
 /// The photo, cut to whole cells.
@@ -124,13 +161,12 @@ fn decode(decoder: &Decoder, latent: &Raw) -> vae2x_core::Result<Array> {
 
 fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x_core::Result<Vec<PathBuf>> {
     let side_by_side = comparison(pictures)?;
-    let all =
-        [("original", &pictures.photo), ("base", &pictures.base), ("2x", &pictures.two_x), ("sheet", &side_by_side)];
+    let shown = SHOWN.iter().zip(pictures.shown()).map(|((_, what), picture)| (*what, picture));
     let write = |(what, picture): (&str, &Array)| {
         let path = folder.join(format!("{name}_{what}.png"));
         write_image(&path, picture, &PictureOptions::default()).map(|()| path)
     };
-    all.into_iter().map(write).collect()
+    shown.chain([("sheet", &side_by_side)]).map(write).collect()
 }
 
 /// Photo, base enlarged, 2x: whole, and a detail below.
@@ -147,11 +183,4 @@ fn comparison(pictures: &Pictures) -> vae2x_core::Result<Array> {
 fn detail(picture: &Array) -> vae2x_core::Result<Array> {
     let side = DETAIL * DETAIL_ZOOM;
     resize(&crop(picture, [DETAIL, DETAIL])?, [side, side], Filter::Area)
-}
-
-/// Peak signal to noise ratio over all channels, in dB; both in [-1, 1].
-fn psnr(a: &Array, b: &Array) -> f64 {
-    const PEAK: f64 = 2.0;
-    let squares: f64 = a.data().iter().zip(b.data()).map(|(x, y)| f64::from(x - y).powi(2)).sum();
-    10.0 * (PEAK * PEAK * a.data().len() as f64 / squares).log10()
 }

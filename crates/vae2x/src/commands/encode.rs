@@ -1,19 +1,19 @@
 //! `vae2x encode`: pictures to latents.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use vae2x::{Device, Encoder, EngineOptions, Precision, whole_cells};
 use vae2x_core::latent::{Raw, Space};
-use vae2x_core::weights::{TensorFile, Weights};
+use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig, time};
 use vae2x_media::latent::{LatentFormat, write_latent};
-use vae2x_media::picture::read_image;
+use vae2x_media::picture::{look_at_image, read_image};
 
 use super::fit::{crop, pad};
-use super::{Timer, check_distinct, check_settled, check_writable, engine_options, keep_or_remove};
+use super::inputs::{check_files, check_single, expand, in_folder, is_folder};
+use super::{Timer, check_settled, engine_options, keep_or_remove};
 use crate::args::{EncodeArgs, EncodedSpaceArg};
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -22,7 +22,7 @@ use crate::{memory, usage, weights};
 /// Frames that tell a clip's memory: they pass four by four, after the first.
 const STEP: usize = 5;
 
-/// Runs the command.
+/// Runs the command. Inputs are looked at before any work, and then read one by one.
 ///
 /// # Errors
 /// If an input, the weights or the output will not do.
@@ -30,36 +30,49 @@ pub fn run(args: &EncodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let vae = weights::name(&args.vae)?;
         let options = engine_options(&args.run)?;
-        let targets = targets(args)?;
-        let outputs: Vec<&Path> =
-            targets.iter().map(|t| &t.path).chain(&args.run.timings).map(PathBuf::as_path).collect();
-        check_distinct(args.inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
-        let pixels = args.inputs.iter().map(|path| read(path, args.pad)).collect::<anyhow::Result<Vec<_>>>()?;
-        encode(args, options, &pixels, &targets)
+        let inputs = expand(&args.inputs)?;
+        let (paths, space) = targets(args, &inputs)?;
+        check_files(&inputs, vae, &paths, args.run.timings.as_deref())?;
+        let job = |(input, path): (&PathBuf, PathBuf)| {
+            let extent = fitted(input, look(input)?, args.pad)?;
+            Ok(Job { input: input.clone(), extent, path, space })
+        };
+        let jobs = inputs.iter().zip(paths).map(job).collect::<anyhow::Result<Vec<_>>>()?;
+        encode(args, options, &jobs)
     })
 }
 
-/// A file to write.
-struct Target {
+/// An input and the file that its latent goes to.
+struct Job {
+    input: PathBuf,
+    /// What will be encoded of it.
+    extent: Extent,
     path: PathBuf,
     space: Space,
 }
 
-/// Where the latent of each input goes, checked to be writable.
-fn targets(args: &EncodeArgs) -> anyhow::Result<Vec<Target>> {
+/// Pixels `[items, 3, frames, height, width]`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    items: usize,
+    frames: usize,
+    size: [usize; 2],
+}
+
+impl Extent {
+    fn all_frames(&self) -> f64 {
+        (self.items * self.frames) as f64
+    }
+}
+
+/// Where the latent of each input goes, and in which space.
+fn targets(args: &EncodeArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, Space)> {
     let shown = args.output.display();
-    let is_folder = args.output.is_dir() || args.output.extension().is_none() || ends_in_separator(&args.output);
     let format = match LatentFormat::from_path(&args.output) {
-        _ if is_folder => LatentFormat::Comfy,
+        _ if is_folder(&args.output) => LatentFormat::Comfy,
         Ok(format) => format,
         Err(e) => return usage(format!("{e}, or a folder")),
     };
-    if !is_folder && args.inputs.len() > 1 {
-        return usage(format!(
-            "{shown}: one file cannot hold the latents of {} inputs; give a folder",
-            args.inputs.len()
-        ));
-    }
     let space = match args.latent_space {
         None => format.usual_space(),
         Some(EncodedSpaceArg::Raw) => Space::Raw,
@@ -68,37 +81,11 @@ fn targets(args: &EncodeArgs) -> anyhow::Result<Vec<Target>> {
     if let Err(e) = format.check_space(space) {
         return usage(format!("{shown}: {e}"));
     }
-    if is_folder {
-        std::fs::create_dir_all(&args.output).with_context(|| format!("{shown}"))?;
-    }
-    let paths = if is_folder { in_folder(&args.output, &args.inputs)? } else { vec![args.output.clone()] };
-    for path in paths.iter().chain(&args.run.timings) {
-        check_writable(path)?;
-    }
-    Ok(paths.into_iter().map(|path| Target { path, space }).collect())
-}
-
-fn ends_in_separator(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().last().is_some_and(|&b| std::path::is_separator(b.into()))
-}
-
-fn in_folder(folder: &Path, inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut taken = HashSet::new();
-    let target = |input: &PathBuf| {
-        let stem = input.file_stem().map_or("latent".into(), |s| s.to_string_lossy());
-        let path = folder.join(format!("{stem}.latent"));
-        if !taken.insert(path.clone()) {
-            return usage(format!("two inputs are named '{stem}'; encode them into folders of their own"));
-        }
-        Ok(path)
+    let paths = match is_folder(&args.output) {
+        true => in_folder(&args.output, inputs, |_| "latent")?,
+        false => check_single(&args.output, inputs).map(|()| vec![args.output.clone()])?,
     };
-    inputs.iter().map(target).collect()
-}
-
-/// The pixels of an input as `[B, 3, F, H, W]` in sizes that the encoder takes.
-fn read(path: &Path, pad_edges: bool) -> anyhow::Result<Array> {
-    let pixels = if is_tensor_file(path) { read_tensor(path)? } else { read_picture(path)? };
-    fit(path, pixels, pad_edges)
+    Ok((paths, space))
 }
 
 fn is_tensor_file(path: &Path) -> bool {
@@ -106,15 +93,38 @@ fn is_tensor_file(path: &Path) -> bool {
     path.extension().is_some_and(|e| known.iter().any(|k| e.eq_ignore_ascii_case(k)))
 }
 
-fn read_picture(path: &Path) -> anyhow::Result<Array> {
+/// What a file holds, by its head.
+fn look(path: &Path) -> anyhow::Result<Extent> {
+    match is_tensor_file(path) {
+        true => Ok(open_tensor(path)?.2),
+        false => Ok(Extent { items: 1, frames: 1, size: look_at_image(path)? }),
+    }
+}
+
+/// Pixels in sizes that the encoder takes, and ComfyUI's texts.
+struct Read {
+    /// `[B, 3, F, H, W]`
+    pixels: Array,
+    text: Vec<(String, String)>,
+}
+
+fn read(path: &Path, pad_edges: bool) -> anyhow::Result<Read> {
+    let (pixels, text) = match is_tensor_file(path) {
+        true => (read_tensor(path)?, Vec::new()),
+        false => read_picture(path)?,
+    };
+    Ok(Read { pixels: fit(path, pixels, pad_edges)?, text })
+}
+
+fn read_picture(path: &Path) -> anyhow::Result<(Array, Vec<(String, String)>)> {
     let picture = read_image(path)?;
     picture.notes.iter().for_each(ui::warn);
     let [c, h, w] = picture.pixels.dims("picture")?;
-    Ok(picture.pixels.reshape([1, c, 1, h, w])?)
+    Ok((picture.pixels.reshape([1, c, 1, h, w])?, picture.text))
 }
 
-/// `pixels`, or the only tensor, as `[3, H, W]`, `[B, 3, H, W]` or `[B, 3, F, H, W]`.
-fn read_tensor(path: &Path) -> anyhow::Result<Array> {
+/// The file, the name and the extent of `pixels`, or of the only tensor, as `[3, H, W]`, `[B, 3, H, W]` or `[B, 3, F, H, W]`.
+fn open_tensor(path: &Path) -> anyhow::Result<(TensorFile, String, Extent)> {
     let file = TensorFile::open(path)?;
     let names: Vec<_> = file.tensors().keys().collect();
     let name = match names[..] {
@@ -122,32 +132,48 @@ fn read_tensor(path: &Path) -> anyhow::Result<Array> {
         _ if file.tensors().contains_key("pixels") => "pixels".into(),
         _ => bail!("{}: expected a tensor named 'pixels' or a single one, found {names:?}", path.display()),
     };
-    let pixels = file.read(&name)?;
-    let shape = match *pixels.shape() {
-        [3, h, w] => [1, 3, 1, h, w],
-        [b, 3, h, w] => [b, 3, 1, h, w],
-        [b, 3, f, h, w] => [b, 3, f, h, w],
+    let shape = &file.tensors()[&name].shape;
+    let (items, frames, size) = match *shape.as_slice() {
+        [3, h, w] => (1, 1, [h, w]),
+        [b, 3, h, w] => (b, 1, [h, w]),
+        [b, 3, f, h, w] => (b, f, [h, w]),
         ref other => bail!("{}: expected pixels [B, 3, F, H, W], found shape {other:?}", path.display()),
     };
     if shape.contains(&0) {
-        bail!("{}: there are no pixels in shape {:?}", path.display(), pixels.shape());
+        bail!("{}: there are no pixels in shape {shape:?}", path.display());
     }
+    Ok((file, name, Extent { items, frames, size }))
+}
+
+fn read_tensor(path: &Path) -> anyhow::Result<Array> {
+    let (file, name, Extent { items, frames, size: [h, w] }) = open_tensor(path)?;
+    let pixels = file.read(&name)?;
     let outside = pixels.data().iter().filter(|x| !(x.abs() <= 1.0 + 1e-3)).count();
     if outside > 0 {
         bail!("{}: {outside} values are not in [-1, 1]", path.display());
     }
-    Ok(pixels.reshape(shape)?)
+    Ok(pixels.reshape([items, 3, frames, h, w])?)
+}
+
+/// Whole cells and whole latent frames.
+///
+/// # Errors
+/// If there is no whole cell.
+fn fitted(path: &Path, extent: Extent, pad_edges: bool) -> anyhow::Result<Extent> {
+    let Extent { items, frames, size: [h, w] } = extent;
+    let size = if pad_edges { [h, w].map(|n| n.next_multiple_of(8)) } else { whole_cells([h, w]) };
+    if size.contains(&0) {
+        bail!("{}: {w}x{h} pixels are smaller than a latent cell of 8x8; pad them with --pad", path.display());
+    }
+    Ok(Extent { items, frames: time::whole_frames(frames), size })
 }
 
 /// Whole cells and whole latent frames, by cropping or padding.
 fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
     let [b, c, frames, h, w] = pixels.dims("pixels")?;
-    let cropped = whole_cells([h, w]);
-    let size = if pad_edges { [h, w].map(|n| n.next_multiple_of(8)) } else { cropped };
-    if size.contains(&0) {
-        bail!("{}: {w}x{h} pixels are smaller than a latent cell of 8x8; pad them with --pad", path.display());
-    }
-    let whole = time::whole_frames(frames);
+    let found = Extent { items: b, frames, size: [h, w] };
+    let wanted = fitted(path, found, pad_edges)?;
+    let Extent { frames: whole, size, .. } = wanted;
     if whole != frames {
         ui::warn(format!(
             "{}: the last {} of {frames} frames fill no latent frame and are left out",
@@ -155,7 +181,7 @@ fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
             frames - whole
         ));
     }
-    if size == [h, w] && whole == frames {
+    if wanted == found {
         return Ok(pixels);
     }
     if size != [h, w] {
@@ -168,7 +194,7 @@ fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
     Ok(fitted.reshape([b, c, whole, size[0], size[1]])?)
 }
 
-fn encode(args: &EncodeArgs, options: EngineOptions, pixels: &[Array], targets: &[Target]) -> anyhow::Result<()> {
+fn encode(args: &EncodeArgs, options: EngineOptions, jobs: &[Job]) -> anyhow::Result<()> {
     let weights = weights::open_vae(&args.vae)?;
     let mut timings = Timings::default();
     let options = options.settled_for_encoding(weights.config())?;
@@ -176,38 +202,26 @@ fn encode(args: &EncodeArgs, options: EngineOptions, pixels: &[Array], targets: 
     if options.device == Device::Cpu && options.precision == Precision::Bf16 {
         ui::warn("--dtype bf16 is for decoding on the processor; encoding keeps the weights in f32");
     }
-    for (path, pixels) in args.inputs.iter().zip(pixels) {
-        let [_, _, f, h, w] = pixels.dims("pixels")?;
-        if f > 1 && !weights.has_time() {
-            bail!(
-                "{}: a clip of {f} frames, but {} is of the 2-D layout, whose weights take single frames only",
-                path.display(),
-                weights.path().display()
-            );
-        }
-        if let Some(need) = options.encode_memory(weights.config(), [f.min(STEP), h, w])? {
-            memory::check(
-                &format!("{}: encoding {f} frames of {w}x{h} pixels", path.display()),
-                need,
-                args.run.memory,
-            )?;
-        }
-    }
+    jobs.iter().try_for_each(|job| check(args, job, &weights, &options))?;
     let encoder = timed(&mut timings.load_s, || Encoder::load(Arc::new(weights), &options))?;
     super::say_device(&options, &encoder.engine());
-    let frames = |p: &Array| (p.shape()[0] * p.shape()[2]) as f64;
-    let mut progress = Progress::new("encoding", pixels.iter().map(frames).sum(), "frames");
-    let mut timer = Timer::start();
-    let mut done = 0.0;
-    for (pixels, target) in pixels.iter().zip(targets) {
-        let raw = encoder.encode(pixels, &mut |part| progress.set(done + part))?;
-        timed(&mut timings.save_s, || write(target, raw, encoder.config()))?;
-        done += frames(pixels);
+    let mut progress = Progress::new("encoding", jobs.iter().map(|job| job.extent.all_frames()).sum(), "frames");
+    let (mut done, mut encode_s) = (0.0, 0.0);
+    for job in jobs {
+        let Read { pixels, text } = read(&job.input, args.pad)?;
+        let mut timer = Timer::start();
+        let raw = encoder
+            .encode(&pixels, &mut |part| progress.set(done + part))
+            .with_context(|| job.input.display().to_string())?;
+        encode_s += timer.lap();
+        let text = if args.no_metadata { &[] } else { &text[..] };
+        timed(&mut timings.save_s, || write(job, raw, encoder.config(), text))?;
+        done += job.extent.all_frames();
         timings.pixels += (pixels.data().len() / 3) as u64;
     }
     progress.finish();
-    timings.encode_s = Some(timer.lap() - timings.save_s);
-    let list = targets.iter().map(|t| format!("{} ({})\n", t.path.display(), t.space)).collect::<String>();
+    timings.encode_s = Some(encode_s);
+    let list = jobs.iter().map(|j| format!("{} ({})\n", j.path.display(), j.space)).collect::<String>();
     ui::print(&list)?;
     timings.engine = encoder.engine();
     timings.device_bytes = encoder.device_memory();
@@ -215,9 +229,27 @@ fn encode(args: &EncodeArgs, options: EngineOptions, pixels: &[Array], targets: 
     Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
 }
 
-fn write(target: &Target, raw: Raw, config: &VaeConfig) -> vae2x_core::Result<()> {
-    match target.space {
-        Space::Raw => write_latent(&target.path, raw.array(), Space::Raw, &[]),
-        Space::Normalized => write_latent(&target.path, raw.normalize(config)?.array(), Space::Normalized, &[]),
+/// Refuses what the weights or the memory cannot take.
+fn check(args: &EncodeArgs, job: &Job, weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
+    let Extent { frames, size: [h, w], .. } = job.extent;
+    let shown = job.input.display();
+    if frames > 1 && !weights.has_time() {
+        bail!(
+            "{shown}: a clip of {frames} frames, but {} is of the 2-D layout, whose weights take single frames only",
+            weights.path().display()
+        );
+    }
+    match options.encode_memory(weights.config(), [frames.min(STEP), h, w])? {
+        Some(need) => {
+            memory::check(&format!("{shown}: encoding {frames} frames of {w}x{h} pixels"), need, args.run.memory)
+        }
+        None => Ok(()),
+    }
+}
+
+fn write(job: &Job, raw: Raw, config: &VaeConfig, text: &[(String, String)]) -> vae2x_core::Result<()> {
+    match job.space {
+        Space::Raw => write_latent(&job.path, raw.array(), Space::Raw, text),
+        Space::Normalized => write_latent(&job.path, raw.normalize(config)?.array(), Space::Normalized, text),
     }
 }

@@ -1,4 +1,4 @@
-//! Planes `[N, H, W]` in another size without resampling: cut around the centre, or padded on the right and below.
+//! Planes `[N, H, W]` in another size without resampling: cut, or padded on the right and below.
 
 use vae2x_core::{Array, Result};
 
@@ -27,6 +27,30 @@ pub fn pad(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
     gather(planes, [n, height, width], |y| y.min(h - 1), |x| x.min(w - 1))
 }
 
+/// Each plane continued by its mirror image.
+///
+/// # Shapes
+/// `[N, H, W]` -> `[N, height, width]`, neither below the input's
+///
+/// # Errors
+/// [`vae2x_core::Error::Shape`] unless the array has three axes.
+pub fn mirror(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
+    let [n, h, w] = planes.dims("planes")?;
+    let mirrored = |i: usize, length: usize| (i % (2 * length)).min(2 * length - 1 - i % (2 * length));
+    gather(planes, [n, height, width], |y| mirrored(y, h), |x| mirrored(x, w))
+}
+
+/// The upper left part of each plane.
+///
+/// # Shapes
+/// `[N, H, W]` -> `[N, height, width]`, neither above the input's
+///
+/// # Errors
+/// [`vae2x_core::Error::Shape`] unless the array has three axes.
+pub fn corner(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
+    gather(planes, [planes.shape()[0], height, width], |y| y, |x| x)
+}
+
 fn gather(
     planes: &Array,
     [n, height, width]: [usize; 3],
@@ -49,9 +73,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_centre_stays_and_edges_repeat() {
+    fn planes_are_cut_and_continued() {
         let planes = Array::new([1, 3, 3], (0..9).map(|i| i as f32).collect()).unwrap();
         assert_eq!(crop(&planes, [1, 2]).unwrap().data(), [3., 4.]);
         assert_eq!(pad(&planes, [4, 4]).unwrap().data()[10..], [8., 8., 6., 7., 8., 8.]);
+        assert_eq!(mirror(&planes, [3, 8]).unwrap().data()[..8], [0., 1., 2., 2., 1., 0., 0., 1.]);
+        assert_eq!(corner(&planes, [2, 1]).unwrap().data(), [0., 3.]);
     }
 }

@@ -1,5 +1,6 @@
 //! One file per command: arguments in, a job whose every path and option has been checked, the run.
 
+pub mod compare;
 pub mod convert;
 pub mod dataset;
 pub mod decode;
@@ -8,19 +9,29 @@ pub mod demo;
 pub mod devices;
 pub mod encode;
 pub mod export;
+mod finish;
 mod fit;
+pub mod hires;
 pub mod info;
+mod inputs;
+pub mod metrics;
 pub mod preview;
 mod saving;
+pub mod sdedit;
+pub mod speckle;
+pub mod spectrum;
+mod table;
 pub mod train;
 pub mod train_degradation;
+pub mod train_flow;
+pub mod upscale;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use vae2x::{Device, EngineOptions, Precision};
-use vae2x_core::weights::{DType, Layout};
+use vae2x_core::weights::{DType, Layout, VaeWeights, Weights};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
 use vae2x_media::output::{Input, Output, OutputOptions};
@@ -69,6 +80,16 @@ fn check_built(device: Device) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Starts the threads that burn computes with on the processor; all cores if not given.
+///
+/// # Errors
+/// If they cannot be started.
+fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
+    let threads = threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.with_context(|| format!("cannot start {threads} threads"))
 }
 
 /// Refuses what the processor cannot do after `auto` has settled on it.
@@ -144,6 +165,21 @@ fn said_space(file: &LatentFile, config: &VaeConfig, arg: SpaceArg) -> anyhow::R
         _ => (),
     }
     Ok(decision)
+}
+
+/// Refuses a clip for weights that take single frames only.
+///
+/// # Errors
+/// Naming both files.
+fn check_time(file: &LatentFile, weights: &VaeWeights) -> anyhow::Result<()> {
+    match file.array.shape()[2] {
+        t if t > 1 && !weights.has_time() => anyhow::bail!(
+            "{}: a clip of {t} latent frames, but {} is of the 2-D layout, whose weights take single frames only",
+            file.path.display(),
+            weights.path().display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Plans the output. A path that does not fit what is asked is a wrong command line.

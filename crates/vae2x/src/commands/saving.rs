@@ -1,4 +1,5 @@
-//! Saving beside computing: frames are converted and written by a thread of their own while the next ones are computed.
+//! Saving beside computing: frames are finished, converted and written by a thread of their own while the next ones are
+//! computed.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -27,14 +28,22 @@ pub type Text = Vec<(String, String)>;
 pub struct Saved {
     /// Every file.
     pub written: Vec<PathBuf>,
-    /// Spent on converting and writing.
+    /// Spent on finishing, converting and writing.
     pub save_s: f64,
     /// That the computing side waited for the saving side.
     pub waited_s: f64,
 }
 
+/// A decoded frame, `[3, H, W]`, and what its colours are to follow.
+pub struct Decoded {
+    /// The frame.
+    pub pixels: Array,
+    /// The base decoder's.
+    pub base: Option<Array>,
+}
+
 enum Message {
-    Frame(Array),
+    Frame(Decoded),
     /// The input is complete.
     End,
 }
@@ -50,8 +59,8 @@ impl Saver {
     ///
     /// # Errors
     /// If saving has failed; why, is told by [`beside`].
-    pub fn push(&mut self, pixels: Array) -> anyhow::Result<()> {
-        self.send(Message::Frame(pixels))
+    pub fn push(&mut self, frame: Decoded) -> anyhow::Result<()> {
+        self.send(Message::Frame(frame))
     }
 
     /// Ends the present input.
@@ -67,37 +76,48 @@ impl Saver {
     }
 }
 
-/// Runs `compute`, which pushes the frames of every input of `output`, and saves them meanwhile. `texts` has one entry per
-/// input.
+/// What is saved, and how.
+pub struct Saving<'a, F> {
+    /// Where frames go.
+    pub output: &'a Output,
+    /// One entry per input.
+    pub texts: Vec<Text>,
+    /// Makes of a decoded frame the one to be written.
+    pub finish: F,
+}
+
+/// Runs `compute`, which pushes the frames of every input of the output, and saves them meanwhile.
 ///
 /// # Errors
 /// Those of saving, else those of `compute`. An input that was not ended leaves no array file.
 pub fn beside(
-    output: &Output,
-    texts: Vec<Text>,
+    saving: Saving<'_, impl Fn(Decoded) -> Result<Array> + Send>,
     compute: impl FnOnce(&mut Saver) -> anyhow::Result<()>,
 ) -> anyhow::Result<Saved> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
-        let saving = scope.spawn(move || save(output, texts, &receiver));
+        let thread = scope.spawn(move || save(saving, &receiver));
         let mut saver = Saver { messages: sender, waited_s: 0.0 };
         let computed = compute(&mut saver);
         let waited_s = saver.waited_s;
         drop(saver);
-        let saved = saving.join().map_err(|_| anyhow!("the thread that saves has panicked"))?;
+        let saved = thread.join().map_err(|_| anyhow!("the thread that saves has panicked"))?;
         let (written, save_s) = saved?;
         computed.map(|()| Saved { written, save_s, waited_s })
     })
 }
 
 /// Files written and the seconds that it took.
-fn save(output: &Output, texts: Vec<Text>, messages: &Receiver<Message>) -> Result<(Vec<PathBuf>, f64)> {
+fn save(
+    saving: Saving<'_, impl Fn(Decoded) -> Result<Array>>,
+    messages: &Receiver<Message>,
+) -> Result<(Vec<PathBuf>, f64)> {
     let (mut written, mut seconds) = (Vec::new(), 0.0);
-    for (index, text) in texts.into_iter().enumerate() {
-        let mut sink = output.open(index, text)?;
+    for (index, text) in saving.texts.into_iter().enumerate() {
+        let mut sink = saving.output.open(index, text)?;
         loop {
             match messages.recv() {
-                Ok(Message::Frame(pixels)) => timed(&mut seconds, || sink.push(&pixels))?,
+                Ok(Message::Frame(frame)) => timed(&mut seconds, || sink.push(&(saving.finish)(frame)?))?,
                 Ok(Message::End) => break,
                 // Computing failed, and says why.
                 Err(_) => return Ok((written, seconds)),

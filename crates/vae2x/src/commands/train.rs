@@ -57,28 +57,27 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 struct Job {
     folder: PathBuf,
     config: Config,
-    device: burn::tensor::Device,
+    devices: Vec<burn::tensor::Device>,
 }
 
 impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
-        check_built(args.device)?;
-        let device = args.device.for_training()?;
+        args.device.iter().try_for_each(|device| check_built(*device))?;
+        let devices = args.device.iter().map(|d| d.for_training()).collect::<vae2x_core::Result<_>>()?;
         if let Some(folder) = &args.resume {
             let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
-            return Ok(Self { folder: folder.clone(), config, device });
+            return Ok(Self { folder: folder.clone(), config, devices });
         }
         let Some(path) = &args.config else { return usage("--config FILE is missing") };
         let config = Config::open(path, &args.set)?;
         let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
         let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
         check_new(&folder)?;
-        Ok(Self { folder, config, device })
+        Ok(Self { folder, config, devices })
     }
 
     fn run(&self, inputs: &Inputs, with_dashboard: bool) -> anyhow::Result<Progress> {
-        let device = &self.device;
-        let options = |screen| RunOptions { folder: &self.folder, device: device.clone(), stop: &STOP, screen };
+        let options = |screen| RunOptions { folder: &self.folder, devices: &self.devices, stop: &STOP, screen };
         if !with_dashboard {
             return Ok(vae2x_train::train(&self.config, inputs, options(&mut PlainScreen))?);
         }

@@ -1,0 +1,166 @@
+//! What is compared with what: `NAME=IMAGE|DIR` arguments, and which pictures of them belong together.
+//!
+//! A side is a name and its pictures. Pictures of several sides that show the same thing make a row: those with the same file
+//! stem, or, where every side is a single picture, simply those. A name given twice has the pictures of both arguments.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use vae2x_core::{Error, Result};
+use vae2x_media::picture::is_picture_name;
+
+/// A name and its pictures by stem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// As the page and the tables show it.
+    pub name: String,
+    /// File stem -> file.
+    pub pictures: BTreeMap<String, PathBuf>,
+}
+
+/// Pictures that show the same thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The stem that they share; the first side's where every side is one picture.
+    pub stem: String,
+    /// One per side, in the sides' order; none where a side lacks the stem.
+    pub pictures: Vec<Option<PathBuf>>,
+}
+
+/// Reads `NAME=IMAGE|DIR` arguments; sides come in the order in which their names first occur.
+///
+/// # Errors
+/// [`Error::Unsupported`] for an argument that has no name or path, [`Error::Io`] for a path that cannot be read,
+/// [`Error::Format`] for a folder without pictures or two pictures of one side with the same stem.
+pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
+    let mut sides: Vec<Side> = Vec::new();
+    for argument in arguments {
+        let (name, path) = match argument.split_once('=') {
+            Some((name, path)) if !name.trim().is_empty() && !path.is_empty() => (name.trim(), Path::new(path)),
+            _ => return Err(Error::Unsupported(format!("'{argument}': expected NAME=IMAGE or NAME=FOLDER"))),
+        };
+        let index = sides.iter().position(|side| side.name == name).unwrap_or_else(|| {
+            sides.push(Side { name: name.into(), pictures: BTreeMap::new() });
+            sides.len() - 1
+        });
+        pictures_at(path)?.into_iter().try_for_each(|picture| add(&mut sides[index], picture))?;
+    }
+    Ok(sides)
+}
+
+fn add(side: &mut Side, path: PathBuf) -> Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match side.pictures.get(&stem) {
+        Some(known) if *known != path => {
+            Err(Error::format(&path, format!("'{}' has {} of the same stem", side.name, known.display())))
+        }
+        _ => {
+            side.pictures.insert(stem, path);
+            Ok(())
+        }
+    }
+}
+
+/// The file itself, or what lies in the folder and is named as a picture, in order.
+///
+/// # Errors
+/// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without pictures.
+pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
+    let at = |e| Error::io(path, e);
+    if !std::fs::metadata(path).map_err(at)?.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut pictures = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(at)? {
+        let file = entry.map_err(at)?.path();
+        let is_hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !is_hidden && is_picture_name(&file) && file.is_file() {
+            pictures.push(file);
+        }
+    }
+    pictures.sort();
+    match pictures.is_empty() {
+        true => Err(Error::format(path, "the folder holds no pictures (.png, .jpg, .webp, .exr, .bmp)")),
+        false => Ok(pictures),
+    }
+}
+
+/// Puts the sides' pictures into rows, ordered by stem.
+pub fn pair(sides: &[Side]) -> Vec<Row> {
+    if let Some(pictures) = sides.iter().map(only_picture).collect::<Option<Vec<_>>>() {
+        let stem = sides.first().and_then(|side| side.pictures.keys().next());
+        return stem.map(|stem| Row { stem: stem.clone(), pictures }).into_iter().collect();
+    }
+    let stems: std::collections::BTreeSet<&String> = sides.iter().flat_map(|side| side.pictures.keys()).collect();
+    let row = |stem: &String| Row {
+        stem: stem.clone(),
+        pictures: sides.iter().map(|side| side.pictures.get(stem).cloned()).collect(),
+    };
+    stems.into_iter().map(row).collect()
+}
+
+/// The picture of a side that has one.
+fn only_picture(side: &Side) -> Option<Option<PathBuf>> {
+    let mut pictures = side.pictures.values();
+    let first = pictures.next()?;
+    pictures.next().is_none().then(|| Some(first.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with empty files of these names.
+    fn folder(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| std::fs::write(folder.path().join(name), []).unwrap());
+        folder
+    }
+
+    fn argument(name: &str, path: &Path) -> String {
+        format!("{name}={}", path.display())
+    }
+
+    #[test]
+    fn folders_pair_by_stem_and_gaps_stay() {
+        let a = folder(&["cat.png", "dog.JPG", "notes.txt", ".hidden.png"]);
+        let b = folder(&["dog.webp", "emu.png"]);
+        let sides = parse(&[argument("base", a.path()), argument("2x", b.path())]).unwrap();
+        let rows = pair(&sides);
+        let shape: Vec<_> = rows
+            .iter()
+            .map(|r| (r.stem.as_str(), r.pictures.iter().map(Option::is_some).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(shape, [("cat", vec![true, false]), ("dog", vec![true, true]), ("emu", vec![false, true])]);
+        assert_eq!(rows[1].pictures[1].as_deref(), Some(b.path().join("dog.webp").as_path()));
+    }
+
+    #[test]
+    fn single_pictures_make_one_row_whatever_their_names() {
+        let a = folder(&["cat_original.png", "cat_2x.png", "b=c.png"]);
+        let at = |name: &str| a.path().join(name);
+        let sides = parse(&[argument("photo", &at("cat_original.png")), argument("2x", &at("cat_2x.png"))]).unwrap();
+        let row =
+            Row { stem: "cat_original".into(), pictures: vec![Some(at("cat_original.png")), Some(at("cat_2x.png"))] };
+        assert_eq!(pair(&sides), [row]);
+        // The first = ends the name.
+        assert_eq!(parse(&[argument("a", &at("b=c.png"))]).unwrap()[0].pictures["b=c"], at("b=c.png"));
+        // A name may be given for each of its pictures.
+        let twice = [argument("a", &at("cat_2x.png")), argument("a", &at("b=c.png"))];
+        assert_eq!(parse(&twice).unwrap()[0].pictures.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named() {
+        let none = folder(&["notes.txt"]);
+        let twins = folder(&["a.png", "a.jpg"]);
+        let refused = |argument: String| parse(&[argument]).unwrap_err().to_string();
+        for bad in ["picture.png", "=picture.png", "name=", " =x"] {
+            assert!(refused(bad.into()).contains(bad), "{bad}");
+        }
+        assert!(refused("a=/no/such/file.png".into()).contains("/no/such/file.png"));
+        assert!(refused(argument("a", none.path())).contains("no pictures"));
+        assert!(refused(argument("a", twins.path())).contains("same stem"));
+        assert!(pair(&[]).is_empty());
+    }
+}

@@ -1,0 +1,98 @@
+//! A convolution and its gradients on the processor, as matrix products over unfolded patches.
+
+use std::ops::Range;
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Flex, TensorData};
+use rayon::prelude::*;
+
+use super::window::Window;
+
+/// Bands whose contributions to a weight's gradient are in memory at once.
+const GROUP: usize = 16;
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// Every band of every picture of a batch.
+fn tasks(window: &Window, batch: usize) -> Vec<(usize, Range<usize>)> {
+    let bands = window.bands();
+    (0..batch).flat_map(|picture| bands.iter().map(move |rows| (picture, rows.clone()))).collect()
+}
+
+/// # Shapes
+/// `[B, I, H, W]`, `[O, I, kh, kw]`, `[O]` -> `[B, O, H', W']`
+pub fn forward(x: FlexTensor, weight: FlexTensor, bias: &FlexTensor, window: &Window) -> FlexTensor {
+    let batch = x.layout().shape()[0];
+    let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
+    let (pictures, bias) = (x.storage::<f32>(), bias.storage::<f32>());
+    let matrix = Flex::float_reshape(weight, [window.outputs, window.patch()].into());
+    let width = window.size_out[1];
+    let tasks = tasks(window, batch);
+    let tile = |(picture, rows): &(usize, Range<usize>)| {
+        let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
+        let columns = tensor(window.columns(picture, rows.clone()), [window.patch(), rows.len() * width]);
+        Flex::float_matmul(matrix.clone(), columns)
+    };
+    let tiles: Vec<FlexTensor> = tasks.par_iter().map(tile).collect();
+    // A plane of the output has one row of each tile of its picture.
+    let bands = tasks.len() / batch.max(1);
+    let mut values = vec![0.0; batch * window.outputs * window.pixels_out()];
+    values.par_chunks_exact_mut(window.pixels_out()).enumerate().for_each(|(plane, mut pixels)| {
+        let (picture, output) = (plane / window.outputs, plane % window.outputs);
+        for tile in &tiles[picture * bands..][..bands] {
+            let length = tile.layout().shape()[1];
+            let (first, rest) = pixels.split_at_mut(length);
+            let row = &tile.storage::<f32>()[output * length..][..length];
+            first.iter_mut().zip(row).for_each(|(to, from)| *to = from + bias[output]);
+            pixels = rest;
+        }
+    });
+    tensor(values, [batch, window.outputs, window.size_out[0], window.size_out[1]])
+}
+
+/// The gradient of the input, where [`Window::backward`] gave `backward`.
+///
+/// # Shapes
+/// gradient `[B, O, H', W']`, weight `[O, I, kh, kw]` -> `[B, I, H, W]`
+pub fn input_gradient(gradient: FlexTensor, weight: FlexTensor, backward: &Window) -> FlexTensor {
+    let turned = Flex::float_flip(Flex::float_swap_dims(weight, 0, 1), &[2, 3]).to_contiguous();
+    let bias = tensor(vec![0.0; backward.outputs], [backward.outputs]);
+    forward(gradient, turned, &bias, backward)
+}
+
+/// The gradients of weight and bias.
+///
+/// # Shapes
+/// gradient `[B, O, H', W']`, input `[B, I, H, W]` -> `[O, I, kh, kw]`, `[O]`
+pub fn parameter_gradients(gradient: FlexTensor, x: FlexTensor, window: &Window) -> (FlexTensor, FlexTensor) {
+    let (outputs, patch) = (window.outputs, window.patch());
+    let (gradient, x) = (gradient.to_contiguous(), x.to_contiguous());
+    let (gradients, pictures) = (gradient.storage::<f32>(), x.storage::<f32>());
+    let part = |(picture, rows): &(usize, Range<usize>)| {
+        let columns = rows.start * window.size_out[1]..rows.end * window.size_out[1];
+        let planes = gradients.chunks_exact(window.pixels_out()).skip(picture * outputs).take(outputs);
+        let slopes = planes.map(|plane| &plane[columns.clone()]).collect::<Vec<_>>().concat();
+        let sums: Vec<f32> = slopes.chunks_exact(columns.len()).map(|row| row.iter().sum()).collect();
+        let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
+        let patches = tensor(window.patches(picture, rows.clone()), [columns.len(), patch]);
+        (Flex::float_matmul(tensor(slopes, [outputs, columns.len()]), patches), sums)
+    };
+    let mut weight = vec![0.0; outputs * patch];
+    let mut bias = vec![0.0; outputs];
+    for group in tasks(window, x.layout().shape()[0]).chunks(GROUP) {
+        for (product, sums) in group.par_iter().map(part).collect::<Vec<_>>() {
+            add(&mut weight, product.storage());
+            add(&mut bias, &sums);
+        }
+    }
+    let [kh, kw] = window.kernel;
+    let weight = Flex::float_permute(tensor(weight, [outputs, kh, kw, window.inputs]), &[0, 3, 1, 2]);
+    (weight.to_contiguous(), tensor(bias, [outputs]))
+}
+
+fn add(sum: &mut [f32], values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+}

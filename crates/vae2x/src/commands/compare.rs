@@ -1,0 +1,133 @@
+//! `vae2x compare`: pictures, or folders of them, as one page to look at.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use vae2x_compare::page::{Input, Page, RowOptions, row};
+use vae2x_compare::sides::{self, Row, Side};
+
+use super::{check_distinct, check_writable};
+use crate::args::CompareArgs;
+use crate::ui::{self, Progress};
+use crate::usage;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the arguments name no pictures that can be compared, if one of these cannot be read, or if the page cannot be written.
+pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
+    let sides = named_sides(&args.sides)?;
+    let reference = reference(&sides, args.reference.as_deref())?;
+    let rows = rows_in_common(&sides)?;
+    check_distinct(files(&rows), &[&args.output])?;
+    check_writable(&args.output)?;
+    let names: Vec<String> = sides.into_iter().map(|side| side.name).collect();
+    let options = RowOptions { reference, crop: args.crop, skip_numbers: args.no_numbers };
+    let count = files(&rows).count();
+    let mut progress = Progress::new("pictures", count as f64, "pictures");
+    let mut done = 0;
+    let read = rows.iter().map(|paths| {
+        let inputs: Vec<_> = paths.pictures.iter().map(|path| path.clone().map(Input::File)).collect();
+        row(&paths.stem, &inputs, &options, &mut || {
+            done += 1;
+            progress.set(f64::from(done));
+        })
+    });
+    let rows = read.collect::<Result<Vec<_>, _>>()?;
+    progress.finish();
+    for (row, shown) in rows.iter().flat_map(|row| row.pictures.iter().flatten().map(move |shown| (row, shown))) {
+        shown.notes.iter().for_each(|note| ui::note(format!("{}: {}: {note}", row.name, shown.file)));
+    }
+    let page = Page { title: names.join(" · "), names, reference, rows };
+    let length = page.write(&args.output)?;
+    let (rows, shown) = (page.rows.len(), args.output.display());
+    ui::print(&format!("{shown}: {rows} rows, {count} pictures, {}B\n", ui::human(length as f64)))
+}
+
+/// Sides by `NAME=IMAGE|DIR`, or by path alone, whose stem is the name then.
+///
+/// # Errors
+/// A wrong command line for a name that is given twice or a single side; a path without pictures.
+fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
+    let named: Vec<String> = arguments.iter().map(|argument| with_name(argument)).collect();
+    let mut names = HashSet::new();
+    for argument in &named {
+        let name = argument.split('=').next().unwrap_or_default().trim();
+        if !names.insert(name) {
+            return usage(format!("{argument}: the name '{name}' is given twice; use NAME=IMAGE with other names"));
+        }
+    }
+    if named.len() < 2 {
+        return usage("give at least two pictures or folders to compare");
+    }
+    Ok(sides::parse(&named)?)
+}
+
+/// The argument with a name before its path.
+fn with_name(argument: &str) -> String {
+    let path = Path::new(argument);
+    match path.file_stem() {
+        // What exists as it stands is a path, with or without an =.
+        Some(stem) if !argument.contains('=') || path.exists() => {
+            let name = if path.is_dir() { path.file_name().unwrap_or(stem) } else { stem };
+            format!("{}={argument}", name.to_string_lossy().replace('=', "-"))
+        }
+        _ => argument.into(),
+    }
+}
+
+/// The index of the side that the others are measured against.
+fn reference(sides: &[Side], name: Option<&str>) -> anyhow::Result<usize> {
+    let Some(name) = name else { return Ok(0) };
+    match sides.iter().position(|side| side.name == name) {
+        Some(index) => Ok(index),
+        None => {
+            let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
+            usage(format!("--reference: there is no name '{name}' among {}", names.join(", ")))
+        }
+    }
+}
+
+/// Rows of at least two pictures. Says what is left out and where pictures are missing.
+///
+/// # Errors
+/// If there are none.
+fn rows_in_common(sides: &[Side]) -> anyhow::Result<Vec<Row>> {
+    let all = sides::pair(sides);
+    let names = |row: &Row, has: bool| -> String {
+        let picked = sides.iter().zip(&row.pictures).filter(|(_, picture)| picture.is_some() == has);
+        picked.map(|(side, _)| side.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let (rows, alone): (Vec<Row>, Vec<Row>) = all.into_iter().partition(|r| r.pictures.iter().flatten().count() > 1);
+    if rows.is_empty() {
+        let sides: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
+        anyhow::bail!("no picture of {} has the same name (without extension) in another", sides.join(", "));
+    }
+    alone.iter().for_each(|r| ui::note(format!("{}: left out, as only {} has it", r.stem, names(r, true))));
+    for row in rows.iter().filter(|row| row.pictures.contains(&None)) {
+        ui::note(format!("{}: missing in {}", row.stem, names(row, false)));
+    }
+    Ok(rows)
+}
+
+fn files(rows: &[Row]) -> impl Iterator<Item = &Path> {
+    rows.iter().flat_map(|row| row.pictures.iter().flatten().map(|path| path.as_path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stems_unless_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(at("a=b.png"), []).unwrap();
+        std::fs::create_dir(at("run.2")).unwrap();
+        assert_eq!(with_name("x/photo.png"), "photo=x/photo.png");
+        assert_eq!(with_name("2x=x/photo.png"), "2x=x/photo.png");
+        assert_eq!(with_name(&at("a=b.png")), format!("a-b={}", at("a=b.png")));
+        assert_eq!(with_name(&at("run.2")), format!("run.2={}", at("run.2")));
+        assert_eq!(with_name(".."), "..");
+    }
+}
