@@ -21,9 +21,10 @@ pub struct Embedded {
 
 /// Reads a page.
 pub fn embedded(page: &str) -> Embedded {
-    let element =
-        |start: &str| page.split_once(start).and_then(|(_, rest)| rest.split_once("</script>")).expect(start).0;
-    let report: Value = serde_json::from_str(element("<script id=\"report\" type=\"application/json\">")).unwrap();
+    let between =
+        |start: &str, end: &str| page.split_once(start).and_then(|(_, rest)| rest.split_once(end)).expect(start).0;
+    let report = between("<script id=\"report\" type=\"application/json\">", "</script>");
+    let report: Value = serde_json::from_str(report).unwrap();
     let texts = |values: &Value| -> Vec<String> { serde_json::from_value(values.clone()).unwrap() };
     let rows = report["rows"].as_array().unwrap();
     let shown = rows.iter().flat_map(|row| row["pictures"].as_array().unwrap()).filter(|picture| !picture.is_null());
