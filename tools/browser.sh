@@ -23,5 +23,5 @@ if ! has_chromium; then
   exit 1
 fi
 # --nocapture would mix the output of tests that run beside each other.
-cargo test --release -p vae2x-compare --test browser -- --ignored --skip large "$@"
-cargo test --release -p vae2x-compare --test browser -- --ignored --nocapture large
+cargo test --release -p vae2x-compare --test browser -- --ignored --skip large:: "$@"
+cargo test --release -p vae2x-compare --test browser -- --ignored --nocapture large::

@@ -6,7 +6,8 @@ use vae2x_core::{Array, Error, Result};
 use vae2x_media::pixels::picture_size;
 
 use super::input::{self, Crop, Input, Source};
-use crate::numbers::{self, NUMBERS, Subject};
+use crate::numbers::{NUMBERS, Subject, at_size};
+use crate::speckle::scale_to;
 
 /// Pictures of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ pub struct Shown {
     pub notes: Vec<String>,
     /// One per entry of [`NUMBERS`]; none where it does not apply.
     pub numbers: Vec<Option<f64>>,
-    /// Whether it was brought to the reference's size for the numbers.
-    pub is_resized: bool,
+    /// Whether the numbers are of the picture at its reference's size, which is another than its own.
+    pub is_resampled: bool,
     pub(super) media_type: &'static str,
     source: Source,
 }
@@ -79,85 +80,81 @@ pub fn row(name: &str, inputs: &[Option<Input>], options: &RowOptions, tick: &mu
         None => vec![None; inputs.len()],
     };
     let read = |i: usize| inputs[i].as_ref().map(|input| input::load(input, crops[i])).transpose();
-    let reference = match inputs.get(options.reference) {
-        Some(_) if !options.skip_numbers => read(options.reference)?.map(|loaded| loaded.pixels),
-        _ => None,
+    let measure = match options.skip_numbers {
+        true => None,
+        false => {
+            Some(Measure { base: smallest(inputs, &crops)?, reference: read(options.reference)?.map(|r| r.pixels) })
+        }
     };
-    let mut narrowest = usize::MAX;
-    for input in inputs.iter().flatten() {
-        narrowest = narrowest.min(input::size(input)?[1]);
-    }
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
-        let against = reference.as_ref().filter(|_| i != options.reference);
-        let scale = match &inputs[i] {
-            Some(input) => input::size(input)?[1] / narrowest,
-            None => 1,
-        };
-        let numbers = |loaded: &input::Loaded| match options.skip_numbers {
-            true => Ok((vec![None; NUMBERS.len()], false)),
-            false => measured(&loaded.pixels, scale, against),
-        };
-        pictures.push(read(i)?.map(|loaded| numbers(&loaded).and_then(|numbers| shown(loaded, numbers))).transpose()?);
+        let picture = read(i)?.map(|loaded| shown(loaded, measure.as_ref(), i == options.reference)).transpose()?;
+        pictures.push(picture);
         tick();
     }
     Ok(Row { name: name.into(), pictures })
 }
 
-fn shown(loaded: input::Loaded, (numbers, is_resized): (Vec<Option<f64>>, bool)) -> Result<Shown> {
+/// What a row's pictures are measured by.
+struct Measure {
+    /// `[H, W]` at base resolution, for which the row's smallest picture is taken.
+    base: [usize; 2],
+    reference: Option<Array>,
+}
+
+fn smallest(inputs: &[Option<Input>], crops: &[Option<Crop>]) -> Result<[usize; 2]> {
+    let of = |(input, crop): (&Option<Input>, &Option<Crop>)| match (input, crop) {
+        (None, _) => None,
+        (_, Some(crop)) => Some(Ok([crop.height, crop.width])),
+        (Some(input), None) => Some(input::size(input)),
+    };
+    let sizes = inputs.iter().zip(crops).filter_map(of).collect::<Result<Vec<_>>>()?;
+    Ok(sizes.into_iter().min().unwrap_or_default())
+}
+
+fn shown(loaded: input::Loaded, measure: Option<&Measure>, is_reference: bool) -> Result<Shown> {
+    let size = picture_size(&loaded.pixels)?;
+    let mut notes = loaded.notes;
+    let (mut numbers, mut is_resampled) = (vec![None; NUMBERS.len()], false);
+    if let Some(measure) = measure {
+        let reference = measure.reference.as_ref().filter(|_| !is_reference);
+        let target = reference.map_or(Ok(size), picture_size)?;
+        let fitted = at_size(&loaded.pixels, target);
+        if fitted.is_err() {
+            notes.push("not measured against the reference, as its sides have another ratio".into());
+        }
+        let pair = fitted.as_deref().ok().zip(reference);
+        let scale = scale_to(size, measure.base);
+        let subject = Subject { picture: &loaded.pixels, scale, pair, lpips: None };
+        numbers = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_>>()?;
+        is_resampled = pair.is_some() && size != target;
+    }
     Ok(Shown {
         file: loaded.file,
         format: loaded.format,
         length: loaded.length,
-        size: picture_size(&loaded.pixels)?,
-        notes: loaded.notes,
+        size,
+        notes,
         numbers,
-        is_resized,
+        is_resampled,
         media_type: loaded.media_type,
         source: loaded.source,
     })
 }
 
-/// One number per entry of [`NUMBERS`], and whether the picture was resized for them. The narrowest picture of a row is taken to
-/// be at base resolution, others at `scale` times that.
-fn measured(picture: &Array, scale: usize, reference: Option<&Array>) -> Result<(Vec<Option<f64>>, bool)> {
-    let mut sized = None;
-    if let Some(reference) = reference {
-        // Pictures of other proportions show something else: they have no numbers against the reference.
-        sized = numbers::at_size(picture, picture_size(reference)?).ok().map(|sized| (sized, reference));
-    }
-    let pair = sized.as_ref().map(|(picture, reference)| (picture.as_ref(), *reference));
-    let subject = Subject { picture, scale, pair, lpips: None };
-    let numbers = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_>>()?;
-    Ok((numbers, matches!(sized, Some((Cow::Owned(_), _)))))
-}
-
 /// The part in each picture's own pixels.
 fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Option<Crop>>> {
+    let refuse = |what: String| Error::Unsupported(format!("row '{row}': the part {crop} {what}"));
     let sizes = inputs.iter().map(|i| i.as_ref().map(input::size).transpose()).collect::<Result<Vec<_>>>()?;
-    let Some([height, width]) = sizes.iter().flatten().copied().max_by_key(|[_, w]| *w) else {
-        return Ok(sizes.iter().map(|_| None).collect());
-    };
-    let wanted = format!("the part {}x{}+{}+{}", crop.width, crop.height, crop.left, crop.top);
-    let end = |start: usize, length: usize| start.checked_add(length);
-    if end(crop.left, crop.width).is_none_or(|x| x > width) || end(crop.top, crop.height).is_none_or(|y| y > height) {
-        return Err(Error::Unsupported(format!(
-            "row '{row}': {wanted} is not inside its pictures, the widest of which has {width}x{height} pixels"
-        )));
+    let widest = sizes.iter().flatten().copied().max_by_key(|[_, width]| *width).unwrap_or_default();
+    let [height, width] = widest;
+    if !crop.is_inside(widest) {
+        return Err(refuse(format!("is not inside its pictures, the widest of which has {width}x{height} pixels")));
     }
-    let scaled = |value: usize, to: usize, from: usize| {
-        (value as u128 * to as u128 % from as u128 == 0).then(|| (value as u128 * to as u128 / from as u128) as usize)
-    };
-    let own = |[h, w]: [usize; 2]| {
-        let part = || {
-            Some(Crop {
-                width: scaled(crop.width, w, width)?,
-                height: scaled(crop.height, h, height)?,
-                left: scaled(crop.left, w, width)?,
-                top: scaled(crop.top, h, height)?,
-            })
-        };
-        part().ok_or_else(|| Error::Unsupported(format!("row '{row}': {wanted} of {width}x{height} pixels falls between the pixels of a picture of {w}x{h}; choose multiples")))
+    let own = |size: [usize; 2]| {
+        let [h, w] = size;
+        let between = || refuse(format!("of {width}x{height} falls between the pixels of a picture of {w}x{h}"));
+        crop.scaled(widest, size).ok_or_else(between)
     };
     sizes.into_iter().map(|size| size.map(own).transpose()).collect()
 }
@@ -172,7 +169,7 @@ mod tests {
         Some(Input::Pixels { file: "made.png".into(), pixels })
     }
 
-    fn taken(inputs: &[Option<Input>], options: RowOptions) -> Result<Row> {
+    fn measured(inputs: &[Option<Input>], options: RowOptions) -> Result<Row> {
         let mut ticks = 0;
         let row = row("r", inputs, &options, &mut || ticks += 1);
         assert!(row.is_err() || ticks == inputs.len());
@@ -184,22 +181,21 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_brought_to_the_size_of_the_reference() {
+    fn pictures_are_measured_at_the_size_of_their_reference() {
         let inputs = [made(32, 48), made(32, 48), made(16, 24), made(64, 96), made(16, 48), None];
-        let row = taken(&inputs, RowOptions::default()).unwrap();
-        let numbers: Vec<_> = (0..5).map(|i| psnr(&row, i)).collect();
+        let row = measured(&inputs, RowOptions::default()).unwrap();
         assert_eq!(NUMBERS[0].name, "PSNR");
-        assert_eq!(numbers[0], None, "nothing is measured against itself");
-        assert_eq!(numbers[1], Some(f64::INFINITY));
-        assert!(numbers[2].unwrap() < 20.0, "small noise is unlike large noise");
-        assert!(numbers[3].unwrap() < 20.0);
-        assert_eq!(numbers[4], None, "other proportions");
-        let resized: Vec<_> = row.pictures.iter().flatten().map(|p| p.is_resized).collect();
-        assert_eq!(resized, [false, false, true, true, false]);
+        assert_eq!(psnr(&row, 0), None, "nothing is measured against itself");
+        assert_eq!(psnr(&row, 1), Some(f64::INFINITY));
+        assert!(psnr(&row, 2).unwrap() < 20.0 && psnr(&row, 3).unwrap() < 20.0, "other noise");
+        assert_eq!(psnr(&row, 4), None, "another ratio of sides");
+        assert!(row.pictures[4].as_ref().unwrap().notes[0].contains("ratio"));
+        let resampled: Vec<_> = row.pictures.iter().flatten().map(|p| p.is_resampled).collect();
+        assert_eq!(resampled, [false, false, true, true, false]);
         assert!(row.pictures[5].is_none());
-        let other = taken(&inputs, RowOptions { reference: 5, ..Default::default() }).unwrap();
+        let other = measured(&inputs, RowOptions { reference: 5, ..Default::default() }).unwrap();
         assert_eq!(psnr(&other, 1), None);
-        let silent = taken(&inputs, RowOptions { skip_numbers: true, ..Default::default() }).unwrap();
+        let silent = measured(&inputs, RowOptions { skip_numbers: true, ..Default::default() }).unwrap();
         assert!(silent.pictures.iter().flatten().all(|p| p.numbers.iter().all(Option::is_none)));
     }
 
@@ -207,7 +203,7 @@ mod tests {
     fn parts_follow_the_scale_of_each_picture() {
         let inputs = [made(32, 48), made(16, 24)];
         let cut = |width, height, left, top| {
-            taken(&inputs, RowOptions { crop: Some(Crop { width, height, left, top }), ..Default::default() })
+            measured(&inputs, RowOptions { crop: Some(Crop { width, height, left, top }), ..Default::default() })
         };
         let sizes: Vec<_> = cut(20, 12, 4, 6).unwrap().pictures.iter().flatten().map(|p| p.size).collect();
         assert_eq!(sizes, [[12, 20], [6, 10]]);
