@@ -180,7 +180,7 @@ pub struct SdeditArgs {
     /// The diffusion transformer: Wan2.1 text-to-video in a file or folder, original or diffusers layout, sharded or not
     #[arg(long, value_name = "WEIGHTS", required = true)]
     pub dit: Option<PathBuf>,
-    /// The caption, negative as a rule: `context` [tokens, width], as embed-text writes it
+    /// The caption, negative as a rule: a file with `context` [tokens, width], what UMT5 makes of it
     #[arg(long, value_name = "FILE", required = true)]
     pub context: Option<PathBuf>,
     /// Folder of latent files, images or clips
