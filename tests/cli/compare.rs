@@ -21,9 +21,8 @@ pub struct Embedded {
 
 /// Reads a page.
 pub fn embedded(page: &str) -> Embedded {
-    let between = |start: &str, end: &str| {
-        page.split_once(start).and_then(|(_, rest)| rest.split_once(end)).unwrap_or_else(|| panic!("no {start}")).0
-    };
+    let between =
+        |start: &str, end: &str| page.split_once(start).and_then(|(_, rest)| rest.split_once(end)).expect(start).0;
     let report = between("<script id=\"report\" type=\"application/json\">", "</script>");
     let report: Value = serde_json::from_str(report).unwrap();
     let texts = |values: &Value| -> Vec<String> { serde_json::from_value(values.clone()).unwrap() };

@@ -10,6 +10,7 @@ mod files;
 mod finish;
 mod hub;
 mod metrics;
+mod sdedit;
 mod support;
 mod train;
 mod upscale;

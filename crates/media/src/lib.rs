@@ -10,9 +10,10 @@
 //! - [`preview`]: what a latent shows, without a decoder;
 //! - [`resample`]: antialiased resizing; [`reduce`]: decoded pictures at a half or a quarter of their size;
 //! - [`sharpen`] and [`match_color`]: detail and colours of decoded pictures; [`opacity`]: colours under clear pixels;
-//! - [`sheet`]: pictures side by side with captions.
+//! - [`sheet`]: pictures side by side with captions; [`canvas`]: what letters and lines are drawn on.
 
 mod array_file;
+pub mod canvas;
 mod convolve;
 pub mod latent;
 pub mod match_color;

@@ -8,6 +8,7 @@ pub mod conv;
 pub mod degradation;
 pub mod device;
 pub mod discriminator;
+pub mod flow;
 pub mod layers;
 pub mod loss;
 mod norm_silu;

@@ -8,7 +8,9 @@ use vae2x_core::weights::{DType, ModelTensors, TensorFile};
 use vae2x_core::{Array, Result};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::umt5::{self, Umt5, Umt5Weights};
-use vae2x_nn::wan_dit::{DitOptions, DitWeights, WanDit, weights::FILES};
+use vae2x_nn::wan_dit::tensors::specs;
+use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, weights::FILES};
+use vae2x_nn::wan_vae::parameters;
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{open, shared, tolerance};
 
@@ -113,6 +115,37 @@ fn what_is_no_such_transformer_is_named() {
     {
         write_arrays(&other, &[(name, &zeros)], &Default::default()).unwrap();
         assert!(error(&other).contains(says), "{}", error(&other));
+    }
+}
+
+/// A transformer of Wan's layout with other latent channels.
+fn with_channels(folder: &Path, in_channels: usize, out_channels: usize) -> String {
+    let tiny =
+        DitConfig { layers: 1, dim: 12, heads: 1, ffn_dim: 8, freq_dim: 8, text_dim: 4, ..DitConfig::wan_1_3b() };
+    let config = DitConfig { in_channels, out_channels, ..tiny };
+    let arrays: Vec<_> = specs(&config).into_iter().map(|s| (s.name, Array::zeros(s.shape))).collect();
+    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    let path = folder.join("model.safetensors");
+    write_arrays(&path, &arrays, &Default::default()).unwrap();
+    dit(&path, DitOptions { heads: Some(1) }).map(|_| String::new()).unwrap_or_else(|e| e.to_string())
+}
+
+#[test]
+fn wans_other_models_are_told_by_their_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    for (channels, says) in [((48, 48), "5B"), ((36, 16), "image-to-video"), ((32, 16), "conditions"), ((16, 16), "")] {
+        let said = with_channels(folder.path(), channels.0, channels.1);
+        assert!(said.contains(says) && (said.is_empty() == says.is_empty()), "{channels:?}: {said}");
+    }
+}
+
+#[test]
+fn parameters_are_read_under_the_names_they_came_from() {
+    let path = shared("fixtures/dit_tiny/original.safetensors");
+    let weights = DitWeights::find(ModelTensors::open(&path, FILES).unwrap(), HEADS).unwrap();
+    let model = dit(&path, HEADS).unwrap();
+    for (name, array) in parameters::read(&model, &specs(weights.config())).unwrap() {
+        assert_same(&name, &array, &weights.tensor(&name, array.shape()).unwrap());
     }
 }
 

@@ -7,6 +7,7 @@ use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::degradation::Proxy;
 use vae2x_testkit::compare::assert_same;
 use vae2x_train::degrade::Degradation;
+use vae2x_train::fit::run::Work;
 use vae2x_train::proxy::{Fit, FitConfig, Pair, save};
 
 const CHANNELS: usize = 2;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vae2x::media::sharpen::SIGMAS;
 use vae2x::{Device, Precision};
 use vae2x_compare::page::Crop;
+use vae2x_train::sdedit::Shard;
 
 /// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
 #[derive(Debug, Parser)]
@@ -53,6 +54,10 @@ pub enum Command {
     Export(ExportArgs),
     /// Latents softened as a diffusion model softens them.
     Degrade(DegradeArgs),
+    /// Pairs of a clean latent and what a diffusion model makes of it after some noise, to train a softening network on.
+    Sdedit(SdeditArgs),
+    /// Power spectra of sets of latents side by side: what was lost, at which frequency.
+    Spectrum(SpectrumArgs),
 }
 
 /// What can be trained.
@@ -62,6 +67,8 @@ pub enum TrainCommand {
     Decoder(TrainArgs),
     /// The network that softens latents as a diffusion model does, on pairs of a clean latent and a softened one.
     Degradation(TrainDegradationArgs),
+    /// A small diffusion model on latents, for `sdedit` with a VAE that has none of its own.
+    Flow(TrainFlowArgs),
 }
 
 /// What can be done with photos.
@@ -117,24 +124,158 @@ pub struct TrainDegradationArgs {
     pub threads: Option<u16>,
 }
 
+/// `vae2x train flow`
+#[derive(Debug, Args)]
+pub struct TrainFlowArgs {
+    /// Folder of latent files
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub latents: Option<PathBuf>,
+    /// The VAE that the latents are of, for its means and deviations; Wan2.1's if not given
+    #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
+    pub vae: Option<String>,
+    /// A run's configuration; see configs/flow.toml
+    #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Folder for a new run; runs/NAME of the configuration file if not given
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
 /// `vae2x degrade`
 #[derive(Debug, Args)]
 pub struct DegradeArgs {
-    /// A latent file: .latent, .safetensors, .npy, .pt
+    /// A latent file (.latent, .safetensors, .npy, .pt), or a folder of pairs, whose clean latents are softened at their own times
     #[arg(value_name = "LATENTS")]
     pub input: PathBuf,
     /// The network: proxy.safetensors of a run of train degradation
     #[arg(long, value_name = "FILE")]
     pub proxy: PathBuf,
-    /// Flow time from 0 (nothing changes) to 1
+    /// Flow time from 0 (nothing changes) to 1; not for pairs, which have theirs
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub t: f64,
-    /// .latent (ComfyUI, raw), .safetensors (normalized), .npy (normalized)
+    pub t: Option<f64>,
+    /// .latent (ComfyUI, raw), .safetensors (normalized), .npy (normalized); for pairs a folder for pairs
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+}
+
+/// `vae2x sdedit`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct SdeditArgs {
+    /// Instead of making pairs.
+    #[command(subcommand)]
+    pub command: Option<SdeditCommand>,
+    /// The diffusion transformer: Wan2.1 text-to-video in a file or folder, original or diffusers layout, sharded or not
+    #[arg(long, value_name = "WEIGHTS", required = true)]
+    pub dit: Option<PathBuf>,
+    /// The caption, negative as a rule: a file with `context` [tokens, width], what UMT5 makes of it
+    #[arg(long, value_name = "FILE", required = true)]
+    pub context: Option<PathBuf>,
+    /// Folder of latent files, images or clips
+    #[arg(long, value_name = "DIR", conflicts_with = "photos")]
+    pub latents: Option<PathBuf>,
+    /// What latents are; auto decides from markers, kinds of file, and statistics over the folder
+    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
+    pub latent_space: SpaceArg,
+    /// Folder of photos to encode
+    #[arg(long, value_name = "DIR")]
+    pub photos: Option<PathBuf>,
+    /// The VAE: encodes photos, and has the means and deviations of raw latents (Wan2.1's if not given)
+    #[arg(long, value_name = "WEIGHTS")]
+    pub vae: Option<String>,
+    /// Photos whose shorter side is above this are scaled down to it
+    #[arg(long, value_name = "PIXELS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(16..))]
+    pub short_side: u16,
+    /// Folder for the pairs and their manifest.json
+    #[arg(short, long, value_name = "PAIRS", required = true)]
+    pub output: Option<PathBuf>,
+    /// Median of the flow times, which are log-normal and held below 1
+    #[arg(long, value_name = "TIME", default_value_t = 0.2)]
+    pub t_median: f64,
+    /// Deviation of the times' logarithm
+    #[arg(long, value_name = "S", default_value_t = 0.5)]
+    pub t_sigma: f64,
+    /// One flow time for all instead
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["t_median", "t_sigma"])]
+    pub t: Option<f64>,
+    /// Steps of the model from the flow time down to 0
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub steps: u16,
+    /// Pairs of each latent, with noise and times of their own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub per_latent: u16,
+    /// Latents' pairs in a file
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub per_file: u16,
+    /// Of noise and times; each pair has its own stream, by its name
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Go on with the job in PAIRS, if there is one
+    #[arg(long)]
+    pub resume: bool,
+    /// Make only part I, from 0 on, of N; join them with `sdedit merge`
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
+    /// Heads of each attention, where neither config.json nor the usual 128 channels per head tell
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub heads: Option<u16>,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// What else `sdedit` does.
+#[derive(Debug, Subcommand)]
+pub enum SdeditCommand {
+    /// Join the shards of a job into what the job without shards would have made.
+    Merge(MergeArgs),
+}
+
+/// `vae2x sdedit merge`
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Folders of all shards
+    #[arg(required = true, value_name = "DIRS")]
+    pub folders: Vec<PathBuf>,
+    /// Folder for all pairs
+    #[arg(short, long, value_name = "PAIRS")]
+    pub output: PathBuf,
+}
+
+/// `vae2x spectrum`
+#[derive(Debug, Args)]
+pub struct SpectrumArgs {
+    /// Sets with a name each: a latent file, a folder of them, or pairs as PAIRS:clean or PAIRS:degraded; the first is what others are
+    /// compared with
+    #[arg(required = true, value_name = "NAME=LATENTS", value_parser = parse_named)]
+    pub sets: Vec<(String, String)>,
+    /// A .html page or a .png picture
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Rings from the coarsest to the finest frequency
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=256))]
+    pub bands: u16,
+    /// What latents are
+    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
+    pub latent_space: SpaceArg,
+    /// The VAE that they are of, for its means and deviations; Wan2.1's if not given
+    #[arg(long, value_name = "WEIGHTS")]
+    pub vae: Option<String>,
 }
 
 /// `vae2x dataset scan`
@@ -564,6 +705,13 @@ fn parse_crop(text: &str) -> Result<Crop, String> {
             Ok(Crop { width, height, left, top })
         }
         _ => Err("expected WIDTHxHEIGHT+LEFT+TOP in pixels, such as 512x512+128+64".into()),
+    }
+}
+
+fn parse_named(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, place)) if !name.is_empty() && !place.is_empty() => Ok((name.into(), place.into())),
+        _ => Err("expected NAME=LATENTS, such as clean=latents/".into()),
     }
 }
 

@@ -68,7 +68,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),
         Command::Train(TrainCommand::Degradation(args)) => commands::train_degradation::run(&args),
+        Command::Train(TrainCommand::Flow(args)) => commands::train_flow::run(&args),
         Command::Degrade(args) => commands::degrade::run(&args),
+        Command::Sdedit(args) => commands::sdedit::run(&args),
+        Command::Spectrum(args) => commands::spectrum::run(&args),
         Command::Dataset(DatasetCommand::Scan(args)) => commands::dataset::run(&args),
         Command::Export(args) => commands::export::run(&args),
     }

@@ -3,9 +3,9 @@
 //! A decoder's grid keeps its phase to the pixel lattice; texture and noise do not. So the picture is cut into blocks at multiples of
 //! the largest period ([`blocks`]), the flat ones are kept, and at each lattice frequency the products `z_a conj(z_b)` of
 //! *different* blocks are averaged, every `z` divided by the root of its own block's neighbourhood level. Without a grid that mean is
-//! zero, however strong the texture; with one it is the grid's energy in units of the neighbourhood's, and the score is
-//! `10 log10(1 + mean)`. Blocks are only paired within areas of [`AREA`] blocks, so that a grid that changes with colour or light is
-//! found too. A period's waves add up, as speckles spread their energy over many and a stripe has it in one.
+//! zero, however strong the texture; with one it is the grid's energy in units of the neighbourhood's. The score of a period is
+//! `10 log10(1 + sum of means)` over its waves, as speckles spread their energy over many and a stripe has it in one. Blocks are only
+//! paired within areas of [`AREA`] blocks, so that a grid that changes with colour or light is found too.
 //!
 //! The neighbourhood's level includes that of a wave of amplitude [`UNSEEN`]: JPEG and sensors leave lattice-locked patterns of some
 //! hundredths of an 8-bit step in nearly every photo, which nobody sees and nothing should count.
@@ -19,7 +19,7 @@ use vae2x_media::pixels::picture_size;
 
 use blocks::{Block, Layout, Line};
 
-/// Periods of the grid in pixels at base resolution; wave vectors along both axes and both diagonals.
+/// The longest period of a grid, in pixels at base resolution; the shorter ones are its halves.
 const LARGEST_PERIOD: usize = 16;
 /// Pixels at base resolution that both sides of a picture must have.
 pub const LEAST_SIDE: usize = 2 * blocks::SPACING * LARGEST_PERIOD;

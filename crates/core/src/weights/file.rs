@@ -210,7 +210,7 @@ impl TensorFile {
     }
 
     /// An [`Error::Tensor`] here.
-    pub(crate) fn tensor_error(&self, name: &str, expected: &str, got: &str) -> Error {
+    pub fn tensor_error(&self, name: &str, expected: &str, got: &str) -> Error {
         Error::Tensor {
             path: self.path().to_path_buf(),
             tensor: name.into(),

@@ -6,6 +6,8 @@ use vae2x_core::{Error, Result};
 
 /// Channels per head of all published sizes; shapes do not tell it.
 const HEAD_DIM: usize = 128;
+/// Of all published sizes; diffusers' `config.json` does not tell it.
+const TEXT_LEN: usize = 512;
 /// Of all published sizes.
 const EPSILON: f64 = 1e-6;
 
@@ -24,6 +26,8 @@ pub struct DitConfig {
     pub freq_dim: usize,
     /// Width of the caption's tokens.
     pub text_dim: usize,
+    /// Tokens that captions are padded to, with zeros.
+    pub text_len: usize,
     /// Latent channels in.
     pub in_channels: usize,
     /// Latent channels out.
@@ -51,6 +55,7 @@ impl DitConfig {
             ffn_dim: 8960,
             freq_dim: 256,
             text_dim: 4096,
+            text_len: TEXT_LEN,
             in_channels: 16,
             out_channels: 16,
             patch: [1, 2, 2],
@@ -73,14 +78,37 @@ impl DitConfig {
         self.out_channels * self.patch.iter().product::<usize>()
     }
 
+    /// The text of Wan2.1's own `config.json`.
+    pub fn to_json(&self) -> String {
+        let json = serde_json::json!({
+            "_class_name": "WanModel",
+            "model_type": "t2v",
+            "num_layers": self.layers,
+            "dim": self.dim,
+            "num_heads": self.heads,
+            "ffn_dim": self.ffn_dim,
+            "freq_dim": self.freq_dim,
+            "text_dim": self.text_dim,
+            "text_len": self.text_len,
+            "in_dim": self.in_channels,
+            "out_dim": self.out_channels,
+            "eps": self.epsilon,
+        });
+        format!("{json:#}\n")
+    }
+
     /// Refuses sizes that no model can have.
     ///
     /// # Errors
     /// [`Error::Config`].
     pub fn validate(&self) -> Result<()> {
         let check = |holds: bool, what: String| if holds { Ok(()) } else { Err(Error::Config(what)) };
-        let sizes = [self.layers, self.dim, self.heads, self.ffn_dim, self.freq_dim, self.text_dim, self.in_channels];
-        check(!sizes.contains(&0) && self.out_channels > 0, format!("a size of the transformer is 0: {self:?}"))?;
+        let text = [self.text_dim, self.text_len];
+        let sizes = [self.layers, self.dim, self.heads, self.ffn_dim, self.freq_dim, self.in_channels];
+        check(
+            !sizes.contains(&0) && !text.contains(&0) && self.out_channels > 0,
+            format!("a size of the transformer is 0: {self:?}"),
+        )?;
         check(self.patch[0] == 1 && !self.patch.contains(&0), format!("patch {:?}; expected [1, p, q]", self.patch))?;
         let (dim, heads) = (self.dim, self.heads);
         check(dim.is_multiple_of(heads), format!("{heads} heads do not divide a width of {dim}"))?;
@@ -99,6 +127,7 @@ struct Json {
     #[serde(alias = "num_attention_heads")]
     num_heads: Option<usize>,
     eps: Option<f64>,
+    text_len: Option<usize>,
 }
 
 /// Names of the tensors whose shapes tell the sizes.
@@ -130,6 +159,7 @@ pub(super) fn read(tensors: &ModelTensors, prefix: &str, telling: &Telling, opti
         heads: options.heads.or(json.num_heads).unwrap_or(dim / HEAD_DIM),
         out_channels: values / [pt, ph, pw].iter().product::<usize>().max(1),
         epsilon: json.eps.unwrap_or(EPSILON),
+        text_len: json.text_len.unwrap_or(TEXT_LEN),
         patch: [pt, ph, pw],
         dim,
         ffn_dim,

@@ -13,7 +13,9 @@
 
 mod attention;
 mod block;
+pub mod caption;
 pub mod config;
+mod foreign;
 mod model;
 mod rotary;
 pub mod tensors;

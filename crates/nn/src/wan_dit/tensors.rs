@@ -1,6 +1,8 @@
 //! A transformer's tensors: names of the original layout, which are canonical here, with shapes, and diffusers' names.
 
 use vae2x_core::arch::TensorSpec;
+use vae2x_core::weights::formula;
+use vae2x_core::{Array, Result};
 
 use super::config::DitConfig;
 
@@ -32,7 +34,10 @@ const OUTER: [(&str, &str); 7] = [
     ("head.modulation", "scale_shift_table"),
 ];
 
-/// All tensors of a model, in the order in which data meets them.
+/// Keeps what time adds to shifts, scales and gates small at the start, so that a block begins near the identity.
+const SMALL: f32 = 0.2;
+
+/// All tensors of a model, in the order of the module's parameters.
 pub fn specs(config: &DitConfig) -> Vec<TensorSpec> {
     let DitConfig { dim, text_dim, freq_dim, .. } = *config;
     let linear = |name: &str, outputs: usize, inputs: usize| {
@@ -49,8 +54,8 @@ pub fn specs(config: &DitConfig) -> Vec<TensorSpec> {
     ];
     let head = linear("head.head", config.patch_values(), dim);
     let blocks = (0..config.layers).flat_map(|i| block(config, &format!("blocks.{i}")));
-    let all = embeddings.into_iter().flatten().chain(blocks).chain(head);
-    all.chain([spec("head.modulation", &[1, 2, dim])]).collect()
+    let before = embeddings.into_iter().flatten().chain(blocks);
+    before.chain([spec("head.modulation", &[1, 2, dim])]).chain(head).collect()
 }
 
 fn block(config: &DitConfig, name: &str) -> Vec<TensorSpec> {
@@ -63,16 +68,30 @@ fn block(config: &DitConfig, name: &str) -> Vec<TensorSpec> {
         let norms = ["norm_q", "norm_k"].map(|n| part(&format!("{kind}.{n}.weight"), &[dim]));
         linear.chain(norms).collect::<Vec<_>>()
     };
-    let rest = [
-        part("modulation", &[1, 6, dim]),
-        part("norm3.weight", &[dim]),
-        part("norm3.bias", &[dim]),
+    let norm = ["weight", "bias"].map(|p| part(&format!("norm3.{p}"), &[dim]));
+    let feed_forward = [
         part("ffn.0.weight", &[config.ffn_dim, dim]),
         part("ffn.0.bias", &[config.ffn_dim]),
         part("ffn.2.weight", &[dim, config.ffn_dim]),
         part("ffn.2.bias", &[dim]),
     ];
-    [attention("self_attn"), attention("cross_attn"), rest.to_vec()].concat()
+    let modulation = vec![part("modulation", &[1, 6, dim])];
+    [modulation, attention("self_attn"), norm.to_vec(), attention("cross_attn"), feed_forward.to_vec()].concat()
+}
+
+/// Start values that follow from a seed: norms are 1, and the last layer is 0, so that an untrained model predicts nothing.
+///
+/// # Errors
+/// None for the names of [`specs`].
+pub fn initial(seed: u64, name: &str, shape: &[usize]) -> Result<Array> {
+    let is_norm = name.contains("norm") && name.ends_with("weight");
+    let gain = if name.starts_with("time_projection") { SMALL } else { 1.0 };
+    let values = match name {
+        _ if is_norm => vec![1.0; shape.iter().product()],
+        _ if name.starts_with("head.head") || name.ends_with("bias") => vec![0.0; shape.iter().product()],
+        _ => formula::tensor(&format!("flow.{seed}.{name}"), shape, gain),
+    };
+    Array::new(shape, values)
 }
 
 fn spec(name: &str, shape: &[usize]) -> TensorSpec {

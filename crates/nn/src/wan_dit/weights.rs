@@ -4,6 +4,7 @@ use vae2x_core::weights::{FileNames, ModelTensors, ModelWeights};
 use vae2x_core::{Array, Error, Result};
 
 use super::config::{self, DitConfig, DitOptions, Telling};
+use super::foreign;
 use super::tensors::{diffusers_name, specs};
 
 /// Prefixes under which the tensors occur: none, ComfyUI's, and two of bundles.
@@ -24,24 +25,6 @@ const DIFFUSERS: Telling = Telling {
     head: "proj_out.weight",
     ffn: "blocks.0.ffn.net.0.proj.weight",
 };
-
-/// Parts of names, and the model that has them; the first match counts.
-const OTHERS: [(&[&str], &str); 8] = [
-    (
-        &["vace_blocks.", "vace_patch_embedding."],
-        "Wan's VACE model, which takes conditions; expected the text-to-video one",
-    ),
-    (
-        &["img_emb.", "image_embedder.", ".k_img.", ".add_k_proj."],
-        "an image-to-video transformer of Wan or another model with image tokens; expected the text-to-video one",
-    ),
-    (&["double_blocks.", "single_transformer_blocks."], "a transformer of Flux's or Hunyuan's kind"),
-    (&["joint_blocks.", "joint_transformer_blocks."], "a transformer of Stable Diffusion 3's kind"),
-    (&["transformer_blocks."], "a transformer of another layout, such as Qwen-Image's, Flux's or LTX's"),
-    (&["input_blocks.", "down_blocks.0.attentions."], "a U-Net of Stable Diffusion's kind"),
-    (&["encoder.block.", "shared.weight", "token_embedding.weight"], "a text encoder"),
-    (&["decoder."], "an autoencoder"),
-];
 
 /// How a folder names the files of a transformer.
 pub const FILES: FileNames = FileNames { stem: "diffusion_pytorch_model", subfolder: "transformer" };
@@ -67,11 +50,14 @@ impl DitWeights {
                 layouts.into_iter().find(|(t, _)| has(prefix, t.text) && has(prefix, t.patch))?;
             Some((prefix, telling, is_diffusers))
         });
-        if let Some(other) = other(&tensors) {
+        if let Some(other) = foreign::by_names(&tensors) {
             return Err(Error::Unsupported(format!("{}: this is {other}", tensors.path().display())));
         }
         let Some((prefix, telling, is_diffusers)) = found else { return Err(unknown(&tensors)) };
         let config = config::read(&tensors, prefix, telling, options)?;
+        if let Some(other) = foreign::by_channels(&config) {
+            return Err(Error::Unsupported(format!("{}: this is {other}", tensors.path().display())));
+        }
         let wanted = specs(&config).into_iter().map(|spec| {
             let name = if is_diffusers { diffusers_name(&spec.name) } else { spec.name.clone() };
             (spec, format!("{prefix}{name}"))
@@ -97,16 +83,6 @@ impl DitWeights {
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
         self.weights.tensor(name, shape)
     }
-}
-
-fn other(tensors: &ModelTensors) -> Option<&'static str> {
-    // A part that does not begin with a dot stands at the beginning of a name, or after one.
-    let holds = |name: &str, part: &str| {
-        name.match_indices(part).any(|(at, _)| at == 0 || part.starts_with('.') || name.as_bytes()[at - 1] == b'.')
-    };
-    let of_model = |name: &&str| !name.starts_with("first_stage_model.") && !name.starts_with("cond_stage_model.");
-    let has = |part: &&str| tensors.names().filter(of_model).any(|name| holds(name, part));
-    OTHERS.iter().find(|(parts, _)| parts.iter().any(has)).map(|(_, model)| *model)
 }
 
 fn unknown(tensors: &ModelTensors) -> Error {

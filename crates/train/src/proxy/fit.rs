@@ -1,37 +1,25 @@
-//! The maths: crops of pairs, the proxy's distance to the degraded latent, AdamW down a cosine; and the state in one file.
+//! The maths: crops of pairs, and the proxy's distance to the degraded latent.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
-use vae2x_core::weights::write::write_arrays;
 use vae2x_nn::array::to_tensor;
 use vae2x_nn::degradation::{METADATA, Proxy, ProxyConfig, initial, specs};
 use vae2x_nn::wan_vae::parameters;
 
 use super::measure::{Measured, measure};
 use super::pairs::{Pair, Pairs};
-use crate::optim::{self, Adam, AdamOptions};
+use crate::fit::run::{Pace, Work};
+use crate::fit::{Course, Fitted, Kind, check, crop, random, write};
 use crate::{Error, Result};
 
 /// The stream of random numbers that splits pairs; steps have those before it.
 const SPLIT: u64 = u64::MAX;
-/// Gradient norms are held below this: the first steps of an unlucky crop would else throw the optimizer's averages.
-const CLIP: f64 = 1.0;
-/// AdamW's averaging of gradients and of their squares.
-const BETAS: [f32; 2] = [0.9, 0.99];
-/// What names of the proxy's tensors begin with in a checkpoint.
-const PROXY: &str = "proxy";
-/// The metadata's key for the steps done.
-const STEP: &str = "vae2x.step";
 
 /// What is made small.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -64,6 +52,8 @@ pub struct FitConfig {
     pub lr: f64,
     /// What is made small.
     pub loss: FitLoss,
+    /// Decay of the moving average of weights, which is then what is measured and saved; 0 for none.
+    pub ema: f64,
     /// Of everything random.
     pub seed: u64,
     /// Part of the pairs that is held out and measured on; one pair at least.
@@ -86,6 +76,7 @@ impl Default for FitConfig {
             crop: 32,
             lr: 1e-3,
             loss: FitLoss::L2,
+            ema: 0.0,
             seed: 0,
             held_out: 0.05,
             log_every: 50,
@@ -100,13 +91,21 @@ impl FitConfig {
     /// # Errors
     /// [`Error::Config`].
     pub fn validate(&self) -> Result<()> {
-        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Error::Config(what.into())) };
+        self.course().validate()?;
+        self.pace().validate()?;
         check(self.width > 0 && self.blocks > 0, "width and blocks must be 1 or more")?;
-        check(self.steps > 0 && self.batch > 0, "steps and batch must be 1 or more")?;
-        check(self.log_every > 0 && self.checkpoint_every > 0, "log_every and checkpoint_every must be 1 or more")?;
+        check(self.batch > 0, "batch must be 1 or more")?;
         check(self.crop >= 4, "crop: expected 4 cells or more")?;
-        check(self.lr > 0.0 && self.lr.is_finite(), "lr: expected a positive number")?;
         check(0.0 < self.held_out && self.held_out < 1.0, "held_out: expected a number between 0 and 1")
+    }
+
+    fn course(&self) -> Course {
+        Course { steps: self.steps, lr: self.lr, ema: self.ema }
+    }
+
+    /// How long the run is, and how often it says and stores something.
+    pub fn pace(&self) -> Pace {
+        Pace { steps: self.steps, log_every: self.log_every, checkpoint_every: self.checkpoint_every }
     }
 }
 
@@ -116,9 +115,7 @@ pub struct Fit<'a> {
     pairs: &'a dyn Pairs,
     train: Vec<usize>,
     held_out: Vec<usize>,
-    proxy: Proxy,
-    adam: Adam,
-    step: u64,
+    fitted: Fitted<Proxy>,
     device: Device,
 }
 
@@ -137,25 +134,14 @@ impl<'a> Fit<'a> {
         let (train, held_out) = split(pairs.len(), config)?;
         let channels = pairs.pair(train[0])?.clean.shape()[0];
         let sizes = ProxyConfig { channels, width: config.width, blocks: config.blocks };
-        let plain = device.clone().without_autodiff();
-        let start = |name: &str, shape: &[usize]| match checkpoint {
-            Some(file) => file.read(&format!("{PROXY}.{name}"))?.reshape(shape),
-            None => initial(config.seed, name, shape),
+        let device = device.clone().without_autodiff();
+        let kind = Kind {
+            specs: specs(&sizes),
+            load: &|source, device| Proxy::load(&sizes, source, device),
+            start: &|name, shape| initial(config.seed, name, shape),
         };
-        let proxy = Proxy::load(&sizes, &start, &plain.clone().autodiff())?;
-        let mut adam = Adam::new(AdamOptions { betas: BETAS, weight_decay: 0.0 });
-        let mut step = 0;
-        if let Some(file) = checkpoint {
-            let find = |name: &str| Ok(file.tensors().contains_key(name).then(|| file.read(name)).transpose()?);
-            adam.restore(&optimizer_names(&sizes), &find, &plain)?;
-            step = steps_done(file)?;
-        }
-        Ok(Self { config, pairs, train, held_out, proxy, adam, step, device: plain })
-    }
-
-    /// Steps done.
-    pub fn step(&self) -> u64 {
-        self.step
+        let fitted = Fitted::new(kind, config.course(), checkpoint, &device)?;
+        Ok(Self { config, pairs, train, held_out, fitted, device })
     }
 
     /// Pairs to train on, and held out.
@@ -163,37 +149,9 @@ impl<'a> Fit<'a> {
         [self.train.len(), self.held_out.len()]
     }
 
-    /// One step; gives its loss.
-    ///
-    /// # Errors
-    /// [`Error::Data`] for latents that differ in channels or are smaller than a crop; [`Error::Diverged`], before anything is
-    /// changed.
-    pub fn advance(&mut self) -> Result<f64> {
-        let (config, step) = (self.config, self.step);
-        let channels = self.proxy.config().channels;
-        let batch = Batch::draw(self.pairs, &self.train, config, step, channels, &self.device)?;
-        let difference = self.proxy.forward(batch.clean, &batch.times) - batch.degraded;
-        let loss = match config.loss {
-            FitLoss::L1 => difference.abs().mean(),
-            FitLoss::L2 => difference.square().mean(),
-        };
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.proxy);
-        let norm = optim::norm(&self.proxy, &gradients);
-        if !(value.is_finite() && norm.is_finite()) {
-            let losses = format!("loss {value:e}, gradient {norm:e}");
-            let what = "the loss or its gradient is not finite".into();
-            return Err(Error::Diverged { step, what, names: batch.names, losses });
-        }
-        let gradients = if norm > CLIP { optim::scale(&self.proxy, gradients, CLIP / norm) } else { gradients };
-        self.proxy = self.adam.step(learning_rate(config, step), self.proxy.clone(), gradients);
-        self.step += 1;
-        Ok(value)
-    }
-
-    /// The proxy as it is, without gradients.
+    /// What the training is for, without gradients.
     pub fn proxy(&self) -> Proxy {
-        self.proxy.valid()
+        self.fitted.result()
     }
 
     /// Measures it on the held-out pairs.
@@ -203,34 +161,31 @@ impl<'a> Fit<'a> {
     pub fn measure(&self) -> Result<Measured> {
         measure(&self.proxy(), self.pairs, &self.held_out, &self.device)
     }
+}
 
-    /// Writes all of the state in one file.
-    ///
-    /// # Errors
-    /// Writing errors: what was there before stays.
-    pub fn store(&self, path: &Path) -> Result<()> {
-        let sizes = self.proxy.config();
-        let proxy = parameters::read(&self.proxy, &specs(sizes))?;
-        let mut arrays: Vec<_> = proxy.into_iter().map(|(name, array)| (format!("{PROXY}.{name}"), array)).collect();
-        arrays.extend(self.adam.read(&optimizer_names(sizes))?);
-        write(path, &arrays, [(STEP.to_string(), self.step.to_string())].into())
+impl Work for Fit<'_> {
+    fn step(&self) -> u64 {
+        self.fitted.step()
     }
-}
 
-fn optimizer_names(sizes: &ProxyConfig) -> Vec<String> {
-    specs(sizes).into_iter().map(|spec| format!("optimizer.{}", spec.name)).collect()
-}
+    /// # Errors
+    /// [`Error::Data`] for latents that differ in channels or are smaller than a crop; [`Error::Diverged`], before anything is
+    /// changed.
+    fn advance(&mut self) -> Result<f64> {
+        let proxy = self.fitted.module();
+        let channels = proxy.config().channels;
+        let batch = Batch::draw(self.pairs, &self.train, self.config, self.step(), channels, &self.device)?;
+        let difference = proxy.forward(batch.clean, &batch.times) - batch.degraded;
+        let loss = match self.config.loss {
+            FitLoss::L1 => difference.abs().mean(),
+            FitLoss::L2 => difference.square().mean(),
+        };
+        self.fitted.descend(loss, batch.names)
+    }
 
-/// The steps that a checkpoint has behind it.
-fn steps_done(file: &TensorFile) -> Result<u64> {
-    let step = file.metadata().get(STEP).and_then(|text| text.parse().ok());
-    let problem = format!("no checkpoint of a proxy: '{STEP}' is missing");
-    step.ok_or_else(|| Error::Run { path: file.path().to_path_buf(), problem })
-}
-
-fn write(path: &Path, arrays: &[(String, Array)], metadata: BTreeMap<String, String>) -> Result<()> {
-    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    Ok(write_arrays(path, &arrays, &metadata)?)
+    fn store(&self, path: &Path) -> Result<()> {
+        self.fitted.store(path)
+    }
 }
 
 /// Writes a proxy with its sizes in the metadata.
@@ -243,24 +198,12 @@ pub fn save(path: &Path, proxy: &Proxy) -> Result<()> {
     write(path, &arrays, [(METADATA.to_string(), sizes)].into())
 }
 
-fn learning_rate(config: &FitConfig, step: u64) -> f64 {
-    config.lr * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / config.steps as f64).cos())
-}
-
 /// Indices of the pairs to train on and of those held out, both in order.
 fn split(pairs: usize, config: &FitConfig) -> Result<(Vec<usize>, Vec<usize>)> {
     if pairs < 2 {
         return Err(Error::Data(format!("{pairs} pairs; expected 2 or more, one of them to be held out")));
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    rng.set_stream(SPLIT);
-    let mut all: Vec<usize> = (0..pairs).collect();
-    all.shuffle(&mut rng);
-    let count = ((pairs as f64 * config.held_out).round() as usize).clamp(1, pairs - 1);
-    let (held_out, train) = all.split_at_mut(count);
-    train.sort_unstable();
-    held_out.sort_unstable();
-    Ok((train.to_vec(), held_out.to_vec()))
+    Ok(crate::fit::split(pairs, config.held_out, &mut random(config.seed, SPLIT)))
 }
 
 struct Batch {
@@ -281,8 +224,7 @@ impl Batch {
         channels: usize,
         device: &Device,
     ) -> Result<Self> {
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        rng.set_stream(step);
+        let mut rng = random(config.seed, step);
         let (mut clean, mut degraded, mut times, mut names) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..config.batch {
             let index = train[rng.random_range(0..train.len())];
@@ -308,11 +250,4 @@ fn corner(pair: &Pair, index: usize, side: usize, channels: usize, rng: &mut Cha
         )));
     }
     Ok([rng.random_range(0..=h - side), rng.random_range(0..=w - side)])
-}
-
-fn crop(latent: &Array, [top, left]: [usize; 2], side: usize) -> Result<Array> {
-    let [c, h, w] = latent.dims("latent")?;
-    let rows = (0..c * side).map(|i| (i / side * h + top + i % side) * w + left);
-    let values = rows.flat_map(|start| &latent.data()[start..start + side]).copied();
-    Ok(Array::new([c, side, side], values.collect())?)
 }

@@ -92,6 +92,13 @@ impl PairFiles {
     }
 }
 
+impl PairFiles {
+    /// The files, in the order of their names.
+    pub(super) fn files(&self) -> &[TensorFile] {
+        &self.files
+    }
+}
+
 /// How many frames a pair has, after a look at its shapes.
 fn frames(file: &TensorFile, name: &str) -> Result<usize> {
     let shape = |part: &str| file.tensors().get(&format!("{name}.{part}")).map(|info| info.shape.as_slice());

@@ -33,7 +33,7 @@ pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
         return usage(format!("--reference {}: no such name; there are {}", args.reference, names.join(", ")));
     };
     let rows = rows_with(&sides, reference)?;
-    let network = args.lpips.as_ref().map(|name| lpips(name)).transpose()?;
+    let network = args.lpips.as_deref().map(lpips).transpose()?;
     let distance = network.as_ref().map(|network| |x: &Array, y: &Array| network.distance_in_tiles(x, y));
     let job = Job { sides: &sides, reference, lpips: distance.as_ref().map(|d| d as &Distance<'_>) };
     let mut progress = Progress::new("pictures", rows.iter().map(|r| count(r) as f64).sum(), "pictures");
@@ -75,7 +75,7 @@ fn count(row: &Row) -> usize {
 }
 
 /// LPIPS with VGG16 from a file, a hub id or `random:SEED`.
-fn lpips(name: &String) -> anyhow::Result<vae2x_nn::loss::lpips::Lpips> {
+fn lpips(name: &str) -> anyhow::Result<vae2x_nn::loss::lpips::Lpips> {
     let choice = VggChoice::parse(name, weights::fetch).context("--lpips")?;
     if let VggChoice::Random(seed) = choice {
         ui::note(format!("--lpips: untrained, random features of seed {seed}: not the published metric"));
@@ -203,7 +203,7 @@ impl Mean {
 
 fn read(path: &Path) -> anyhow::Result<Array> {
     let picture = read_image(path)?;
-    picture.notes.iter().for_each(|note| ui::note(note));
+    picture.notes.iter().for_each(ui::note);
     Ok(picture.pixels)
 }
 

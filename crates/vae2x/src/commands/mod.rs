@@ -17,10 +17,13 @@ mod inputs;
 pub mod metrics;
 pub mod preview;
 mod saving;
+pub mod sdedit;
 pub mod speckle;
+pub mod spectrum;
 mod table;
 pub mod train;
 pub mod train_degradation;
+pub mod train_flow;
 pub mod upscale;
 
 use std::path::{Path, PathBuf};
@@ -77,6 +80,16 @@ fn check_built(device: Device) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Starts the threads that burn computes with on the processor; all cores if not given.
+///
+/// # Errors
+/// If they cannot be started.
+fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
+    let threads = threads.map_or(0, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.with_context(|| format!("cannot start {threads} threads"))
 }
 
 /// Refuses what the processor cannot do after `auto` has settled on it.

@@ -48,7 +48,7 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
     let mut progress = Progress::new("pictures", files.len() as f64, "pictures");
     let measure = |(i, path): (usize, &PathBuf)| {
         let picture = read_image(path)?;
-        picture.notes.iter().for_each(|note| ui::note(note));
+        picture.notes.iter().for_each(ui::note);
         let score = speckle(&picture.pixels, args.scale.into()).with_context(|| format!("{}", path.display()))?;
         progress.set((i + 1) as f64);
         Ok(score)

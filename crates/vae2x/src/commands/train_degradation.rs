@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::Device;
+use vae2x_train::fit::run::create;
 use vae2x_train::log::PlainScreen;
-use vae2x_train::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, create, open_config, train};
+use vae2x_train::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
 use vae2x_train::run::CONFIG_FILE;
 
+use super::start_threads;
 use super::train::stoppable;
 use crate::args::TrainDegradationArgs;
 use crate::{ui, usage};
@@ -17,9 +19,7 @@ use crate::{ui, usage};
 /// # Errors
 /// If the configuration cannot be meant, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
-    let threads = args.threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    pool.with_context(|| format!("cannot start {threads} threads"))?;
+    start_threads(args.threads)?;
     let (folder, config) = match &args.resume {
         Some(folder) => (folder.clone(), open_config(&folder.join(CONFIG_FILE))?),
         None => new_run(args)?,

@@ -1,0 +1,67 @@
+//! A run's folder, with the model and its caption in it at the end.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use vae2x_core::temp;
+use vae2x_core::weights::write::write_arrays;
+use vae2x_nn::wan_dit::caption::CONTEXT;
+use vae2x_nn::wan_dit::tensors::specs;
+use vae2x_nn::wan_vae::parameters;
+
+use super::fit::{FlowConfig, FlowFit, caption};
+use crate::fit::run::{Record, Work, checkpoint, go, open_config as open};
+use crate::fit::write;
+use crate::latents::LatentFolder;
+use crate::log::Screen;
+use crate::{Error, Result};
+
+/// The model in the original layout, with its `config.json`.
+pub const MODEL_FOLDER: &str = "model";
+/// The caption under which it was trained.
+pub const CONTEXT_FILE: &str = "context.safetensors";
+
+/// Reads a configuration.
+///
+/// # Errors
+/// [`Error::Config`] naming the file and the key.
+pub fn open_config(path: &Path) -> Result<FlowConfig> {
+    open(path, FlowConfig::validate)
+}
+
+/// Runs from the checkpoint, or from the start, to the last step or until stopped, and writes the checkpoint. At the last step the
+/// model is measured (time and error of the velocity there) and written; `None` if the run was stopped before.
+///
+/// # Errors
+/// Latents that cannot be used, [`Error::Diverged`], files that cannot be written. The checkpoint written last stays.
+pub fn train(
+    folder: &Path,
+    config: &FlowConfig,
+    latents: &LatentFolder,
+    device: &Device,
+    stop: &AtomicBool,
+    screen: &mut dyn Screen,
+) -> Result<Option<Vec<(f64, f64)>>> {
+    let mut fit = FlowFit::new(latents, config, checkpoint(folder)?.as_ref(), device)?;
+    let [train, held_out] = fit.counts();
+    screen.note(&format!("{train} latent files to train on, {held_out} held out"));
+    let mut record = Record::open(folder, fit.step(), screen)?;
+    if !go(folder, config.pace(), &mut fit, &mut record, stop)? {
+        return Ok(None);
+    }
+    let measured = fit.measure()?;
+    record.add("eval", fit.step(), measured.iter().map(|(time, error)| (format!("velocity_error_{time}"), *error)))?;
+    save(folder, &fit)?;
+    Ok(Some(measured))
+}
+
+fn save(folder: &Path, fit: &FlowFit<'_>) -> Result<()> {
+    let model = fit.model();
+    let target = folder.join(MODEL_FOLDER);
+    std::fs::create_dir_all(&target).map_err(|e| Error::io(&target, e))?;
+    let arrays = parameters::read(&model, &specs(model.config()))?;
+    write(&target.join("diffusion_pytorch_model.safetensors"), &arrays, Default::default())?;
+    temp::write_bytes(&target.join("config.json"), model.config().to_json().as_bytes())?;
+    Ok(write_arrays(&folder.join(CONTEXT_FILE), &[(CONTEXT, &caption())], &Default::default())?)
+}

@@ -1,0 +1,254 @@
+//! Normalized latents from the latent files of a folder.
+//!
+//! Whether unmarked files are raw or normalized is decided once for the whole folder, from the statistics of some of its files: a
+//! single flat picture can look like either, and a folder that is read as half and half would be useless. Statistics that clearly
+//! contradict what is claimed are an error.
+
+use std::path::{Path, PathBuf};
+
+use vae2x_core::latent::{Normalized, Space, guess, to_raw};
+use vae2x_core::weights::TensorFile;
+use vae2x_core::{Array, VaeConfig};
+use vae2x_media::latent::{LatentFile, Origin, SpaceChoice, decide_space};
+
+use crate::{Error, Result};
+
+/// Names that are taken for latents, in lower case.
+const EXTENSIONS: [&str; 5] = ["latent", "safetensors", "npy", "pt", "pth"];
+/// Files that are looked at to decide.
+const LOOKED_AT: usize = 16;
+/// From this probability on, statistics contradict a claim.
+const SURE: f32 = 0.99;
+/// Cells of all files looked at, below which statistics are not worth an error: those of a picture of 256 pixels.
+const ENOUGH_CELLS: usize = 32 * 32;
+
+/// A folder of latent files, or one file.
+#[derive(Clone, Debug)]
+pub struct LatentFolder {
+    root: PathBuf,
+    files: Vec<PathBuf>,
+    config: VaeConfig,
+    claim: Claim,
+}
+
+/// What is known of the files' space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// By the user.
+    Asked(Space),
+    /// By each file's marker or kind; this for files without.
+    Found(Space),
+}
+
+impl LatentFolder {
+    /// Lists the latent files at or below `root`, in the order of their paths, and decides their space. `config` has the means and
+    /// deviations of the VAE that the latents are of.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; reading errors.
+    pub fn open(root: &Path, choice: SpaceChoice, config: &VaeConfig) -> Result<Self> {
+        let files = if root.is_file() { vec![root.to_path_buf()] } else { list(root)? };
+        if files.is_empty() {
+            let kinds = "expected .latent, .safetensors, .npy or .pt files";
+            return Err(Error::Data(format!("{}: no latents there; {kinds}", root.display())));
+        }
+        let looked: Vec<PathBuf> = (0..files.len().min(LOOKED_AT))
+            .map(|i| files[i * files.len() / LOOKED_AT.min(files.len())].clone())
+            .collect();
+        let mut folder = Self { root: root.to_path_buf(), files, config: config.clone(), claim: asked(choice) };
+        let looked = looked.iter().map(|path| folder.open_file(path)).collect::<Result<Vec<_>>>()?;
+        if choice == SpaceChoice::Auto {
+            folder.claim = Claim::Found(folder.vote(&looked)?);
+        }
+        folder.refuse_contradiction(&looked)?;
+        Ok(folder)
+    }
+
+    /// Number of files.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there are none; never.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Paths below the root, with `/`, one for each file; the file's name if the root is a file.
+    pub fn names(&self) -> Vec<String> {
+        let below = |path: &PathBuf| match path.strip_prefix(&self.root) {
+            Ok(rest) if !rest.as_os_str().is_empty() => rest.to_path_buf(),
+            _ => path.file_name().map(PathBuf::from).unwrap_or_default(),
+        };
+        let parts = |path: PathBuf| path.iter().map(|p| p.to_string_lossy().into_owned()).collect::<Vec<_>>().join("/");
+        self.files.iter().map(|path| parts(below(path))).collect()
+    }
+
+    /// The space that files without a marker are taken for, and why, for the user.
+    pub fn space(&self) -> String {
+        match self.claim {
+            Claim::Asked(space) => format!("{space}, as asked"),
+            Claim::Found(space) => format!("{space}, where a file does not say"),
+        }
+    }
+
+    /// The latents of file `index`, each `[C, T, h, w]`, normalized.
+    ///
+    /// # Errors
+    /// Reading errors.
+    pub fn read(&self, index: usize) -> Result<Vec<Array>> {
+        let file = self.open_file(&self.files[index])?;
+        let space = self.space_of(&file)?;
+        let normalized = match space {
+            Space::Normalized => Normalized::new(file.array)?,
+            Space::Raw => to_raw(file.array, space, &self.config)?.normalize(&self.config)?,
+        };
+        let latents = normalized.array();
+        Ok((0..latents.shape()[0]).map(|item| latents.item(item)).collect())
+    }
+
+    fn open_file(&self, path: &Path) -> Result<LatentFile> {
+        let file = TensorFile::open(path)?;
+        if file.tensors().keys().any(|name| name.ends_with(".clean")) {
+            let problem = "holds pairs, not latents";
+            return Err(Error::Data(format!("{}: {problem}", path.display())));
+        }
+        Ok(LatentFile::from_file(&file, &Default::default())?)
+    }
+
+    fn space_of(&self, file: &LatentFile) -> Result<Space> {
+        match self.claim {
+            Claim::Asked(space) => Ok(space),
+            Claim::Found(_) if speaks(file) => Ok(decide_space(file, &self.config, SpaceChoice::Auto)?.space),
+            Claim::Found(space) => Ok(space),
+        }
+    }
+
+    /// The likelier space of the files that do not say: the sum of their logarithmic odds.
+    fn vote(&self, looked: &[LatentFile]) -> Result<Space> {
+        let mut odds = 0.0;
+        for file in looked.iter().filter(|file| !speaks(file)) {
+            let decision = decide_space(file, &self.config, SpaceChoice::Auto)?;
+            odds += log_odds(decision.confidence) * if decision.space == Space::Raw { 1.0 } else { -1.0 };
+        }
+        Ok(if odds > 0.0 { Space::Raw } else { Space::Normalized })
+    }
+
+    /// Most files, and together with this certainty, must speak against what is claimed.
+    fn refuse_contradiction(&self, looked: &[LatentFile]) -> Result<()> {
+        let mut against = Vec::new();
+        let mut odds = 0.0;
+        for file in looked {
+            let (taken, found) = (self.space_of(file)?, guess(&file.array, &self.config)?);
+            let is_against = found.space != taken;
+            odds += log_odds(found.confidence) * if is_against { 1.0 } else { -1.0 };
+            against.extend(is_against.then_some((file, taken, found.space)));
+        }
+        let cells: usize = looked.iter().map(|file| file.array.data().len() / self.config.z_dim.max(1)).sum();
+        let is_clear = odds >= log_odds(SURE) && 2 * against.len() > looked.len() && cells >= ENOUGH_CELLS;
+        let Some((file, taken, found)) = against.first().filter(|_| is_clear) else { return Ok(()) };
+        Err(Error::Data(format!(
+            "{}: taken as {taken}, but the statistics of {} of {} files are those of {found} latents, for example {}; \
+             say --latent-space {found}, or name with --vae the VAE that they are of",
+            self.root.display(),
+            against.len(),
+            looked.len(),
+            file.path.display()
+        )))
+    }
+}
+
+/// The logarithm of the odds that a probability stands for, finite for all.
+fn log_odds(probability: f32) -> f64 {
+    let p = f64::from(probability).min(1.0 - 1e-6);
+    (p / (1.0 - p)).ln()
+}
+
+fn asked(choice: SpaceChoice) -> Claim {
+    match choice {
+        SpaceChoice::Raw => Claim::Asked(Space::Raw),
+        SpaceChoice::Normalized => Claim::Asked(Space::Normalized),
+        SpaceChoice::Auto => Claim::Found(Space::Normalized),
+    }
+}
+
+/// Whether a file says which space it is of, by a marker or by its kind.
+fn speaks(file: &LatentFile) -> bool {
+    file.marked.is_some() || matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy)
+}
+
+/// Latent files below a folder, sorted; links to folders are not followed.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
+            let entry = entry.map_err(|e| Error::io(&folder, e))?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(|e| Error::io(&folder, e))?);
+            let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+            match extension {
+                _ if kind.is_dir() => folders.push(path),
+                Some(e) if EXTENSIONS.contains(&e.as_str()) => found.push(path),
+                _ => (),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vae2x_core::weights::formula;
+    use vae2x_core::weights::write::write_arrays;
+    use vae2x_media::latent::write_latent;
+
+    /// A latent of ordinary contrast.
+    fn normalized(name: &str) -> Array {
+        Array::new([1, 16, 1, 24, 24], formula::unit(name, 16 * 576).map(|v| 0.9 * v).collect()).unwrap()
+    }
+
+    fn raw(name: &str) -> Array {
+        let latent = Normalized::new(normalized(name)).unwrap();
+        latent.denormalize(&VaeConfig::default()).unwrap().array().clone()
+    }
+
+    fn open(folder: &Path, choice: SpaceChoice) -> Result<LatentFolder> {
+        LatentFolder::open(folder, choice, &VaeConfig::default())
+    }
+
+    #[test]
+    fn marked_and_unmarked_files_come_back_normalized_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("sub")).unwrap();
+        write_latent(&at("sub/a.latent"), &raw("a"), Space::Raw, &[]).unwrap();
+        write_latent(&at("b.safetensors"), &normalized("b"), Space::Normalized, &[]).unwrap();
+        write_arrays(&at("c.safetensors"), &[("x", &raw("c"))], &Default::default()).unwrap();
+        std::fs::write(at("notes.txt"), "no latent").unwrap();
+        let latents = open(folder.path(), SpaceChoice::Auto).unwrap();
+        assert_eq!(latents.names(), ["b.safetensors", "c.safetensors", "sub/a.latent"]);
+        for (i, name) in ["b", "c", "a"].into_iter().enumerate() {
+            let got = latents.read(i).unwrap();
+            let want = normalized(name).reshape([16, 1, 24, 24]).unwrap();
+            vae2x_testkit::compare::assert_close(name, &got[0], &want, 1e-6);
+        }
+        let one = open(&at("sub/a.latent"), SpaceChoice::Auto).unwrap();
+        assert_eq!(one.names(), ["a.latent"]);
+    }
+
+    #[test]
+    fn statistics_that_contradict_a_claim_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            let path = folder.path().join(format!("{name}.safetensors"));
+            write_arrays(&path, &[("x", &raw(name))], &Default::default()).unwrap();
+        }
+        assert!(open(folder.path(), SpaceChoice::Raw).is_ok());
+        let error = open(folder.path(), SpaceChoice::Normalized).unwrap_err().to_string();
+        assert!(error.contains("3 of 3 files") && error.contains("say --latent-space raw"), "{error}");
+        let empty = tempfile::tempdir().unwrap();
+        assert!(open(empty.path(), SpaceChoice::Auto).unwrap_err().to_string().contains("no latents there"));
+    }
+}

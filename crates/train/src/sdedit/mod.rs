@@ -1,0 +1,17 @@
+//! SDEdit pairs: a clean latent, and what a flow model makes of it after noising to a time.
+//!
+//! Every pair follows from the job's seed and its own name, so that order, shards and interruptions change no byte. Pairs lie in files of
+//! a fixed number, whose place in the whole job is known before it starts: a shard of a job makes every N-th file, and joining shards is
+//! copying files. While a file is being made, its pairs lie one by one in a folder of parts, so that a killed job loses one at most.
+//!
+//! [`pair`] is the maths, [`Job`] the loop, [`Manifest`] what a folder says of itself, [`merge`](fn@merge) joins shards.
+
+mod job;
+mod manifest;
+mod merge;
+mod pair;
+
+pub use job::{Job, Source};
+pub use manifest::{Hashed, MANIFEST_FILE, Manifest, Plan, Shard, hash_files};
+pub use merge::merge;
+pub use pair::{SdeditOptions, Time, pair};

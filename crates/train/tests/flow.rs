@@ -1,0 +1,100 @@
+//! A small flow model learns, and goes on from its checkpoint to the bit.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use vae2x_core::latent::Space;
+use vae2x_core::weights::{ModelTensors, TensorFile};
+use vae2x_core::{Array, VaeConfig};
+use vae2x_media::latent::{SpaceChoice, write_latent};
+use vae2x_nn::array::{to_array, to_tensor};
+use vae2x_nn::wan_dit::{DitOptions, DitWeights, WanDit, weights::FILES};
+use vae2x_testkit::compare::assert_same;
+use vae2x_train::fit::run::{Work, create};
+use vae2x_train::flow::{FlowConfig, FlowFit, MODEL_FOLDER, train};
+use vae2x_train::latents::LatentFolder;
+use vae2x_train::log::PlainScreen;
+
+/// Latents of one wave each, whose noise is easy to tell from them.
+fn latents(folder: &Path) -> LatentFolder {
+    for i in 0..8 {
+        let value = |p: usize| (0.7 * (p % 8) as f32 + 0.5 * (p / 8 % 8) as f32 + i as f32 + (p / 64) as f32).sin();
+        let latent = Array::new([1, 16, 1, 8, 8], (0..1024).map(value).collect()).unwrap();
+        write_latent(&folder.join(format!("{i}.safetensors")), &latent, Space::Normalized, &[]).unwrap();
+    }
+    LatentFolder::open(folder, SpaceChoice::Auto, &VaeConfig::default()).unwrap()
+}
+
+fn config() -> FlowConfig {
+    FlowConfig {
+        layers: 1,
+        dim: 48,
+        heads: 2,
+        ffn_dim: 64,
+        batch: 4,
+        crop: 8,
+        ema: 0.9,
+        lr: 3e-3,
+        ..FlowConfig::default()
+    }
+}
+
+#[test]
+fn the_error_of_the_velocity_falls() {
+    let folder = tempfile::tempdir().unwrap();
+    let latents = latents(folder.path());
+    let config = FlowConfig { steps: 150, ..config() };
+    let mut fit = FlowFit::new(&latents, &config, None, &Device::flex()).unwrap();
+    let before = fit.measure().unwrap();
+    (0..config.steps).for_each(|_| assert!(fit.advance().unwrap().is_finite()));
+    let after = fit.measure().unwrap();
+    println!("{before:?} {after:?}");
+    // At time 0.8 nearly all is noise, which the model sees: the latent's own power is what is left to guess.
+    for ((time, before), (_, after)) in before.iter().zip(&after).filter(|((time, _), _)| *time >= 0.2) {
+        assert!(after < &(0.7 * before), "time {time}: {before} to {after}");
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_its_checkpoint_to_the_bit_and_its_model_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let latents = latents(folder.path());
+    let config = FlowConfig { steps: 6, ..config() };
+    let device = Device::flex();
+    let path = folder.path().join("checkpoint");
+    let mut whole = FlowFit::new(&latents, &config, None, &device).unwrap();
+    let losses: Vec<f64> = (0..6).map(|_| whole.advance().unwrap()).collect();
+    let mut first = FlowFit::new(&latents, &config, None, &device).unwrap();
+    let mut parts: Vec<f64> = (0..3).map(|_| first.advance().unwrap()).collect();
+    first.store(&path).unwrap();
+    let mut second = FlowFit::new(&latents, &config, Some(&TensorFile::open(&path).unwrap()), &device).unwrap();
+    parts.extend((0..3).map(|_| second.advance().unwrap()));
+    assert_eq!(losses, parts);
+    assert_eq!(whole.measure().unwrap(), second.measure().unwrap());
+
+    let run = folder.path().join("run");
+    create(&run, &config).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    train(&run, &config, &latents, &device, &stop, &mut PlainScreen).unwrap().unwrap();
+    let tensors = ModelTensors::open(&run.join(MODEL_FOLDER), FILES).unwrap();
+    let weights = DitWeights::find(tensors, DitOptions::default()).unwrap();
+    assert_eq!(*weights.config(), config.model(16));
+    let model = WanDit::load(weights.config(), &|name, shape| weights.tensor(name, shape), &device).unwrap();
+    let x = to_tensor(&latents.read(0).unwrap()[0].clone().reshape([1, 16, 1, 8, 8]).unwrap(), "x", &device).unwrap();
+    let text = to_tensor(&Array::zeros([1, 1, 16]), "text", &device).unwrap();
+    let of = |model: &WanDit| to_array(model.forward(x.clone(), &[200.0], text.clone()).unwrap()).unwrap();
+    assert_same("read again", &of(&model), &of(&whole.model()));
+}
+
+#[test]
+fn latents_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let latents = latents(folder.path());
+    let error = |config: FlowConfig| {
+        FlowFit::new(&latents, &config, None, &Device::flex()).and_then(|mut f| f.advance()).unwrap_err().to_string()
+    };
+    assert!(error(FlowConfig { crop: 10, ..config() }).contains("sides of 10"));
+    assert!(error(FlowConfig { crop: 7, ..config() }).contains("even number"));
+    assert!(error(FlowConfig { heads: 5, ..config() }).contains("5 heads"));
+    assert!(error(FlowConfig { ema: 1.0, ..config() }).contains("ema"));
+}
