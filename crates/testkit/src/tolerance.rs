@@ -44,8 +44,12 @@ pub const BF16_WEIGHTS: f64 = 3e-2;
 /// Values of losses in `f32` against `float64` goldens, relative: sums of some 10^5 rounded terms.
 pub const LOSS_VALUE: f64 = 1e-5;
 
-/// Gradients of losses, through up to 16 convolutions and a sort whose order rounding may change among near-equal values.
+/// Gradients of losses, through up to 16 convolutions.
 pub const LOSS_GRADIENT: f64 = 1e-4;
+
+/// Gradients of distances between sorted values in `f32`: each pair counts as its difference's sign, which rounding may turn where
+/// the difference is next to nothing. One turned sign among some 10^5 moves the gradient by 7e-3.
+pub const SORTED_GRADIENT: f64 = 2e-2;
 
 /// Distances of angles where a bin lies at their cut, and may land on either side of it.
 pub const PHASE_VALUE: f64 = 1e-2;
