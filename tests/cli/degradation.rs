@@ -36,7 +36,7 @@ fn proxy(folder: &Path, channels: usize) -> String {
     assert!(said.contains("error on held-out pairs"), "{said}");
     assert_eq!(
         entries(&folder.join("run")),
-        ["checkpoint.safetensors", "config.toml", "log.jsonl", "proxy.safetensors"]
+        [".lock", "checkpoint.safetensors", "config.toml", "log.jsonl", "proxy.safetensors"]
     );
     let log = std::fs::read_to_string(folder.join("run/log.jsonl")).unwrap();
     let kinds: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -105,7 +105,24 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     assert!(merge(&[&a, &b], "joined").fails(1).contains("holds pairs already"));
     std::fs::write(Path::new(&b).join("pairs-00001.safetensors"), "damaged").unwrap();
     assert!(merge(&[&a, &b], "damaged").fails(1).contains("sha256"));
-    std::fs::remove_file(Path::new(&b).join("manifest.json")).unwrap();
+    // A file that is gone is made again, unless nobody knows by which job.
+    let resumed =
+        |shard: &str| run(&[&job(&dit, &given, &b)[..], &["--per-latent", "2", "--shard", shard, "--resume"]].concat());
+    std::fs::remove_file(Path::new(&b).join("pairs-00001.safetensors")).unwrap();
+    resumed("1/2").ok();
+    merge(&[&a, &b], "mended").ok();
+    assert_eq!(bytes(&folder.path().join("mended")), bytes(Path::new(&whole)));
+    let manifest = Path::new(&b).join("manifest.json");
+    let said = std::fs::read_to_string(&manifest).unwrap();
+    for (index, of) in [(0_u64, 0_u64), (5, 2), (0, 1 << 40)] {
+        let bad =
+            said.replace("\"index\": 1", &format!("\"index\": {index}")).replace("\"of\": 2", &format!("\"of\": {of}"));
+        assert_ne!(bad, said);
+        std::fs::write(&manifest, bad).unwrap();
+        fails(&[&a, &b], &[&format!("shard {index}/{of}")]);
+    }
+    std::fs::remove_file(&manifest).unwrap();
+    assert!(resumed("1/2").fails(1).contains("no manifest.json"));
     std::fs::remove_file(Path::new(&b).join("pairs-00001.safetensors")).unwrap();
     assert!(run(&[&job(&dit, &given, &b)[..], &["--shard", "0/2", "--resume"]].concat()).ok().contains("items"));
 }
@@ -227,7 +244,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
     let said = run(&train).ok();
     assert!(said.contains("velocity on held-out latents"), "{said}");
     let made = entries(&folder.path().join("flow"));
-    assert_eq!(made, ["checkpoint.safetensors", "config.toml", "context.safetensors", "log.jsonl", "model"]);
+    assert_eq!(made, [".lock", "checkpoint.safetensors", "config.toml", "context.safetensors", "log.jsonl", "model"]);
     assert!(run(&train).fails(1).contains("holds a run already"));
 
     let (model, context) = (at("flow/model"), at("flow/context.safetensors"));

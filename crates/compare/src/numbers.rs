@@ -114,7 +114,16 @@ pub fn at_size(picture: &Array, size: [usize; 2]) -> Result<Cow<'_, Array>> {
             got: format!("{}x{}", own[1], own[0]),
         });
     }
-    resize(picture, size, Filter::Lanczos3).map(Cow::Owned)
+    let mut fitted = resize(picture, size, Filter::Lanczos3)?;
+    // As it would be saved.
+    fitted.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+    Ok(Cow::Owned(fitted))
+}
+
+/// None of nothing; infinite if one is.
+pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// All columns, in their order. `docs/metrics.md` has the definitions.
@@ -232,7 +241,10 @@ mod tests {
     fn pictures_come_to_the_size_of_their_reference_unless_they_show_something_else() {
         let picture = noise([20, 30]);
         assert!(matches!(at_size(&picture, [20, 30]).unwrap(), Cow::Borrowed(_)));
-        assert_eq!(at_size(&picture, [40, 60]).unwrap().shape(), [3, 40, 60]);
+        let mut larger = resize(&picture, [40, 60], Filter::Lanczos3).unwrap();
+        assert!(larger.data().iter().any(|v| v.abs() > 1.0), "enlarged noise leaves the range");
+        larger.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+        assert_eq!(*at_size(&picture, [40, 60]).unwrap(), larger);
         assert_eq!(at_size(&picture, [201, 300]).unwrap().shape(), [3, 201, 300]);
         assert!(at_size(&picture, [20, 31]).unwrap_err().to_string().contains("30x20"));
     }

@@ -42,7 +42,7 @@ fn rates(convolve: Convolution, [batch, inputs, outputs, side, kernel, stride]: 
         };
         let (x, weight) = (leaf(&x, with_x), leaf(&weight, with_weight));
         let y = convolve(x, weight, Some(Tensor::from_inner(bias.clone())), options());
-        let loss = y.clone().sum();
+        let loss = y.sum();
         let start = Instant::now();
         drop(loss.backward());
         start.elapsed().as_secs_f64()

@@ -73,6 +73,12 @@ impl Checkpoint {
         Ok(known.then(|| self.file.read(name)).transpose()?)
     }
 
+    /// Whether the run has kept an average of its weights.
+    pub fn has_average(&self) -> bool {
+        let prefix = format!("{AVERAGE}.");
+        self.file.tensors().keys().any(|name| name.starts_with(&prefix))
+    }
+
     /// A tensor of the discriminator.
     ///
     /// # Errors

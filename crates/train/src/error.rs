@@ -19,7 +19,7 @@ pub enum Error {
     #[error("data: {0}")]
     Data(String),
     /// A loss or a gradient that is not finite, or exploded.
-    #[error("step {step}: {what}; the pictures were {}; the losses were {losses}", names.join(", "))]
+    #[error("step {step}: {what}; the samples were {}; the losses were {losses}", names.join(", "))]
     Diverged {
         /// The step that failed; its update was not applied.
         step: u64,

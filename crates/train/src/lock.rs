@@ -2,7 +2,6 @@
 //! that ends, and no file has to be removed.
 
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -27,10 +26,10 @@ impl Lock {
         let file = file.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(Self { _file: file }),
-            Err(TryLockError::Error(error)) => Err(Error::io(&path, error)),
+            // Not every network file system has locks, and each says so in its own way.
+            Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
-                let problem = "another process is training in this folder".into();
+                let problem = "another process works in this folder".into();
                 Err(Error::Run { path: folder.to_path_buf(), problem })
             }
         }

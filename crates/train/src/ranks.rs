@@ -178,6 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn the_error_of_another_rank_explains_the_end() {
+        let ended = || Error::Rank("another rank has ended".into());
+        let followers = |result: fn() -> Result<()>| {
+            let (sender, _orders) = sync_channel(1);
+            Followers { ranks: vec![(sender, std::thread::spawn(result))] }
+        };
+        let lost = followers(|| Err(Error::Data("a photo".into()))).explain(ended());
+        assert!(lost.to_string().contains("a photo"), "{lost}");
+        let own = followers(|| Err(Error::Data("a photo".into()))).explain(Error::Config("mine".into()));
+        assert!(own.to_string().contains("mine"), "{own}");
+        assert!(followers(|| Ok(())).explain(ended()).to_string().contains("another rank"));
+    }
+
+    #[test]
     fn a_rank_that_ends_wakes_the_others() {
         let mut members = Member::meet(2);
         let last = members.pop();

@@ -174,7 +174,8 @@ pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, 
     let mut learner = Learner::new(config, &inputs.choices, &start, device)?;
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(&mut learner, config.gan.width)?;
-        if learner.average.is_some() {
+        // A run that begins to keep an average begins with its own weights.
+        if learner.average.is_some() && checkpoint.has_average() {
             let with_encoder = learner.generator.encoder.is_some();
             learner.average = Some(Generator::load(&overlay(AVERAGE)?, with_encoder, device)?);
         }

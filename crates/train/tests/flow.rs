@@ -40,6 +40,15 @@ fn config() -> FlowConfig {
 }
 
 #[test]
+fn held_out_latents_that_do_not_fit_are_known_before_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let latents = latents(folder.path());
+    let config = FlowConfig { crop: 10, ..config() };
+    let refused = FlowFit::new(&latents, &config, None, &Device::flex());
+    assert!(refused.err().unwrap().to_string().contains("sides of 10 or more"));
+}
+
+#[test]
 fn the_error_of_the_velocity_falls() {
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());

@@ -64,6 +64,21 @@ fn a_blur_that_grows_with_time_is_recovered() {
 }
 
 #[test]
+fn held_out_pairs_that_do_not_fit_are_known_before_the_start() {
+    let config = FitConfig { width: 4, blocks: 1, crop: 8, held_out: 0.25, ..FitConfig::default() };
+    let refused = |odd: usize| {
+        let mut pairs = pairs(4);
+        let latent = Array::zeros([CHANNELS + 1, SIDE, SIDE]);
+        pairs[odd] = Pair { clean: latent.clone(), degraded: latent, time: 0.1 };
+        Fit::new(&pairs, &config, None, &Device::flex()).err().map(|e| e.to_string())
+    };
+    // The one that is held out, and the first to train on, whose channels the others are to have.
+    let errors: Vec<String> = (0..4).filter_map(refused).collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors.iter().all(|e| e.contains("pair ") && e.contains("expected two of")), "{errors:?}");
+}
+
+#[test]
 fn a_fit_follows_from_its_seed_and_goes_on_from_a_checkpoint_to_the_bit() {
     let config = FitConfig { width: 4, blocks: 1, steps: 6, batch: 2, crop: 8, ..FitConfig::default() };
     let folder = tempfile::tempdir().unwrap();

@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use burn::tensor::Device;
-use vae2x_core::arch;
 use vae2x_core::weights::{DType, Layout, TensorFile, VaeWeights, Weights};
+use vae2x_core::{Array, arch};
 use vae2x_testkit::compare::assert_same;
 use vae2x_testkit::shared;
 use vae2x_train::Config;
@@ -58,6 +58,34 @@ fn resumed_runs_are_whole_runs_to_the_bit_and_exports_hold_them() {
 
     damaged_checkpoints_are_passed_over(&at("cut"));
     exports(&a, &at("export"));
+}
+
+#[test]
+fn an_average_begins_with_the_weights_of_its_run() {
+    let (photos, folder) = (photos(), tempfile::tempdir().unwrap());
+    let folder = folder.path().join("run");
+    let whole = config(photos.path(), 4);
+    let at = |steps, ema| Config {
+        train: vae2x_train::config::TrainConfig { steps, ema, ..whole.train.clone() },
+        ..whole.clone()
+    };
+    let weights = |prefix: &str| {
+        let checkpoint = newest(&folder).unwrap().unwrap();
+        checkpoint.find(&format!("{prefix}.decoder.head.2.weight")).unwrap().map(Array::into_data)
+    };
+    run(&at(3, 0.0), &folder).unwrap();
+    assert_eq!(weights("average"), None);
+    let before = weights("generator").unwrap();
+    run(&at(4, 0.9), &folder).unwrap();
+    let (after, average) = (weights("generator").unwrap(), weights("average").unwrap());
+    // On the line from the weights before the step to those after it.
+    let minus = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b)).collect::<Vec<_>>();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (step, way) = (minus(&after, &before), minus(&average, &before));
+    let share = dot(&way, &step) / dot(&step, &step);
+    let off: Vec<f64> = way.iter().zip(&step).map(|(way, step)| way - share * step).collect();
+    assert!(share > 0.0 && share < 1.0, "{share}");
+    assert!(dot(&off, &off) < 1e-6 * dot(&way, &way), "{share}: {} of {}", dot(&off, &off), dot(&way, &way));
 }
 
 fn damaged_checkpoints_are_passed_over(folder: &Path) {

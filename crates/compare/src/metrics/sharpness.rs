@@ -25,7 +25,8 @@ pub fn sharpness(picture: &Array) -> Result<f64> {
     }
     let plane = h * w;
     let data = picture.data();
-    let luma: Vec<f32> = (0..plane).map(|i| (0..3).map(|c| LUMA[c] * TO_8_BIT * data[c * plane + i]).sum()).collect();
+    let luma: Vec<f32> =
+        (0..plane).map(|i| (0..3).map(|c| LUMA[c] * TO_8_BIT * data[c * plane + i].clamp(-1.0, 1.0)).sum()).collect();
     let (mut sum, mut squares) = (0.0, 0.0);
     for y in 1..h - 1 {
         for i in y * w + 1..(y + 1) * w - 1 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::{ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 use vae2x_core::{Array, Error, Result};
-use vae2x_media::picture::{PictureFormat, PictureOptions, decode_image, encode_image};
+use vae2x_media::picture::{PictureFormat, PictureOptions, decode_image, encode_image, look_at_image};
 use vae2x_media::pixels;
 
 /// Where a picture comes from.
@@ -95,7 +95,7 @@ pub(super) struct Loaded {
 pub(super) fn size(input: &Input) -> Result<[usize; 2]> {
     match input {
         Input::Pixels { pixels, .. } => pixels::picture_size(pixels),
-        Input::File(path) => header(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?).map(|h| h.size),
+        Input::File(path) => look_at_image(path),
     }
 }
 
@@ -123,6 +123,8 @@ pub(super) fn load(input: &Input, crop: Option<Crop>) -> Result<Loaded> {
 }
 
 fn load_file(path: &Path, crop: Option<Crop>) -> Result<Loaded> {
+    // Refuses what is no regular file, or too large, before it is read.
+    look_at_image(path)?;
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let picture = decode_image(path, &bytes)?;
     let header = header(path, &bytes)?;
@@ -151,8 +153,6 @@ fn without_path(note: &str, path: &Path) -> String {
 }
 
 struct Header {
-    /// Upright `[H, W]`.
-    size: [usize; 2],
     bits: u16,
     format: &'static str,
     /// If browsers show the format.
@@ -163,18 +163,9 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let refuse = |e: String| Error::format(path, format!("not a picture that can be read: {e}"));
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| Error::io(path, e))?;
     let format = reader.format().ok_or_else(|| refuse("expected PNG, JPEG, WebP, EXR or BMP".into()))?;
-    let mut decoder = reader.into_decoder().map_err(|e| refuse(e.to_string()))?;
-    let (width, height) = decoder.dimensions();
-    let orientation = decoder.orientation().map_err(|e| refuse(e.to_string()))?;
-    // Orientations from 5 on turn by a quarter.
-    let [width, height] = if orientation.to_exif() >= 5 { [height, width] } else { [width, height] };
+    let decoder = reader.into_decoder().map_err(|e| refuse(e.to_string()))?;
     let (format, media_type) = named(format);
-    Ok(Header {
-        size: [height as usize, width as usize],
-        bits: depth(decoder.original_color_type()),
-        format,
-        media_type,
-    })
+    Ok(Header { bits: depth(decoder.original_color_type()), format, media_type })
 }
 
 fn named(format: ImageFormat) -> (&'static str, Option<&'static str>) {

@@ -69,7 +69,7 @@ pub struct RowOptions {
     pub skip_numbers: bool,
 }
 
-/// Reads and measures the pictures of a row; `tick` is called after each. Two are in memory at a time.
+/// Reads and measures the pictures of a row; `tick` is called after each that there is. Two are in memory at a time.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`] naming a picture that cannot be read; [`Error::Unsupported`] for a part that lies outside or
@@ -89,8 +89,10 @@ pub fn row(name: &str, inputs: &[Option<Input>], options: &RowOptions, tick: &mu
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
         let picture = read(i)?.map(|loaded| shown(loaded, measure.as_ref(), i == options.reference)).transpose()?;
+        if picture.is_some() {
+            tick();
+        }
         pictures.push(picture);
-        tick();
     }
     Ok(Row { name: name.into(), pictures })
 }
@@ -172,7 +174,7 @@ mod tests {
     fn measured(inputs: &[Option<Input>], options: RowOptions) -> Result<Row> {
         let mut ticks = 0;
         let row = row("r", inputs, &options, &mut || ticks += 1);
-        assert!(row.is_err() || ticks == inputs.len());
+        assert!(row.is_err() || ticks == inputs.iter().flatten().count());
         row
     }
 
@@ -197,6 +199,18 @@ mod tests {
         assert_eq!(psnr(&other, 1), None);
         let silent = measured(&inputs, RowOptions { skip_numbers: true, ..Default::default() }).unwrap();
         assert!(silent.pictures.iter().flatten().all(|p| p.numbers.iter().all(Option::is_none)));
+    }
+
+    #[test]
+    fn the_smallest_picture_of_a_row_is_at_base_resolution() {
+        let speckle = |inputs: &[Option<Input>]| {
+            let row = measured(inputs, RowOptions::default()).unwrap();
+            row.pictures[0].as_ref().unwrap().numbers[NUMBERS.len() - 1]
+        };
+        assert_eq!(NUMBERS[NUMBERS.len() - 1].key, "speckle_db");
+        // Enough pixels at base resolution, too few at twice that.
+        assert!(speckle(&[made(192, 192), None]).is_some());
+        assert_eq!(speckle(&[made(192, 192), made(96, 96)]), None);
     }
 
     #[test]

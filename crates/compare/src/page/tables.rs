@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Page, Row, Shown};
-use crate::numbers::{Better, NUMBERS, Number, Of};
+use crate::numbers::{Better, NUMBERS, Number, Of, mean};
 
 /// A table of numbers and one of files for every row; the scripts show one row's at a time.
 pub(super) fn rows(page: &Page) -> Markup {
@@ -45,6 +45,7 @@ pub(super) fn means(page: &Page) -> Markup {
                         }
                     } }
                 }
+                @if means.iter().any(|m| m.is_resampled) { p.hint { "¹ Enlarged or reduced to the reference's size (Lanczos)." } }
             }
         }
     }
@@ -67,12 +68,6 @@ impl Means {
         let rows = (0..NUMBERS.len()).map(|n| has(n).count()).filter(|&count| count > 0).min().unwrap_or(0);
         Self { numbers, rows, is_resampled: pictures.iter().any(|p| p.is_resampled) }
     }
-}
-
-/// None of nothing; infinite if one is.
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let values: Vec<f64> = values.collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn present(row: &Row) -> impl Iterator<Item = (usize, &Shown)> {

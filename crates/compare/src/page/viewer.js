@@ -46,6 +46,14 @@ class Viewer {
     this.differences.clear();
     if (!this.pictures[this.image]) this.image = this.present[0];
     if (!this.pictures[this.against]) this.against = this.present[0];
+    this.part();
+  }
+
+  /** Wipe and difference are of two pictures, not of one with itself. */
+  part() {
+    const compares = this.mode === "wipe" || this.mode === "difference";
+    if (!compares || this.image !== this.against) return;
+    this.image = this.present.find((i) => i !== this.against) ?? this.image;
   }
 
   // What people do.
@@ -86,8 +94,7 @@ class Viewer {
 
   setMode(mode) {
     this.mode = mode;
-    const compares = mode === "wipe" || mode === "difference";
-    if (compares && this.image === this.against) this.image = this.present.find((i) => i !== this.against) ?? this.image;
+    this.part();
     this.redraw();
   }
 

@@ -106,12 +106,10 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
     })
 }
 
-/// How many pixels a picture has per pixel at base resolution, if `base` is the size at that: 1 unless it is a whole multiple.
+/// How many pixels a picture has per pixel at base resolution, if `base` is the size at that: 1 unless it is 2, 4 or 8 times that, as lattices
+/// of other periods are not looked at.
 pub fn scale_to(size: [usize; 2], base: [usize; 2]) -> usize {
-    match base[0] > 0 && size[0].is_multiple_of(base[0]) && base.map(|n| n * (size[0] / base[0])) == size {
-        true => size[0] / base[0],
-        false => 1,
-    }
+    [2, 4, 8].into_iter().find(|scale| base.map(|n| n.saturating_mul(*scale)) == size).unwrap_or(1)
 }
 
 /// All `flat` blocks, and the quietest in any case, sorted by area.

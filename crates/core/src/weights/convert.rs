@@ -29,7 +29,7 @@ pub struct ConvertOptions {
     pub layout: Layout,
     /// Element type; `None` keeps each tensor's own.
     pub dtype: Option<DType>,
-    /// Turns a base decoder into a 2x decoder that repeats each pixel four times: where training starts.
+    /// Turns a base decoder into a 2x decoder that repeats each pixel four times.
     pub to_2x: bool,
 }
 

@@ -28,6 +28,8 @@ pub const METADATA: &str = "vae2x.degradation";
 const GATE_TIME: f64 = 0.05;
 /// Cosines and sines each that tell the time; the fastest turns every sixteenth of the way from 0 to 1.
 const OCTAVES: usize = 6;
+/// Channels that a file may ask for.
+const WIDEST: usize = 1 << 16;
 /// Keeps residual blocks and modulations small at the start.
 const SMALL: f32 = 0.2;
 
@@ -192,6 +194,13 @@ impl Proxy {
                 "{}: this proxy is for latents of {found} channels; the latents here have {channels}",
                 path.display()
             )));
+        }
+        config.validate()?;
+        if config.blocks > file.tensors().len() || config.width > WIDEST {
+            return Err(Error::format(
+                path,
+                format!("'{METADATA}' in its metadata: {config:?} does not fit its tensors"),
+            ));
         }
         let wanted = specs(&config).into_iter().map(|spec| (spec.clone(), spec.name));
         let weights: ModelWeights = ModelTensors::from_file(file, None).assign(wanted, |_| false)?;

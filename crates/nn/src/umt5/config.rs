@@ -89,7 +89,12 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
     let index = |name: &str| name.strip_prefix(telling.layers)?.split('.').next()?.parse::<usize>().ok();
     let usual = Umt5Config::default();
     let config = Umt5Config {
-        layers: tensors.names().filter_map(index).max().map_or(0, |last| last.saturating_add(1)),
+        layers: tensors
+            .names()
+            .filter_map(index)
+            .max()
+            .map_or(0, |last| last.saturating_add(1))
+            .min(tensors.names().count()),
         head_dim: inner.checked_div(heads).unwrap_or(0),
         max_distance: json.relative_attention_max_distance.unwrap_or(usual.max_distance),
         epsilon: json.layer_norm_epsilon.unwrap_or(usual.epsilon),

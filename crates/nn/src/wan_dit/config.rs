@@ -8,6 +8,8 @@ use vae2x_core::{Error, Result};
 const HEAD_DIM: usize = 128;
 /// Of all published sizes; diffusers' `config.json` does not tell it.
 const TEXT_LEN: usize = 512;
+/// Captions are filled up to their length, which no file may make boundless.
+const LONGEST_TEXT: usize = 1 << 16;
 /// Of all published sizes.
 const EPSILON: f64 = 1e-6;
 
@@ -117,6 +119,10 @@ impl DitConfig {
             head.is_multiple_of(2) && head >= 6,
             format!("heads of {head} channels; expected an even number from 6 on"),
         )?;
+        check(
+            self.text_len <= LONGEST_TEXT,
+            format!("text_len is {}; expected at most {LONGEST_TEXT}", self.text_len),
+        )?;
         check(self.freq_dim.is_multiple_of(2), format!("freq_dim is {}; expected an even number", self.freq_dim))
     }
 }
@@ -186,9 +192,9 @@ fn shape<const N: usize>(tensors: &ModelTensors, prefix: &str, name: &str) -> Re
     shape.as_slice().try_into().map_err(|_| error(format!("{shape:?}")))
 }
 
-/// Blocks are counted from 0.
+/// Blocks are counted from 0; there cannot be more than tensors.
 fn layers(tensors: &ModelTensors, prefix: &str) -> usize {
     let blocks = format!("{prefix}blocks.");
     let index = |name: &str| name.strip_prefix(&blocks)?.split('.').next()?.parse::<usize>().ok();
-    tensors.names().filter_map(index).max().map_or(0, |last| last.saturating_add(1))
+    tensors.names().filter_map(index).max().map_or(0, |last| last.saturating_add(1)).min(tensors.names().count())
 }

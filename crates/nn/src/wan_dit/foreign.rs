@@ -35,6 +35,9 @@ const OTHERS: [(&[&str], &str); 14] = [
     (&["decoder."], "an autoencoder"),
 ];
 
+/// What single files hold beside the model: its autoencoder and its text encoder.
+const BESIDE: [&str; 4] = ["first_stage_model.", "cond_stage_model.", "text_encoders.", "vae."];
+
 /// Cross-attention's keys in a U-Net: their width is that of the text encoder.
 const UNET_KEYS: [&str; 4] = [
     "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
@@ -53,7 +56,7 @@ const UNETS: [(usize, &str); 3] = [
 /// What a file holds, if that is a known other model.
 pub(super) fn by_names(tensors: &ModelTensors) -> Option<&'static str> {
     unet(tensors).or_else(|| {
-        let of_model = |name: &&str| !name.starts_with("first_stage_model.") && !name.starts_with("cond_stage_model.");
+        let of_model = |name: &&str| !BESIDE.iter().any(|part| name.starts_with(part));
         let has = |part: &&str| tensors.names().filter(of_model).any(|name| holds(name, part));
         OTHERS.iter().find(|(parts, _)| parts.iter().any(has)).map(|(_, model)| *model)
     })

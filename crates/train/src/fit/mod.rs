@@ -78,15 +78,21 @@ pub fn random(seed: u64, stream: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Splits indices into those to train on and those held out, one at least of each, both in order.
-pub fn split(count: usize, held_out: f64, rng: &mut ChaCha8Rng) -> (Vec<usize>, Vec<usize>) {
+/// Splits indices of `what` into those to train on and those held out, one at least of each, both in order.
+///
+/// # Errors
+/// [`Error::Data`] for fewer than two.
+pub fn split(count: usize, what: &str, held_out: f64, rng: &mut ChaCha8Rng) -> Result<(Vec<usize>, Vec<usize>)> {
+    if count < 2 {
+        return Err(Error::Data(format!("{count} {what}; expected 2 or more, one of them to be held out")));
+    }
     let mut all: Vec<usize> = (0..count).collect();
     all.shuffle(rng);
-    let first = ((count as f64 * held_out).round() as usize).clamp(1, count.saturating_sub(1).max(1));
-    let (held_out, train) = all.split_at_mut(first.min(count));
+    let first = ((count as f64 * held_out).round() as usize).clamp(1, count - 1);
+    let (held_out, train) = all.split_at_mut(first);
     train.sort_unstable();
     held_out.sort_unstable();
-    (train.to_vec(), held_out.to_vec())
+    Ok((train.to_vec(), held_out.to_vec()))
 }
 
 /// What a network is: its tensors, in the order of the module's parameters, and how it is built from them.

@@ -14,7 +14,7 @@ use vae2x_nn::wan_dit::tensors::{initial, specs};
 use vae2x_nn::wan_dit::{DitConfig, WanDit};
 
 use crate::fit::run::{Pace, Work};
-use crate::fit::{Course, Fitted, Kind, check, crop, random};
+use crate::fit::{Course, Fitted, Kind, check, crop, random, split};
 use crate::latents::LatentFolder;
 use crate::noise::normal;
 use crate::{Error, Result};
@@ -150,7 +150,7 @@ impl<'a> FlowFit<'a> {
     /// Begins, or goes on from a checkpoint of the same configuration and latents.
     ///
     /// # Errors
-    /// [`Error::Config`]; [`Error::Data`] for fewer than two files; reading errors.
+    /// [`Error::Config`]; [`Error::Data`] for fewer than two files, or held-out latents that do not fit; reading errors.
     pub fn new(
         latents: &'a LatentFolder,
         config: &'a FlowConfig,
@@ -158,7 +158,7 @@ impl<'a> FlowFit<'a> {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let (train, held_out) = split(latents.len(), config)?;
+        let (train, held_out) = split(latents.len(), "latent files", config.held_out, &mut random(config.seed, SPLIT))?;
         let channels = latents.read(train[0])?[0].shape()[0];
         let sizes = config.model(channels);
         let device = device.clone().without_autodiff();
@@ -168,7 +168,11 @@ impl<'a> FlowFit<'a> {
             start: &|name, shape| initial(config.seed, name, shape),
         };
         let fitted = Fitted::new(kind, config.course(), checkpoint, &device)?;
-        Ok(Self { config, latents, train, held_out, fitted, device })
+        let fit = Self { config, latents, train, held_out, fitted, device };
+        // What cannot be measured at the end is known before the start.
+        let mut rng = random(config.seed, HELD_OUT);
+        fit.held_out.iter().try_for_each(|&index| fit.sample(index, &mut rng).map(|_| ()))?;
+        Ok(fit)
     }
 
     /// Files to train on, and held out.
@@ -230,7 +234,7 @@ impl Work for FlowFit<'_> {
         let samples = indices.iter().map(|&i| self.sample(i, &mut rng)).collect::<Result<Vec<_>>>()?;
         let model = captioned(self.fitted.module().clone(), &self.device);
         let loss = loss(&model, samples, &times, &self.device)?;
-        let names = indices.iter().map(|i| format!("latent {i}")).collect();
+        let names = indices.iter().map(|&i| self.latents.names()[i].clone()).collect();
         self.fitted.descend(loss, names)
     }
 
@@ -257,12 +261,4 @@ fn loss(model: &Captioned, samples: Vec<[Array; 2]>, times: &[f64], device: &Dev
     let [clean, noise] = [stack(0)?, stack(1)?];
     let velocity = model.velocity(noised(clean.clone(), noise.clone(), times), times)?;
     Ok((velocity - (noise - clean)).square().mean())
-}
-
-/// Indices of the files to train on and of those held out, both in order.
-fn split(files: usize, config: &FlowConfig) -> Result<(Vec<usize>, Vec<usize>)> {
-    if files < 2 {
-        return Err(Error::Data(format!("{files} latent files; expected 2 or more, one of them to be held out")));
-    }
-    Ok(crate::fit::split(files, config.held_out, &mut random(config.seed, SPLIT)))
 }

@@ -14,6 +14,7 @@ use super::fit::{FlowConfig, FlowFit, caption};
 use crate::fit::run::{Record, Work, checkpoint, go, open_config as open};
 use crate::fit::write;
 use crate::latents::LatentFolder;
+use crate::lock::Lock;
 use crate::log::Screen;
 use crate::{Error, Result};
 
@@ -43,6 +44,7 @@ pub fn train(
     stop: &AtomicBool,
     screen: &mut dyn Screen,
 ) -> Result<Option<Vec<(f64, f64)>>> {
+    let _lock = Lock::take(folder)?;
     let mut fit = FlowFit::new(latents, config, checkpoint(folder)?.as_ref(), device)?;
     let [train, held_out] = fit.counts();
     screen.note(&format!("{train} latent files to train on, {held_out} held out"));

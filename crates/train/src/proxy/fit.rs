@@ -15,7 +15,7 @@ use vae2x_nn::wan_vae::parameters;
 use super::measure::{Measured, measure};
 use super::pairs::{Pair, Pairs};
 use crate::fit::run::{Pace, Work};
-use crate::fit::{Course, Fitted, Kind, check, crop, random, write};
+use crate::fit::{Course, Fitted, Kind, check, crop, random, split, write};
 use crate::{Error, Result};
 
 /// The stream of random numbers that splits pairs; steps have those before it.
@@ -123,7 +123,7 @@ impl<'a> Fit<'a> {
     /// Begins, or goes on from a checkpoint of the same configuration and pairs.
     ///
     /// # Errors
-    /// [`Error::Config`]; [`Error::Data`] for fewer than two pairs; reading errors of the checkpoint.
+    /// [`Error::Config`]; [`Error::Data`] for fewer than two pairs, or held-out ones that do not fit; reading errors.
     pub fn new(
         pairs: &'a dyn Pairs,
         config: &'a FitConfig,
@@ -131,8 +131,12 @@ impl<'a> Fit<'a> {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let (train, held_out) = split(pairs.len(), config)?;
+        let (train, held_out) = split(pairs.len(), "pairs", config.held_out, &mut random(config.seed, SPLIT))?;
         let channels = pairs.pair(train[0])?.clean.shape()[0];
+        // What cannot be measured at the end is known before the start.
+        for &index in &held_out {
+            corner(&pairs.pair(index)?, index, config.crop, channels, &mut random(config.seed, SPLIT))?;
+        }
         let sizes = ProxyConfig { channels, width: config.width, blocks: config.blocks };
         let device = device.clone().without_autodiff();
         let kind = Kind {
@@ -196,14 +200,6 @@ pub fn save(path: &Path, proxy: &Proxy) -> Result<()> {
     let arrays = parameters::read(proxy, &specs(proxy.config()))?;
     let sizes = serde_json::to_string(proxy.config()).map_err(|e| Error::Config(e.to_string()))?;
     write(path, &arrays, [(METADATA.to_string(), sizes)].into())
-}
-
-/// Indices of the pairs to train on and of those held out, both in order.
-fn split(pairs: usize, config: &FitConfig) -> Result<(Vec<usize>, Vec<usize>)> {
-    if pairs < 2 {
-        return Err(Error::Data(format!("{pairs} pairs; expected 2 or more, one of them to be held out")));
-    }
-    Ok(crate::fit::split(pairs, config.held_out, &mut random(config.seed, SPLIT)))
 }
 
 struct Batch {

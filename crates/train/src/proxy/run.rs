@@ -9,6 +9,7 @@ use super::fit::{Fit, FitConfig, save};
 use super::measure::Measured;
 use super::pairs::PairFiles;
 use crate::fit::run::{Record, Work, checkpoint, go, open_config as open};
+use crate::lock::Lock;
 use crate::log::Screen;
 use crate::{Error, Result};
 
@@ -35,6 +36,7 @@ pub fn train(
     stop: &AtomicBool,
     screen: &mut dyn Screen,
 ) -> Result<Option<Measured>> {
+    let _lock = Lock::take(folder)?;
     let missing = || Error::Config("pairs is missing: name the folder of pairs".into());
     let pairs = PairFiles::open(config.pairs.as_ref().ok_or_else(missing)?)?;
     let mut fit = Fit::new(&pairs, config, checkpoint(folder)?.as_ref(), device)?;

@@ -12,6 +12,7 @@ use super::manifest::{FileEntry, Manifest, Plan, Shard, file_name};
 use super::pair::pair;
 use crate::fit::write;
 use crate::latents::LatentFolder;
+use crate::lock::Lock;
 use crate::{Error, Result};
 
 /// Where the pairs of unfinished files are, one by one.
@@ -50,18 +51,22 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
 pub struct Job {
     folder: PathBuf,
     manifest: Manifest,
+    /// In the folder of parts, which goes when the job is done.
+    _lock: Lock,
 }
 
 impl Job {
     /// Begins a job, or goes on with the same one.
     ///
     /// # Errors
-    /// [`Error::Run`] if the folder holds a job already and `resume` is not set, or holds another one; [`Error::Config`].
+    /// [`Error::Run`] if the folder holds a job already and `resume` is not set, holds another one or pairs of an unknown one, or
+    /// another process works there; [`Error::Config`].
     pub fn open(folder: &Path, plan: Plan, shard: Shard, resume: bool) -> Result<Self> {
         plan.options.validate()?;
         let problem = |problem: String| Err(Error::Run { path: folder.to_path_buf(), problem });
         let manifest = Manifest::new(plan, shard);
-        match Manifest::read(folder)? {
+        let found = Manifest::read(folder)?;
+        match &found {
             Some(_) if !resume => {
                 return problem("holds a job already; go on with --resume, or choose another folder".into());
             }
@@ -72,15 +77,20 @@ impl Job {
                 if found.shard() != shard {
                     return problem(format!("the job here is shard {}, not {shard}", found.shard()));
                 }
-                remove_leftovers(folder)?;
             }
-            None => {
-                let parts = folder.join(PARTS);
-                std::fs::create_dir_all(&parts).map_err(|e| Error::io(&parts, e))?;
-                manifest.write(folder)?;
+            None if (0..manifest.plan.files()).any(|file| folder.join(file_name(file)).exists()) => {
+                return problem("holds pairs, but no manifest.json; choose another folder".into());
             }
+            None => (),
         }
-        Ok(Self { folder: folder.to_path_buf(), manifest })
+        let parts = folder.join(PARTS);
+        std::fs::create_dir_all(&parts).map_err(|e| Error::io(&parts, e))?;
+        let lock = Lock::take(&parts)?;
+        remove_leftovers(folder)?;
+        if found.is_none() {
+            manifest.write(folder)?;
+        }
+        Ok(Self { folder: folder.to_path_buf(), manifest, _lock: lock })
     }
 
     /// The job's files, in order.

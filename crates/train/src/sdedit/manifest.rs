@@ -65,6 +65,13 @@ impl Shard {
     /// Everything.
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 
+    /// Shards that a job may have.
+    const MOST: usize = 1 << 20;
+
+    fn is_possible(self) -> bool {
+        self.index < self.of && self.of <= Self::MOST
+    }
+
     /// Whether a file belongs to it.
     pub fn has(self, file: usize) -> bool {
         file % self.of == self.index
@@ -75,9 +82,9 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        let parts = text.split_once('/').and_then(|(i, n)| Some(Self { index: i.parse().ok()?, of: n.parse().ok()? }));
         match parts {
-            Some((index, of)) if index < of => Ok(Self { index, of }),
+            Some(shard) if shard.is_possible() => Ok(shard),
             _ => Err("expected I/N with I from 0 to N - 1, such as 0/8".into()),
         }
     }
@@ -218,6 +225,10 @@ impl Manifest {
             return Err(bad(format!("format {}; expected {FORMAT}", manifest.format)));
         }
         manifest.plan.options.validate()?;
+        let shard = manifest.shard();
+        if !shard.is_possible() {
+            return Err(bad(format!("shard {shard}; expected I/N with I below N")));
+        }
         Ok(Some(manifest))
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use vae2x_compare::page::{Input, Page, RowOptions, row};
 use vae2x_compare::sides::{self, Row, Side};
 
+use super::inputs::parse_sides;
 use super::{check_distinct, check_writable};
 use crate::args::CompareArgs;
 use crate::ui::{self, Progress};
@@ -60,7 +61,7 @@ fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
     if named.len() < 2 {
         return usage("give at least two pictures or folders to compare");
     }
-    Ok(sides::parse(&named)?)
+    parse_sides(&named)
 }
 
 /// The argument with a name before its path.

@@ -10,13 +10,12 @@ use vae2x_core::{VaeConfig, time};
 use vae2x_cpu::MemoryEstimate;
 use vae2x_media::latent::LatentFile;
 use vae2x_media::output::{Input, Output, OutputOptions};
-use vae2x_media::picture::BitDepth;
 
 use super::finish::{Colours, Finish, colours};
 use super::saving::{self, Decoded, Saving};
 use super::{
-    Timer, check_distinct, check_settled, check_time, check_writable, engine_options, keep_or_remove, latent_options,
-    said_space,
+    Timer, bit_depth, check_distinct, check_settled, check_time, check_writable, engine_options, keep_or_remove,
+    latent_options, said_space,
 };
 use crate::args::DecodeArgs;
 use crate::timings::{Timings, timed};
@@ -69,10 +68,6 @@ fn prepare(args: &DecodeArgs) -> anyhow::Result<Job> {
     let inputs = inputs.collect::<vae2x_core::Result<Vec<_>>>()?;
     let colours = colours(args.match_color.as_deref())?;
     Ok(Job { output: super::plan(&args.output, &inputs, options)?, files, options: engine, colours })
-}
-
-fn bit_depth(bits: u8) -> BitDepth {
-    if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
 /// The weights that decode, and those whose colours are followed.

@@ -132,6 +132,10 @@ fn checked_scale(asked: Option<usize>, own: usize, weights: &VaeWeights) -> anyh
             weights.path().display(),
             3 * own * own,
         )),
+        Some(scale) if ![scale, 2 * scale, 4 * scale].contains(&own) => usage(format!(
+            "--scale {scale}: {} decodes at {own}x, which is not 1, 2 or 4 times that",
+            weights.path().display()
+        )),
         scale => Ok(scale.unwrap_or(own)),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use vae2x_media::picture::is_picture_name;
+use vae2x_compare::sides::{self, Side, pictures_at};
 
 use super::{check_distinct, check_writable};
 use crate::usage;
@@ -13,29 +13,20 @@ use crate::usage;
 /// left out.
 ///
 /// # Errors
-/// If a folder cannot be read or holds no picture.
+/// If one cannot be read, or a folder holds no picture.
 pub fn expand(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for input in inputs {
-        match input.is_dir() {
-            true => files.extend(pictures_in(input)?),
-            false => files.push(input.clone()),
-        }
-    }
-    Ok(files)
+    Ok(inputs.iter().map(|path| pictures_at(path)).collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-fn pictures_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let shown = || folder.display().to_string();
-    let entries = std::fs::read_dir(folder).with_context(shown)?;
-    let mut files = entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().with_context(shown)?;
-    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    files.retain(|path| is_picture_name(path) && !is_hidden(path) && path.is_file());
-    files.sort();
-    match files.is_empty() {
-        true => anyhow::bail!("{}: no pictures in this folder; expected .png, .jpg, .webp, .exr or .bmp", shown()),
-        false => Ok(files),
-    }
+/// Sides by `NAME=IMAGE|DIR`.
+///
+/// # Errors
+/// A wrong command line for an argument without name or path; a path without pictures.
+pub fn parse_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
+    sides::parse(arguments).or_else(|e| match e {
+        vae2x_core::Error::Unsupported(message) => usage(message),
+        e => Err(e.into()),
+    })
 }
 
 /// Whether an output path stands for a folder: it is one, has no extension, or ends in a slash.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use vae2x_compare::numbers::{Distance, NUMBERS, Number, Of, Subject, at_size};
+use vae2x_compare::numbers::{Distance, NUMBERS, Number, Of, Subject, at_size, mean};
 use vae2x_compare::sides::{self, Row, Side};
 use vae2x_compare::speckle::scale_to;
 use vae2x_core::Array;
@@ -14,6 +14,7 @@ use vae2x_media::pixels::picture_size;
 use vae2x_train::VggChoice;
 use vae2x_train::losses::load_lpips;
 
+use super::inputs::parse_sides;
 use super::table::{number, table};
 use crate::args::MetricsArgs;
 use crate::ui::{self, Progress};
@@ -24,10 +25,7 @@ use crate::{usage, weights};
 /// # Errors
 /// If the arguments name no pictures that can be compared, or these cannot be read or do not show the same.
 pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
-    let sides = sides::parse(&args.sides).or_else(|e| match e {
-        vae2x_core::Error::Unsupported(message) => usage(message),
-        e => Err(e.into()),
-    })?;
+    let sides = parse_sides(&args.sides)?;
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
         let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         return usage(format!("--reference {}: no such name; there are {}", args.reference, names.join(", ")));
@@ -193,11 +191,8 @@ impl Job<'_> {
 impl Mean {
     fn of(side: usize, lines: &[Line]) -> Self {
         let own: Vec<&Line> = lines.iter().filter(|line| line.side == side).collect();
-        let mean = |i: usize| {
-            let values: Vec<f64> = own.iter().filter_map(|line| line.values[i]).collect();
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-        };
-        Self { side, pictures: own.len(), values: (0..NUMBERS.len()).map(mean).collect() }
+        let mean_of = |i: usize| mean(own.iter().filter_map(|line| line.values[i]));
+        Self { side, pictures: own.len(), values: (0..NUMBERS.len()).map(mean_of).collect() }
     }
 }
 

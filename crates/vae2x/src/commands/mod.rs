@@ -35,6 +35,7 @@ use vae2x_core::weights::{DType, Layout, VaeWeights, Weights};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, SpaceChoice, decide_space};
 use vae2x_media::output::{Input, Output, OutputOptions};
+use vae2x_media::picture::BitDepth;
 
 use crate::args::{DTypeArg, LatentArgs, LayoutArg, RunArgs, SpaceArg};
 use crate::{ui, usage};
@@ -80,6 +81,10 @@ fn check_built(device: Device) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn bit_depth(bits: u8) -> BitDepth {
+    if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
 /// Starts the threads that burn computes with on the processor; all cores if not given.

@@ -151,8 +151,9 @@ impl Input {
         if channels != model.in_channels {
             bail!("{}: latents of {channels} channels; the transformer takes {}", folder.display(), model.in_channels);
         }
-        let facts = [("kind".into(), "latents".into()), ("space".into(), latents.space())];
-        Ok(Self { names: latents.names(), source: Box::new(latents), facts: facts.into() })
+        let facts = [("kind", "latents".into()), ("space", latents.space()), ("vae", vae_name(args).into())];
+        let facts = facts.map(|(key, value)| (key.to_string(), value)).into();
+        Ok(Self { names: latents.names(), source: Box::new(latents), facts })
     }
 
     fn photos(args: &SdeditArgs, folder: &Path) -> anyhow::Result<Self> {
@@ -165,15 +166,18 @@ impl Input {
         };
         let names = photos.iter().map(below).collect();
         let vae = weights::open(name)?;
-        // Its last part: places differ between machines.
-        let called = name.rsplit(['/', '\\']).next().unwrap_or(name);
-        let facts = [("kind", "photos"), ("vae", called), ("short_side", &args.short_side.to_string())];
+        let facts = [("kind", "photos"), ("vae", vae_name(args)), ("short_side", &args.short_side.to_string())];
         let options = EngineOptions { device: args.device, ..EngineOptions::default() };
         let encoder = Encoder::load(Arc::new(vae), &options)?;
         let source = Photos { photos, encoder, short_side: usize::from(args.short_side) };
         let facts = facts.map(|(key, value)| (key.to_string(), value.to_string())).into();
         Ok(Self { source: Box::new(source), names, facts })
     }
+}
+
+/// The last part of the VAE's name, as places differ between machines.
+fn vae_name(args: &SdeditArgs) -> &str {
+    args.vae.as_deref().map_or("Wan2.1", |name| name.rsplit(['/', '\\']).next().unwrap_or(name))
 }
 
 /// Photos, scaled and encoded one by one.

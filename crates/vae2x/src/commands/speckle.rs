@@ -7,11 +7,11 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use vae2x::constant::{ConstantColour, constant_colour};
 use vae2x::{Decoder, Encoder, EngineOptions};
-use vae2x_compare::sides::pictures_at;
 use vae2x_compare::speckle::{Period, Speckle, speckle};
 use vae2x_core::weights::Weights;
 use vae2x_media::picture::read_image;
 
+use super::inputs::expand;
 use super::table::{number, table};
 use super::{check_built, say_device};
 use crate::args::SpeckleArgs;
@@ -44,12 +44,12 @@ pub fn run(args: &SpeckleArgs) -> anyhow::Result<()> {
 }
 
 fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
-    let files = args.inputs.iter().map(|path| pictures_at(path)).collect::<Result<Vec<_>, _>>()?.concat();
+    let files = expand(&args.inputs)?;
     let mut progress = Progress::new("pictures", files.len() as f64, "pictures");
     let measure = |(i, path): (usize, &PathBuf)| {
         let picture = read_image(path)?;
         picture.notes.iter().for_each(ui::note);
-        let score = speckle(&picture.pixels, args.scale.into()).with_context(|| format!("{}", path.display()))?;
+        let score = speckle(&picture.pixels, args.scale).with_context(|| format!("{}", path.display()))?;
         progress.set((i + 1) as f64);
         Ok(score)
     };

@@ -15,8 +15,8 @@ use vae2x_train::losses::VggChoices;
 use vae2x_train::run::{CONFIG_FILE, check_new};
 use vae2x_train::{Config, Inputs, RunOptions, VggChoice};
 
-use super::check_built;
-use crate::args::TrainArgs;
+use super::{check_built, start_threads};
+use crate::args::{TrainArgs, TrainingArgs};
 use crate::{ui, usage, weights};
 
 /// Whether a run is under way that can be stopped between steps.
@@ -42,9 +42,7 @@ pub(super) fn stoppable<T>(work: impl FnOnce(&'static AtomicBool) -> T) -> T {
 /// # Errors
 /// If the configuration cannot be meant, weights or photos are missing, or the run fails.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    let threads = args.threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    pool.with_context(|| format!("cannot start {threads} threads"))?;
+    start_threads(args.run.threads)?;
     let job = Job::new(args)?;
     let inputs = inputs(&job.config)?;
     ui::note(format!("run in {}", job.folder.display()));
@@ -52,6 +50,13 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let best = progress.best.map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
     let steps = job.config.train.steps;
     ui::print(&format!("{}: step {} of {steps}{}\n", job.folder.display(), progress.step, best.unwrap_or_default()))
+}
+
+/// The configuration of a new run, and the folder that it is to have.
+pub(super) fn config_and_folder(args: &TrainingArgs) -> anyhow::Result<(&Path, PathBuf)> {
+    let Some(path) = &args.config else { return usage("--config FILE is missing") };
+    let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
+    Ok((path, folder.context("the configuration file has no name to call the run by; give --out")?))
 }
 
 struct Job {
@@ -64,14 +69,12 @@ impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
         args.device.iter().try_for_each(|device| check_built(*device))?;
         let devices = args.device.iter().map(|d| d.for_training()).collect::<vae2x_core::Result<_>>()?;
-        if let Some(folder) = &args.resume {
+        if let Some(folder) = &args.run.resume {
             let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
             return Ok(Self { folder: folder.clone(), config, devices });
         }
-        let Some(path) = &args.config else { return usage("--config FILE is missing") };
+        let (path, folder) = config_and_folder(&args.run)?;
         let config = Config::open(path, &args.set)?;
-        let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
-        let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
         check_new(&folder)?;
         Ok(Self { folder, config, devices })
     }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use burn::tensor::Device;
 use vae2x_train::fit::run::create;
 use vae2x_train::log::PlainScreen;
@@ -10,7 +9,7 @@ use vae2x_train::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config
 use vae2x_train::run::CONFIG_FILE;
 
 use super::start_threads;
-use super::train::stoppable;
+use super::train::{config_and_folder, stoppable};
 use crate::args::TrainDegradationArgs;
 use crate::{ui, usage};
 
@@ -19,8 +18,8 @@ use crate::{ui, usage};
 /// # Errors
 /// If the configuration cannot be meant, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
-    start_threads(args.threads)?;
-    let (folder, config) = match &args.resume {
+    start_threads(args.run.threads)?;
+    let (folder, config) = match &args.run.resume {
         Some(folder) => (folder.clone(), open_config(&folder.join(CONFIG_FILE))?),
         None => new_run(args)?,
     };
@@ -34,13 +33,11 @@ pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
 
 /// Checks everything before the folder is made.
 fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, FitConfig)> {
-    let Some(path) = &args.config else { return usage("--config FILE is missing") };
+    let (path, folder) = config_and_folder(&args.run)?;
     let mut config = open_config(path)?;
     config.pairs = args.pairs.clone().or(config.pairs);
     let Some(pairs) = &config.pairs else { return usage("--pairs DIR is missing") };
     PairFiles::open(pairs)?;
-    let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
-    let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
     create(&folder, &config)?;
     Ok((folder, config))
 }

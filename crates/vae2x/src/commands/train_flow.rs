@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_media::latent::SpaceChoice;
@@ -12,7 +11,7 @@ use vae2x_train::latents::LatentFolder;
 use vae2x_train::log::PlainScreen;
 use vae2x_train::run::CONFIG_FILE;
 
-use super::train::stoppable;
+use super::train::{config_and_folder, stoppable};
 use super::{check_built, start_threads};
 use crate::args::TrainFlowArgs;
 use crate::{ui, usage, weights};
@@ -22,10 +21,10 @@ use crate::{ui, usage, weights};
 /// # Errors
 /// If the configuration cannot be meant, latents are missing or the run fails.
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
-    start_threads(args.threads)?;
+    start_threads(args.run.threads)?;
     check_built(args.device)?;
     let device = args.device.for_training()?;
-    let (folder, config, latents) = match &args.resume {
+    let (folder, config, latents) = match &args.run.resume {
         Some(folder) => {
             let config = open_config(&folder.join(CONFIG_FILE))?;
             let latents = open(&config)?;
@@ -42,13 +41,11 @@ pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
 
 /// Checks everything before the folder is made.
 fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentFolder)> {
-    let Some(path) = &args.config else { return usage("--config FILE is missing") };
+    let (path, folder) = config_and_folder(&args.run)?;
     let mut config = open_config(path)?;
     config.latents = args.latents.clone().or(config.latents);
     config.vae = args.vae.clone().or(config.vae);
     let latents = open(&config)?;
-    let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
-    let folder = folder.context("the configuration file has no name to call the run by; give --out")?;
     create(&folder, &config)?;
     Ok((folder, config, latents))
 }

@@ -23,7 +23,7 @@ use vae2x_media::resample::{Filter, resize_planes};
 use super::finish::{Detail, matching};
 use super::fit::{corner, mirror};
 use super::inputs::{check_files, check_single, expand, in_folder, is_folder};
-use super::{Timer, check_settled, engine_options, keep_or_remove};
+use super::{Timer, bit_depth, check_settled, engine_options, keep_or_remove};
 use crate::args::UpscaleArgs;
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -68,7 +68,7 @@ fn targets(args: &UpscaleArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBu
             ));
         }
     };
-    if let Err(e) = format.check_depth(depth(args.bit_depth.unwrap_or(8))) {
+    if let Err(e) = format.check_depth(bit_depth(args.bit_depth.unwrap_or(8))) {
         return usage(e.to_string());
     }
     let paths = match is_folder(&args.output) {
@@ -76,10 +76,6 @@ fn targets(args: &UpscaleArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBu
         false => check_single(&args.output, inputs).map(|()| vec![args.output.clone()])?,
     };
     Ok((paths, format))
-}
-
-fn depth(bits: u8) -> BitDepth {
-    if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
 }
 
 fn upscale(args: &UpscaleArgs, options: EngineOptions, jobs: &[Job], weights: VaeWeights) -> anyhow::Result<()> {
@@ -211,7 +207,7 @@ fn write(args: &UpscaleArgs, job: &Job, picture: &Picture, large: &Array) -> any
         large = &opaque;
     }
     let depth = match (args.bit_depth, job.format) {
-        (Some(bits), _) => depth(bits),
+        (Some(bits), _) => bit_depth(bits),
         (None, PictureFormat::Png) => picture.depth,
         (None, _) => BitDepth::Eight,
     };
