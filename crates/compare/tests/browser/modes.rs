@@ -95,24 +95,29 @@ fn the_loupe_shows_one_place_in_all_pictures() {
     let made = page(&["a", "b", "half"], vec![("row", vec![Some(ramp(0)), Some(ramp(100)), Some(half)])]);
     let mut tab = Tab::open(&made.path, DESKTOP);
     tab.press("[data-do=loupe]");
-    let values = "[...document.querySelectorAll('#loupe span')].map((s) => s.textContent)";
+    // All but the chosen picture may come after the stage is drawn.
+    let values = |tab: &mut Tab| {
+        let all = "[...document.querySelectorAll('#loupe span')].map((s) => s.textContent)";
+        tab.until(&format!("!{all}.includes('…')"));
+        tab.eval(all)
+    };
     let at = |x: usize, y: usize| {
         let own = |blue: usize| format!("{} {} {blue}", 4 * x, 5 * y);
         serde_json::json!([own(0), own(100), format!("{} {} 200", 8 * (x / 2), 10 * (y / 2))])
     };
-    assert_eq!(tab.eval(values), at(32, 24));
+    assert_eq!(values(&mut tab), at(32, 24));
     tab.key("ArrowRight");
     tab.shift_key("ArrowUp");
-    assert_eq!(tab.eval(values), at(33, 14));
+    assert_eq!(values(&mut tab), at(33, 14));
     for _ in 0..9 {
         tab.shift_key("ArrowLeft");
     }
-    assert_eq!(tab.eval(values), at(0, 14));
+    assert_eq!(values(&mut tab), at(0, 14));
     // Under the mouse: the fitted picture shows a pixel of the field in each square.
     let scale = crate::pages::zoom(&mut tab) / 100.0;
     let middle = tab.middle("#canvas");
     tab.hover((middle.0 + 10.5 * scale, middle.1 - 5.5 * scale));
-    assert_eq!(tab.eval(values), at(42, 18));
+    assert_eq!(values(&mut tab), at(42, 18));
     tab.key("Escape");
     assert_eq!(tab.eval("document.getElementById('loupe').hidden"), true);
     tab.close();
