@@ -21,17 +21,19 @@ pub struct Embedded {
 
 /// Reads a page.
 pub fn embedded(page: &str) -> Embedded {
-    let element =
-        |start: &str| page.split_once(start).and_then(|(_, rest)| rest.split_once("</script>")).expect(start).0;
-    let report: Value = serde_json::from_str(element("<script id=\"report\" type=\"application/json\">")).unwrap();
+    let between =
+        |start: &str, end: &str| page.split_once(start).and_then(|(_, rest)| rest.split_once(end)).expect(start).0;
+    let report = between("<script id=\"report\" type=\"application/json\">", "</script>");
+    let report: Value = serde_json::from_str(report).unwrap();
     let texts = |values: &Value| -> Vec<String> { serde_json::from_value(values.clone()).unwrap() };
     let rows = report["rows"].as_array().unwrap();
     let shown = rows.iter().flat_map(|row| row["pictures"].as_array().unwrap()).filter(|picture| !picture.is_null());
     let files: Vec<Vec<u8>> = shown
         .map(|picture| {
             let id = picture["data"].as_str().unwrap();
-            let data = element(&format!("<script type=\"text/plain\" id=\"{id}\">"));
-            base64::engine::general_purpose::STANDARD.decode(data).unwrap()
+            let data = between(&format!("<div id=\"{id}\" hidden><script type=\"text/plain\">"), "</div>");
+            let pieces = data.trim_end_matches("</script>").split("</script><script type=\"text/plain\">");
+            pieces.flat_map(|piece| base64::engine::general_purpose::STANDARD.decode(piece).unwrap()).collect()
         })
         .collect();
     let pictures = files.iter().map(|bytes| decode_image(Path::new("embedded"), bytes).unwrap().pixels).collect();

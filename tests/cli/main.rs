@@ -11,6 +11,7 @@ mod embed_text;
 mod files;
 mod finish;
 mod hub;
+mod metrics;
 mod sdedit;
 mod support;
 mod train;

@@ -51,7 +51,10 @@ fn a_run_leaves_its_folder_and_exports_load() {
     let config = config(folder.path(), "");
     let said = run(&["train", "decoder", "--config", &config, "--out", &out, "--set", &held]).ok_stderr();
     assert!(said.contains("3 photos to train on, 1 held out") && said.contains("broken.jpg"), "{said}");
-    assert_eq!(entries(Path::new(&out)), ["checkpoints", "config.toml", "log.jsonl", "samples", "tensorboard"]);
+    assert_eq!(
+        entries(Path::new(&out)),
+        [".lock", "checkpoints", "config.toml", "log.jsonl", "samples", "tensorboard"]
+    );
     let log = std::fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let trained = lines.iter().filter(|l| l["kind"] == "train");

@@ -37,9 +37,9 @@ fi
 
 echo "| what | engine | precision | first, s | then, s | device memory, MB |"
 echo "|---|---|---|---|---|---|"
-# Fields of one JSON line, in the order of the table.
+# Fields of one JSON line, in the order of the table; the memory is left out where a device does not tell.
 row() {
-  sed -nE "s/.*\"engine\":\"([^\"]*)\",\"dtype\":\"([^\"]*)\".*\"first_s\":([0-9.e-]*),\"seconds\":([0-9.e-]*),\"device_mb\":([^}]*).*/| $1 | \1 | \2 | \3 | \4 | \5 |/p"
+  sed -nE "s/.*\"engine\":\"([^\"]*)\",\"dtype\":\"([^\"]*)\".*\"first_s\":([0-9.e-]*),\"seconds\":([0-9.e-]*),\"device_mb\":([^}]*).*/| $1 | \1 | \2 | \3 | \4 | \5 |/p" | sed 's/ null |$/ |/'
 }
 for case in "256x256, one frame:32x32:1:256" "512x512, one frame:64x64:1:512" "1024x1024, one frame:128x128:1:1024" \
   "2048x2048, one frame:256x256:1:2048" "832x480, 81 frames:60x104:21:832"; do

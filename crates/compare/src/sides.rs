@@ -61,8 +61,11 @@ fn add(side: &mut Side, path: PathBuf) -> Result<()> {
     }
 }
 
-/// The file itself, or what lies in the folder and is named as a picture.
-fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
+/// The file itself, or what lies in the folder and is named as a picture, in order.
+///
+/// # Errors
+/// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without pictures.
+pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
     let at = |e| Error::io(path, e);
     if !std::fs::metadata(path).map_err(at)?.is_dir() {
         return Ok(vec![path.to_path_buf()]);
@@ -75,6 +78,7 @@ fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
             pictures.push(file);
         }
     }
+    pictures.sort();
     match pictures.is_empty() {
         true => Err(Error::format(path, "the folder holds no pictures (.png, .jpg, .webp, .exr, .bmp)")),
         false => Ok(pictures),

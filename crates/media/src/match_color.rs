@@ -3,7 +3,8 @@
 //! [`Matching::Low`] is a pyramid with one level for brightness and one for colour: both pictures are reduced to a grid, and the
 //! difference, enlarged again, is added. The filter is Lanczos, whose cut is steep: of patterns of up to one step nothing is
 //! taken over, of those from three steps on nearly all. Brightness, in which detail is seen, has a coarse grid; what remains,
-//! the colour differences, a fine one, as in video, since small coloured things shift with the rest.
+//! the colour differences, a fine one, as in video, since small coloured things shift with the rest. A decoder's own grid of
+//! speckles would come along with those, so a pattern of colour that repeats all over the picture is taken out first.
 //!
 //! [`Matching::Stats`] gives each channel the other's mean and standard deviation: for references that show something else.
 
@@ -19,7 +20,7 @@ pub enum Matching {
     Low {
         /// Pixels of the picture between the points of brightness.
         brightness: usize,
-        /// Pixels of the picture between the points of colour.
+        /// Pixels of the picture between the points of colour; patterns that repeat after 8 points are left out.
         colour: usize,
     },
     /// Mean and standard deviation of each channel.
@@ -40,7 +41,9 @@ pub fn match_color(picture: &Array, reference: &Array, matching: Matching) -> Re
         Matching::Low { brightness, colour } => {
             let brightness =
                 resize_planes(&luma(&difference(picture, reference, brightness)?)?, size, Filter::Lanczos3)?;
-            let mut out = resize(&difference(picture, reference, colour)?, size, Filter::Lanczos3)?;
+            let mut colours = difference(picture, reference, colour)?;
+            remove_pattern(&mut colours)?;
+            let mut out = resize(&colours, size, Filter::Lanczos3)?;
             let own = luma(&out)?;
             let plane = size[0] * size[1];
             for (i, (value, p)) in out.data_mut().iter_mut().zip(picture.data()).enumerate() {
@@ -67,6 +70,32 @@ fn difference(picture: &Array, reference: &Array, step: usize) -> Result<Array> 
     let own = resize(picture, grid, Filter::Lanczos3)?;
     difference.data_mut().iter_mut().zip(own.data()).for_each(|(r, p)| *r -= p);
     Ok(difference)
+}
+
+/// Points after which the grids of decoders repeat, on a colour grid of two pixels at base resolution: a diffusion model's
+/// tokens are two latent cells of eight pixels wide, and the stages of decoders repeat after 2, 4 and 8 pixels.
+const LATTICE: usize = 8;
+/// Fewer repetitions do not tell a pattern from what the picture shows.
+const REPETITIONS: usize = 64;
+
+/// Subtracts from each point the mean of all points at its place of the lattice, and keeps the mean of all.
+fn remove_pattern(grid: &mut Array) -> Result<()> {
+    let [h, w] = picture_size(grid)?;
+    if (h / LATTICE) * (w / LATTICE) < REPETITIONS {
+        return Ok(());
+    }
+    let place = |i: usize| i / w % LATTICE * LATTICE + i % w % LATTICE;
+    for plane in grid.data_mut().chunks_exact_mut(h * w) {
+        let mut sums = [(0.0, 0.0); LATTICE * LATTICE];
+        for (i, &value) in plane.iter().enumerate() {
+            let (sum, count) = &mut sums[place(i)];
+            (*sum, *count) = (*sum + f64::from(value), *count + 1.0);
+        }
+        let (mean, _) = mean_and_deviation(plane);
+        let pattern = sums.map(|(sum, count)| (sum / count - mean) as f32);
+        plane.iter_mut().enumerate().for_each(|(i, value)| *value -= pattern[place(i)]);
+    }
+    Ok(())
 }
 
 /// Brightness of sRGB values, `[3, h, w]` -> `[1, h, w]` (ITU-R BT.709).
@@ -105,7 +134,7 @@ mod tests {
     /// Waves of these periods; those of the second list in red and blue so that brightness stays.
     fn waves(grey: &[f64], coloured: &[f64], size: [usize; 2]) -> Array {
         let value = |c: usize, y: usize, x: usize| {
-            let wave = |period: &f64| (std::f64::consts::TAU * (x as f64 + 0.5 * y as f64) / period).sin();
+            let wave = |period: &f64| (std::f64::consts::TAU * (x + y) as f64 / period).sin();
             let tint = [0.1, 0.0, -0.1 * 0.2126 / 0.0722][c];
             (grey.iter().map(wave).sum::<f64>() * 0.1 + coloured.iter().map(wave).sum::<f64>() * tint) as f32
         };
@@ -143,10 +172,22 @@ mod tests {
     fn coarse_waves_are_taken_over_and_fine_ones_are_not() {
         let size = [160, 160];
         let picture = waves(&[5.0], &[], size);
-        let reference = waves(&[64.0, 8.0, 4.0, 2.0], &[8.0, 2.0], size);
-        let want = waves(&[5.0, 64.0], &[8.0], size);
+        let reference = waves(&[64.0, 8.0, 4.0, 2.0], &[11.0, 2.0], size);
+        let want = waves(&[5.0, 64.0], &[11.0], size);
         let matched = match_color(&picture, &reference, LOW).unwrap();
         assert_close("matched", &middle(&matched), &middle(&want), 0.04);
+    }
+
+    #[test]
+    fn grids_that_repeat_all_over_are_not_taken_over() {
+        let size = [160, 160];
+        let picture = waves(&[5.0], &[], size);
+        for period in [4.0, 8.0, 16.0] {
+            let reference = waves(&[5.0], &[40.0, period], size);
+            let want = waves(&[5.0], &[40.0], size);
+            let matched = match_color(&picture, &reference, LOW).unwrap();
+            assert_close(&format!("{period}"), &middle(&matched), &middle(&want), 0.04);
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Level {
 
 /// The two of `length` coarse places around fine place `i`, with their shares.
 fn between(i: usize, length: usize) -> [(usize, f32); 2] {
-    let (near, far) = (i / 2, if i % 2 == 0 { (i / 2).saturating_sub(1) } else { i / 2 + 1 });
+    let (near, far) = (i / 2, if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { i / 2 + 1 });
     [(near, 0.75), (far.min(length - 1), 0.25)]
 }
 

@@ -216,14 +216,12 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 24, ..Default::default() })]
 
         #[test]
-        fn values_and_gradients_are_those_of_the_parts(b in 1..4usize, c in 1..40usize, h in 1..30usize, w in 1..50usize) {
+        fn values_and_gradients_are_those_of_the_parts(b in 1..4usize, c in 2..40usize, h in 1..30usize, w in 1..50usize) {
             let got = results(|norm, x| norm.forward_silu(x), [b, c, h, w]);
             let want = results(|norm, x| silu(norm.forward(x)), [b, c, h, w]);
             for ((got, want), what) in got.iter().zip(&want).zip(["values", "x", "gamma"]) {
                 let error = relative_l2(got, want);
-                // One channel has the gradient 0, but for rounding.
-                let is_rounding = c == 1 && want.iter().chain(got).all(|v| v.abs() < 1e-4);
-                prop_assert!(error <= CONV_F32 || is_rounding, "{}: {:e}", what, error);
+                prop_assert!(error <= CONV_F32, "{}: {:e}", what, error);
             }
         }
     }

@@ -5,7 +5,7 @@ mod common;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
-use common::{device, is_flex};
+use common::{bands_tolerance, device, is_flex};
 use proptest::prelude::*;
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::{VaeWeights, Weights};
@@ -39,7 +39,7 @@ fn upload(array: &Array, device: &Device) -> Tensor<5> {
 fn finest(device: &Device) -> (FloatDType, f64) {
     match is_flex(device) {
         true => (FloatDType::F64, tolerance::BANDS_F64),
-        false => (FloatDType::F32, tolerance::BANDS_F32),
+        false => (FloatDType::F32, bands_tolerance()),
     }
 }
 
@@ -138,7 +138,7 @@ fn an_engine_in_bands_is_the_engine() {
         let limits = Limits { memory: tight.memory * eighths / 8, ..tight };
         let plan = DecodePlan::new(weights.config(), &job(limits)).unwrap();
         let got = vae::decode_whole(&engine(limits), &latent);
-        assert_close(&format!("{} bands", plan.bands.len()), &got, &whole, tolerance::BANDS_F32);
+        assert_close(&format!("{} bands", plan.bands.len()), &got, &whole, bands_tolerance());
     }
 }
 

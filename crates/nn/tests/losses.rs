@@ -1,6 +1,6 @@
 //! Losses against float64 goldens: values, and gradients with respect to the picture.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::weights::formula;
 use vae2x_core::{Array, Result};
 use vae2x_nn::array::{to_array, to_tensor};
@@ -26,7 +26,11 @@ fn case(name: &str) -> Array {
 
 /// `x`, which gets a gradient, and `y`, which is a constant.
 fn pictures() -> (Tensor<4>, Tensor<4>) {
-    let read = |name: &str| to_tensor::<4>(&case(name), name, &device()).unwrap();
+    pictures_in(FloatDType::F32)
+}
+
+fn pictures_in(dtype: FloatDType) -> (Tensor<4>, Tensor<4>) {
+    let read = |name: &str| to_tensor::<4>(&case(name), name, &device()).unwrap().cast(dtype);
     (read("x").require_grad(), read("y"))
 }
 
@@ -58,9 +62,23 @@ fn lpips_is_the_published_metric() {
     check_gradient("lpips_vgg16.grad_x", &distance, &x, tolerance::LOSS_GRADIENT);
 }
 
-fn vgg19_features() -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
+#[test]
+fn lpips_in_tiles_is_lpips_of_the_whole() {
+    let lpips = Lpips::load(&vgg::formula(Depth::Vgg16), &Device::flex()).unwrap();
+    // Two tiles each way, the second without a cell of its own or small, and sides that no pool divides.
+    let size = [1, 3, 517, 573];
+    let picture = |name: &str| Array::new(size, formula::unit(name, size.iter().product()).collect()).unwrap();
+    let (x, y) = (picture("x"), picture("y"));
+    let tensor = |a: &Array| to_tensor::<4>(a, "picture", &Device::flex()).unwrap();
+    let whole = f64::from(lpips.distance(tensor(&x), tensor(&y)).into_scalar::<f32>());
+    let tiled = lpips.distance_in_tiles(&x.item(0), &y.item(0)).unwrap();
+    assert!((tiled / whole - 1.0).abs() <= tolerance::LOSS_VALUE, "{tiled} {whole}");
+    assert!(lpips.distance_in_tiles(&Array::zeros([3, 15, 40]), &Array::zeros([3, 15, 40])).is_err());
+}
+
+fn vgg19_features(dtype: FloatDType) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
     let vgg = Vgg::load(Depth::Vgg19, 5, &vgg::formula(Depth::Vgg19), &device()).unwrap();
-    let (x, y) = pictures();
+    let (x, y) = pictures_in(dtype);
     let features = (vgg.features(x.clone()), vgg.features(y));
     (x, features.0, features.1)
 }
@@ -70,8 +88,8 @@ fn projections(features: &[Tensor<4>], config: &FdlConfig) -> Projections {
     let stages = features.iter().enumerate().map(|(i, feature)| {
         let shape = [config.projections, feature.dims()[1], config.patch, config.patch];
         let values = formula::unit(&format!("fdl.proj.{i}"), shape.iter().product()).collect();
-        let kernels = to_tensor(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
-        Some(unit_kernels(kernels))
+        let kernels = to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
+        Some(unit_kernels(kernels.cast(feature.dtype())))
     });
     Projections { stages: stages.collect() }
 }
@@ -82,7 +100,7 @@ fn fdl_config(phase_weight: f64) -> FdlConfig {
 
 #[test]
 fn fdl_values_of_every_stage() {
-    let (x, features, target) = vgg19_features();
+    let (x, features, target) = vgg19_features(FloatDType::F32);
     let config = fdl_config(0.01);
     let projections = projections(&features, &config);
     for i in 0..2 {
@@ -103,16 +121,20 @@ fn fdl_values_of_every_stage() {
 
 #[test]
 fn fdl_of_magnitudes_alone() {
-    let (x, features, target) = vgg19_features();
     let config = fdl_config(0.0);
-    let loss = fdl::fdl(&config, &projections(&features, &config), &features, &target).unwrap();
-    check_value("fdl_amplitude.value", &loss);
-    check_gradient("fdl_amplitude.grad_x", &loss, &x, tolerance::LOSS_GRADIENT);
+    for (dtype, tolerance) in
+        [(FloatDType::F64, tolerance::LOSS_GRADIENT), (FloatDType::F32, tolerance::SORTED_GRADIENT)]
+    {
+        let (x, features, target) = vgg19_features(dtype);
+        let loss = fdl::fdl(&config, &projections(&features, &config), &features, &target).unwrap();
+        check_value("fdl_amplitude.value", &loss);
+        check_gradient("fdl_amplitude.grad_x", &loss, &x, tolerance);
+    }
 }
 
 #[test]
 fn vgg19_feature_l1() {
-    let (_, features, target) = vgg19_features();
+    let (_, features, target) = vgg19_features(FloatDType::F32);
     check_value("vgg19_feature_l1.value", &feature_l1(&features, &target));
 }
 

@@ -49,7 +49,8 @@ fn parts(
 ) -> Result<BTreeMap<&'static str, f64>> {
     let (base, device) = (inputs.base.as_ref(), target.device());
     let encoder = Encoder::load(base, &device)?;
-    let mut generator = Generator::load(&Overlay::new(base, config.scale())?, false, &device.clone().autodiff())?;
+    let mut generator =
+        Generator::load(&Overlay::new(base, config.scale(), config.model.start)?, false, &device.clone().autodiff())?;
     let mut average = generator.valid();
     let losses = PictureLosses::load(&config.loss, &inputs.choices, &device)?;
     let mut adam = Adam::new(AdamOptions { betas: config.train.betas, weight_decay: config.train.weight_decay });

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use vae2x_compare::metrics::{psnr, sharpness, ssim};
+use vae2x_compare::speckle::{LEAST_SIDE, speckle};
 use vae2x_core::Array;
 use vae2x_core::weights::Weights;
 use vae2x_media::picture::write_image;
@@ -37,6 +38,8 @@ struct Case {
 pub struct Evaluation {
     cases: Vec<Case>,
     lpips: Option<Lpips>,
+    /// Target pixels per input pixel.
+    factor: usize,
     device: Device,
 }
 
@@ -77,7 +80,12 @@ impl Evaluation {
             let baseline = (options.factor > 1).then(|| resize(&small, size, Filter::Lanczos3).map(clamped));
             Ok(Case { baseline: baseline.transpose()?, target, input })
         });
-        Ok(Self { cases: cases.collect::<Result<_>>()?, lpips: options.lpips, device: device.clone() })
+        Ok(Self {
+            cases: cases.collect::<Result<_>>()?,
+            lpips: options.lpips,
+            factor: options.factor,
+            device: device.clone(),
+        })
     }
 
     /// Whether there are no photos.
@@ -85,8 +93,8 @@ impl Evaluation {
         self.cases.is_empty()
     }
 
-    /// Means over the photos, for the model and, with `base_` before them, for the baseline: `psnr`, `ssim`, `lpips`, and
-    /// `sharpness`, relative to the target's. Writes a sheet with input, baseline, output and target.
+    /// Means over the photos, for the model and, with `base_` before them, for the baseline: `psnr`, `ssim`, `lpips`,
+    /// `sharpness`, relative to the target's, and `speckle_db` where pictures are large enough. Writes a sheet with input, baseline, output and target.
     ///
     /// # Errors
     /// If the sheet cannot be written.
@@ -115,6 +123,9 @@ impl Evaluation {
             ("ssim", ssim(picture, target)?),
             ("sharpness", sharpness(picture)? / sharpness(target)?),
         ];
+        if picture_size(picture)?.iter().all(|&side| side >= LEAST_SIDE * self.factor) {
+            values.push(("speckle_db", speckle(picture, self.factor)?.speckle_db));
+        }
         if let Some(lpips) = &self.lpips {
             let distance = lpips.distance(batch(picture, &self.device)?, batch(target, &self.device)?);
             values.push(("lpips", f64::from(distance.into_scalar::<f32>())));

@@ -30,6 +30,7 @@ pub mod run;
 pub mod scan;
 pub mod sdedit;
 pub mod step;
+pub mod widen;
 
 pub use config::{Config, VggChoice};
 pub use error::{Error, Result};

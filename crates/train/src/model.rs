@@ -10,6 +10,7 @@ use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 use vae2x_nn::wan_vae::{Decoder, DecoderState, Encoder, EncoderState};
 
 use crate::Result;
+use crate::widen::{Widening, widen};
 
 /// What the optimizer changes.
 #[derive(Module, Debug)]
@@ -77,10 +78,11 @@ pub fn last_layer(decoder: &Decoder, features: Tensor<5>, scale: usize) -> Tenso
 }
 
 /// Weights of a base model, seen as those of the model to train: tensors of a checkpoint go first, and a last convolution of 3
-/// channels is widened to repeat each pixel.
+/// channels is widened.
 pub struct Overlay<'a> {
     base: &'a dyn Weights,
     config: VaeConfig,
+    start: Widening,
     checkpoint: Option<(&'a TensorFile, &'a str)>,
 }
 
@@ -89,7 +91,7 @@ impl<'a> Overlay<'a> {
     ///
     /// # Errors
     /// If the base has another scale that is not 1.
-    pub fn new(base: &'a dyn Weights, scale: usize) -> Result<Self> {
+    pub fn new(base: &'a dyn Weights, scale: usize, start: Widening) -> Result<Self> {
         let out_channels = 3 * scale * scale;
         let found = base.config().out_channels;
         if found != 3 && found != out_channels {
@@ -98,7 +100,7 @@ impl<'a> Overlay<'a> {
             ))
             .into());
         }
-        Ok(Self { config: VaeConfig { out_channels, ..base.config().clone() }, base, checkpoint: None })
+        Ok(Self { config: VaeConfig { out_channels, ..base.config().clone() }, base, start, checkpoint: None })
     }
 
     /// Takes tensors called `PREFIX.NAME` from a checkpoint.
@@ -128,10 +130,7 @@ impl Weights for Overlay<'_> {
         }
         let mut narrow = spec.clone();
         narrow.shape[0] /= repeats;
-        let values = self.base.tensor(&narrow)?.into_data();
-        let row = values.len() / narrow.shape[0];
-        let repeated = values.chunks_exact(row).flat_map(|r| std::iter::repeat_n(r, repeats)).flatten().copied();
-        Array::new(spec.shape.clone(), repeated.collect())
+        widen(&self.base.tensor(&narrow)?, repeats.isqrt(), self.start)
     }
 
     fn has_time(&self) -> bool {
@@ -151,7 +150,7 @@ mod tests {
         let device = Device::flex();
         let latents = Tensor::<1>::from_floats([0.3; 16 * 4], &device).reshape([1, 16, 2, 2]);
         let pictures = |scale| {
-            let weights = Overlay::new(&base, scale).unwrap();
+            let weights = Overlay::new(&base, scale, Widening::Repeat).unwrap();
             let generator = Generator::load(&weights, false, &device).unwrap();
             to_array(decode(&generator.decoder, latents.clone(), scale).unwrap().pictures).unwrap()
         };
@@ -166,7 +165,7 @@ mod tests {
     #[test]
     fn other_scales_are_refused() {
         let base = FormulaWeights::new(VaeConfig::with_widths(4, 12));
-        assert!(Overlay::new(&base, 1).err().unwrap().to_string().contains("12 output channels"));
-        assert!(Overlay::new(&base, 2).is_ok());
+        assert!(Overlay::new(&base, 1, Widening::Repeat).err().unwrap().to_string().contains("12 output channels"));
+        assert!(Overlay::new(&base, 2, Widening::Repeat).is_ok());
     }
 }

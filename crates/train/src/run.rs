@@ -160,7 +160,7 @@ impl Progress {
 pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, device: &Device) -> Result<Learner> {
     let base = inputs.base.as_ref();
     let overlay = |prefix| -> Result<Overlay<'_>> {
-        let overlay = Overlay::new(base, config.scale())?;
+        let overlay = Overlay::new(base, config.scale(), config.model.start)?;
         Ok(match checkpoint {
             Some(checkpoint) => overlay.with_checkpoint(&checkpoint.file, prefix),
             None => overlay,

@@ -125,16 +125,17 @@ fn print_colours(photos: &[Decoded]) -> anyhow::Result<()> {
         ("stats", Some(Matching::Stats)),
     ];
     println!(
-        "\n| 2x decoder | matched by | CIEDE2000, mean | worst photo | of cells, mean | worst photo | high band, mean | worst |\n|---|---|---|---|---|---|---|---|"
+        "\n| 2x decoder | matched by | CIEDE2000, mean | worst photo | photos below 0.5 | of cells, mean | worst photo | high band, mean | worst |\n|---|---|---|---|---|---|---|---|---|"
     );
     for (name, shift) in [("as trained", [0.0; 3]), ("shifted", SHIFT)] {
         for (way, matching) in WAYS {
             let rows =
                 photos.iter().map(|photo| colours(photo, shift, matching)).collect::<anyhow::Result<Vec<_>>>()?;
+            let below = rows.iter().filter(|r| r[0] < 0.5).count();
             let mean = |i: usize| rows.iter().map(|r| r[i]).sum::<f64>() / rows.len() as f64;
             let worst = |i: usize| rows.iter().map(|r| r[i].abs()).fold(0.0, f64::max);
             println!(
-                "| {name} | {way} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} % | {:.2} % |",
+                "| {name} | {way} | {:.2} | {:.2} | {below} | {:.2} | {:.2} | {:+.2} % | {:.2} % |",
                 mean(0),
                 worst(0),
                 mean(1),

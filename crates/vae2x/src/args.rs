@@ -38,6 +38,10 @@ pub enum Command {
     Devices,
     /// Pictures, or folders of them, in one HTML page: flip, wipe, zoom, differences, numbers.
     Compare(CompareArgs),
+    /// How far pictures are from a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness, speckle.
+    Metrics(MetricsArgs),
+    /// How much of a grid there is in pictures, or in what a model makes of flat colours.
+    Speckle(SpeckleArgs),
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
     /// Train a decoder.
@@ -179,7 +183,7 @@ pub struct SdeditArgs {
     /// The diffusion transformer: Wan2.1 text-to-video in a file or folder, original or diffusers layout, sharded or not
     #[arg(long, value_name = "WEIGHTS", required = true)]
     pub dit: Option<PathBuf>,
-    /// The caption, negative as a rule: `context` [tokens, width], as embed-text writes it
+    /// The caption, negative as a rule: a file with `context` [tokens, width], what UMT5 makes of it
     #[arg(long, value_name = "FILE", required = true)]
     pub context: Option<PathBuf>,
     /// Folder of latent files, images or clips
@@ -592,6 +596,43 @@ pub struct CompareArgs {
     pub output: PathBuf,
 }
 
+/// `vae2x metrics`
+#[derive(Debug, Args)]
+pub struct MetricsArgs {
+    /// Pictures, or folders whose pictures are paired by their names without extension
+    #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
+    pub sides: Vec<String>,
+    /// The name that the others are measured against
+    #[arg(long, value_name = "NAME")]
+    pub reference: String,
+    /// LPIPS too, with these weights: VGG16 as torchvision or timm writes it, a file or a hub id
+    #[arg(long, value_name = "VGG16")]
+    pub lpips: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vae2x speckle`
+#[derive(Debug, Args)]
+pub struct SpeckleArgs {
+    /// Pictures, or folders of them
+    #[arg(value_name = "IMAGES")]
+    pub inputs: Vec<PathBuf>,
+    /// Pixels of the pictures per pixel at base resolution: 2 for what a 2x decoder made
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "vae", value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub scale: u16,
+    /// Instead of pictures, what this model makes of flat colours.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Device for the model, as for decode
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto, requires = "vae")]
+    pub device: Device,
+}
+
 /// `vae2x demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -683,13 +724,6 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-fn parse_named(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, place)) if !name.is_empty() && !place.is_empty() => Ok((name.into(), place.into())),
-        _ => Err("expected NAME=LATENTS, such as clean=latents/".into()),
-    }
-}
-
 fn parse_crop(text: &str) -> Result<Crop, String> {
     let numbers: Option<Vec<usize>> = text.split(['x', '+']).map(|part| part.parse().ok()).collect();
     let has_form = text.replace(|c: char| c.is_ascii_digit(), "") == "x++";
@@ -698,6 +732,13 @@ fn parse_crop(text: &str) -> Result<Crop, String> {
             Ok(Crop { width, height, left, top })
         }
         _ => Err("expected WIDTHxHEIGHT+LEFT+TOP in pixels, such as 512x512+128+64".into()),
+    }
+}
+
+fn parse_named(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, place)) if !name.is_empty() && !place.is_empty() => Ok((name.into(), place.into())),
+        _ => Err("expected NAME=LATENTS, such as clean=latents/".into()),
     }
 }
 

@@ -13,10 +13,11 @@
 //! ```
 
 mod codec;
+pub mod constant;
 mod device;
 mod host;
 
 pub use codec::{DecodedClip, Decoder, EncodedClip, Encoder, Frame, whole_cells};
 pub use device::{Device, EngineOptions, Precision};
 pub use host::available_bytes;
-pub use {vae2x_core as core, vae2x_cpu as cpu, vae2x_media as media, vae2x_nn as nn};
+pub use {vae2x_compare as compare, vae2x_core as core, vae2x_cpu as cpu, vae2x_media as media, vae2x_nn as nn};

@@ -65,6 +65,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Convert(args) => commands::convert::run(&args),
         Command::Devices => commands::devices::run(),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Metrics(args) => commands::metrics::run(&args),
+        Command::Speckle(args) => commands::speckle::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),
         Command::Train(TrainCommand::Degradation(args)) => commands::train_degradation::run(&args),

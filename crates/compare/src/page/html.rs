@@ -111,6 +111,7 @@ fn stage() -> Markup {
             div #labels aria-hidden="true" {}
             div #handle role="slider" tabindex="0" aria-label="Wipe" aria-valuemin="0" aria-valuemax="100" hidden {}
             div #mark hidden {}
+            p #failure role="alert" hidden {}
             div #loupe role="group" aria-label="Loupe" hidden {}
         }
         p #said.unseen role="status" {}

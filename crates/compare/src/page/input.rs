@@ -35,6 +35,36 @@ pub struct Crop {
     pub top: usize,
 }
 
+impl Crop {
+    /// Whether it lies in a picture `[H, W]` and is not empty.
+    pub(super) fn is_inside(self, [height, width]: [usize; 2]) -> bool {
+        let fits = |start: usize, length: usize, all: usize| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= all)
+        };
+        fits(self.left, self.width, width) && fits(self.top, self.height, height)
+    }
+
+    /// The same part of the field in a picture of another size, if it has whole pixels there.
+    pub(super) fn scaled(self, [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Option<Self> {
+        let scaled = |value: usize, from: usize, to: usize| {
+            let product = value.checked_mul(to)?;
+            product.is_multiple_of(from).then(|| product / from)
+        };
+        Some(Self {
+            width: scaled(self.width, w, to_w)?,
+            height: scaled(self.height, h, to_h)?,
+            left: scaled(self.left, w, to_w)?,
+            top: scaled(self.top, h, to_h)?,
+        })
+    }
+}
+
+impl std::fmt::Display for Crop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}+{}+{}", self.width, self.height, self.left, self.top)
+    }
+}
+
 /// Bytes of a picture that browsers show.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
@@ -165,16 +195,16 @@ fn depth(colour: ExtendedColorType) -> u16 {
 
 /// The part of a picture.
 fn cut(picture: Array, crop: Option<Crop>) -> Result<Array> {
-    let Some(Crop { width, height, left, top }) = crop else { return Ok(picture) };
+    let Some(crop) = crop else { return Ok(picture) };
     let [h, w] = pixels::picture_size(&picture)?;
-    let is_inside = left.checked_add(width).is_some_and(|x| x <= w) && top.checked_add(height).is_some_and(|y| y <= h);
-    if !is_inside || width == 0 || height == 0 {
+    if !crop.is_inside([h, w]) {
         return Err(Error::Shape {
             what: "part of a picture".into(),
             expected: format!("a rectangle inside {w}x{h}"),
-            got: format!("{width}x{height}+{left}+{top}"),
+            got: crop.to_string(),
         });
     }
+    let Crop { width, height, left, top } = crop;
     let rows = picture.data().chunks_exact(w).enumerate().filter(|(i, _)| (top..top + height).contains(&(i % h)));
     Array::new([3, height, width], rows.flat_map(|(_, row)| &row[left..left + width]).copied().collect())
 }

@@ -2,7 +2,7 @@
 //! for nothing.
 //!
 //! Pictures that browsers show are embedded as they are; others become 8-bit PNGs. They come last in the file, as base64 in script
-//! elements that the parser only copies, so that the page is there at once however large it is; `store.js` decodes what is looked at.
+//! elements that the parser only copies, a few megabytes in each, so that the page is there at once however large it is; `store.js` decodes what is looked at.
 //! Pictures of one row are taken to show the same field of view at whatever size. Tables are written here, all else by the scripts.
 
 mod html;
@@ -13,13 +13,17 @@ mod tables;
 use std::io::Write;
 use std::path::Path;
 
+use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use base64::write::EncoderWriter;
 use serde_json::{Value, json};
 use vae2x_core::{Error, Result, temp};
 
 pub use input::{Crop, Input};
 pub use row::{Row, RowOptions, Shown, row};
+
+/// Bytes of a picture per script element: a browser takes each in at one go, and should not be busy with it for long. Divisible by 3,
+/// so that each is base64 by itself.
+const PIECE: usize = 3 << 20;
 
 /// What a page shows.
 #[derive(Clone, Debug)]
@@ -44,11 +48,12 @@ impl Page {
             let at = |e| Error::io(path, e);
             out.write_all(html::head(self).into_string().as_bytes()).map_err(at)?;
             for (row, column, shown) in self.shown() {
-                write!(out, "\n<script type=\"text/plain\" id=\"{}\">", data_id(row, column)).map_err(at)?;
-                let mut base64 = EncoderWriter::new(&mut *out, &STANDARD);
-                base64.write_all(&shown.bytes()?).and_then(|()| base64.finish().map(drop)).map_err(at)?;
-                drop(base64);
-                out.write_all(b"</script>").map_err(at)?;
+                write!(out, "\n<div id=\"{}\" hidden>", data_id(row, column)).map_err(at)?;
+                for piece in shown.bytes()?.chunks(PIECE) {
+                    let base64 = STANDARD.encode(piece);
+                    write!(out, "<script type=\"text/plain\">{base64}</script>").map_err(at)?;
+                }
+                out.write_all(b"</div>").map_err(at)?;
             }
             out.write_all(b"\n</body></html>\n").map_err(at)
         })?;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::pixels::picture_size;
-use vae2x_media::resample::{Filter, resize};
 
 use super::input::{self, Crop, Input, Source};
-use crate::numbers::{NUMBERS, Of};
+use crate::numbers::{NUMBERS, Subject, at_size};
+use crate::speckle::scale_to;
 
 /// Pictures of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub struct Shown {
     pub notes: Vec<String>,
     /// One per entry of [`NUMBERS`]; none where it does not apply.
     pub numbers: Vec<Option<f64>>,
-    /// The size `[H, W]` to which the reference was reduced for the numbers.
-    pub reduced_to: Option<[usize; 2]>,
+    /// Whether the numbers are of the picture at its reference's size, which is another than its own.
+    pub is_resampled: bool,
     pub(super) media_type: &'static str,
     source: Source,
 }
@@ -80,85 +80,81 @@ pub fn row(name: &str, inputs: &[Option<Input>], options: &RowOptions, tick: &mu
         None => vec![None; inputs.len()],
     };
     let read = |i: usize| inputs[i].as_ref().map(|input| input::load(input, crops[i])).transpose();
-    let reference = if options.skip_numbers {
-        None
-    } else {
-        inputs.get(options.reference).map_or(Ok(None), |_| read(options.reference))?
+    let measure = match options.skip_numbers {
+        true => None,
+        false => {
+            Some(Measure { base: smallest(inputs, &crops)?, reference: read(options.reference)?.map(|r| r.pixels) })
+        }
     };
-    let reference = reference.map(|loaded| loaded.pixels);
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
-        let against = reference.as_ref().filter(|_| i != options.reference);
-        pictures.push(read(i)?.map(|loaded| shown(loaded, against, options.skip_numbers)).transpose()?);
+        let picture = read(i)?.map(|loaded| shown(loaded, measure.as_ref(), i == options.reference)).transpose()?;
+        pictures.push(picture);
         tick();
     }
     Ok(Row { name: name.into(), pictures })
 }
 
-fn shown(loaded: input::Loaded, reference: Option<&Array>, skip_numbers: bool) -> Result<Shown> {
-    let size = picture_size(&loaded.pixels)?;
-    let at_size = reference.map(|reference| at_size(reference, size)).transpose()?.flatten();
-    let is_reduced = matches!(at_size, Some(Cow::Owned(_)));
-    let measure = |number: &crate::numbers::Number| {
-        if skip_numbers || size.into_iter().min() < Some(number.least_side) {
-            return Ok(None);
-        }
-        match (&number.of, &at_size) {
-            (Of::Picture(of), _) => of(&loaded.pixels).map(Some),
-            (Of::Pair(of), Some(reference)) => of(&loaded.pixels, reference).map(Some),
-            (Of::Pair(_), None) => Ok(None),
-        }
+/// What a row's pictures are measured by.
+struct Measure {
+    /// `[H, W]` at base resolution, for which the row's smallest picture is taken.
+    base: [usize; 2],
+    reference: Option<Array>,
+}
+
+fn smallest(inputs: &[Option<Input>], crops: &[Option<Crop>]) -> Result<[usize; 2]> {
+    let of = |(input, crop): (&Option<Input>, &Option<Crop>)| match (input, crop) {
+        (None, _) => None,
+        (_, Some(crop)) => Some(Ok([crop.height, crop.width])),
+        (Some(input), None) => Some(input::size(input)),
     };
-    let numbers = NUMBERS.iter().map(measure).collect::<Result<_>>()?;
+    let sizes = inputs.iter().zip(crops).filter_map(of).collect::<Result<Vec<_>>>()?;
+    Ok(sizes.into_iter().min().unwrap_or_default())
+}
+
+fn shown(loaded: input::Loaded, measure: Option<&Measure>, is_reference: bool) -> Result<Shown> {
+    let size = picture_size(&loaded.pixels)?;
+    let mut notes = loaded.notes;
+    let (mut numbers, mut is_resampled) = (vec![None; NUMBERS.len()], false);
+    if let Some(measure) = measure {
+        let reference = measure.reference.as_ref().filter(|_| !is_reference);
+        let target = reference.map_or(Ok(size), picture_size)?;
+        let fitted = at_size(&loaded.pixels, target);
+        if fitted.is_err() {
+            notes.push("not measured against the reference, as its sides have another ratio".into());
+        }
+        let pair = fitted.as_deref().ok().zip(reference);
+        let scale = scale_to(size, measure.base);
+        let subject = Subject { picture: &loaded.pixels, scale, pair, lpips: None };
+        numbers = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_>>()?;
+        is_resampled = pair.is_some() && size != target;
+    }
     Ok(Shown {
         file: loaded.file,
         format: loaded.format,
         length: loaded.length,
         size,
-        notes: loaded.notes,
+        notes,
         numbers,
-        reduced_to: is_reduced.then_some(size),
+        is_resampled,
         media_type: loaded.media_type,
         source: loaded.source,
     })
 }
 
-/// The reference at a picture's size: itself, or the means of whole blocks of its pixels; none if it is no multiple of that size.
-fn at_size(reference: &Array, size: [usize; 2]) -> Result<Option<Cow<'_, Array>>> {
-    let own = picture_size(reference)?;
-    if own == size {
-        return Ok(Some(Cow::Borrowed(reference)));
-    }
-    let is_multiple = own[0] % size[0] == 0 && own[1] % size[1] == 0 && own[0] / size[0] == own[1] / size[1];
-    Ok(if is_multiple { Some(Cow::Owned(resize(reference, size, Filter::Area)?)) } else { None })
-}
-
 /// The part in each picture's own pixels.
 fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Option<Crop>>> {
+    let refuse = |what: String| Error::Unsupported(format!("row '{row}': the part {crop} {what}"));
     let sizes = inputs.iter().map(|i| i.as_ref().map(input::size).transpose()).collect::<Result<Vec<_>>>()?;
-    let Some([height, width]) = sizes.iter().flatten().copied().max_by_key(|[_, w]| *w) else {
-        return Ok(sizes.iter().map(|_| None).collect());
-    };
-    let wanted = format!("the part {}x{}+{}+{}", crop.width, crop.height, crop.left, crop.top);
-    let end = |start: usize, length: usize| start.checked_add(length);
-    if end(crop.left, crop.width).is_none_or(|x| x > width) || end(crop.top, crop.height).is_none_or(|y| y > height) {
-        return Err(Error::Unsupported(format!(
-            "row '{row}': {wanted} is not inside its pictures, the widest of which has {width}x{height} pixels"
-        )));
+    let widest = sizes.iter().flatten().copied().max_by_key(|[_, width]| *width).unwrap_or_default();
+    let [height, width] = widest;
+    if !crop.is_inside(widest) {
+        return Err(refuse(format!("is not inside its pictures, the widest of which has {width}x{height} pixels")));
     }
-    let scaled = |value: usize, to: usize, from: usize| {
-        (value as u128 * to as u128 % from as u128 == 0).then(|| (value as u128 * to as u128 / from as u128) as usize)
-    };
-    let own = |[h, w]: [usize; 2]| {
-        let part = || {
-            Some(Crop {
-                width: scaled(crop.width, w, width)?,
-                height: scaled(crop.height, h, height)?,
-                left: scaled(crop.left, w, width)?,
-                top: scaled(crop.top, h, height)?,
-            })
-        };
-        part().ok_or_else(|| Error::Unsupported(format!("row '{row}': {wanted} of {width}x{height} pixels falls between the pixels of a picture of {w}x{h}; choose multiples")))
+    let own = |size: [usize; 2]| {
+        let [h, w] = size;
+        let between = || refuse(format!("of {width}x{height} falls between the pixels of a picture of {w}x{h}"));
+        crop.scaled(widest, size).ok_or_else(between)
     };
     sizes.into_iter().map(|size| size.map(own).transpose()).collect()
 }
@@ -185,17 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_is_reduced_to_smaller_pictures_and_never_enlarged() {
+    fn pictures_are_measured_at_the_size_of_their_reference() {
         let inputs = [made(32, 48), made(32, 48), made(16, 24), made(64, 96), made(16, 48), None];
         let row = measured(&inputs, RowOptions::default()).unwrap();
-        let numbers: Vec<_> = (0..5).map(|i| psnr(&row, i)).collect();
         assert_eq!(NUMBERS[0].name, "PSNR");
-        assert_eq!(numbers[0], None, "nothing is measured against itself");
-        assert_eq!(numbers[1], Some(f64::INFINITY));
-        assert!(numbers[2].unwrap() < 20.0, "noise is unlike its means");
-        assert_eq!(numbers[3..], [None, None]);
-        let reduced: Vec<_> = row.pictures.iter().flatten().map(|p| p.reduced_to).collect();
-        assert_eq!(reduced, [None, None, Some([16, 24]), None, None]);
+        assert_eq!(psnr(&row, 0), None, "nothing is measured against itself");
+        assert_eq!(psnr(&row, 1), Some(f64::INFINITY));
+        assert!(psnr(&row, 2).unwrap() < 20.0 && psnr(&row, 3).unwrap() < 20.0, "other noise");
+        assert_eq!(psnr(&row, 4), None, "another ratio of sides");
+        assert!(row.pictures[4].as_ref().unwrap().notes[0].contains("ratio"));
+        let resampled: Vec<_> = row.pictures.iter().flatten().map(|p| p.is_resampled).collect();
+        assert_eq!(resampled, [false, false, true, true, false]);
         assert!(row.pictures[5].is_none());
         let other = measured(&inputs, RowOptions { reference: 5, ..Default::default() }).unwrap();
         assert_eq!(psnr(&other, 1), None);

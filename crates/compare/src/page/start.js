@@ -1,4 +1,8 @@
 // Runs when the controls are there and the pictures, which come last in the file, are still being read.
+addEventListener("error", ({ message }) => {
+  byId("failure").hidden = false;
+  byId("failure").textContent = `This browser cannot show the pictures as it should: ${message}`;
+});
 const viewer = new Viewer(JSON.parse(byId("report").textContent));
 new Controls(viewer);
 readPlace(viewer);

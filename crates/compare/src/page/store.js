@@ -16,7 +16,7 @@ class Store {
     this.loaded = new Set();
     this.frame = 0;
     this.task = 0;
-    const code = URL.createObjectURL(new Blob([document.getElementById("worker").textContent], { type: "text/javascript" }));
+    const code = URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" }));
     this.workers = Array.from({ length: WORKERS }, () => this.#hire(code));
   }
 
@@ -28,6 +28,7 @@ class Store {
       this.#arrive(data);
       this.#dispatch();
     };
+    worker.onerror = ({ message }) => reportError(new Error(`the decoder has failed: ${message}`));
     return hired;
   }
 
@@ -53,6 +54,11 @@ class Store {
   end() {
     this.#trim();
     this.#dispatch();
+  }
+
+  drop(picture) {
+    picture.release();
+    this.loaded.delete(picture);
   }
 
   bytes() {
@@ -97,8 +103,7 @@ class Store {
     for (let total = this.bytes(); total > BUDGET && idle.length; ) {
       const picture = idle.shift();
       total -= picture.bytes;
-      picture.release();
-      this.loaded.delete(picture);
+      this.drop(picture);
     }
   }
 }
@@ -151,14 +156,14 @@ class Embedded extends Picture {
   /** What a worker needs to decode it; null while the page still arrives. */
   request() {
     if (this.blob) return { kind: "decode", source: this.blob, type: this.type };
-    const script = document.getElementById(this.data);
-    if (!script || (!script.nextSibling && document.readyState === "loading")) return null;
-    return { kind: "decode", source: script.textContent, type: this.type };
+    const holder = byId(this.data);
+    if (!holder || (!holder.nextSibling && document.readyState === "loading")) return null;
+    return { kind: "decode", source: Array.from(holder.children, (piece) => piece.textContent), type: this.type };
   }
 
   take(levels, blob) {
     super.take(levels, blob);
-    document.getElementById(this.data)?.remove();
+    byId(this.data)?.remove();
   }
 }
 

@@ -7,10 +7,11 @@ use crate::numbers::{Better, NUMBERS, Number, Of};
 
 /// A table of numbers and one of files for every row; the scripts show one row's at a time.
 pub(super) fn rows(page: &Page) -> Markup {
+    let columns = Columns::of(page);
     html! {
         @for (i, row) in page.rows.iter().enumerate() {
             section.facts data-row=(i) hidden[i > 0] {
-                @if has_numbers(row) { (numbers(page, row)) }
+                @if !columns.0.is_empty() { (numbers(page, row, &columns)) }
                 h2 { "Files" }
                 table.files {
                     tbody {
@@ -24,21 +25,22 @@ pub(super) fn rows(page: &Page) -> Markup {
 
 /// Each name's means over the rows that have its numbers.
 pub(super) fn means(page: &Page) -> Markup {
-    let columns: Vec<Means> = (0..page.names.len()).map(|column| Means::of(page, column)).collect();
-    let is_whole = |c: &&Means| !c.is_reduced && c.rows == page.rows.len();
-    let own: Vec<&[Option<f64>]> = columns.iter().filter(is_whole).map(|c| c.numbers.as_slice()).collect();
-    let best = best(&own);
-    let has_means = page.rows.len() > 1 && columns.iter().any(|c| c.numbers.iter().any(Option::is_some));
+    let columns = Columns::of(page);
+    let means: Vec<Means> = (0..page.names.len()).map(|name| Means::of(page, name)).collect();
+    // Means over other rows are of another kind.
+    let whole: Vec<&[Option<f64>]> =
+        means.iter().filter(|m| m.rows == page.rows.len()).map(|m| m.numbers.as_slice()).collect();
+    let best = best(&whole);
     html! {
-        @if has_means {
+        @if page.rows.len() > 1 && !columns.0.is_empty() {
             section.means {
                 h2 { "Means of " (page.rows.len()) " rows" }
                 div.scrolls {
-                    table { (heading()) tbody {
-                        @for (name, means) in page.names.iter().zip(&columns) {
+                    table { (columns.heading()) tbody {
+                        @for (name, means) in page.names.iter().zip(&means) {
                             tr {
                                 th scope="row" { (name) @if means.rows < page.rows.len() { " (" (means.rows) ")" } }
-                                (means.cells(&best))
+                                (columns.cells(&means.numbers, &best, means.is_resampled))
                             }
                         }
                     } }
@@ -53,22 +55,17 @@ struct Means {
     numbers: Vec<Option<f64>>,
     /// How many rows have all numbers that any of them has.
     rows: usize,
-    /// Whether a reference was reduced for any.
-    is_reduced: bool,
+    /// Whether a picture was brought to its reference's size for any.
+    is_resampled: bool,
 }
 
 impl Means {
-    fn of(page: &Page, column: usize) -> Self {
-        let pictures: Vec<&Shown> = page.rows.iter().filter_map(|row| row.pictures[column].as_ref()).collect();
+    fn of(page: &Page, name: usize) -> Self {
+        let pictures: Vec<&Shown> = page.rows.iter().filter_map(|row| row.pictures[name].as_ref()).collect();
         let has = |n: usize| pictures.iter().filter(move |p| p.numbers[n].is_some());
         let numbers = (0..NUMBERS.len()).map(|n| mean(pictures.iter().filter_map(|p| p.numbers[n]))).collect();
         let rows = (0..NUMBERS.len()).map(|n| has(n).count()).filter(|&count| count > 0).min().unwrap_or(0);
-        Self { numbers, rows, is_reduced: pictures.iter().any(|p| p.reduced_to.is_some()) }
-    }
-
-    fn cells(&self, best: &[Option<f64>]) -> Markup {
-        let (best, mark) = if self.is_reduced { (&[][..], "¹") } else { (best, "") };
-        cells(&self.numbers, best, mark)
+        Self { numbers, rows, is_resampled: pictures.iter().any(|p| p.is_resampled) }
     }
 }
 
@@ -82,59 +79,66 @@ fn present(row: &Row) -> impl Iterator<Item = (usize, &Shown)> {
     row.pictures.iter().enumerate().filter_map(|(i, p)| Some((i, p.as_ref()?)))
 }
 
-fn has_numbers(row: &Row) -> bool {
-    present(row).any(|(_, shown)| shown.numbers.iter().any(Option::is_some))
-}
-
-fn numbers(page: &Page, row: &Row) -> Markup {
-    // Numbers against a reduced reference are of another kind; none of them is called the best.
-    let own: Vec<&[Option<f64>]> =
-        present(row).filter(|(_, s)| s.reduced_to.is_none()).map(|(_, s)| s.numbers.as_slice()).collect();
-    let best = best(&own);
+fn numbers(page: &Page, row: &Row, columns: &Columns) -> Markup {
+    let best = best(&present(row).map(|(_, shown)| shown.numbers.as_slice()).collect::<Vec<_>>());
     let reference = &page.names[page.reference];
     html! {
         h2 { "Numbers" }
         div.scrolls {
-            table { (heading()) tbody {
+            table { (columns.heading()) tbody {
                 @for (column, shown) in present(row) {
                     tr data-of=(column) {
                         th scope="row" { (choose(column, &page.names[column])) }
-                        @match shown.reduced_to {
-                            Some(_) => (cells(&shown.numbers, &[], "¹")),
-                            None => (cells(&shown.numbers, &best, "")),
-                        }
+                        (columns.cells(&shown.numbers, &best, shown.is_resampled))
                     }
                 }
             } }
         }
         p.hint {
-            @if row.pictures[page.reference].is_some() { "Against " b { (reference) } "." } @else { "This row has no " b { (reference) } " to measure against." }
-            @if present(row).any(|(_, s)| s.reduced_to.is_some()) { " ¹ Against " (reference) " reduced to the picture's size." }
+            @if row.pictures[page.reference].is_some() { "Against " b { (reference) } "." }
+            @else { "This row has no " b { (reference) } " to measure against." }
+            @if present(row).any(|(_, s)| s.is_resampled) { " ¹ Enlarged or reduced to its size (Lanczos)." }
         }
     }
 }
 
-fn heading() -> Markup {
-    html! {
-        thead { tr {
-            th scope="col" { "Picture" }
-            @for number in NUMBERS {
-                th scope="col" title=(number.about) {
-                    (number.name)
-                    @if !number.unit.is_empty() { ", " (number.unit) }
-                    @match number.better { Better::Higher => " ↑", Better::Lower => " ↓", Better::Neither => "" }
-                }
-            }
-        } }
-    }
-}
+/// Indices of the numbers that any picture of the page has.
+struct Columns(Vec<usize>);
 
-fn cells(numbers: &[Option<f64>], best: &[Option<f64>], mark: &str) -> Markup {
-    html! {
-        @for (i, (value, number)) in numbers.iter().zip(NUMBERS).enumerate() {
-            td.best[value.is_some() && best.get(i) == Some(value)] {
-                @match value { Some(value) => (shown(*value, number)), None => "–" }
-                @if value.is_some() && matches!(number.of, Of::Pair(_)) { (mark) }
+impl Columns {
+    fn of(page: &Page) -> Self {
+        let has = |n: &usize| page.rows.iter().flat_map(present).any(|(_, shown)| shown.numbers[*n].is_some());
+        Self((0..NUMBERS.len()).filter(has).collect())
+    }
+
+    fn heading(&self) -> Markup {
+        html! {
+            thead { tr {
+                th scope="col" { "Picture" }
+                @for number in self.0.iter().map(|&n| &NUMBERS[n]) {
+                    th scope="col" title=(number.about) {
+                        (number.name)
+                        @if !number.unit.is_empty() { ", " (number.unit) }
+                        @match number.better { Better::Higher => " ↑", Better::Lower => " ↓", Better::Neither => "" }
+                    }
+                }
+            } }
+        }
+    }
+
+    fn cells(&self, numbers: &[Option<f64>], best: &[Option<f64>], is_resampled: bool) -> Markup {
+        html! {
+            @for &n in &self.0 {
+                td.best[numbers[n].is_some() && best[n] == numbers[n]] {
+                    @match numbers[n] {
+                        Some(value) => {
+                            (shown(value, &NUMBERS[n]))
+                            // Only these are of the picture as it is.
+                            @if is_resampled && !matches!(NUMBERS[n].of, Of::Scaled(_)) { "¹" }
+                        }
+                        None => "–",
+                    }
+                }
             }
         }
     }
@@ -144,7 +148,7 @@ fn shown(value: f64, number: &Number) -> String {
     if value.is_infinite() { "∞".into() } else { format!("{value:.*}", number.digits) }
 }
 
-/// The best of each column, where several have it and one direction is better.
+/// The best of each number, where several have it and one direction is better.
 fn best(rows: &[&[Option<f64>]]) -> Vec<Option<f64>> {
     let of = |(i, number): (usize, &Number)| {
         let values: Vec<f64> = rows.iter().filter_map(|numbers| numbers[i]).collect();
@@ -190,8 +194,17 @@ mod tests {
 
     #[test]
     fn the_best_needs_a_rival_and_a_direction() {
-        let rows = [vec![Some(30.0), Some(0.5), Some(9.0)], vec![Some(31.0), None, Some(1.0)]];
-        assert_eq!(best(&rows.each_ref().map(Vec::as_slice)), [Some(31.0), None, None]);
+        let row = |psnr, sharpness| -> Vec<Option<f64>> {
+            let value = |number: &Number| match number.key {
+                "psnr" => psnr,
+                "sharpness" => sharpness,
+                _ => None,
+            };
+            NUMBERS.iter().map(value).collect()
+        };
+        let rows = [row(Some(30.0), Some(9.0)), row(Some(31.0), Some(1.0))];
+        assert_eq!(best(&rows.each_ref().map(Vec::as_slice)), row(Some(31.0), None));
+        assert_eq!(best(&[rows[0].as_slice()]), row(None, None));
         assert_eq!(shown(f64::INFINITY, &NUMBERS[0]), "∞");
         assert_eq!(shown(31.456, &NUMBERS[0]), "31.46");
         assert_eq!([bytes(950), bytes(123_456), bytes(12_345_678)], ["950 B", "123 kB", "12.3 MB"]);

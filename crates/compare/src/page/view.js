@@ -6,6 +6,8 @@ const SAME_PROPORTIONS = 0.01;
 /** Device pixels per pixel that buttons and keys stop at. */
 const STOPS = [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 
+const byId = (id) => document.getElementById(id);
+
 function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }

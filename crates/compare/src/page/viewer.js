@@ -8,7 +8,6 @@ const GAINS = [1, 2, 4, 8, 16, 32];
 
 const DRAWN_BY = { flip: "drawFlip", wipe: "drawWipe", side: "drawSide", difference: "drawDifference" };
 
-const byId = (id) => document.getElementById(id);
 const pixels = ({ width, height }) => `${width} × ${height}`;
 const percent = (scale) => `${scale < 0.1 ? (100 * scale).toFixed(1) : Math.round(100 * scale)} %`;
 
@@ -43,6 +42,7 @@ class Viewer {
 
   enterRow() {
     this.slots = {};
+    for (const difference of this.differences.values()) this.store.drop(difference);
     this.differences.clear();
     if (!this.pictures[this.image]) this.image = this.present[0];
     if (!this.pictures[this.against]) this.against = this.present[0];

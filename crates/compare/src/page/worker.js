@@ -1,7 +1,7 @@
 // Off the page's thread: base64 to files, files to pyramids of halves, differences of two pictures.
 //
 // Asked: { task, kind: "decode", source, type, first } or { task, kind: "difference", a, b, width, height, gain, first }, where
-// `source` is base64 or a Blob, `a` and `b` are { blob, place } and `first` is the finest level wanted (0: every pixel).
+// `source` is a Blob or pieces of base64, `a` and `b` are { blob, place } and `first` is the finest level wanted (0: every pixel).
 // Answered: { task, levels, blob, peak, mean } or { task, error }; `levels[k]` is an ImageBitmap of 1/2^k of the size.
 "use strict";
 
@@ -41,7 +41,7 @@ function pyramid(bitmap, first) {
 }
 
 async function decode({ source, type, first }) {
-  const blob = typeof source === "string" ? new Blob([bytesOf(source)], { type }) : source;
+  const blob = Array.isArray(source) ? new Blob(source.map(bytesOf), { type }) : source;
   return { blob, levels: pyramid(await createImageBitmap(blob), first) };
 }
 

@@ -16,7 +16,7 @@ use rustfft::{Fft, FftPlanner};
 use vae2x_core::{Array, Error, Result};
 
 /// Bins between lattice frequencies, and largest periods in a block.
-const SPACING: usize = 4;
+pub(super) const SPACING: usize = 4;
 /// Brightness of red, green, blue (ITU-R BT.601).
 const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 
@@ -167,8 +167,8 @@ impl Layout {
         x * self.side + y
     }
 
-    /// The level of the neighbourhood: mean power on the square ring two bins away from `wave`, or that of the four adjacent bins
-    /// without what a wave on this bin puts there, if that is more. The latter is what tells a cloth of nearly the same period.
+    /// The level of the neighbourhood: mean power on the square ring two bins away from `wave`, or that of the strongest adjacent
+    /// bin without what a wave on this bin puts there, if that is more. The latter is what tells a cloth of nearly the same period.
     fn around(&self, spectrum: &[Complex<f64>], wave: [usize; 2]) -> f64 {
         self.ring(spectrum, wave).max(self.beside(spectrum, wave))
     }
@@ -181,7 +181,7 @@ impl Layout {
         let own = spectrum[self.index(wave, [0, 0])] * LEAK;
         let before = self.side - 1;
         let adjacent = [[0, 1], [1, 0], [0, before], [before, 0]];
-        adjacent.iter().map(|o| (spectrum[self.index(wave, *o)] - own).norm_sqr()).sum::<f64>() / 4.0 / KEPT
+        adjacent.iter().map(|o| (spectrum[self.index(wave, *o)] - own).norm_sqr() / KEPT).fold(0.0, f64::max)
     }
 
     fn ring(&self, spectrum: &[Complex<f64>], wave: [usize; 2]) -> f64 {
@@ -218,12 +218,12 @@ fn periods(side: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(2), |n| Some(2 * n)).take_while(move |n| n * SPACING <= side)
 }
 
-/// Bins of the waves of a period along both axes and both diagonals, which at period 2 are one.
+/// Bins of the waves along both axes and both diagonals that have a period and not half of it: frequencies of its odd multiples, up
+/// to the finest.
 fn waves_of(side: usize, period: usize) -> Vec<[usize; 2]> {
-    let k = side / period;
-    let mut waves = vec![[0, k], [k, 0], [k, k]];
-    if period > 2 {
-        waves.push([k, side - k]);
-    }
+    let odd = (1..=period / 2).step_by(2).map(|n| n * side / period);
+    let mut waves: Vec<_> = odd.flat_map(|k| [[0, k], [k, 0], [k, k], [k, side - k]]).collect();
+    // At the finest frequency the diagonals are one.
+    waves.dedup();
     waves
 }

@@ -3,11 +3,11 @@
 //! A decoder's grid keeps its phase to the pixel lattice; texture and noise do not. So the picture is cut into blocks at multiples of
 //! the largest period ([`blocks`]), the flat ones are kept, and at each lattice frequency the products `z_a conj(z_b)` of
 //! *different* blocks are averaged, every `z` divided by the root of its own block's neighbourhood level. Without a grid that mean is
-//! zero, however strong the texture; with one it is the grid's energy in units of the neighbourhood's, and the score is
-//! `10 log10(1 + mean)`. Blocks are only paired within areas of [`AREA`] blocks, so that a grid that changes with colour or light is
-//! found too.
+//! zero, however strong the texture; with one it is the grid's energy in units of the neighbourhood's. The score of a period is
+//! `10 log10(1 + sum of means)` over its waves, as speckles spread their energy over many and a stripe has it in one. Blocks are only
+//! paired within areas of [`AREA`] blocks, so that a grid that changes with colour or light is found too.
 //!
-//! The neighbourhood's level includes that of a wave of amplitude [`UNSEEN`]: JPEG and sensors leave lattice-locked patterns of a few
+//! The neighbourhood's level includes that of a wave of amplitude [`UNSEEN`]: JPEG and sensors leave lattice-locked patterns of some
 //! hundredths of an 8-bit step in nearly every photo, which nobody sees and nothing should count.
 
 mod blocks;
@@ -19,12 +19,14 @@ use vae2x_media::pixels::picture_size;
 
 use blocks::{Block, Layout, Line};
 
-/// Periods of the grid in pixels at base resolution; wave vectors along both axes and both diagonals.
+/// The longest period of a grid, in pixels at base resolution; the shorter ones are its halves.
 const LARGEST_PERIOD: usize = 16;
+/// Pixels at base resolution that both sides of a picture must have.
+pub const LEAST_SIDE: usize = 2 * blocks::SPACING * LARGEST_PERIOD;
 /// Sides of areas whose blocks are compared with each other, in blocks: 256 pixels at base resolution.
 const AREA: usize = 4;
 /// Amplitude of a wave that is as good as none, in 8-bit steps.
-const UNSEEN: f64 = 0.25;
+const UNSEEN: f64 = 0.5;
 /// Roughness below which a block is flat, in 8-bit steps.
 const FLAT: f64 = 3.0;
 /// Share of the blocks, the flattest, that is measured in any case, and their least number.
@@ -61,7 +63,7 @@ pub struct Speckle {
 pub struct Period {
     /// In pixels of the picture.
     pub period: usize,
-    /// In dB above the neighbourhood, on average over its wave vectors.
+    /// Its waves' energy together, above that of the neighbourhood of one, in dB.
     pub speckle_db: f64,
     /// Of its waves together: the root of the sum of their squared amplitudes, in 8-bit steps.
     pub amplitude: f64,
@@ -72,7 +74,7 @@ pub struct Period {
 /// Measures a picture that has `scale` pixels per pixel at base resolution: periods from 2 pixels to `16 scale`.
 ///
 /// # Shapes
-/// `[3, H, W]` in [-1, 1], clamped; H and W at least `128 scale`
+/// `[3, H, W]` in [-1, 1], clamped; H and W at least [`LEAST_SIDE`] times `scale`
 ///
 /// # Errors
 /// [`Error::Shape`] unless it is a picture and large enough.
@@ -127,7 +129,6 @@ fn area(block: &Block) -> [usize; 2] {
 
 /// The score of the waves `frequencies`, over blocks grouped by area.
 fn score(period: usize, layout: &Layout, frequencies: std::ops::Range<usize>, areas: &[&[&Block]]) -> Period {
-    let waves = frequencies.len() as f64;
     let (mut ratio, mut square, mut variance) = (0.0, 0.0, 0.0);
     for wave in frequencies {
         for channel in 0..3 {
@@ -135,9 +136,9 @@ fn score(period: usize, layout: &Layout, frequencies: std::ops::Range<usize>, ar
             let sums = areas.iter().map(|blocks| Pairs::of(&lines(blocks), layout.level_of(wave, UNSEEN)));
             let pairs = sums.fold(Pairs::default(), Pairs::plus);
             if pairs.count > 0.0 {
-                ratio += pairs.products / pairs.count / (3.0 * waves);
+                ratio += pairs.products / pairs.count / 3.0;
                 square += layout.squared_amplitude(wave, pairs.products / pairs.weights) / 3.0;
-                variance += pairs.variance / pairs.count.powi(2) / 3.0 / waves.powi(2);
+                variance += pairs.variance / pairs.count.powi(2) / 3.0;
             }
         }
     }

@@ -129,8 +129,21 @@ fn texture_does_not_look_like_a_grid() {
 }
 
 #[test]
+fn speckles_count_as_stripes_do() {
+    let noisy = sky([512, 512], 1.0);
+    let dots = |period: usize, height: f64| {
+        saved(&plus(&noisy, |y, x| if y % period == 0 && x % period == 0 { height } else { 0.0 }))
+    };
+    // The root mean square of all is 1 step; the longer the period, the less of it is on the axes and the diagonals.
+    for (period, height) in [(2, 2.0), (4, 4.0), (8, 8.0), (16, 16.0)] {
+        let score = of(&dots(period, height));
+        assert!(score.speckle_db > 2.5, "{period}: {score:?}");
+    }
+}
+
+#[test]
 fn a_grid_that_changes_with_the_place_is_found() {
-    let flipped = |y: usize, x: usize| if (y / 256 + x / 256) % 2 == 0 { 2.0 } else { -2.0 };
+    let flipped = |y: usize, x: usize| if (y / 256 + x / 256).is_multiple_of(2) { 2.0 } else { -2.0 };
     let score = of(&plus(&sky([1024, 1024], 1.5), |y, x| flipped(y, x) * grid(8, 1.0)(y, x)));
     assert!(score.speckle_db > 8.0, "{score:?}");
 }

@@ -6,7 +6,7 @@ use crate::pages::{Made, middle_pixel, page, picture, pixel, zoom};
 const DESKTOP: (u32, u32) = (1440, 900);
 
 fn checked(x: usize, y: usize) -> [u8; 3] {
-    [(x % 251) as u8, (y % 241) as u8, if (x + y) % 2 == 0 { 255 } else { 0 }]
+    [(x % 251) as u8, (y % 241) as u8, if (x + y).is_multiple_of(2) { 255 } else { 0 }]
 }
 
 /// 2000 x 1500 pixels that tell where they are, the same with another blue, and every second of them.

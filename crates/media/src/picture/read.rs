@@ -170,7 +170,7 @@ fn is_transparent(image: &DynamicImage) -> bool {
         DynamicImage::ImageRgba8(i) => i.pixels().any(|p| p.0[3] != u8::MAX),
         DynamicImage::ImageLumaA16(i) => i.pixels().any(|p| p.0[1] != u16::MAX),
         DynamicImage::ImageRgba16(i) => i.pixels().any(|p| p.0[3] != u16::MAX),
-        DynamicImage::ImageRgba32F(i) => i.pixels().any(|p| p.0[3] < 1.0),
+        DynamicImage::ImageRgba32F(i) => i.pixels().any(|p| share(p.0[3]) < 1.0),
         _ => false,
     }
 }
@@ -192,11 +192,15 @@ fn opacity_of(image: &DynamicImage) -> Result<Array> {
         DynamicImage::ImageRgba8(i) => i.pixels().map(|p| pixels::from_u8(p.0[3])).collect(),
         DynamicImage::ImageLumaA16(i) => i.pixels().map(|p| pixels::from_u16(p.0[1])).collect(),
         DynamicImage::ImageRgba16(i) => i.pixels().map(|p| pixels::from_u16(p.0[3])).collect(),
-        // NaN is clear.
-        DynamicImage::ImageRgba32F(i) => i.pixels().map(|p| pixels::from_unit(p.0[3].max(0.0).min(1.0))).collect(),
+        DynamicImage::ImageRgba32F(i) => i.pixels().map(|p| pixels::from_unit(share(p.0[3]))).collect(),
         _ => vec![1.0; size[1] * size[2]],
     };
     Array::new(size, values)
+}
+
+/// A float as an opacity of [0, 1]; NaN is clear.
+fn share(opacity: f32) -> f32 {
+    if opacity > 0.0 { opacity.min(1.0) } else { 0.0 }
 }
 
 fn depth(image: &DynamicImage) -> BitDepth {

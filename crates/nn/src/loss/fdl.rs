@@ -13,7 +13,7 @@
 use crate::conv::conv2d;
 use crate::sort::sort_last;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use vae2x_core::{Error, Result};
 
 use super::lpips::sum;
@@ -140,18 +140,18 @@ struct Spectrum {
 impl Spectrum {
     fn of(x: Tensor<4>, axes: Axes) -> Self {
         let [_, c, h, w] = x.dims();
-        let device = x.device();
+        let like = (&x.device(), x.dtype());
         // Along the width, from real values.
-        let (cos, sin) = dft(w, &device);
+        let (cos, sin) = dft(w, like);
         let re = x.clone().matmul(cos.unsqueeze());
         let im = x.matmul(sin.unsqueeze()).neg();
-        let (cos, sin) = dft(h, &device);
+        let (cos, sin) = dft(h, like);
         let plane = Self { re, im }
             .product(|t| cos.clone().unsqueeze::<4>().matmul(t), |t| sin.clone().unsqueeze::<4>().matmul(t));
         if axes == Axes::Plane {
             return plane;
         }
-        let (cos, sin) = dft(c, &device);
+        let (cos, sin) = dft(c, like);
         let along_channels = |matrix: &Tensor<2>, t: Tensor<4>| {
             let [b, ..] = t.dims();
             matrix.clone().unsqueeze::<3>().matmul(t.reshape([b, c, h * w])).reshape([b, c, h, w])
@@ -179,19 +179,19 @@ impl Spectrum {
 ///
 /// # Shapes
 /// `[n, n]`, both
-fn dft(n: usize, device: &Device) -> (Tensor<2>, Tensor<2>) {
+fn dft(n: usize, like: (&Device, DType)) -> (Tensor<2>, Tensor<2>) {
     let quarter = |turn: usize| match (4 * turn).is_multiple_of(n) {
         true => [0.0, 1.0, 0.0, -1.0][4 * turn / n],
-        false => (std::f64::consts::TAU * turn as f64 / n as f64).sin() as f32,
+        false => (std::f64::consts::TAU * turn as f64 / n as f64).sin(),
     };
     // cos(a) = sin(a + pi / 2), computed apart where a quarter turn is not a whole step.
     let cosine = |turn: usize| match (4 * turn).is_multiple_of(n) {
         true => [1.0, 0.0, -1.0, 0.0][4 * turn / n],
-        false => (std::f64::consts::TAU * turn as f64 / n as f64).cos() as f32,
+        false => (std::f64::consts::TAU * turn as f64 / n as f64).cos(),
     };
-    let matrix = |f: &dyn Fn(usize) -> f32| {
-        let values: Vec<f32> = (0..n * n).map(|i| f((i / n) * (i % n) % n)).collect();
-        Tensor::<1>::from_floats(values.as_slice(), device).reshape([n, n])
+    let matrix = |f: &dyn Fn(usize) -> f64| {
+        let values: Vec<f64> = (0..n * n).map(|i| f((i / n) * (i % n) % n)).collect();
+        Tensor::from_data(TensorData::new(values, [n, n]), like)
     };
     (matrix(&cosine), matrix(&quarter))
 }

@@ -5,8 +5,8 @@
 //! crate. [`feature_l1`] needs no heads and shares the VGG19 pass of the frequency distribution loss.
 
 use burn::tensor::{Device, Tensor};
-use vae2x_core::Result;
 use vae2x_core::weights::TensorFile;
+use vae2x_core::{Array, Error, Result};
 
 use crate::array::to_tensor;
 use crate::vgg::{Depth, Vgg, VggSource};
@@ -14,6 +14,12 @@ use crate::vgg::{Depth, Vgg, VggSource};
 /// The published heads for VGG16, one weight per channel of each stage.
 const HEADS: &[u8] = include_bytes!("../../../../assets/models/lpips_vgg_v0.1.safetensors");
 const STAGES: usize = 5;
+/// Pixels of the picture per pixel of the coarsest stage.
+const CELL: usize = 1 << (STAGES - 1);
+/// Pixels of a tile's side, whole cells.
+const TILE: usize = 32 * CELL;
+/// Pixels around a tile that it depends on, in whole cells: convolutions reach 2 + 2 * 2 + 3 * 4 + 3 * 8 + 3 * 16 = 90 and pools 15.
+const HALO: usize = 7 * CELL;
 /// As in the published code; added to lengths.
 const EPSILON: f32 = 1e-10;
 
@@ -44,13 +50,93 @@ impl Lpips {
     /// # Shapes
     /// `[B, 3, H, W]` in [-1, 1], both; H and W at least 16 -> `[B]`
     pub fn distance(&self, x: Tensor<4>, y: Tensor<4>) -> Tensor<1> {
-        let pairs = self.vgg.features(x).into_iter().zip(self.vgg.features(y));
-        let stages = pairs.zip(&self.heads).map(|((a, b), head)| {
-            let [batch, ..] = a.dims();
-            let difference = (unit(a) - unit(b)).square() * head.clone();
-            difference.sum_dim(1).mean_dim(2).mean_dim(3).reshape([batch])
+        let stages = self.maps(x, y).map(|map| {
+            let [batch, ..] = map.dims();
+            map.mean_dim(2).mean_dim(3).reshape([batch])
         });
         sum(stages)
+    }
+
+    /// [`Self::distance`] of two pictures of any size, in tiles that are computed with all that they see around them: memory does
+    /// not grow with the picture.
+    ///
+    /// # Shapes
+    /// `[3, H, W]` in [-1, 1], both; H and W at least 16
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless both are pictures of one size and large enough.
+    pub fn distance_in_tiles(&self, x: &Array, y: &Array) -> Result<f64> {
+        let (height, width) = match (x.dims("picture")?, y.dims("picture")?) {
+            ([3, h, w], other) if other == [3, h, w] && h >= CELL && w >= CELL => (h, w),
+            (got, other) => {
+                return Err(Error::Shape {
+                    what: "pictures for LPIPS".into(),
+                    expected: format!("one size of at least {CELL}x{CELL} pixels"),
+                    got: format!("{got:?} and {other:?}"),
+                });
+            }
+        };
+        let mut sums = [0.0; STAGES];
+        for top in (0..height).step_by(TILE) {
+            for left in (0..width).step_by(TILE) {
+                let (rows, columns) = (Span::new(top, height), Span::new(left, width));
+                let pictures = [x, y].map(|picture| self.cut(picture, &rows, &columns));
+                let [x, y] = pictures;
+                for (stage, (sum, map)) in sums.iter_mut().zip(self.maps(x?, y?)).enumerate() {
+                    if rows.length(stage) == 0 || columns.length(stage) == 0 {
+                        continue;
+                    }
+                    let inner = map.narrow(2, rows.start(stage), rows.length(stage));
+                    let inner = inner.narrow(3, columns.start(stage), columns.length(stage));
+                    *sum += f64::from(inner.sum().into_scalar::<f32>());
+                }
+            }
+        }
+        let mean = |(stage, sum): (usize, f64)| sum / ((height >> stage) * (width >> stage)) as f64;
+        Ok(sums.into_iter().enumerate().map(mean).sum())
+    }
+
+    /// The part of a picture that a tile depends on.
+    fn cut(&self, picture: &Array, rows: &Span, columns: &Span) -> Result<Tensor<4>> {
+        let [_, height, width] = picture.dims("picture")?;
+        let row = |c: usize, y: usize| &picture.data()[(c * height + y) * width..][columns.seen.clone()];
+        let data = (0..3).flat_map(|c| rows.seen.clone().flat_map(move |y| row(c, y))).copied().collect();
+        let part = Array::new([1, 3, rows.seen.len(), columns.seen.len()], data)?;
+        to_tensor(&part, "picture", &self.heads[0].device())
+    }
+
+    /// Each stage's distances, pixel by pixel.
+    ///
+    /// # Shapes
+    /// `[B, 3, H, W]`, both -> `[B, 1, H, W]`, `[B, 1, H / 2, W / 2]`, ...
+    fn maps(&self, x: Tensor<4>, y: Tensor<4>) -> impl Iterator<Item = Tensor<4>> {
+        let pairs = self.vgg.features(x).into_iter().zip(self.vgg.features(y));
+        pairs.zip(&self.heads).map(|((a, b), head)| ((unit(a) - unit(b)).square() * head.clone()).sum_dim(1))
+    }
+}
+
+/// A tile along one axis.
+struct Span {
+    /// Pixels that are measured.
+    inner: std::ops::Range<usize>,
+    /// Pixels that those depend on.
+    seen: std::ops::Range<usize>,
+}
+
+impl Span {
+    fn new(start: usize, size: usize) -> Self {
+        let end = (start + TILE).min(size);
+        Self { inner: start..end, seen: start.saturating_sub(HALO)..(end + HALO).min(size) }
+    }
+
+    /// Where the tile starts in a stage's map of what it sees.
+    fn start(&self, stage: usize) -> usize {
+        (self.inner.start - self.seen.start) >> stage
+    }
+
+    /// Its extent there. The pixels that a stage's pools leave over belong to no tile.
+    fn length(&self, stage: usize) -> usize {
+        (self.inner.end >> stage) - (self.inner.start >> stage)
     }
 }
 

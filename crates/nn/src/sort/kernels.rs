@@ -112,7 +112,7 @@ fn merge_in_block(
             let (low_key, high_key) = (keys[low], keys[high]);
             let (low_place, high_place) = (places[low], places[high]);
             let upwards = (start + low) & run == 0;
-            if out_of_order(low_key, high_key, low_place, high_place) == upwards {
+            if same(out_of_order(low_key, high_key, low_place, high_place), upwards) {
                 keys[low] = high_key;
                 keys[high] = low_key;
                 places[low] = high_place;
@@ -143,7 +143,7 @@ pub fn merge_far(
     let (low_key, high_key) = (keys[low], keys[high]);
     let (low_place, high_place) = (places[low], places[high]);
     let upwards = column & run as usize == 0;
-    if out_of_order(low_key, high_key, low_place, high_place) == upwards {
+    if same(out_of_order(low_key, high_key, low_place, high_place), upwards) {
         keys[low] = high_key;
         keys[high] = low_key;
         places[low] = high_place;
@@ -154,4 +154,10 @@ pub fn merge_far(
 #[cube]
 fn out_of_order(low_key: u32, high_key: u32, low_place: i32, high_place: i32) -> bool {
     low_key > high_key || (low_key == high_key && low_place > high_place)
+}
+
+/// Whether both hold or neither does; cubecl-spirv 0.11.3 cannot compare truth values.
+#[cube]
+fn same(a: bool, b: bool) -> bool {
+    (a && b) || !(a || b)
 }

@@ -96,11 +96,12 @@ impl Vgg {
         Ok(Self { stages: built })
     }
 
-    /// The output of each stage's last ReLU, before its pool.
+    /// The output of each stage's last ReLU, before its pool, in the precision of the pictures.
     ///
     /// # Shapes
     /// `[B, 3, H, W]` in [-1, 1] -> `[B, 64, H, W]`, `[B, 128, H / 2, W / 2]`, ...
     pub fn features(&self, pictures: Tensor<4>) -> Vec<Tensor<4>> {
+        let dtype = pictures.dtype();
         let mut x = normalize(pictures);
         let mut features: Vec<Tensor<4>> = Vec::new();
         for stage in &self.stages {
@@ -109,7 +110,8 @@ impl Vgg {
             }
             for conv in stage {
                 let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-                x = relu(conv2d(x, conv.weight.clone(), Some(conv.bias.clone()), options));
+                let (weight, bias) = (conv.weight.clone().cast(dtype), conv.bias.clone().cast(dtype));
+                x = relu(conv2d(x, weight, Some(bias), options));
             }
             features.push(x.clone());
         }
@@ -119,10 +121,10 @@ impl Vgg {
 
 /// `((x + 1) / 2 - mean) / std`, per channel.
 fn normalize(x: Tensor<4>) -> Tensor<4> {
-    let device = x.device();
+    let (device, dtype) = (x.device(), x.dtype());
     let channels = |f: fn(f32, f32) -> f32| {
         let values: [f32; 3] = std::array::from_fn(|c| f(MEAN[c], STD[c]));
-        Tensor::<1>::from_floats(values, &device).reshape([1, 3, 1, 1])
+        Tensor::<1>::from_floats(values, &device).cast(dtype).reshape([1, 3, 1, 1])
     };
     x * channels(|_, std| 0.5 / std) + channels(|mean, std| (0.5 - mean) / std)
 }

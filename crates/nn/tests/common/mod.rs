@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use vae2x_nn::device::Api;
+use vae2x_testkit::tolerance;
 
 /// Such as `vulkan`, in a build that has it.
 const VARIABLE: &str = "VAE2X_TEST_DEVICE";
@@ -19,4 +20,13 @@ pub fn device() -> Device {
 #[allow(dead_code)] // Not in every test program.
 pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
+}
+
+/// How near pictures in bands come to whole ones in `f32`, on the device under test.
+#[allow(dead_code)] // Not in every test program.
+pub fn bands_tolerance() -> f64 {
+    match std::env::var(VARIABLE).as_deref() {
+        Ok("libtorch") => tolerance::BANDS_LIBTORCH,
+        _ => tolerance::BANDS_F32,
+    }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use vae2x_nn::loss::fdl::{Axes, FdlConfig};
 use vae2x_nn::loss::gan::GanKind;
 
+use crate::widen::Widening;
 use crate::{Error, Result};
 
 /// Everything that a run needs to know.
@@ -52,6 +53,8 @@ pub struct ModelConfig {
     pub base: Option<String>,
     /// Base width of a model from scratch, for `train.parts = ["base"]`.
     pub base_dim: Option<usize>,
+    /// What a base decoder made 2x gives before it is trained: `interpolate` between the base's pixels, or `repeat` them.
+    pub start: Widening,
 }
 
 /// A part of the model that can be trained.

@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use vae2x_media::picture::is_picture_name;
 
 use super::{check_distinct, check_writable};
 use crate::usage;
 
-/// Extensions of pictures that a folder is searched for.
-const PICTURES: [&str; 6] = ["png", "jpg", "jpeg", "webp", "exr", "bmp"];
-
-/// The inputs with each folder replaced by the pictures in it, in the order of their names; folders inside are left out.
+/// The inputs with each folder replaced by the pictures in it, in the order of their names; folders inside and hidden files are
+/// left out.
 ///
 /// # Errors
 /// If a folder cannot be read or holds no picture.
@@ -30,13 +29,11 @@ fn pictures_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let shown = || folder.display().to_string();
     let entries = std::fs::read_dir(folder).with_context(shown)?;
     let mut files = entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().with_context(shown)?;
-    files.retain(|path| {
-        let extension = path.extension().unwrap_or_default();
-        PICTURES.iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
-    });
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    files.retain(|path| is_picture_name(path) && !is_hidden(path) && path.is_file());
     files.sort();
     match files.is_empty() {
-        true => anyhow::bail!("{}: no pictures in this folder; expected {}", shown(), PICTURES.join(", ")),
+        true => anyhow::bail!("{}: no pictures in this folder; expected .png, .jpg, .webp, .exr or .bmp", shown()),
         false => Ok(files),
     }
 }

@@ -1,0 +1,216 @@
+//! `vae2x metrics`: how far pictures are from their references, as a table or JSON.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use burn::tensor::Device;
+use serde_json::{Map, Value, json};
+use vae2x_compare::numbers::{Distance, NUMBERS, Number, Of, Subject, at_size};
+use vae2x_compare::sides::{self, Row, Side};
+use vae2x_compare::speckle::scale_to;
+use vae2x_core::Array;
+use vae2x_media::picture::read_image;
+use vae2x_media::pixels::picture_size;
+use vae2x_train::VggChoice;
+use vae2x_train::losses::load_lpips;
+
+use super::table::{number, table};
+use crate::args::MetricsArgs;
+use crate::ui::{self, Progress};
+use crate::{usage, weights};
+
+/// Runs the command.
+///
+/// # Errors
+/// If the arguments name no pictures that can be compared, or these cannot be read or do not show the same.
+pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
+    let sides = sides::parse(&args.sides).or_else(|e| match e {
+        vae2x_core::Error::Unsupported(message) => usage(message),
+        e => Err(e.into()),
+    })?;
+    let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
+        let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
+        return usage(format!("--reference {}: no such name; there are {}", args.reference, names.join(", ")));
+    };
+    let rows = rows_with(&sides, reference)?;
+    let network = args.lpips.as_deref().map(lpips).transpose()?;
+    let distance = network.as_ref().map(|network| |x: &Array, y: &Array| network.distance_in_tiles(x, y));
+    let job = Job { sides: &sides, reference, lpips: distance.as_ref().map(|d| d as &Distance<'_>) };
+    let mut progress = Progress::new("pictures", rows.iter().map(|r| count(r) as f64).sum(), "pictures");
+    let mut lines = Vec::new();
+    for row in &rows {
+        job.measure(row, &mut |line| {
+            lines.push(line);
+            progress.set(lines.len() as f64);
+        })?;
+    }
+    progress.finish();
+    let means: Vec<Mean> = (0..sides.len()).map(|side| Mean::of(side, &lines)).collect();
+    match args.json {
+        true => ui::print(&format!("{}\n", serde_json::to_string_pretty(&job.json(&lines, &means))?)),
+        false => ui::print(&job.text(&lines, &means)),
+    }
+}
+
+/// Rows that have the reference and another. Says what is left out.
+///
+/// # Errors
+/// If there are none.
+fn rows_with(sides: &[Side], reference: usize) -> anyhow::Result<Vec<Row>> {
+    let (rows, others): (Vec<Row>, Vec<Row>) =
+        sides::pair(sides).into_iter().partition(|row| row.pictures[reference].is_some() && count(row) > 1);
+    let name = &sides[reference].name;
+    if rows.is_empty() {
+        bail!("no picture of '{name}' has the same name (without extension) in another");
+    }
+    for row in others {
+        let why = if row.pictures[reference].is_none() { "not in" } else { "only in" };
+        ui::note(format!("{}: left out: {why} '{name}'", row.stem));
+    }
+    Ok(rows)
+}
+
+fn count(row: &Row) -> usize {
+    row.pictures.iter().flatten().count()
+}
+
+/// LPIPS with VGG16 from a file, a hub id or `random:SEED`.
+fn lpips(name: &str) -> anyhow::Result<vae2x_nn::loss::lpips::Lpips> {
+    let choice = VggChoice::parse(name, weights::fetch).context("--lpips")?;
+    if let VggChoice::Random(seed) = choice {
+        ui::note(format!("--lpips: untrained, random features of seed {seed}: not the published metric"));
+    }
+    load_lpips(&choice, &Device::flex()).context("--lpips")
+}
+
+struct Job<'a> {
+    sides: &'a [Side],
+    reference: usize,
+    lpips: Option<&'a Distance<'a>>,
+}
+
+/// What was measured of a picture.
+struct Line {
+    side: usize,
+    stem: String,
+    file: String,
+    size: [usize; 2],
+    scale: usize,
+    /// The reference's size, if the picture was brought to it.
+    resampled_to: Option<[usize; 2]>,
+    /// By [`NUMBERS`].
+    values: Vec<Option<f64>>,
+}
+
+/// Means over pictures; none where no picture has the number.
+struct Mean {
+    side: usize,
+    pictures: usize,
+    values: Vec<Option<f64>>,
+}
+
+impl Job<'_> {
+    fn measure(&self, row: &Row, each: &mut dyn FnMut(Line)) -> anyhow::Result<()> {
+        let mut pictures = Vec::new();
+        for (side, path) in row.pictures.iter().enumerate() {
+            if let Some(path) = path {
+                pictures.push((side, path, read(path)?));
+            }
+        }
+        let sizes = pictures.iter().map(|(.., p)| picture_size(p)).collect::<Result<Vec<_>, _>>()?;
+        let base = sizes.iter().copied().min().context("a row has pictures")?;
+        let reference = pictures.iter().find(|(side, ..)| *side == self.reference);
+        let (_, reference_path, reference) = reference.context("a row has its reference")?;
+        for ((side, path, picture), size) in pictures.iter().zip(sizes) {
+            let target = picture_size(reference)?;
+            let against = || format!("{} against {}", path.display(), reference_path.display());
+            let fitted = at_size(picture, target).with_context(against)?;
+            let pair = (*side != self.reference).then_some((&*fitted, reference));
+            let subject = Subject { picture, scale: scale_to(size, base), pair, lpips: self.lpips };
+            let values = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_, _>>();
+            let resampled_to = (size != target).then_some(target);
+            if let Some([h, w]) = resampled_to {
+                ui::note(format!("{}: resampled from {}x{} to {w}x{h}", path.display(), size[1], size[0]));
+            }
+            each(Line {
+                side: *side,
+                stem: row.stem.clone(),
+                file: path.display().to_string(),
+                size,
+                scale: subject.scale,
+                resampled_to,
+                values: values.with_context(against)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Columns that this job can fill.
+    fn columns(&self) -> impl Iterator<Item = (usize, &'static Number)> {
+        let has_network = self.lpips.is_some();
+        NUMBERS.iter().enumerate().filter(move |(_, number)| has_network || !matches!(number.of, Of::Network))
+    }
+
+    fn text(&self, lines: &[Line], means: &[Mean]) -> String {
+        let heading = |number: &Number| format!("{} {}", number.name, number.unit).trim_end().to_owned();
+        let headings = self.columns().map(|(_, number)| heading(number));
+        let cells = |words: [&str; 2], values: &[Option<f64>]| {
+            let numbers = self.columns().map(|(i, n)| number(values[i], n.digits));
+            words.map(String::from).into_iter().chain(numbers).collect::<Vec<_>>()
+        };
+        let mut rows = vec![["picture", "name"].map(String::from).into_iter().chain(headings).collect::<Vec<_>>()];
+        rows.extend(lines.iter().map(|line| cells([&line.stem, &self.sides[line.side].name], &line.values)));
+        if lines.iter().any(|line| line.stem != lines[0].stem) {
+            rows.extend(means.iter().map(|mean| cells(["mean", &self.sides[mean.side].name], &mean.values)));
+        }
+        table(&rows, 2)
+    }
+
+    fn json(&self, lines: &[Line], means: &[Mean]) -> Value {
+        let values = |mut entry: Map<String, Value>, values: &[Option<f64>]| {
+            entry.extend(self.columns().map(|(i, number)| (number.key.to_owned(), finite_or_text(values[i]))));
+            Value::Object(entry)
+        };
+        let line = |line: &Line| {
+            let entry = json!({
+                "picture": line.stem, "name": self.sides[line.side].name, "file": line.file,
+                "size": line.size, "scale": line.scale, "resampled_to": line.resampled_to,
+            });
+            values(entry.as_object().cloned().unwrap_or_default(), &line.values)
+        };
+        let mean = |mean: &Mean| {
+            let entry = json!({"name": self.sides[mean.side].name, "pictures": mean.pictures});
+            values(entry.as_object().cloned().unwrap_or_default(), &mean.values)
+        };
+        json!({
+            "reference": self.sides[self.reference].name,
+            "pictures": lines.iter().map(line).collect::<Vec<_>>(),
+            "means": means.iter().map(mean).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Mean {
+    fn of(side: usize, lines: &[Line]) -> Self {
+        let own: Vec<&Line> = lines.iter().filter(|line| line.side == side).collect();
+        let mean = |i: usize| {
+            let values: Vec<f64> = own.iter().filter_map(|line| line.values[i]).collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        Self { side, pictures: own.len(), values: (0..NUMBERS.len()).map(mean).collect() }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Array> {
+    let picture = read_image(path)?;
+    picture.notes.iter().for_each(ui::note);
+    Ok(picture.pixels)
+}
+
+/// JSON has no infinity, which is the PSNR of equal pictures.
+fn finite_or_text(value: Option<f64>) -> Value {
+    match value {
+        Some(value) if value.is_infinite() => json!(value.to_string()),
+        value => json!(value),
+    }
+}

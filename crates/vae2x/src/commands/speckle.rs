@@ -1,0 +1,130 @@
+//! `vae2x speckle`: how much of a grid there is in pictures, or in what a model makes of flat colours.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use vae2x::constant::{ConstantColour, constant_colour};
+use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x_compare::sides::pictures_at;
+use vae2x_compare::speckle::{Period, Speckle, speckle};
+use vae2x_core::weights::Weights;
+use vae2x_media::picture::read_image;
+
+use super::table::{number, table};
+use super::{check_built, say_device};
+use crate::args::SpeckleArgs;
+use crate::ui::{self, Progress};
+use crate::{usage, weights};
+
+/// Black, greys, white, muted red, green and blue.
+const COLOURS: [[u8; 3]; 8] = [
+    [0, 0, 0],
+    [64, 64, 64],
+    [128, 128, 128],
+    [192, 192, 192],
+    [255, 255, 255],
+    [176, 64, 64],
+    [64, 176, 64],
+    [64, 64, 176],
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// If there is nothing to measure, or it cannot be read.
+pub fn run(args: &SpeckleArgs) -> anyhow::Result<()> {
+    match (&args.vae.vae, args.inputs.is_empty()) {
+        (None, true) => usage("give pictures, or a model with --vae WEIGHTS"),
+        (None, false) => pictures(args),
+        (Some(_), true) => colours(args),
+        (Some(_), false) => usage("pictures or --vae WEIGHTS, which makes its own; not both"),
+    }
+}
+
+fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
+    let files = args.inputs.iter().map(|path| pictures_at(path)).collect::<Result<Vec<_>, _>>()?.concat();
+    let mut progress = Progress::new("pictures", files.len() as f64, "pictures");
+    let measure = |(i, path): (usize, &PathBuf)| {
+        let picture = read_image(path)?;
+        picture.notes.iter().for_each(ui::note);
+        let score = speckle(&picture.pixels, args.scale.into()).with_context(|| format!("{}", path.display()))?;
+        progress.set((i + 1) as f64);
+        Ok(score)
+    };
+    let scores = files.iter().enumerate().map(measure).collect::<anyhow::Result<Vec<_>>>()?;
+    progress.finish();
+    let names = files.iter().map(|path| path.display().to_string());
+    if args.json {
+        let entries = names.zip(&scores).map(|(name, score)| with("file", json!(name), score));
+        return print_json(entries.collect::<Result<_, _>>()?);
+    }
+    let heading = scores.first().map(|score| [vec!["file".into()], columns(score)].concat());
+    let rows = names.zip(&scores).map(|(name, score)| [vec![name], cells(score)].concat());
+    ui::print(&table(&heading.into_iter().chain(rows).collect::<Vec<_>>(), 1))
+}
+
+fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
+    check_built(args.device)?;
+    let notify: fn(&str) = |text| ui::note(text);
+    let options = EngineOptions { device: args.device, notify: Some(notify), ..EngineOptions::default() };
+    let weights = Arc::new(weights::open_vae(&args.vae)?);
+    let options = options.settled_for_decoding(weights.config())?;
+    let decoder = Decoder::load(weights.clone(), &options)?;
+    let encoder = Encoder::load(weights, &options)?;
+    say_device(&options, &decoder.engine());
+    let mut progress = Progress::new("colours", COLOURS.len() as f64, "colours");
+    let measure = |(i, colour): (usize, &[u8; 3])| {
+        let result = constant_colour(&encoder, &decoder, *colour);
+        progress.set((i + 1) as f64);
+        result
+    };
+    let results = COLOURS.iter().enumerate().map(measure).collect::<Result<Vec<_>, _>>()?;
+    progress.finish();
+    if args.json {
+        return print_json(results.iter().map(|r| with("colour", json!(hex(r.colour)), r)).collect::<Result<_, _>>()?);
+    }
+    let names = ["colour", "red", "green", "blue", "error", "ripple", "not constant"].map(String::from);
+    let heading = results.first().map(|result| [names.to_vec(), columns(&result.speckle)].concat());
+    ui::print(&table(&heading.into_iter().chain(results.iter().map(colour_row)).collect::<Vec<_>>(), 1))
+}
+
+fn colour_row(result: &ConstantColour) -> Vec<String> {
+    let shift = result.shift.map(|v| format!("{v:+.2}"));
+    let errors = [number(Some(result.mean_error), 2), number(Some(result.ripple), 2)];
+    let share = format!("{:.1} %", 100.0 * result.non_constant_share);
+    [&[hex(result.colour)][..], &shift, &errors, &[share], &cells(&result.speckle)].concat()
+}
+
+fn hex(colour: [u8; 3]) -> String {
+    colour.iter().fold("#".into(), |text, v| format!("{text}{v:02x}"))
+}
+
+/// Headings of [`cells`].
+fn columns(score: &Speckle) -> Vec<String> {
+    let periods = score.periods.iter().map(|p| format!("{} px", p.period));
+    let names = ["speckle dB", "noise dB", "amplitude"].map(String::from);
+    names.into_iter().chain(periods).chain(["flat".into()]).collect()
+}
+
+fn cells(score: &Speckle) -> Vec<String> {
+    let periods = score.periods.iter().map(|Period { speckle_db, .. }| *speckle_db);
+    let all = [score.speckle_db, score.noise_db, score.amplitude].into_iter().chain(periods);
+    all.map(|v| number(Some(v), 2)).chain([format!("{:.0} %", 100.0 * score.flat_share)]).collect()
+}
+
+/// The entry of a list: its name, then what was measured.
+fn with(key: &str, name: Value, measured: &impl serde::Serialize) -> anyhow::Result<Value> {
+    let mut entry = serde_json::Map::from_iter([(key.to_owned(), name.clone())]);
+    if let Value::Object(fields) = serde_json::to_value(measured)? {
+        entry.extend(fields);
+    }
+    // A field of the same name would hide it.
+    entry.insert(key.into(), name);
+    Ok(Value::Object(entry))
+}
+
+fn print_json(entries: Vec<Value>) -> anyhow::Result<()> {
+    ui::print(&format!("{}\n", serde_json::to_string_pretty(&entries)?))
+}
