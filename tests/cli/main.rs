@@ -6,6 +6,8 @@ mod compare;
 mod degradation;
 mod demo;
 mod devices;
+#[cfg(feature = "text")]
+mod embed_text;
 mod files;
 mod finish;
 mod hub;

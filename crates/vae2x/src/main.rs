@@ -2,6 +2,8 @@
 //! 130 after Ctrl-C.
 
 mod args;
+#[cfg(feature = "text")]
+mod caption;
 mod commands;
 mod demo_assets;
 mod memory;
@@ -71,6 +73,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Train(TrainCommand::Flow(args)) => commands::train_flow::run(&args),
         Command::Degrade(args) => commands::degrade::run(&args),
         Command::Sdedit(args) => commands::sdedit::run(&args),
+        #[cfg(feature = "text")]
+        Command::EmbedText(args) => commands::embed_text::run(&args),
         Command::Spectrum(args) => commands::spectrum::run(&args),
         Command::Dataset(DatasetCommand::Scan(args)) => commands::dataset::run(&args),
         Command::Export(args) => commands::export::run(&args),

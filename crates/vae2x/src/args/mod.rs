@@ -62,6 +62,9 @@ pub enum Command {
     Degrade(DegradeArgs),
     /// Pairs of a clean latent and what a diffusion model makes of it after some noise, to train a softening network on.
     Sdedit(SdeditArgs),
+    /// A caption as the diffusion model reads it: the text encoder's embedding.
+    #[cfg(feature = "text")]
+    EmbedText(EmbedTextArgs),
     /// Power spectra of sets of latents side by side: what was lost, at which frequency.
     Spectrum(SpectrumArgs),
 }

@@ -196,6 +196,30 @@ pub struct MergeArgs {
     pub output: PathBuf,
 }
 
+/// `vae2x embed-text`
+#[cfg(feature = "text")]
+#[derive(Debug, Args)]
+pub struct EmbedTextArgs {
+    /// The caption
+    #[arg(value_name = "TEXT")]
+    pub text: String,
+    /// UMT5's encoder: a file or folder
+    #[arg(long, value_name = "WEIGHTS")]
+    pub umt5: PathBuf,
+    /// Its tokenizer.json
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: PathBuf,
+    /// A .safetensors file with `context` [tokens, width]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Longer captions are cut to this number of tokens, as Wan2.1 does
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..))]
+    pub max_tokens: u16,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
 /// `vae2x spectrum`
 #[derive(Debug, Args)]
 pub struct SpectrumArgs {

@@ -7,6 +7,8 @@ pub mod decode;
 pub mod degrade;
 pub mod demo;
 pub mod devices;
+#[cfg(feature = "text")]
+pub mod embed_text;
 pub mod encode;
 pub mod export;
 mod finish;
