@@ -39,6 +39,13 @@ pub fn with_finishing(need: MemoryEstimate, bytes: usize) -> MemoryEstimate {
     MemoryEstimate { output: need.output + FINISHING * bytes, ..need }
 }
 
+/// An estimate that counts the `pixels` bytes of one of `jobs` inputs too, and of the inputs beside it, which are about as large, the
+/// pixels of the next and the result of the last.
+pub fn in_pipeline(need: MemoryEstimate, pixels: usize, jobs: usize) -> MemoryEstimate {
+    let at_once = jobs.min(2);
+    MemoryEstimate { working: need.working + at_once * pixels, output: at_once * need.output, ..need }
+}
+
 fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }

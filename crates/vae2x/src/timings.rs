@@ -18,7 +18,7 @@ pub struct Timings {
     /// Encoding, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode_s: Option<f64>,
-    /// Converting to the output's format and writing it, in seconds; decoding goes on meanwhile.
+    /// Converting to the output's format and writing it, in seconds; computing goes on meanwhile.
     pub save_s: f64,
     /// Most memory that the process held at once, in bytes; null where the system does not tell.
     pub peak_rss_bytes: Option<u64>,

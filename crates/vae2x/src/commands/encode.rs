@@ -13,6 +13,7 @@ use vae2x_media::picture::{look_at_image, read_image};
 
 use super::fit::{crop, pad};
 use super::inputs::{check_files, check_single, expand, in_folder, is_folder};
+use super::pipeline;
 use super::{Timer, check_settled, engine_options, keep_or_remove};
 use crate::args::{EncodeArgs, EncodedSpaceArg};
 use crate::timings::{Timings, timed};
@@ -22,7 +23,7 @@ use crate::{memory, usage, weights};
 /// Frames that tell a clip's memory: they pass four by four, after the first.
 const STEP: usize = 5;
 
-/// Runs the command. Inputs are looked at before any work, and then read one by one.
+/// Runs the command. Inputs are looked at before any work, and then read one ahead of what is encoded.
 ///
 /// # Errors
 /// If an input, the weights or the output will not do.
@@ -62,6 +63,10 @@ struct Extent {
 impl Extent {
     fn all_frames(&self) -> f64 {
         (self.items * self.frames) as f64
+    }
+
+    fn bytes(&self) -> usize {
+        3 * self.items * self.frames * self.size[0] * self.size[1] * size_of::<f32>()
     }
 }
 
@@ -202,23 +207,26 @@ fn encode(args: &EncodeArgs, options: EngineOptions, jobs: &[Job]) -> anyhow::Re
     if options.device == Device::Cpu && options.precision == Precision::Bf16 {
         ui::warn("--dtype bf16 is for decoding on the processor; encoding keeps the weights in f32");
     }
-    jobs.iter().try_for_each(|job| check(args, job, &weights, &options))?;
+    check(args, jobs, &weights, &options)?;
     let encoder = timed(&mut timings.load_s, || Encoder::load(Arc::new(weights), &options))?;
     super::say_device(&options, &encoder.engine());
     let mut progress = Progress::new("encoding", jobs.iter().map(|job| job.extent.all_frames()).sum(), "frames");
     let (mut done, mut encode_s) = (0.0, 0.0);
-    for job in jobs {
-        let Read { pixels, text } = read(&job.input, args.pad)?;
+    let compute = |job: &Job, Read { pixels, text }| {
         let mut timer = Timer::start();
         let raw = encoder
             .encode(&pixels, &mut |part| progress.set(done + part))
             .with_context(|| job.input.display().to_string())?;
         encode_s += timer.lap();
-        let text = if args.no_metadata { &[] } else { &text[..] };
-        timed(&mut timings.save_s, || write(job, raw, encoder.config(), text))?;
         done += job.extent.all_frames();
         timings.pixels += (pixels.data().len() / 3) as u64;
-    }
+        Ok((raw, text))
+    };
+    let save = |job: &Job, (raw, text): (Raw, Vec<_>)| {
+        let text = if args.no_metadata { &[] } else { &text[..] };
+        Ok(timed(&mut timings.save_s, || write(job, raw, encoder.config(), text))?)
+    };
+    pipeline::run(jobs, |job| read(&job.input, args.pad), compute, save)?;
     progress.finish();
     timings.encode_s = Some(encode_s);
     let list = jobs.iter().map(|j| format!("{} ({})\n", j.path.display(), j.space)).collect::<String>();
@@ -230,21 +238,22 @@ fn encode(args: &EncodeArgs, options: EngineOptions, jobs: &[Job]) -> anyhow::Re
 }
 
 /// Refuses what the weights or the memory cannot take.
-fn check(args: &EncodeArgs, job: &Job, weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
-    let Extent { frames, size: [h, w], .. } = job.extent;
-    let shown = job.input.display();
-    if frames > 1 && !weights.has_time() {
-        bail!(
-            "{shown}: a clip of {frames} frames, but {} is of the 2-D layout, whose weights take single frames only",
-            weights.path().display()
-        );
-    }
-    match options.encode_memory(weights.config(), [frames.min(STEP), h, w])? {
-        Some(need) => {
-            memory::check(&format!("{shown}: encoding {frames} frames of {w}x{h} pixels"), need, args.run.memory)
+fn check(args: &EncodeArgs, jobs: &[Job], weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
+    for job in jobs {
+        let Extent { frames, size: [h, w], .. } = job.extent;
+        let shown = job.input.display();
+        if frames > 1 && !weights.has_time() {
+            bail!(
+                "{shown}: a clip of {frames} frames, but {} is of the 2-D layout, whose weights take single frames only",
+                weights.path().display()
+            );
         }
-        None => Ok(()),
+        if let Some(need) = options.encode_memory(weights.config(), [frames.min(STEP), h, w])? {
+            let need = memory::in_pipeline(need, job.extent.bytes(), jobs.len());
+            memory::check(&format!("{shown}: encoding {frames} frames of {w}x{h} pixels"), need, args.run.memory)?;
+        }
     }
+    Ok(())
 }
 
 fn write(job: &Job, raw: Raw, config: &VaeConfig, text: &[(String, String)]) -> vae2x_core::Result<()> {

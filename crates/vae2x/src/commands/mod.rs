@@ -17,6 +17,7 @@ pub mod hires;
 pub mod info;
 mod inputs;
 pub mod metrics;
+mod pipeline;
 pub mod preview;
 mod saving;
 pub mod sdedit;

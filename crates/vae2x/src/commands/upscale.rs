@@ -1,6 +1,6 @@
 //! `vae2x upscale`: pictures at a multiple of their size, by encoding them and decoding with a 2x or 4x decoder.
 //!
-//! Pictures pass one by one. Sizes that are no multiples of 8 are continued by their mirror image and cut again, so that a
+//! Pictures pass one by one; the next is read and the last written meanwhile. Sizes that are no multiples of 8 are continued by their mirror image and cut again, so that a
 //! picture of any size comes out at exactly twice it. Opacity is resized beside the colours; under clear pixels those are
 //! first filled from what is near, since the model would draw them into the edges.
 
@@ -23,6 +23,7 @@ use vae2x_media::resample::{Filter, resize_planes};
 use super::finish::{Detail, matching};
 use super::fit::{corner, mirror};
 use super::inputs::{check_files, check_single, expand, in_folder, is_folder};
+use super::pipeline;
 use super::{Timer, bit_depth, check_settled, engine_options, keep_or_remove};
 use crate::args::UpscaleArgs;
 use crate::timings::{Timings, timed};
@@ -83,22 +84,28 @@ fn upscale(args: &UpscaleArgs, options: EngineOptions, jobs: &[Job], weights: Va
     let options = options.settled_for_decoding(weights.config())?;
     check_settled(&options)?;
     require_enlarging(&weights)?;
-    jobs.iter().try_for_each(|job| check_memory(args, job, &weights, &options))?;
+    check_memory(args, jobs, &weights, &options)?;
     let models = timed(&mut timings.load_s, || Models::load(weights, &options))?;
     super::say_device(&options, &models.decoder.engine());
     let mut progress = Progress::new("upscaling", jobs.len() as f64, "pictures");
-    let mut seconds = 0.0;
-    for (i, job) in jobs.iter().enumerate() {
+    let (mut done, mut seconds) = (0.0, 0.0);
+    let read = |job: &Job| {
         let picture = read_image_with(&job.input, Opacity::Keep)?;
         picture.notes.iter().for_each(ui::warn);
+        Ok(picture)
+    };
+    let compute = |job: &Job, picture| {
         let mut timer = Timer::start();
         let large = models
-            .enlarge(args, &picture, &mut |part| progress.set(i as f64 + part))
+            .enlarge(args, &picture, &mut |part| progress.set(done + part))
             .with_context(|| job.input.display().to_string())?;
         seconds += timer.lap();
-        timed(&mut timings.save_s, || write(args, job, &picture, &large))?;
+        done += 1.0;
         timings.pixels += large.data().len() as u64 / large.shape()[0] as u64;
-    }
+        Ok((picture, large))
+    };
+    let save = |job: &Job, (picture, large)| timed(&mut timings.save_s, || write(args, job, &picture, &large));
+    pipeline::run(jobs, read, compute, save)?;
     progress.finish();
     (timings.encode_s, timings.decode_s) = (None, Some(seconds));
     ui::print(&jobs.iter().map(|job| format!("{}\n", job.path.display())).collect::<String>())?;
@@ -120,19 +127,21 @@ pub fn require_enlarging(weights: &VaeWeights) -> anyhow::Result<()> {
     }
 }
 
-fn check_memory(args: &UpscaleArgs, job: &Job, weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
-    let [h, w] = job.size;
-    let [rows, columns] = padded(job.size).map(|n| n / SPATIAL_FACTOR);
-    let encoding = options.encode_memory(weights.config(), [1, rows * SPATIAL_FACTOR, columns * SPATIAL_FACTOR])?;
-    let decoding = options.decode_memory(weights.config(), [1, rows, columns])?;
-    match encoding.zip(decoding) {
-        Some((encoding, decoding)) => memory::check(
+fn check_memory(args: &UpscaleArgs, jobs: &[Job], weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
+    for job in jobs {
+        let [h, w] = job.size;
+        let [rows, columns] = padded(job.size).map(|n| n / SPATIAL_FACTOR);
+        let encoding = options.encode_memory(weights.config(), [1, rows * SPATIAL_FACTOR, columns * SPATIAL_FACTOR])?;
+        let decoding = options.decode_memory(weights.config(), [1, rows, columns])?;
+        let Some((encoding, decoding)) = encoding.zip(decoding) else { continue };
+        let need = memory::in_pipeline(memory::together(encoding, decoding), 3 * h * w * size_of::<f32>(), jobs.len());
+        memory::check(
             &format!("{}: enlarging {w}x{h} pixels", job.input.display()),
-            memory::with_finishing(memory::together(encoding, decoding), decoding.output),
+            memory::with_finishing(need, decoding.output),
             args.run.memory,
-        ),
-        None => Ok(()),
+        )?;
     }
+    Ok(())
 }
 
 fn padded(size: [usize; 2]) -> [usize; 2] {
