@@ -63,6 +63,9 @@ pub const TRAINING: f64 = 1e-3;
 /// The gradient's norm over ten steps: it falls to a fortieth of its first value, and what is left feels the drift of the weights.
 pub const TRAINING_NORM: f64 = 1e-2;
 
+/// Gradients through networks that compute in `bf16` (8 bits of mantissa, so 4e-3 a step) against `f32`, there and back.
+pub const BF16_GRADIENT: f64 = 1e-1;
+
 /// One convolution in `f32`, and its gradients, in two orders of summation: sums of thousands of terms of either sign.
 pub const CONV_F32: f64 = 1e-5;
 

@@ -1,7 +1,7 @@
 //! The generator: a decoder, and an encoder if that is trained too; and where its weights come from.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::arch::TensorSpec;
 use vae2x_core::weights::{TensorFile, Weights};
 use vae2x_core::{Array, Error as CoreError, Result as CoreResult, VaeConfig};
@@ -38,12 +38,13 @@ impl Generator {
     }
 }
 
-/// Encodes single frames.
+/// Encodes single frames, in the precision of `pictures`.
 ///
 /// # Shapes
-/// `[B, 3, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, z, h, w]`, raw
+/// `[B, 3, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, z, h, w]`, raw, in `f32`
 pub fn encode(encoder: &Encoder, pictures: Tensor<4>) -> [Tensor<4>; 2] {
     let moments = encoder.step(pictures.unsqueeze_dim::<5>(2), &mut EncoderState::default()).squeeze_dim::<4>(2);
+    let moments = moments.cast(FloatDType::F32);
     let z = moments.dims()[1] / 2;
     [moments.clone().narrow(1, 0, z), moments.narrow(1, z, z)]
 }
@@ -51,13 +52,13 @@ pub fn encode(encoder: &Encoder, pictures: Tensor<4>) -> [Tensor<4>; 2] {
 /// A decoded batch, and what its last layer saw.
 #[derive(Clone, Debug)]
 pub struct Decoded {
-    /// `[B, 3, H, W]`, not clamped.
+    /// `[B, 3, H, W]`, not clamped, in `f32`.
     pub pictures: Tensor<4>,
-    /// `[B, C, 1, h, w]`
+    /// `[B, C, 1, h, w]`, in the precision of the latents.
     pub features: Tensor<5>,
 }
 
-/// Decodes single frames.
+/// Decodes single frames, in the precision of `latents`.
 ///
 /// # Shapes
 /// raw latents `[B, z, h, w]` -> pictures of `8 r` pixels per cell
@@ -74,7 +75,8 @@ pub fn decode(decoder: &Decoder, latents: Tensor<4>, scale: usize) -> Result<Dec
 /// # Shapes
 /// `[B, C, 1, h, w]` -> `[B, 3, r h, r w]`
 pub fn last_layer(decoder: &Decoder, features: Tensor<5>, scale: usize) -> Tensor<4> {
-    pixel_shuffle(decoder.head(features, &mut DecoderState::default()).squeeze_dim::<4>(2), scale)
+    let channels = decoder.head(features, &mut DecoderState::default()).squeeze_dim::<4>(2);
+    pixel_shuffle(channels.cast(FloatDType::F32), scale)
 }
 
 /// Weights of a base model, seen as those of the model to train: tensors of a checkpoint go first, and a last convolution of 3

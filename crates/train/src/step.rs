@@ -17,7 +17,7 @@ use vae2x_nn::discriminator::{self, Discriminator, Spectral};
 use vae2x_nn::loss::gan::{GanKind, adaptive_weight};
 use vae2x_nn::wan_vae::{Encoder, latent};
 
-use crate::config::{Config, GanConfig, Part, Schedule, TrainConfig};
+use crate::config::{Config, GanConfig, Part, Schedule, TrainConfig, TrainPrecision};
 use crate::data::Sample;
 use crate::degrade::Degradation;
 use crate::losses::{PictureLosses, VggChoices};
@@ -124,10 +124,11 @@ impl Learner {
     /// Builds the networks on `device`, which has no autodiff; the trained ones get it here.
     ///
     /// # Errors
-    /// If weights are missing or of another model.
+    /// If weights are missing or of another model, or the device cannot compute as `train.precision` says.
     pub fn new(config: &Config, choices: &VggChoices, start: &Start<'_>, device: &Device) -> Result<Self> {
         let part = config.part();
         let plain = device.clone().without_autodiff();
+        check_precision(config.train.precision, &plain)?;
         let tracked = match config.train.gradient_checkpointing {
             true => plain.clone().autodiff().gradient_checkpointing(),
             false => plain.clone().autodiff(),
@@ -206,7 +207,8 @@ impl Learner {
         let (raw, kl) = match trained.or(self.frozen.as_ref()) {
             None => return Err(Error::Config("there is no encoder".into())),
             Some(encoder) => {
-                let [mean, log_variance] = encode(encoder, batch.input.clone());
+                let precision = if trained.is_some() { self.train.precision } else { TrainPrecision::F32 };
+                let [mean, log_variance] = encode(encoder, batch.input.clone().cast(precision.dtype()));
                 match self.part {
                     Part::Base => self.drawn(mean, log_variance, rng),
                     _ => (mean, None),
@@ -218,7 +220,8 @@ impl Learner {
         let times: Vec<f64> = (0..ranks * count).map(|_| rng.random_range(0.0..=self.t_max)).collect();
         let times = &times[rank * count..][..count];
         let degraded = self.degradation.apply(latent::normalize(raw, &self.vae), times);
-        let decoded = decode(&generator.decoder, latent::denormalize(degraded, &self.vae), self.scale)?;
+        let latents = latent::denormalize(degraded, &self.vae).cast(self.train.precision.dtype());
+        let decoded = decode(&generator.decoder, latents, self.scale)?;
         Ok(Forward { decoded, kl })
     }
 
@@ -444,6 +447,13 @@ fn averaged<'a, M: Module>(
     let mean = member.mean(values)?;
     numbers.into_iter().zip(&mean[count..]).for_each(|(number, mean)| *number = f64::from(*mean));
     Ok(optim::unflatten(module, gradients, &mean[..count]))
+}
+
+fn check_precision(precision: TrainPrecision, device: &Device) -> Result<()> {
+    match device.supports_dtype(precision.dtype()) {
+        true => Ok(()),
+        false => Err(Error::Config(format!("train.precision: {device:?} cannot compute in {:?}", precision.dtype()))),
+    }
 }
 
 fn critic_loss(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Tensor<1> {

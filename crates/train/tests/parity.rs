@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use vae2x_core::Array;
 use vae2x_core::weights::formula::unit;
 use vae2x_core::weights::{TensorFile, VaeWeights};
 use vae2x_nn::array::{to_array, to_tensor};
-use vae2x_testkit::compare::assert_close;
+use vae2x_testkit::compare::{assert_close, relative_l2};
 use vae2x_testkit::{shared, tolerance};
 use vae2x_train::losses::VggChoices;
+use vae2x_train::optim;
 use vae2x_train::run::{Inputs, build};
 use vae2x_train::step::{Batch, Learner};
 use vae2x_train::{Config, VggChoice};
@@ -37,7 +38,11 @@ fdl_options = { patch = 3, projections = 4 }
 "#;
 
 fn learner() -> Learner {
-    let config = Config::parse(CONFIG, &[]).unwrap();
+    learner_with(&[])
+}
+
+fn learner_with(overrides: &[String]) -> Learner {
+    let config = Config::parse(CONFIG, overrides).unwrap();
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices { vgg16: Some(VggChoice::Formula), vgg19: Some(VggChoice::Formula) };
     build(&config, &Inputs { base: Arc::new(base), choices }, None, &Device::flex()).unwrap()
@@ -133,5 +138,39 @@ fn ten_steps() {
             let tolerance = if name == "grad_norm" { tolerance::TRAINING_NORM } else { tolerance::TRAINING };
             assert!(error <= tolerance, "{name} at step {step}: {got}, expected {want}");
         }
+    }
+}
+
+#[test]
+fn half_precision_is_near_and_keeps_parameters_whole() {
+    for parts in ["decoder", "all"] {
+        let learner = |precision: &str| {
+            learner_with(&[format!("train.parts=[\"{parts}\"]"), format!("train.precision=\"{precision}\"")])
+        };
+        let gradient = |learner: &Learner| {
+            let gradients = learner.generator_gradients(&mut learner.begin(0, vec![batch(0)])).unwrap();
+            optim::flatten(&learner.generator, &gradients).unwrap()
+        };
+        let mut half = learner("bf16");
+        let error = relative_l2(&gradient(&half), &gradient(&learner("f32")));
+        assert!(error <= tolerance::BF16_GRADIENT, "{parts}: {error}");
+        // If it were zero, nothing would be computed in half precision.
+        assert!(error >= tolerance::TRAINING, "{parts}: {error}");
+
+        let mut losses = Vec::new();
+        for step in 0..STEPS as u64 {
+            losses.push(half.advance(step, vec![batch(0)]).unwrap().values["l1"]);
+        }
+        assert!(losses[STEPS - 1] < 0.9 * losses[0], "{parts}: {losses:?}");
+        struct Whole(usize);
+        impl ModuleVisitor for Whole {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                assert_eq!(param.val().dtype(), DType::F32);
+                self.0 += 1;
+            }
+        }
+        let mut whole = Whole(0);
+        half.generator.visit(&mut whole);
+        assert!(whole.0 > 70);
     }
 }

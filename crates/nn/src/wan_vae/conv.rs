@@ -1,7 +1,7 @@
 //! The convolutions: causal in time, per frame, per pixel, over time alone.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::conv3d;
+use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
@@ -109,7 +109,7 @@ impl CausalConv {
             return self.forward_image(x);
         }
         let options = ConvOptions::new([1, 1, 1], [0, 1, 1], [1, 1, 1], 1);
-        conv3d(history.extend(x), self.weight.val(), Some(self.bias.val()), options)
+        conv3d(history.extend(x), self.weight.val(), self.bias.val(), options)
     }
 
     /// A first frame: its past is zeros, so only the last temporal tap acts.
@@ -217,6 +217,12 @@ impl TimeConv {
     /// `[B, I, T, H, W]` -> `[B, O, (T - 3) / stride + 1, H, W]`
     pub fn forward(&self, x: Tensor<5>, stride: usize) -> Tensor<5> {
         let options = ConvOptions::new([stride, 1, 1], [0, 0, 0], [1, 1, 1], 1);
-        conv3d(x, self.weight.val(), Some(self.bias.val()), options)
+        conv3d(x, self.weight.val(), self.bias.val(), options)
     }
+}
+
+/// In the precision of `x`, as [`conv2d`].
+fn conv3d(x: Tensor<5>, weight: Tensor<5>, bias: Tensor<1>, options: ConvOptions<3>) -> Tensor<5> {
+    let dtype = x.dtype();
+    module::conv3d(x, weight.cast(dtype), Some(bias.cast(dtype)), options)
 }

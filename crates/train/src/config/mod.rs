@@ -9,6 +9,7 @@ pub use vgg::VggChoice;
 
 use std::path::Path;
 
+use burn::tensor::FloatDType;
 use serde::{Deserialize, Serialize};
 use vae2x_nn::loss::fdl::{Axes, FdlConfig};
 use vae2x_nn::loss::gan::GanKind;
@@ -80,6 +81,27 @@ pub enum Schedule {
     Cosine,
 }
 
+/// What the trained networks compute in. Parameters, losses, the discriminator and frozen networks are in `f32` always.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainPrecision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Half the memory for activations; gradients have the range of `f32` and need no scaling.
+    Bf16,
+}
+
+impl TrainPrecision {
+    /// For burn.
+    pub fn dtype(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+}
+
 /// `[train]`
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -114,6 +136,8 @@ pub struct TrainConfig {
     pub explode: f64,
     /// Recompute cheap activations in the backward pass instead of keeping them.
     pub gradient_checkpointing: bool,
+    /// What the decoder, and an encoder that is trained, compute in.
+    pub precision: TrainPrecision,
 }
 
 impl Default for TrainConfig {
@@ -134,6 +158,7 @@ impl Default for TrainConfig {
             ema: 0.999,
             explode: 1e6,
             gradient_checkpointing: false,
+            precision: TrainPrecision::F32,
         }
     }
 }
