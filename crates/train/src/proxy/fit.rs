@@ -56,7 +56,7 @@ pub struct FitConfig {
     pub ema: f64,
     /// Of everything random.
     pub seed: u64,
-    /// Part of the pairs that is held out and measured on; one pair at least.
+    /// Part of the latents whose pairs are held out and measured on; one at least.
     pub held_out: f64,
     /// Steps between lines of the log.
     pub log_every: u64,
@@ -123,7 +123,7 @@ impl<'a> Fit<'a> {
     /// Begins, or goes on from a checkpoint of the same configuration and pairs.
     ///
     /// # Errors
-    /// [`Error::Config`]; [`Error::Data`] for fewer than two pairs, or held-out ones that do not fit; reading errors.
+    /// [`Error::Config`]; [`Error::Data`] for pairs of fewer than two latents, or held-out ones that do not fit; reading errors.
     pub fn new(
         pairs: &'a dyn Pairs,
         config: &'a FitConfig,
@@ -131,7 +131,7 @@ impl<'a> Fit<'a> {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let (train, held_out) = split(pairs.len(), "pairs", config.held_out, &mut random(config.seed, SPLIT))?;
+        let (train, held_out) = split_latents(pairs, config)?;
         let channels = pairs.pair(train[0])?.clean.shape()[0];
         // What cannot be measured at the end is known before the start.
         for &index in &held_out {
@@ -236,6 +236,13 @@ impl Batch {
     }
 }
 
+/// Pairs to train on and pairs held out, none of one latent among both.
+fn split_latents(pairs: &dyn Pairs, config: &FitConfig) -> Result<(Vec<usize>, Vec<usize>)> {
+    let latents = (0..pairs.len()).map(|i| pairs.latent(i) + 1).max().unwrap_or(0);
+    let (train, _) = split(latents, "latents with pairs", config.held_out, &mut random(config.seed, SPLIT))?;
+    Ok((0..pairs.len()).partition(|&i| train.binary_search(&pairs.latent(i)).is_ok()))
+}
+
 /// Top and left of a crop.
 fn corner(pair: &Pair, index: usize, side: usize, channels: usize, rng: &mut ChaCha8Rng) -> Result<[usize; 2]> {
     let [c, h, w] = pair.clean.dims("latent")?;
@@ -246,4 +253,35 @@ fn corner(pair: &Pair, index: usize, side: usize, channels: usize, rng: &mut Cha
         )));
     }
     Ok([rng.random_range(0..=h - side), rng.random_range(0..=w - side)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three draws of each latent.
+    struct Draws(usize);
+
+    impl Pairs for Draws {
+        fn len(&self) -> usize {
+            3 * self.0
+        }
+
+        fn pair(&self, index: usize) -> Result<Pair> {
+            Err(Error::Data(format!("pair {index} is not needed to split")))
+        }
+
+        fn latent(&self, index: usize) -> usize {
+            index / 3
+        }
+    }
+
+    #[test]
+    fn pairs_of_a_latent_are_held_out_together() {
+        let config = FitConfig { held_out: 0.25, ..FitConfig::default() };
+        let (train, held_out) = split_latents(&Draws(8), &config).unwrap();
+        assert_eq!((train.len(), held_out.len()), (18, 6));
+        assert!(train.iter().all(|i| held_out.iter().all(|j| i / 3 != j / 3)));
+        assert!(split_latents(&Draws(1), &config).unwrap_err().to_string().contains("1 latents with pairs"));
+    }
 }

@@ -1,9 +1,11 @@
 //! Pairs of a clean latent and what became of it.
 //!
 //! On disk: a folder of safetensors files, each with tensors `NAME.clean` and `NAME.degraded` of one shape, `[16, h, w]` or `[16, T, h, w]`,
-//! normalized, and the flow time `NAME.t` `[1]`. Any number of pairs per file.
+//! normalized, and the flow time `NAME.t` `[1]`. Any number of pairs per file, any number of files: each is opened when it is read.
+//! Names that differ only after a last `#` are pairs of one latent, as `sdedit` makes them.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
@@ -36,6 +38,11 @@ pub trait Pairs {
     /// # Errors
     /// If it cannot be read.
     fn pair(&self, index: usize) -> Result<Pair>;
+
+    /// The number, from 0 on, of the latent that a pair is of: its pairs, and the frames of a clip, are alike.
+    fn latent(&self, index: usize) -> usize {
+        index
+    }
 }
 
 impl Pairs for Vec<Pair> {
@@ -54,12 +61,13 @@ struct Item {
     file: usize,
     name: String,
     frame: usize,
+    latent: usize,
 }
 
 /// The pairs of a folder; latents are read when they are asked for.
 #[derive(Debug)]
 pub struct PairFiles {
-    files: Vec<TensorFile>,
+    paths: Vec<PathBuf>,
     items: Vec<Item>,
 }
 
@@ -75,16 +83,21 @@ impl PairFiles {
             entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io(folder, e))?;
         paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
         paths.sort();
-        let files = paths.iter().map(|path| TensorFile::open(path)).collect::<vae2x_core::Result<Vec<_>>>()?;
         let mut items = Vec::new();
-        for (file, tensors) in files.iter().enumerate() {
+        let mut latents = HashMap::new();
+        for (file, path) in paths.iter().enumerate() {
+            let tensors = TensorFile::open(path)?;
             for name in tensors.tensors().keys().filter_map(|key| key.strip_suffix(".clean")) {
-                let frames = frames(tensors, name)?;
-                items.extend((0..frames).map(|frame| Item { file, name: name.into(), frame }));
+                // Draws of a latent may lie in several files; other names may come again in each.
+                let key = name.rsplit_once('#').map_or((name.to_string(), file), |(of, _)| (of.into(), usize::MAX));
+                let next = latents.len();
+                let latent = *latents.entry(key).or_insert(next);
+                let frames = frames(&tensors, name)?;
+                items.extend((0..frames).map(|frame| Item { file, name: name.into(), frame, latent }));
             }
         }
         match items.is_empty() {
-            false => Ok(Self { files, items }),
+            false => Ok(Self { paths, items }),
             true => {
                 Err(Error::Data(format!("{}: no pairs (tensors NAME.clean, NAME.degraded, NAME.t)", folder.display())))
             }
@@ -94,8 +107,8 @@ impl PairFiles {
 
 impl PairFiles {
     /// The files, in the order of their names.
-    pub(super) fn files(&self) -> &[TensorFile] {
-        &self.files
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 }
 
@@ -130,8 +143,8 @@ impl Pairs for PairFiles {
     }
 
     fn pair(&self, index: usize) -> Result<Pair> {
-        let Item { file, name, frame } = &self.items[index];
-        let file = &self.files[*file];
+        let Item { file, name, frame, .. } = &self.items[index];
+        let file = TensorFile::open(&self.paths[*file])?;
         let latent = |part: &str| -> vae2x_core::Result<Array> {
             let array = file.read(&format!("{name}.{part}"))?;
             match *array.shape() {
@@ -144,6 +157,10 @@ impl Pairs for PairFiles {
             return Err(Error::Data(format!("{}: {name}.t is {time}; expected 0 to 1", file.path().display())));
         }
         Ok(Pair { clean: latent("clean")?, degraded: latent("degraded")?, time })
+    }
+
+    fn latent(&self, index: usize) -> usize {
+        self.items[index].latent
     }
 }
 
@@ -171,6 +188,23 @@ mod tests {
         assert_eq!((first.clean, first.degraded.data()[5], first.time), (image, 10.0, 0.25));
         let fourth = pairs.pair(3).unwrap().clean;
         assert_eq!((fourth.shape(), fourth.data()[0], fourth.data()[12]), (&[2, 3, 4][..], 12.0, 42.0));
+    }
+
+    #[test]
+    fn draws_and_frames_of_a_latent_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let t = Array::new([1], vec![0.25]).unwrap();
+        let (image, clip) = (ramp(&[2, 3, 4], 1.0), ramp(&[2, 2, 3, 4], 0.5));
+        let files = [("0", "a#0", &image), ("1", "a#1", &image), ("2", "b", &clip), ("3", "b", &image)];
+        for (file, name, latent) in files {
+            let names = ["clean", "degraded", "t"].map(|part| format!("{name}.{part}"));
+            let arrays = [(&names[0][..], latent), (&names[1], latent), (&names[2], &t)];
+            let path = folder.path().join(file).with_extension("safetensors");
+            write_arrays(&path, &arrays, &Default::default()).unwrap();
+        }
+        let pairs = PairFiles::open(folder.path()).unwrap();
+        let latents: Vec<usize> = (0..pairs.len()).map(|i| pairs.latent(i)).collect();
+        assert_eq!(latents, [0, 0, 1, 1, 2]);
     }
 
     #[test]

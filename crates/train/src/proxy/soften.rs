@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use vae2x_core::Array;
+use vae2x_core::weights::TensorFile;
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::degradation::Proxy;
 
@@ -19,7 +20,8 @@ use crate::{Error, Result};
 pub fn soften(pairs: &PairFiles, proxy: &Proxy, device: &Device, target: &Path) -> Result<usize> {
     std::fs::create_dir_all(target).map_err(|e| Error::io(target, e))?;
     let mut count = 0;
-    for file in pairs.files() {
+    for path in pairs.paths() {
+        let file = TensorFile::open(path)?;
         let mut arrays: Vec<(String, Array)> = Vec::new();
         for name in file.tensors().keys().filter_map(|key| key.strip_suffix(".clean")) {
             let (clean, time) = (file.read(&format!("{name}.clean"))?, file.read(&format!("{name}.t"))?);
@@ -30,7 +32,7 @@ pub fn soften(pairs: &PairFiles, proxy: &Proxy, device: &Device, target: &Path) 
             };
             if c != proxy.config().channels {
                 let wanted = proxy.config().channels;
-                let what = format!("{}: {name}: {c} channels; the proxy takes {wanted}", file.path().display());
+                let what = format!("{}: {name}: {c} channels; the proxy takes {wanted}", path.display());
                 return Err(Error::Data(what));
             }
             let latent = to_tensor(&clean.clone().reshape([1, c, t, h, w])?, name, device)?;
@@ -40,7 +42,7 @@ pub fn soften(pairs: &PairFiles, proxy: &Proxy, device: &Device, target: &Path) 
             arrays.push((format!("{name}.t"), time));
             count += 1;
         }
-        if let Some(name) = file.path().file_name().filter(|_| !arrays.is_empty()) {
+        if let Some(name) = path.file_name().filter(|_| !arrays.is_empty()) {
             write(&target.join(name), &arrays, Default::default())?;
         }
     }
