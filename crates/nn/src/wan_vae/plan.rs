@@ -213,6 +213,11 @@ impl EncodePlan {
         Err(job.refused("encoding", fixed, least))
     }
 
+    /// Bands of the stage that is cut most.
+    pub(super) fn most_bands(&self) -> usize {
+        self.stages.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// The next smaller way, if there is one.
     pub(super) fn smaller(&self) -> Option<Self> {
         let smaller: Vec<_> = self.stages.iter().map(|bands| halved(bands)).collect();
