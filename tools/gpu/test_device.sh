@@ -3,6 +3,7 @@
 #
 #   tools/gpu/test_device.sh webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]
 #
+# The device may have a number, such as cuda:1.
 # Without a GPU, `webgpu --software` and `vulkan --software` run on Mesa's software driver (Debian: apt install mesa-vulkan-drivers).
 # Kernels are not measured then, which would take minutes for each. For `vulkan` there is one thing more: drivers without
 # VK_KHR_workgroup_memory_explicit_layout, as that one is, get invalid SPIR-V from cubecl-spirv 0.11.3, which has two types swapped;
@@ -12,12 +13,13 @@ cd "$(dirname "$0")/../.."
 
 device=${1:?usage: $0 webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]}
 shift
-features=vae2x/$device
+feature=${device%%:*}
+features=vae2x/$feature
 config=()
 if [[ "${1:-}" == --software ]]; then
   shift
   # The program's own features bring measuring along; the library's do not.
-  features=vae2x-nn/$device
+  features=vae2x-nn/$feature
   export VAE2X_SOFTWARE_VULKAN=1
 fi
 if [[ "$features" == vae2x-nn/vulkan ]]; then

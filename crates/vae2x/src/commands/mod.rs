@@ -113,7 +113,7 @@ fn check_settled(options: &EngineOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Where and how to compute, as the command line says.
+/// Where and how to compute, as the command line says; the encoder in `f32`.
 ///
 /// # Errors
 /// A wrong command line if this program lacks the device or the device the precision; if burn's threads cannot be started.
@@ -136,6 +136,7 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
         precision: args.dtype.into(),
         memory: args.memory,
         notify: Some(|text| ui::note(text)),
+        ..EngineOptions::default()
     })
 }
 

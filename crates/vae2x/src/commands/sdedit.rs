@@ -36,7 +36,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     }
     start_threads(args.threads)?;
     check_built(args.device)?;
-    let device = args.device.for_training()?;
+    let device = args.device.for_training(|text| ui::note(text))?;
     let (Some(dit), Some(context)) = (&args.dit, &args.context) else {
         return usage("--dit and --context are missing");
     };

@@ -23,7 +23,7 @@ use crate::{ui, usage, weights};
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     check_built(args.device)?;
-    let device = args.device.for_training()?;
+    let device = args.device.for_training(|text| ui::note(text))?;
     let (folder, config, latents) = match &args.run.resume {
         Some(folder) => {
             let config = open_config(&folder.join(CONFIG_FILE))?;
