@@ -61,10 +61,27 @@ impl Device {
     /// # Errors
     /// [`Error::Unsupported`] if the device is not in this build or not there.
     pub fn for_training(self) -> Result<burn::tensor::Device> {
+        Ok(self.listed()?.map_or_else(burn::tensor::Device::flex, |listed| listed.device))
+    }
+
+    /// Bytes that may be held on the device of [`Self::for_training`]: of a GPU with memory of its own what plans may use of it, else
+    /// what the machine has left. No limit where a GPU does not tell.
+    ///
+    /// # Errors
+    /// As [`Self::for_training`]; [`Error::Device`] if it cannot be opened.
+    pub fn memory_for_training(self) -> Result<u64> {
+        match self.listed()? {
+            Some(listed) if listed.kind == Kind::Gpu => Ok(listed.facts()?.limits().memory),
+            _ => Ok(available_bytes()),
+        }
+    }
+
+    /// What [`Self::for_training`] is; `None` for the processor through burn.
+    fn listed(self) -> Result<Option<Listed>> {
         match self {
-            Self::Cpu | Self::Burn => Ok(burn::tensor::Device::flex()),
-            Self::Through { api, index } => Ok(api.device(index)?.device),
-            Self::Auto => Ok(gpus(reached()).next().map_or_else(burn::tensor::Device::flex, |listed| listed.device)),
+            Self::Cpu | Self::Burn => Ok(None),
+            Self::Through { api, index } => api.device(index).map(Some),
+            Self::Auto => Ok(gpus(reached()).next()),
         }
     }
 
