@@ -31,6 +31,32 @@ fn inputs(folder: &Path, count: usize, side: usize) -> [String; 2] {
     [text(&latents), text(&context)]
 }
 
+/// Adds files that cannot be used: one that is cut off, one with NaN, one smaller than a patch.
+fn add_broken(latents: &str) {
+    let at = |name: &str| Path::new(latents).join(name);
+    let whole = std::fs::read(at("1.safetensors")).unwrap();
+    std::fs::write(at("1_cut.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    let write = |name: &str, latent: &Array| write_latent(&at(name), latent, Space::Normalized, &[]).unwrap();
+    write("small.safetensors", &Array::zeros([1, 16, 1, 1, 8]));
+    write_arrays(
+        &at("nan.safetensors"),
+        &[("x", &Array::new([16, 1, 1], vec![f32::NAN; 16]).unwrap())],
+        &Default::default(),
+    )
+    .unwrap();
+}
+
+/// Names and reasons of what a job left out, over all files, and the number of pairs.
+fn skipped(folder: &Path) -> (BTreeMap<String, String>, usize) {
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let files = manifest["files"].as_array().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_string();
+    let entries = files.iter().filter_map(|file| file["skipped"].as_array()).flatten();
+    let pairs = files.iter().map(|file| file["pairs"].as_array().unwrap().len()).sum();
+    (entries.map(|entry| (text(&entry["name"]), text(&entry["why"]))).collect(), pairs)
+}
+
 /// A job with the tiny transformer.
 fn job<'a>(dit: &'a str, [latents, context]: &'a [String; 2], out: &'a str) -> Vec<&'a str> {
     vec!["sdedit", "--dit", dit, "--context", context, "--latents", latents, "-o", out, "--per-file", "3"]
@@ -45,16 +71,23 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_killed_job_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (dit, given) = (shared("fixtures/dit_tiny/diffusers"), inputs(folder.path(), 5, 8));
+    add_broken(&given[0]);
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     let more = ["--per-latent", "40", "--t-median", "0.3", "--steps", "2"];
     let args = |out: &Path| {
         [job(&dit, &given, &text(out)), more.to_vec()].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>()
     };
     let said = run(&args(&whole)).ok();
-    assert!(said.contains("200 items"), "{said}");
+    assert!(said.contains("320 items; 3 of 8 sources cannot be used"), "{said}");
     let mut names = entries(&whole);
-    assert_eq!(names.pop().as_deref(), Some("pairs-00066.safetensors"));
+    assert_eq!(names.pop().as_deref(), Some("pairs-00106.safetensors"));
     assert_eq!(names[0], "manifest.json", "no parts are left: {names:?}");
+    let (left_out, pairs) = skipped(&whole);
+    let says = [("1_cut", "truncated"), ("nan", "finite values"), ("small", "smaller than the transformer's patch")];
+    assert_eq!((left_out.len(), pairs), (3, 200));
+    for (name, why) in says {
+        assert!(left_out[&format!("{name}.safetensors")].contains(why), "{left_out:?}");
+    }
 
     let mut child = vae2x().args(args(&killed)).stderr(std::process::Stdio::null()).spawn().unwrap();
     // Somewhere in the middle: after the second file, or at the end on a very fast machine, which the next check would tell.
@@ -64,7 +97,7 @@ fn a_killed_job_resumes_to_the_same_bytes() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!killed.join("pairs-00066.safetensors").exists(), "killed too late");
+    assert!(!killed.join("pairs-00106.safetensors").exists(), "killed too late");
     let again = run(&args(&killed)).fails(1);
     assert!(again.contains("holds a job already"), "{again}");
     run(&[args(&killed), vec!["--resume".into()]].concat()).ok();
@@ -102,16 +135,26 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     let seed = make("seed", &["--shard", "1/2", "--seed", "7"]);
     fails(&[&a, &seed], &["different jobs", "options"]);
     fails(&[&given[0]], &["no manifest.json"]);
-    assert!(merge(&[&a, &b], "joined").fails(1).contains("holds pairs already"));
+    assert!(merge(&[&a, &b], "joined").fails(1).contains("is not empty"));
+    std::fs::create_dir(at("stray")).unwrap();
+    std::fs::write(Path::new(&at("stray")).join("pairs-00007.safetensors"), "of another job").unwrap();
+    assert!(merge(&[&a, &b], "stray").fails(1).contains("is not empty"));
     std::fs::write(Path::new(&b).join("pairs-00001.safetensors"), "damaged").unwrap();
+    let before = entries(folder.path());
     assert!(merge(&[&a, &b], "damaged").fails(1).contains("sha256"));
+    assert_eq!(entries(folder.path()), before, "nothing of it is left");
+    std::fs::create_dir(at("empty")).unwrap();
+    assert!(merge(&[&a, &b], "empty").fails(1).contains("sha256"));
+    assert_eq!(entries(Path::new(&at("empty"))), Vec::<String>::new());
     // A file that is gone is made again, unless nobody knows by which job.
     let resumed =
         |shard: &str| run(&[&job(&dit, &given, &b)[..], &["--per-latent", "2", "--shard", shard, "--resume"]].concat());
     std::fs::remove_file(Path::new(&b).join("pairs-00001.safetensors")).unwrap();
     resumed("1/2").ok();
-    merge(&[&a, &b], "mended").ok();
-    assert_eq!(bytes(&folder.path().join("mended")), bytes(Path::new(&whole)));
+    merge(&[&a, &b], "empty").ok();
+    assert_eq!(bytes(&folder.path().join("empty")), bytes(Path::new(&whole)));
+    let idle = run(&[&job(&dit, &given, &at("idle"))[..], &["--shard", "4/5"]].concat()).ok_stderr();
+    assert!(idle.contains("of 5 shards 3 have none: --per-file 1"), "{idle}");
     let manifest = Path::new(&b).join("manifest.json");
     let said = std::fs::read_to_string(&manifest).unwrap();
     for (index, of) in [(0_u64, 0_u64), (5, 2), (0, 1 << 40)] {
@@ -201,6 +244,24 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     run(&job(&dit, &given, &out)).ok();
     let said = run(&[&job(&dit, &given, &out)[..], &["--seed", "5", "--resume"]].concat()).fails(1);
     assert!(said.contains("another options"), "{said}");
+
+    // Another model in the same files, and another file of the same name.
+    let original = shared("fixtures/dit_tiny/original.safetensors");
+    let out = text(&folder.path().join("heads"));
+    let with = |more: &[&str]| run(&[&job(&original, &given, &out)[..], more].concat());
+    with(&["--heads", "2"]).ok();
+    assert!(with(&["--heads", "1", "--resume"]).fails(1).contains("another input"));
+    let (out, vae) = (text(&folder.path().join("vae")), folder.path().join("vae.safetensors"));
+    let mut model =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/models/demo_base.safetensors")).unwrap();
+    std::fs::write(&vae, &model).unwrap();
+    let vae_name = text(&vae);
+    let with = |more: &[&str]| run(&[&job(&dit, &given, &out)[..], &["--vae", &vae_name], more].concat());
+    with(&[]).ok();
+    with(&["--resume"]).ok();
+    *model.last_mut().unwrap() ^= 1;
+    std::fs::write(&vae, &model).unwrap();
+    assert!(with(&["--resume"]).fails(1).contains("another VAE"));
 }
 
 /// Photos of 48 pixels.
@@ -213,6 +274,45 @@ fn photos(folder: &Path) -> String {
         write_image(&photos.join(format!("{i}.png")), &photo, &Default::default()).unwrap();
     }
     text(&photos)
+}
+
+#[test]
+fn a_broken_photo_is_left_out_by_shards_as_by_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photos, [_, context]) = (photos(folder.path()), inputs(folder.path(), 0, 8));
+    let at = |name: &str| text(&folder.path().join(name));
+    let whole = std::fs::read(Path::new(&photos).join("1.png")).unwrap();
+    std::fs::create_dir(at("broken")).unwrap();
+    for folder in [&photos, &at("broken")] {
+        std::fs::write(Path::new(folder).join("1_cut.png"), &whole[..whole.len() / 2]).unwrap();
+        write_image(&Path::new(folder).join("tiny.png"), &Array::zeros([3, 12, 48]), &Default::default()).unwrap();
+    }
+    let dit = shared("fixtures/dit_tiny/diffusers");
+    let make = |photos: &str, out: &str, shard: &str| {
+        let args = ["sdedit", "--dit", &dit, "--context", &context, "--photos", photos, "--vae", "demo:base"];
+        run(&[&args[..], &["--per-file", "1", "--per-latent", "2", "--shard", shard, "-o", &at(out)]].concat())
+    };
+    let said = make(&photos, "whole", "0/1").ok_stderr();
+    assert_eq!(said.matches("there will be no pairs of it").count(), 2, "{said}");
+    let (left_out, pairs) = skipped(&folder.path().join("whole"));
+    assert_eq!(pairs, 6);
+    assert_eq!(left_out["1_cut.png"], "the picture is incomplete");
+    assert!(left_out["tiny.png"].contains("1x6 cells"), "{left_out:?}");
+    make(&photos, "a", "0/2").ok();
+    make(&photos, "b", "1/2").ok();
+    let merge = |from: [&str; 2], to: &str| run(&["sdedit", "merge", &at(from[0]), &at(from[1]), "-o", &at(to)]);
+    let said = merge(["a", "b"], "joined").ok();
+    assert!(said.contains("6 pairs of 2 shards; 2 of 5 sources"), "{said}");
+    assert_eq!(bytes(&folder.path().join("joined")), bytes(&folder.path().join("whole")));
+
+    // A job of nothing fails; a shard of nothing is one to be joined.
+    let broken = at("broken");
+    let none = "none of the 2 latents or photos can be used";
+    assert!(make(&broken, "none", "0/1").fails(1).contains(none));
+    make(&broken, "none_a", "0/2").ok();
+    make(&broken, "none_b", "1/2").ok();
+    assert!(merge(["none_a", "none_b"], "none_joined").fails(1).contains(none));
+    assert!(!folder.path().join("none_joined").exists());
 }
 
 #[test]

@@ -8,13 +8,14 @@
 //! - [`output`]: one picture, one array file or a folder of frames, decided and checked before any work starts;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or normalized;
 //! - [`preview`]: what a latent shows, without a decoder;
-//! - [`resample`]: antialiased resizing; [`reduce`]: decoded pictures at a half or a quarter of their size;
+//! - [`resample`]: antialiased resizing; [`fit`]: cut or padded; [`reduce`]: decoded pictures at a half or a quarter of their size;
 //! - [`sharpen`] and [`match_color`]: detail and colours of decoded pictures; [`opacity`]: colours under clear pixels;
 //! - [`sheet`]: pictures side by side with captions; [`canvas`]: what letters and lines are drawn on.
 
 mod array_file;
 pub mod canvas;
 mod convolve;
+pub mod fit;
 pub mod latent;
 pub mod match_color;
 pub mod opacity;

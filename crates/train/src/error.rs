@@ -18,6 +18,9 @@ pub enum Error {
     /// Photos: none found, none usable.
     #[error("data: {0}")]
     Data(String),
+    /// A photo or a file of latents that is damaged or will not do, and why, without its path: what needs it not goes on.
+    #[error("{0}")]
+    Unusable(String),
     /// A loss or a gradient that is not finite, or exploded.
     #[error("step {step}: {what}; the samples were {}; the losses were {losses}", names.join(", "))]
     Diverged {
@@ -44,6 +47,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same as [`Error::Unusable`], if it tells of a file's content; what the system refuses stays what it is.
+    pub fn unusable(self) -> Self {
+        use vae2x_core::Error as Core;
+        Self::Unusable(match self {
+            Self::Core(Core::Io { .. }) => return self,
+            Self::Core(Core::Format { problem, .. }) => problem,
+            Self::Core(Core::Tensor { tensor, expected, got, .. }) => {
+                format!("tensor '{tensor}': expected {expected}, found {got}")
+            }
+            other => other.to_string(),
+        })
+    }
+
     /// An input or output error at `path`.
     pub fn io(path: impl AsRef<std::path::Path>, source: std::io::Error) -> Self {
         vae2x_core::Error::io(path, source).into()

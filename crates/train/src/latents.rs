@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vae2x_core::latent::{Normalized, Space, guess, to_raw};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
-use vae2x_media::latent::{LatentFile, Origin, SpaceChoice, decide_space};
+use vae2x_media::latent::{LatentFile, Origin, SpaceChoice, decide_space, look_at_latent};
 
 use crate::{Error, Result};
 
@@ -45,7 +45,8 @@ impl LatentFolder {
     /// deviations of the VAE that the latents are of.
     ///
     /// # Errors
-    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; reading errors.
+    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; reading errors if
+    /// no file that is looked at can be read.
     pub fn open(root: &Path, choice: SpaceChoice, config: &VaeConfig) -> Result<Self> {
         let files = if root.is_file() { vec![root.to_path_buf()] } else { list(root)? };
         if files.is_empty() {
@@ -56,7 +57,13 @@ impl LatentFolder {
             .map(|i| files[i * files.len() / LOOKED_AT.min(files.len())].clone())
             .collect();
         let mut folder = Self { root: root.to_path_buf(), files, config: config.clone(), claim: asked(choice) };
-        let looked = looked.iter().map(|path| folder.open_file(path)).collect::<Result<Vec<_>>>()?;
+        // Damaged ones are named by whoever reads them; if all are, there is nothing to decide by.
+        let (looked, failed): (Vec<_>, Vec<_>) =
+            looked.iter().map(|path| folder.open_file(path)).partition(Result::is_ok);
+        let looked: Vec<_> = looked.into_iter().flatten().collect();
+        if let (true, Some(Err(error))) = (looked.is_empty(), failed.into_iter().next()) {
+            return Err(error);
+        }
         if choice == SpaceChoice::Auto {
             folder.claim = Claim::Found(folder.vote(&looked)?);
         }
@@ -90,6 +97,12 @@ impl LatentFolder {
             Claim::Asked(space) => format!("{space}, as asked"),
             Claim::Found(space) => format!("{space}, where a file does not say"),
         }
+    }
+
+    /// Latent frames, rows and columns of the largest latent, by the files' heads; damaged files do not count.
+    pub fn largest(&self) -> Option<[usize; 3]> {
+        let sizes = self.files.iter().filter_map(|path| look_at_latent(&TensorFile::open(path).ok()?).ok());
+        sizes.map(|[_, _, t, h, w]| [t, h, w]).max_by_key(|size| size.iter().product::<usize>())
     }
 
     /// The latents of file `index`, each `[C, T, h, w]`, normalized.

@@ -1,14 +1,21 @@
-//! A known degradation is recovered: a Gaussian blur whose width grows with the flow time, in place of a diffusion model.
+//! A known degradation is recovered: a Gaussian blur whose width grows with the flow time, in place of a diffusion model, by the same way
+//! that a model's takes: pairs of a job, read from its files.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Array;
 use vae2x_core::weights::{TensorFile, formula};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::degradation::Proxy;
+use vae2x_nn::flow::Velocity;
 use vae2x_testkit::compare::assert_same;
 use vae2x_train::degrade::Degradation;
 use vae2x_train::fit::run::Work;
-use vae2x_train::proxy::{Fit, FitConfig, Pair, save};
+use vae2x_train::proxy::{Fit, FitConfig, Pair, PairFiles, Pairs, save};
+use vae2x_train::sdedit::{Hashed, Job, Maker, Plan, SdeditOptions, Shard, Source, Time};
 
 const CHANNELS: usize = 2;
 const SIDE: usize = 24;
@@ -18,18 +25,54 @@ const ERROR: f64 = 0.1;
 /// In every ring of the spectrum.
 const DECIBELS: f64 = 1.0;
 
-/// Noise of all frequencies, blurred by a width of 0.1 to 0.9 cells.
-fn pairs(count: usize) -> Vec<Pair> {
-    let blur = Degradation::Blur { cells: 4.5 };
-    let pair = |i: usize| {
-        let values = formula::unit(&format!("clean.{i}"), CHANNELS * SIDE * SIDE).collect();
-        let clean = Array::new([CHANNELS, SIDE, SIDE], values).unwrap();
-        let time = 0.02 + 0.18 * i as f64 / count as f64;
-        let latent: Tensor<4> = to_tensor::<3>(&clean, "latent", &Device::flex()).unwrap().unsqueeze_dim(0);
-        let degraded = to_array(blur.apply(latent, &[time]).squeeze_dim::<3>(0)).unwrap();
-        Pair { clean, degraded, time }
+/// Noise of all frequencies, and a model that knows which latent it was given last: `v = (x_t - blur(x0, t)) / t` leads to the blurred one in
+/// one step. The blur is 4.5 cells wide per unit of time.
+#[derive(Default)]
+struct Blurring {
+    clean: RefCell<Option<Array>>,
+}
+
+impl Source for Blurring {
+    fn latents(&self, index: usize) -> vae2x_train::Result<Vec<Array>> {
+        let values = formula::unit(&format!("clean.{index}"), CHANNELS * SIDE * SIDE).collect();
+        let clean = Array::new([CHANNELS, 1, SIDE, SIDE], values)?;
+        self.clean.replace(Some(clean.clone()));
+        Ok(vec![clean])
+    }
+}
+
+impl Velocity for Blurring {
+    fn velocity(&self, x: Tensor<5>, times: &[f64]) -> vae2x_core::Result<Tensor<5>> {
+        let clean = self.clean.borrow().clone().expect("latents are read before they are softened");
+        let clean: Tensor<4> = to_tensor::<4>(&clean, "latent", &x.device())?.swap_dims(0, 1);
+        let blurred = Degradation::Blur { cells: 4.5 }.apply(clean, times);
+        Ok((x - blurred.unsqueeze_dim(2)) / times[0])
+    }
+}
+
+/// The pairs of a job in `folder`, of times around 0.11.
+fn files(folder: &Path, count: usize) -> PairFiles {
+    let time = Time::LogNormal { median: 0.11, sigma: 0.3 };
+    let plan = Plan {
+        model: Hashed::default(),
+        context: Hashed::default(),
+        vae: None,
+        options: SdeditOptions { time, steps: 1, per_latent: 1, seed: 0, per_file: 16 },
+        input: Default::default(),
+        sources: (0..count).map(|i| i.to_string()).collect(),
     };
-    (0..count).map(pair).collect()
+    let blurring = Blurring::default();
+    let maker = Maker { source: &blurring, model: &blurring, device: &Device::flex() };
+    let mut job = Job::open(folder, plan, Shard::WHOLE, false).unwrap();
+    assert!(job.run(maker, &AtomicBool::new(false), &mut |skipped| assert_eq!(skipped, None)).unwrap());
+    PairFiles::open(folder).unwrap()
+}
+
+/// The same in memory.
+fn pairs(count: usize) -> Vec<Pair> {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path(), count);
+    (0..files.len()).map(|i| files.pair(i).unwrap()).collect()
 }
 
 #[test]
@@ -45,7 +88,9 @@ fn a_blur_that_grows_with_time_is_recovered() {
         ..FitConfig::default()
     };
     let device = Device::flex();
-    let pairs = pairs(64);
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = files(folder.path(), 64);
+    assert_eq!(pairs.len(), 64);
     let mut fit = Fit::new(&pairs, &config, None, &device).unwrap();
     (0..config.steps).for_each(|_| assert!(fit.advance().unwrap().is_finite()));
     let measured = fit.measure().unwrap();
@@ -54,11 +99,10 @@ fn a_blur_that_grows_with_time_is_recovered() {
     assert!(measured.proxy_db.iter().all(|db| db.abs() <= DECIBELS), "{measured:?}");
     assert!(measured.degraded_db.last().is_some_and(|&db| db < -2.0), "there was something to imitate: {measured:?}");
 
-    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.safetensors");
     save(&path, &fit.proxy()).unwrap();
     let again = Proxy::from_file(TensorFile::open(&path).unwrap(), CHANNELS, &device).unwrap();
-    let clean: Tensor<4> = to_tensor::<3>(&pairs[0].clean, "latent", &device).unwrap().unsqueeze_dim(0);
+    let clean: Tensor<4> = to_tensor::<3>(&pairs.pair(0).unwrap().clean, "latent", &device).unwrap().unsqueeze_dim(0);
     let run = |proxy: &Proxy| to_array(proxy.forward(clean.clone(), &[0.1])).unwrap();
     assert_same("saved", &run(&again), &run(&fit.proxy()));
 }
@@ -104,7 +148,7 @@ fn pairs_that_do_not_fit_are_refused() {
         let config = FitConfig { width: 4, blocks: 1, steps: 1, crop, ..FitConfig::default() };
         Fit::new(pairs, &config, None, &Device::flex()).and_then(|mut fit| fit.advance()).unwrap_err().to_string()
     };
-    assert!(error(&pairs(1), 8).contains("1 pairs"));
+    assert!(error(&pairs(1), 8).contains("1 latents"));
     assert!(error(&pairs(3), 32).contains("sides of 32"));
     assert!(error(&pairs(3), 2).contains("crop"));
 }

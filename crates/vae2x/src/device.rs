@@ -61,14 +61,30 @@ impl Device {
     /// # Errors
     /// [`Error::Unsupported`] if the device is not in this build or not there; [`Error::Device`] if it cannot be opened.
     pub fn for_training(self, say: impl Fn(&str)) -> Result<burn::tensor::Device> {
-        let listed = match self {
-            Self::Cpu | Self::Burn => None,
-            Self::Through { api, index } => Some(api.device(index)?),
-            Self::Auto => first_gpu(reached(), |listed| listed.facts().map(|_| ()), &say),
-        };
-        let Some(listed) = listed else { return Ok(burn::tensor::Device::flex()) };
+        let Some(listed) = self.listed(&say)? else { return Ok(burn::tensor::Device::flex()) };
         say(&format!("computing on {}", shown(&listed, &listed.facts()?)));
         Ok(listed.device)
+    }
+
+    /// Bytes that may be held on the device of [`Self::for_training`]: of a GPU what plans may use of it, else what the machine has left.
+    ///
+    /// # Errors
+    /// As [`Self::for_training`].
+    pub fn memory_for_training(self) -> Result<u64> {
+        let available = available_bytes();
+        match self.listed(|_: &str| ())? {
+            Some(listed) => Ok(listed.facts()?.limits(listed.kind, available).memory),
+            None => Ok(available),
+        }
+    }
+
+    /// What [`Self::for_training`] is; `None` for the processor through burn.
+    fn listed(self, say: impl Fn(&str)) -> Result<Option<Listed>> {
+        match self {
+            Self::Cpu | Self::Burn => Ok(None),
+            Self::Through { api, index } => api.device(index).map(Some),
+            Self::Auto => Ok(first_gpu(reached(), |listed| listed.facts().map(|_| ()), say)),
+        }
     }
 }
 

@@ -147,6 +147,11 @@ impl VaeWeights {
         &self.path
     }
 
+    /// The files that hold the tensors, in order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(TensorFile::path)
+    }
+
     /// The layout found.
     pub fn layout(&self) -> Layout {
         self.layout

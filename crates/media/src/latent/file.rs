@@ -89,6 +89,16 @@ impl LatentFile {
     }
 }
 
+/// Shape `[B, 16, T, h, w]` of the latent in an open file, from its head alone.
+///
+/// # Errors
+/// As [`LatentFile::open`], as far as the head tells.
+pub fn look_at_latent(file: &TensorFile) -> Result<[usize; 5]> {
+    let key = choose(file, None)?;
+    let tensor = layout::Tensor { path: file.path(), key: &key };
+    Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, None)?.shape())
+}
+
 /// What SaveLatent multiplied by before it wrote the version tensor (Stable Diffusion 1's scale, whatever the model).
 const COMFY_LEGACY_SCALE: f32 = 0.18215;
 

@@ -106,6 +106,15 @@ impl Layout {
         matches!(self, Self::Packed { .. })
     }
 
+    /// `[B, 16, T, h, w]`
+    pub fn shape(self) -> [usize; 5] {
+        match self {
+            Self::Reshape(shape) => shape,
+            Self::FramesFirst([b, t, c, h, w]) => [b, c, t, h, w],
+            Self::Packed { batch, rows, columns } => [batch, CHANNELS, 1, PATCH * rows, PATCH * columns],
+        }
+    }
+
     /// Brings the tensor into `[B, 16, T, h, w]`.
     pub fn apply(self, array: Array) -> Result<Array> {
         match self {

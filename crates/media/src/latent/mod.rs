@@ -8,7 +8,7 @@ mod layout;
 mod space;
 mod write;
 
-pub use file::{LatentFile, LatentOptions, Origin};
+pub use file::{LatentFile, LatentOptions, Origin, look_at_latent};
 pub use layout::pack;
 pub use space::{Decision, SpaceChoice, decide_space};
 pub use write::{LatentFormat, write_latent};

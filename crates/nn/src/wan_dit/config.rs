@@ -75,6 +75,21 @@ impl DitConfig {
         self.dim / self.heads
     }
 
+    /// Bytes that a pass over a latent of `[T, h, w]` cells takes beside the weights, all in 32-bit floats: about the most that exists at
+    /// a time.
+    ///
+    /// That is, for each token, the tokens themselves, their norm, queries, keys, values and what turning them takes, ten times the
+    /// width in all; or the tokens, their norm, and three times the width inside the feed-forward layers. To this come the scores of
+    /// attention before, in and after the softmax, of as many queries at a time as have 2^24 of them.
+    pub fn activation_bytes(&self, [t, h, w]: [usize; 3]) -> u64 {
+        const SCORES: usize = 1 << 24;
+        let [pt, ph, pw] = self.patch;
+        let tokens = (t / pt) * (h / ph) * (w / pw);
+        let per_token = (10 * self.dim).max(2 * self.dim + 3 * self.ffn_dim);
+        let scores = (self.heads * tokens).saturating_mul(tokens).min(SCORES.max(self.heads * tokens));
+        ((tokens * per_token + 3 * scores) * size_of::<f32>()) as u64
+    }
+
     /// Values of a token's patch in the output.
     pub fn patch_values(&self) -> usize {
         self.out_channels * self.patch.iter().product::<usize>()

@@ -3,7 +3,7 @@
 //! It is written when a job starts, with what the job is ([`Plan`]), and again when it is done, with every file's hash and pairs.
 //! The second follows from the first and the files alone, so that equal jobs leave equal folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
@@ -20,11 +20,13 @@ use crate::{Error, Result};
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Raised when the format changes.
 const FORMAT: u32 = 1;
+/// The key of a file's metadata under which it says what was left out.
+const SKIPPED: &str = "vae2x.skipped";
 /// Read at a time to be hashed.
 const PIECE: usize = 1 << 20;
 
 /// A file or folder by its content.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hashed {
     /// What it was called; tells nothing.
     pub name: String,
@@ -32,20 +34,26 @@ pub struct Hashed {
     pub sha256: String,
 }
 
-/// Files as one: their bytes one after the other.
+/// Files as one: their bytes one after the other. `tell` hears how many more were read.
 ///
 /// # Errors
 /// If one cannot be read.
-pub fn hash_files<'a>(name: &Path, files: impl IntoIterator<Item = &'a Path>) -> Result<Hashed> {
+pub fn hash_files<'a>(
+    name: &Path,
+    files: impl IntoIterator<Item = &'a Path>,
+    tell: &mut dyn FnMut(usize),
+) -> Result<Hashed> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; PIECE];
     for path in files {
         let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
         loop {
-            match file.read(&mut buffer).map_err(|e| Error::io(path, e))? {
-                0 => break,
-                n => hash.update(&buffer[..n]),
+            let n = file.read(&mut buffer).map_err(|e| Error::io(path, e))?;
+            if n == 0 {
+                break;
             }
+            hash.update(&buffer[..n]);
+            tell(n);
         }
     }
     let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -103,9 +111,12 @@ pub struct Plan {
     pub model: Hashed,
     /// Its caption.
     pub context: Hashed,
+    /// The VAE that encodes photos or has the statistics of latents, if it is in files.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vae: Option<Hashed>,
     /// How pairs are made.
     pub options: SdeditOptions,
-    /// Where latents come from: kind, size, VAE, space.
+    /// What else there is to say of model, VAE and latents: sizes, kind, space, statistics.
     pub input: BTreeMap<String, String>,
     /// Names of the latents or photos, in order.
     pub sources: Vec<String>,
@@ -128,17 +139,29 @@ impl Plan {
         file * per_file..((file + 1) * per_file).min(self.items())
     }
 
-    /// What differs in another plan, in a word; names of model and caption do not count.
+    /// What differs in another plan, in a word; names of hashed files do not count.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
-        [
-            (self.model.sha256 != other.model.sha256, "model"),
-            (self.context.sha256 != other.context.sha256, "context"),
-            (self.options != other.options, "options"),
-            (self.input != other.input, "input"),
-            (self.sources != other.sources, "list of latents"),
-        ]
-        .into_iter()
-        .find_map(|(differs, what)| differs.then_some(what))
+        self.other_settings(other).or_else(|| self.other_files(other))
+    }
+
+    /// The part of [`Self::difference`] that needs no hashes.
+    pub(super) fn other_settings(&self, other: &Self) -> Option<&'static str> {
+        if self.options != other.options {
+            Some("options")
+        } else if self.input != other.input {
+            Some("input")
+        } else {
+            (self.sources != other.sources).then_some("list of latents")
+        }
+    }
+
+    /// The rest of it.
+    pub(super) fn other_files(&self, other: &Self) -> Option<&'static str> {
+        let files = |plan: &Self| {
+            [Some(&plan.model), Some(&plan.context), plan.vae.as_ref()].map(|f| f.map(|f| f.sha256.clone()))
+        };
+        let differs = files(self).into_iter().zip(files(other)).map(|(a, b)| a != b);
+        differs.zip(["model", "context", "VAE"]).find_map(|(differs, what)| differs.then_some(what))
     }
 }
 
@@ -158,6 +181,32 @@ pub struct PairEntry {
     pub shape: Vec<usize>,
 }
 
+/// A latent or photo of which there are no pairs.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Skipped {
+    /// As the plan has it.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Skipped {
+    /// For the metadata of a file that lacks the pairs of these.
+    pub(super) fn to_metadata(skipped: &BTreeSet<Self>) -> Result<BTreeMap<String, String>> {
+        if skipped.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let text = serde_json::to_string(skipped).map_err(|e| Error::Data(e.to_string()))?;
+        Ok([(SKIPPED.to_string(), text)].into())
+    }
+
+    /// What a file says that it lacks.
+    pub(super) fn from_file(file: &TensorFile) -> Result<BTreeSet<Self>> {
+        let text = file.metadata().get(SKIPPED).map_or("[]", String::as_str);
+        serde_json::from_str(text).map_err(|e| Error::Data(format!("{}: '{SKIPPED}': {e}", file.path().display())))
+    }
+}
+
 /// A finished file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct FileEntry {
@@ -166,6 +215,9 @@ pub struct FileEntry {
     pub file: Hashed,
     /// Sorted by name.
     pub pairs: Vec<PairEntry>,
+    /// Sources that it has no pairs of.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub skipped: BTreeSet<Skipped>,
 }
 
 impl FileEntry {
@@ -180,7 +232,8 @@ impl FileEntry {
             Ok(PairEntry { name: name.into(), t, shape })
         };
         let pairs = names.map(entry).collect::<Result<_>>()?;
-        Ok(Self { file: hash_files(Path::new(name), [path.as_path()])?, pairs })
+        let skipped = Skipped::from_file(&tensors)?;
+        Ok(Self { file: hash_files(Path::new(name), [path.as_path()], &mut |_| ())?, pairs, skipped })
     }
 }
 
@@ -206,6 +259,27 @@ impl Manifest {
     /// Which part of the job the folder is.
     pub fn shard(&self) -> Shard {
         self.shard.unwrap_or(Shard::WHOLE)
+    }
+
+    /// Number of pairs in all files.
+    pub fn pairs(&self) -> usize {
+        self.files.iter().map(|file| file.pairs.len()).sum()
+    }
+
+    /// Sources without pairs, over all files.
+    pub fn skipped(&self) -> BTreeSet<&Skipped> {
+        self.files.iter().flat_map(|file| &file.skipped).collect()
+    }
+
+    /// Refuses a finished job without a single pair. A shard may have none.
+    pub(super) fn check_used(&self) -> Result<()> {
+        match self.skipped().first() {
+            Some(Skipped { name, why }) if self.shard.is_none() && self.pairs() == 0 => {
+                let count = self.plan.sources.len();
+                Err(Error::Data(format!("none of the {count} latents or photos can be used: {name}: {why}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads a folder's; `None` if it has none.

@@ -1,23 +1,21 @@
-//! Joins the shards of a job.
+//! Joins the shards of a job, in a folder beside the target that gets its name when all is there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use vae2x_core::temp;
 
-use super::manifest::{FileEntry, MANIFEST_FILE, Manifest, Shard, file_name, hash_files};
+use super::manifest::{FileEntry, Manifest, Shard, file_name, hash_files};
 use crate::{Error, Result};
 
 /// Checks that `folders` are all shards of one job, each once and complete, and copies them into `target`, which then is what the job
-/// without shards would have made. Gives the number of pairs.
+/// without shards would have made. Gives its manifest.
 ///
 /// # Errors
-/// [`Error::Data`] naming what is missing, twice there, different or damaged; files that cannot be read or written.
-pub fn merge(folders: &[PathBuf], target: &Path) -> Result<usize> {
-    if target.join(MANIFEST_FILE).exists() {
-        let problem = "holds pairs already; choose another folder".into();
-        return Err(Error::Run { path: target.to_path_buf(), problem });
-    }
+/// [`Error::Run`] if there is anything in `target`; [`Error::Data`] naming what is missing, twice there, different or damaged; files that
+/// cannot be read or written. `target` is as it was then.
+pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
+    let filling = filling(target)?;
     let shards = folders.iter().map(|folder| Ok((folder, read(folder)?))).collect::<Result<Vec<_>>>()?;
     let Some(((first_folder, first), rest)) = shards.split_first() else {
         return Err(Error::Data("no folders to merge".into()));
@@ -30,14 +28,52 @@ pub fn merge(folders: &[PathBuf], target: &Path) -> Result<usize> {
     }
     check_complete(&shards)?;
     let mut joined = Manifest::new(first.plan.clone(), Shard::WHOLE);
-    std::fs::create_dir_all(target).map_err(|e| Error::io(target, e))?;
-    for (folder, shard) in &shards {
-        shard.files.iter().try_for_each(|entry| copy(folder, target, entry))?;
-        joined.files.extend(shard.files.iter().cloned());
-    }
+    joined.files.extend(shards.iter().flat_map(|(_, shard)| shard.files.iter().cloned()));
     joined.files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
-    joined.write(target)?;
-    Ok(joined.files.iter().map(|file| file.pairs.len()).sum())
+    joined.check_used()?;
+    let filled = fill(&filling, &shards, &joined).and_then(|()| replace(&filling, target));
+    if filled.is_err() {
+        // The first error is the one to hear of.
+        let _ = std::fs::remove_dir_all(&filling);
+    }
+    filled.map(|()| joined)
+}
+
+/// The folder to fill, for a `target` that is empty or not there.
+fn filling(target: &Path) -> Result<PathBuf> {
+    let problem = |problem: &str| Err(Error::Run { path: target.to_path_buf(), problem: problem.into() });
+    let is_empty = match std::fs::read_dir(target) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
+        Err(e) => return Err(Error::io(target, e)),
+    };
+    if !is_empty {
+        return problem("is not empty; choose another folder");
+    }
+    match target.file_name() {
+        Some(name) => Ok(target.with_file_name(format!(".{}.merging", name.to_string_lossy()))),
+        None => problem("the path names no folder"),
+    }
+}
+
+/// Copies all files, checking each, after what a killed merge has left there.
+fn fill(folder: &Path, shards: &[(&PathBuf, Manifest)], joined: &Manifest) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(folder, e)),
+        _ => std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?,
+    }
+    for (from, shard) in shards {
+        shard.files.iter().try_for_each(|entry| copy(from, folder, entry))?;
+    }
+    joined.write(folder)
+}
+
+/// Gives `folder` the name of `target`, which is empty if it is there.
+fn replace(folder: &Path, target: &Path) -> Result<()> {
+    match std::fs::remove_dir(target) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(target, e)),
+        _ => std::fs::rename(folder, target).map_err(|e| Error::io(target, e)),
+    }
 }
 
 fn read(folder: &Path) -> Result<Manifest> {
@@ -80,7 +116,7 @@ fn check_complete(shards: &[(&PathBuf, Manifest)]) -> Result<()> {
 
 fn copy(folder: &Path, target: &Path, entry: &FileEntry) -> Result<()> {
     let from = folder.join(&entry.file.name);
-    let found = hash_files(&from, [from.as_path()])?;
+    let found = hash_files(&from, [from.as_path()], &mut |_| ())?;
     if found != entry.file {
         let what = format!("damaged: sha256 {}, but the manifest has {}", found.sha256, entry.file.sha256);
         return Err(Error::Data(format!("{}: {what}", from.display())));

@@ -3,15 +3,18 @@
 //! Every pair follows from the job's seed and its own name, so that order, shards and interruptions change no byte. Pairs lie in files of
 //! a fixed number, whose place in the whole job is known before it starts: a shard of a job makes every N-th file, and joining shards is
 //! copying files. While a file is being made, its pairs lie one by one in a folder of parts, so that a killed job loses one at most.
+//! A latent or photo that cannot be used leaves a part without pairs, whose reason goes with the file into the manifest.
 //!
-//! [`pair`] is the maths, [`Job`] the loop, [`Manifest`] what a folder says of itself, [`merge`](fn@merge) joins shards.
+//! [`pair`] is the maths, [`Source`] where latents come from, [`Job`] the loop, [`Manifest`] what a folder says of itself, [`merge`](fn@merge) joins shards.
 
 mod job;
 mod manifest;
 mod merge;
 mod pair;
+mod source;
 
-pub use job::{Job, Source};
-pub use manifest::{Hashed, MANIFEST_FILE, Manifest, Plan, Shard, hash_files};
+pub use job::{Job, Maker};
+pub use manifest::{Hashed, MANIFEST_FILE, Manifest, Plan, Shard, Skipped, hash_files};
 pub use merge::merge;
 pub use pair::{SdeditOptions, Time, pair};
+pub use source::{Cropped, Photos, Source};

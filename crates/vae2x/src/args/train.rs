@@ -155,16 +155,16 @@ pub struct SdeditArgs {
     /// Pairs of each latent, with noise and times of their own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub per_latent: u16,
-    /// Latents' pairs in a file
+    /// Latents' pairs in a file; shards are of whole files
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub per_file: u16,
     /// Of noise and times; each pair has its own stream, by its name
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Go on with the job in PAIRS, if there is one
+    /// Go on with the job in PAIRS, or begin it if there is none
     #[arg(long)]
     pub resume: bool,
-    /// Make only part I, from 0 on, of N; join them with `sdedit merge`
+    /// Make only part I, from 0 on, of N, in a folder of its own; join them with `sdedit merge`
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
     pub shard: Shard,
     /// Heads of each attention, where neither config.json nor the usual 128 channels per head tell
@@ -191,7 +191,7 @@ pub struct MergeArgs {
     /// Folders of all shards
     #[arg(required = true, value_name = "DIRS")]
     pub folders: Vec<PathBuf>,
-    /// Folder for all pairs
+    /// Folder for all pairs, new or empty
     #[arg(short, long, value_name = "PAIRS")]
     pub output: PathBuf,
 }

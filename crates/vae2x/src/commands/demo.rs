@@ -12,11 +12,11 @@ use vae2x_compare::page::{Input, Page, Row, RowOptions, row};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::VaeWeights;
 use vae2x_core::{Array, Error};
+use vae2x_media::fit::crop;
 use vae2x_media::picture::{PictureOptions, decode_image, write_image};
 use vae2x_media::reduce::{Light, reduce};
 use vae2x_media::resample::{Filter, halve, resize};
 
-use super::fit::crop;
 use super::{Timer, keep_or_remove};
 use crate::args::DemoArgs;
 use crate::demo_assets::{self, PHOTOS, Photo};

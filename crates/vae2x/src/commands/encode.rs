@@ -8,10 +8,10 @@ use vae2x::{Device, Encoder, EngineOptions, Parts, Precision, whole_cells};
 use vae2x_core::latent::{Raw, Space};
 use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig, time};
+use vae2x_media::fit::{crop, pad};
 use vae2x_media::latent::{LatentFormat, write_latent};
 use vae2x_media::picture::{look_at_image, read_image};
 
-use super::fit::{crop, pad};
 use super::inputs::{check_files, check_single, expand, in_folder, is_folder};
 use super::pipeline;
 use super::{Timer, check_settled, engine_options, keep_or_remove};

@@ -12,7 +12,6 @@ pub mod embed_text;
 pub mod encode;
 pub mod export;
 mod finish;
-mod fit;
 pub mod hires;
 pub mod info;
 mod inputs;

@@ -1,32 +1,32 @@
 //! `vae2x sdedit`: pairs of clean latents and what a flow model makes of them; `vae2x sdedit merge` joins the shards of a job.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
-use vae2x::{Device, Encoder, EngineOptions, available_bytes};
-use vae2x_core::weights::{ModelTensors, TensorFile};
+use vae2x::{Device, Encoder, EngineOptions};
+use vae2x_core::config::SPATIAL_FACTOR;
+use vae2x_core::weights::{ModelTensors, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
-use vae2x_media::picture::decode_image;
-use vae2x_media::pixels::picture_size;
-use vae2x_media::resample::{Filter, resize};
 use vae2x_nn::array::to_tensor;
 use vae2x_nn::flow::Captioned;
 use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
 use vae2x_train::data::{Source as Photo, list};
 use vae2x_train::latents::LatentFolder;
-use vae2x_train::sdedit::{Hashed, Job, Plan, SdeditOptions, Source, Time, hash_files, merge};
+use vae2x_train::sdedit::{
+    Cropped, Hashed, Job, Maker, Manifest, Photos, Plan, SdeditOptions, Skipped, Source, Time, hash_files, merge,
+};
 
-use super::fit::crop;
 use super::train::stoppable;
-use super::train_flow::vae_config;
 use super::{check_built, space_choice, start_threads};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
+use crate::demo_assets::MODELS;
 use crate::ui::{self, Progress};
 use crate::{usage, weights};
 
-/// Runs the command.
+/// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
 ///
 /// # Errors
 /// If the model, the caption or the latents will not do or do not fit each other, or the folder holds another job.
@@ -36,47 +36,157 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     }
     start_threads(args.threads)?;
     check_built(args.device)?;
-    let device = args.device.for_training(|text| ui::note(text))?;
     let (Some(dit), Some(context)) = (&args.dit, &args.context) else {
         return usage("--dit and --context are missing");
     };
     let Some(folder) = &args.output else { return usage("-o PAIRS is missing") };
     let model = Model::open(dit, context, args)?;
     let input = Input::open(args, model.weights.config())?;
-    let plan = Plan {
-        model: model.hashed,
-        context: model.context_hashed,
+    check_memory(&model.weights, &input, args.device)?;
+    let mut plan = Plan {
+        model: Hashed::default(),
+        context: Hashed::default(),
+        vae: None,
         options: options(args),
-        input: input.facts,
-        sources: input.names,
+        input: input.facts(args, model.weights.config()),
+        sources: input.names(args),
     };
+    Job::check(folder, &plan, args.shard, args.resume)?;
+    check_shards(args, &plan);
+    hash(&mut plan, &model, &input)?;
     let mut job = Job::open(folder, plan, args.shard, args.resume)?;
     let [all, there] = job.progress();
     ui::note(format!("{}: {all} items, {there} of them there already", folder.display()));
-    let text = to_tensor(&model.context, "context", &device)?;
-    let weights = &model.weights;
-    let transformer = WanDit::load(weights.config(), &|name, shape| weights.tensor(name, shape), &device)?;
-    let model = Captioned { model: transformer, text };
-    let (mut progress, mut done) = (Progress::new("sdedit", (all - there) as f64, "items"), 0.0);
-    let mut tell = || {
-        done += 1.0;
-        progress.set(done);
-    };
-    let source = Cropped { inner: input.source, patch: model.model.config().patch };
-    let finished = stoppable(|stop| job.run(&source, &model, &device, stop, &mut tell))?;
-    progress.finish();
-    let folder = folder.display();
-    match finished {
-        true => ui::print(&format!("{folder}: {all} items\n")),
-        false => {
-            ui::print(&format!("{folder}: stopped after {} of {all} items; go on with --resume\n", done + there as f64))
-        }
-    }
+    let made = if all == there { job.finish().map(|()| all)? } else { make(&mut job, args, &model, input)? };
+    ui::print(&match made == all {
+        true => format!("{}: {all} items{}\n", folder.display(), left_out(job.manifest())),
+        false => format!("{}: stopped after {made} of {all} items; go on with --resume\n", folder.display()),
+    })
 }
 
 fn join(args: &MergeArgs) -> anyhow::Result<()> {
-    let pairs = merge(&args.folders, &args.output)?;
-    ui::print(&format!("{}: {pairs} pairs of {} shards\n", args.output.display(), args.folders.len()))
+    let manifest = merge(&args.folders, &args.output)?;
+    let (folder, pairs, shards) = (args.output.display(), manifest.pairs(), args.folders.len());
+    ui::print(&format!("{folder}: {pairs} pairs of {shards} shards{}\n", left_out(&manifest)))
+}
+
+/// Tells of sources without pairs, if there are any.
+fn left_out(manifest: &Manifest) -> String {
+    match manifest.skipped().len() {
+        0 => String::new(),
+        n => format!("; {n} of {} sources cannot be used, see manifest.json", manifest.plan.sources.len()),
+    }
+}
+
+/// Loads the model and makes what is missing of the job. Gives the number of items that are there then.
+fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow::Result<usize> {
+    let device = args.device.for_training(|text| ui::note(text))?;
+    let text = to_tensor(&model.context, "context", &device)?;
+    let model = Captioned { model: load(&model.weights, &device)?, text };
+    let DitConfig { in_channels, patch, .. } = *model.model.config();
+    let source = Cropped { source: input.source(args)?, channels: in_channels, patch };
+    let [all, there] = job.progress();
+    let mut progress = Progress::new("sdedit", (all - there) as f64, "items");
+    let (mut done, mut warned) = (0, BTreeSet::new());
+    let mut tell = |skipped: Option<&Skipped>| {
+        done += 1;
+        progress.set(f64::from(done));
+        if let Some(Skipped { name, why }) = skipped.filter(|skipped| warned.insert(skipped.name.clone())) {
+            ui::warn(format!("{name}: {why}; there will be no pairs of it"));
+        }
+    };
+    let maker = Maker { source: &source, model: &model, device: &device };
+    stoppable(|stop| job.run(maker, stop, &mut tell))?;
+    progress.finish();
+    Ok(there + done as usize)
+}
+
+/// Loads the transformer.
+fn load(weights: &DitWeights, device: &burn::tensor::Device) -> anyhow::Result<WanDit> {
+    let progress = RefCell::new(Counter::new("loading the transformer", weight_bytes(weights)));
+    let source = |name: &str, shape: &[usize]| {
+        let array = weights.tensor(name, shape)?;
+        progress.borrow_mut().add(size_of_val(array.data()));
+        Ok(array)
+    };
+    let model = WanDit::load(weights.config(), &source, device)?;
+    progress.into_inner().bar.finish();
+    Ok(model)
+}
+
+/// Progress through bytes, told in pieces.
+struct Counter {
+    bar: Progress,
+    done: u64,
+}
+
+impl Counter {
+    fn new(label: &str, bytes: u64) -> Self {
+        Self { bar: Progress::new(label, bytes as f64, "bytes"), done: 0 }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        self.bar.set(self.done as f64);
+    }
+}
+
+/// Fills in what identifies the files of a plan.
+fn hash(plan: &mut Plan, model: &Model, input: &Input) -> anyhow::Result<()> {
+    let vae = input.vae.as_ref().filter(|vae| !is_demo(vae));
+    let of_vae: Vec<&Path> = vae.iter().flat_map(|vae| vae.files()).collect();
+    let files = model.files.iter().map(PathBuf::as_path);
+    let bytes = files.clone().chain(of_vae.iter().copied()).map(|path| path.metadata().map_or(0, |found| found.len()));
+    let mut progress = Counter::new("hashing the models", bytes.sum());
+    let mut tell = |bytes| progress.add(bytes);
+    plan.model = hash_files(model.weights.weights().path(), files, &mut tell)?;
+    plan.vae = vae.map(|vae| hash_files(vae.path(), of_vae, &mut tell)).transpose()?;
+    plan.context = hash_files(&model.context_file, [model.context_file.as_path()], &mut |_| ())?;
+    progress.bar.finish();
+    Ok(())
+}
+
+/// Whether a model is in the program, where its name says all.
+fn is_demo(vae: &VaeWeights) -> bool {
+    MODELS.iter().any(|name| vae.path() == Path::new(name))
+}
+
+/// Bytes of the weights in 32-bit floats, as they are computed with.
+fn weight_bytes(weights: &DitWeights) -> u64 {
+    weights.weights().parameters() as u64 * size_of::<f32>() as u64
+}
+
+/// Refuses a model that the device, whichever `auto` is, cannot hold together with a pass over the largest latent. What the
+/// encoder of photos holds is little beside it.
+fn check_memory(weights: &DitWeights, input: &Input, device: Device) -> anyhow::Result<()> {
+    const GIB: f64 = (1u64 << 30) as f64;
+    let gib = |bytes: u64| bytes as f64 / GIB;
+    let [held, pass] = [weight_bytes(weights), input.largest.map_or(0, |size| weights.config().activation_bytes(size))];
+    let there = device.memory_for_training()?;
+    if held.saturating_add(pass) > there {
+        let size = input.largest.map_or_else(String::new, |[t, h, w]| format!(" of {t}x{h}x{w} cells"));
+        bail!(
+            "{}: needs about {:.1} GiB: {:.1} for weights in 32-bit floats, {:.1} for a latent{size}; {:.1} GiB are available",
+            weights.weights().path().display(),
+            gib(held + pass),
+            gib(held),
+            gib(pass),
+            gib(there)
+        );
+    }
+    Ok(())
+}
+
+/// Warns of shards that have nothing to do.
+fn check_shards(args: &SdeditArgs, plan: &Plan) {
+    let (files, shards) = (plan.files(), args.shard.of);
+    if shards > files {
+        let per_file = (plan.items() / shards).max(1);
+        ui::warn(format!(
+            "shards are of files, and of {shards} shards {} have none: --per-file {per_file} would make more and smaller ones",
+            shards - files
+        ));
+    }
 }
 
 fn options(args: &SdeditArgs) -> SdeditOptions {
@@ -96,42 +206,33 @@ fn options(args: &SdeditArgs) -> SdeditOptions {
 /// The transformer with its caption, checked but not loaded.
 struct Model {
     weights: DitWeights,
+    files: Vec<PathBuf>,
     /// `[1, text_len, text_dim]`
     context: Array,
-    hashed: Hashed,
-    context_hashed: Hashed,
+    context_file: PathBuf,
 }
 
 impl Model {
     fn open(dit: &Path, context: &Path, args: &SdeditArgs) -> anyhow::Result<Self> {
         let tensors = ModelTensors::open(dit, FILES)?;
-        let files: Vec<PathBuf> = tensors.files().map(Path::to_path_buf).collect();
+        let files = tensors.files().map(Path::to_path_buf).collect();
         let weights = DitWeights::find(tensors, DitOptions { heads: args.heads.map(usize::from) })?;
         let text = caption::read(&TensorFile::open(context)?, weights.config())?;
-        let need = weights.weights().parameters() as u64 * size_of::<f32>() as u64;
-        if need > available_bytes() && !matches!(args.device, Device::Through { .. }) {
-            const GIB: f64 = (1u64 << 30) as f64;
-            bail!(
-                "{}: its weights take {:.1} GiB in 32-bit floats; {:.1} GiB of memory are free",
-                dit.display(),
-                need as f64 / GIB,
-                available_bytes() as f64 / GIB
-            );
-        }
-        Ok(Self {
-            hashed: hash_files(dit, files.iter().map(PathBuf::as_path))?,
-            context_hashed: hash_files(context, [context])?,
-            weights,
-            context: text,
-        })
+        Ok(Self { weights, files, context: text, context_file: context.to_path_buf() })
     }
 }
 
-/// Clean latents with what is known of them.
+/// Clean latents with what is known of them; nothing is loaded.
 struct Input {
-    source: Box<dyn Source>,
-    names: Vec<String>,
-    facts: BTreeMap<String, String>,
+    of: Kind,
+    vae: Option<VaeWeights>,
+    /// Latent frames, rows and columns of the largest one.
+    largest: Option<[usize; 3]>,
+}
+
+enum Kind {
+    Latents(LatentFolder),
+    Photos(Vec<Photo>),
 }
 
 impl Input {
@@ -144,95 +245,72 @@ impl Input {
     }
 
     fn latents(args: &SdeditArgs, folder: &Path, model: &DitConfig) -> anyhow::Result<Self> {
-        let choice = space_choice(args.latent_space);
-        let latents = LatentFolder::open(folder, choice, &vae_config(args.vae.as_deref())?)?;
+        let vae = args.vae.as_deref().map(weights::open).transpose()?;
+        let config = vae.as_ref().map_or_else(VaeConfig::default, |vae| vae.config().clone());
+        let latents = LatentFolder::open(folder, space_choice(args.latent_space), &config)?;
         ui::note(format!("{}: latents are {}", folder.display(), latents.space()));
-        let channels = latents.read(0)?[0].shape()[0];
-        if channels != model.in_channels {
+        let first = (0..latents.len()).find_map(|index| latents.read(index).ok()?.into_iter().next());
+        if let Some(channels) = first.map(|latent| latent.shape()[0]).filter(|&c| c != model.in_channels) {
             bail!("{}: latents of {channels} channels; the transformer takes {}", folder.display(), model.in_channels);
         }
-        let facts = [("kind", "latents".into()), ("space", latents.space()), ("vae", vae_name(args).into())];
-        let facts = facts.map(|(key, value)| (key.to_string(), value)).into();
-        Ok(Self { names: latents.names(), source: Box::new(latents), facts })
+        Ok(Self { largest: latents.largest(), of: Kind::Latents(latents), vae })
     }
 
     fn photos(args: &SdeditArgs, folder: &Path) -> anyhow::Result<Self> {
+        /// Photos are taken to be at most twice as long as they are high: their true sizes are known when they are read.
+        const RATIO: usize = 2;
         let Some(name) = &args.vae else { return usage("--photos needs --vae WEIGHTS to encode them") };
         let photos = list(&[folder.display().to_string()])?;
+        let side = usize::from(args.short_side) / SPATIAL_FACTOR;
+        Ok(Self { of: Kind::Photos(photos), vae: Some(weights::open(name)?), largest: Some([1, side, RATIO * side]) })
+    }
+
+    /// Names of the sources, the same on every machine.
+    fn names(&self, args: &SdeditArgs) -> Vec<String> {
+        let folder = args.photos.as_deref().unwrap_or(Path::new(""));
         let below = |photo: &Photo| {
             let path = photo.path.strip_prefix(folder).unwrap_or(&photo.path);
             let member = photo.member.as_ref().map(|(name, ..)| format!(":{name}")).unwrap_or_default();
             format!("{}{member}", path.display()).replace('\\', "/")
         };
-        let names = photos.iter().map(below).collect();
-        let vae = weights::open(name)?;
-        let facts = [("kind", "photos"), ("vae", vae_name(args)), ("short_side", &args.short_side.to_string())];
-        let options = EngineOptions { device: args.device, ..EngineOptions::default() };
-        let encoder = Encoder::load(Arc::new(vae), &options)?;
-        let source = Photos { photos, encoder, short_side: usize::from(args.short_side) };
-        let facts = facts.map(|(key, value)| (key.to_string(), value.to_string())).into();
-        Ok(Self { source: Box::new(source), names, facts })
-    }
-}
-
-/// The last part of the VAE's name, as places differ between machines.
-fn vae_name(args: &SdeditArgs) -> &str {
-    args.vae.as_deref().map_or("Wan2.1", |name| name.rsplit(['/', '\\']).next().unwrap_or(name))
-}
-
-/// Photos, scaled and encoded one by one.
-struct Photos {
-    photos: Vec<Photo>,
-    encoder: Encoder,
-    /// Larger ones are scaled to this shorter side.
-    short_side: usize,
-}
-
-impl Source for Photos {
-    fn latents(&self, index: usize) -> vae2x_train::Result<Vec<Array>> {
-        let photo = &self.photos[index];
-        let mut picture = decode_image(photo.to_string().as_ref(), &photo.read()?)?.pixels;
-        let [h, w] = picture_size(&picture)?;
-        if h.min(w) > self.short_side {
-            let scaled = |n: usize| (n as f64 * self.short_side as f64 / h.min(w) as f64).round() as usize;
-            picture = resize(&picture, [scaled(h), scaled(w)], Filter::Lanczos3)?;
-            picture.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+        match &self.of {
+            Kind::Latents(latents) => latents.names(),
+            Kind::Photos(photos) => photos.iter().map(below).collect(),
         }
-        let [h, w] = picture_size(&picture)?.map(|n| n / 8 * 8);
-        if h == 0 || w == 0 {
-            let what = format!("{photo}: smaller than a latent cell of 8x8 pixels");
-            return Err(vae2x_train::Error::Data(what));
-        }
-        let pixels = crop(&picture, [h, w])?.reshape([1, 3, 1, h, w])?;
-        let config: &VaeConfig = self.encoder.config();
-        let latent = self.encoder.encode(&pixels, &mut |_| ())?.normalize(config)?;
-        Ok(vec![latent.array().item(0)])
     }
-}
 
-/// Latents without the last row or column, where they do not fill a patch of the model.
-struct Cropped {
-    inner: Box<dyn Source>,
-    patch: [usize; 3],
-}
-
-impl Source for Cropped {
-    fn latents(&self, index: usize) -> vae2x_train::Result<Vec<Array>> {
-        let fit = |latent: Array| -> vae2x_train::Result<Array> {
-            let [c, t, h, w] = latent.dims("latent")?;
-            let [_, ph, pw] = self.patch;
-            let (height, width) = (h / ph * ph, w / pw * pw);
-            if height == 0 || width == 0 {
-                let what = format!("a latent of {h}x{w} cells is smaller than the transformer's patch of {ph}x{pw}");
-                return Err(vae2x_train::Error::Data(what));
-            }
-            if [height, width] == [h, w] {
-                return Ok(latent);
-            }
-            let rows = latent.data().chunks_exact(w).enumerate().filter(|(row, _)| row % h < height);
-            let values = rows.flat_map(|(_, row)| &row[..width]).copied().collect();
-            Ok(Array::new([c, t, height, width], values)?)
+    /// What tells a job from another one beside names and hashes of files.
+    fn facts(&self, args: &SdeditArgs, model: &DitConfig) -> BTreeMap<String, String> {
+        let of_input = match &self.of {
+            Kind::Latents(latents) => [("kind", "latents".into()), ("space", latents.space())],
+            Kind::Photos(_) => [("kind", "photos".into()), ("short_side", args.short_side.to_string())],
         };
-        self.inner.latents(index)?.into_iter().map(fit).collect()
+        let vae = match &self.vae {
+            None => "Wan2.1".into(),
+            Some(vae) if is_demo(vae) => vae.path().display().to_string(),
+            Some(_) => "a file".into(),
+        };
+        let config = self.vae.as_ref().map_or_else(VaeConfig::default, |vae| vae.config().clone());
+        let others = [
+            ("transformer", model.to_json().split_whitespace().collect()),
+            ("vae", vae),
+            ("vae_mean", format!("{:?}", config.latents_mean)),
+            ("vae_std", format!("{:?}", config.latents_std)),
+        ];
+        of_input.into_iter().chain(others).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    /// Loads what encodes photos.
+    fn source(self, args: &SdeditArgs) -> anyhow::Result<Box<dyn Source>> {
+        let files = match self.of {
+            Kind::Latents(latents) => return Ok(Box::new(latents)),
+            Kind::Photos(photos) => photos,
+        };
+        let Some(vae) = self.vae else { return usage("--photos needs --vae WEIGHTS to encode them") };
+        let threads = args.threads.map_or(0, usize::from);
+        let options = EngineOptions { device: args.device, threads, ..EngineOptions::default() };
+        let encoder = Encoder::load(Arc::new(vae), &options)?;
+        let encode = move |pixels: &Array| encoder.encode(pixels, &mut |_| ())?.normalize(encoder.config());
+        Ok(Box::new(Photos { files, short_side: usize::from(args.short_side), encode }))
     }
 }

@@ -13,6 +13,7 @@ use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, Error};
+use vae2x_media::fit::{corner, mirror};
 use vae2x_media::match_color::match_color;
 use vae2x_media::opacity::fill_clear;
 use vae2x_media::picture::{
@@ -21,7 +22,6 @@ use vae2x_media::picture::{
 use vae2x_media::resample::{Filter, resize_planes};
 
 use super::finish::{Detail, matching};
-use super::fit::{corner, mirror};
 use super::inputs::{check_files, check_single, expand, in_folder, is_folder};
 use super::pipeline;
 use super::{Timer, bit_depth, check_settled, engine_options, keep_or_remove};
