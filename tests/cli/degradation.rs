@@ -117,6 +117,12 @@ fn what_will_not_do_is_said_and_leaves_nothing() {
     assert!(train("nowhere", &config).contains("nowhere"));
     let empty = text(&folder.path().join("run"));
     assert!(train(&empty, &config).contains("no pairs"));
+    let flow = folder.path().join("flow.toml");
+    std::fs::write(&flow, "steps = 1\n").unwrap();
+    let (flow, out) = (text(&flow), text(&folder.path().join("flow")));
+    let claim = ["train", "flow", "--latents", &text(&unmarked), "--latent-space", "normalized"];
+    let claimed = run(&[&claim[..], &["--config", &flow, "--out", &out]].concat()).fails(1);
+    assert!(claimed.contains("those of raw latents") && !Path::new(&out).exists(), "{claimed}");
     let (raw_pairs, latent) = (folder.path().join("raw"), raw.array().item(0));
     std::fs::create_dir(&raw_pairs).unwrap();
     let arrays = [("a.clean", &latent), ("a.degraded", &latent), ("a.t", &Array::new([1], vec![0.1]).unwrap())];

@@ -21,7 +21,7 @@ CAPTIONS = [
     "fish &amp chips &copy 2024, this&not that &notit; &bogus;",
     "ＬＯＵＤ！？ Ｕﾀｰﾝ ﬁne ﬅ ŉ",
     "one\u2028two\r\nthree\ufeff\u00a0four",
-    "&semi; &#59; &amp;semi;",
+    "&semi; &#59; &amp;semi; &copy&semi;",
     "a cat&#xFFFFFF;, 5 < 6 & 7 > 3; R&D",
     "\ufffctag\u206a &NotEqualTilde; &ThinSpace;x",
     "❄️ 雪 ½ ™ 10³ \u2026 \u2014",

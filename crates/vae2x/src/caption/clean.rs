@@ -79,7 +79,10 @@ fn entity(text: &str) -> Option<(usize, String)> {
         return None;
     }
     let length = name.len() + 2;
-    let whole = |text: &str| Some(htmlize::unescape(text).into_owned()).filter(|resolved| !resolved.contains(';'));
+    let whole = |entity: &str| {
+        let resolved = htmlize::unescape(entity).into_owned();
+        (entity == "&semi;" || !resolved.contains(';')).then_some(resolved)
+    };
     let entity = &text[..length];
     let resolved = whole(entity).or_else(|| {
         let in_capitals = entity == entity.to_uppercase() && htmlize::unescape(entity) == entity;
@@ -112,7 +115,7 @@ mod tests {
             ),
             ("ＬＯＵＤ！？ Ｕﾀｰﾝ ﬁne ﬅ ŉ", "LOUD!? Uターン fine ſt 'n"),
             ("one\u{2028}two\r\nthree\u{FEFF}\u{A0}four", "one two three four"),
-            ("&semi; &#59; &amp;semi;", "; ; ;"),
+            ("&semi; &#59; &amp;semi; &copy&semi;", "; ; ; ©"),
             ("a cat&#xFFFFFF;, 5 < 6 & 7 > 3; R&D", "a cat�, 5 < 6 & 7 > 3; R&D"),
             ("￼tag\u{206A} &NotEqualTilde; &ThinSpace;x", "tag ≂\u{338} x"),
             ("❄️ 雪 ½ ™ 10³ … —", "❄️ 雪 ½ ™ 10³ … —"),
