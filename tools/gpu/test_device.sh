@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the goldens, the bands and the sort on a device, or the tests that cargo is told; `-- --show-output` shows every error.
+# Runs the goldens of all networks, the bands and the sort on a device, or the tests that cargo is told; `-- --show-output` shows every error.
 #
 #   tools/gpu/test_device.sh webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]
 #
@@ -41,6 +41,6 @@ if [[ "$features" == vae2x-nn/vulkan ]]; then
   cp Cargo.lock "$lock"
   trap 'cp "$lock" Cargo.lock; rm "$lock"' EXIT
 fi
-[[ "${1:---}" == -- ]] && set -- --test fixtures --test bands --test sort "$@"
+[[ "${1:---}" == -- ]] && set -- --test fixtures --test bands --test sort --test transformers "$@"
 export VAE2X_TEST_DEVICE=$device
 cargo test --release -p vae2x -p vae2x-nn --features "$features" ${config[@]+"${config[@]}"} "$@"

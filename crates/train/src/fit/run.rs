@@ -67,6 +67,14 @@ pub trait Work {
     /// # Errors
     /// Writing errors.
     fn store(&self, path: &Path) -> Result<()>;
+
+    /// What a line of the log says of a checkpoint before the last step; as a rule nothing.
+    ///
+    /// # Errors
+    /// Data that cannot be used.
+    fn evaluate(&self) -> Result<Vec<(String, f64)>> {
+        Ok(Vec::new())
+    }
 }
 
 /// How long a run is, and how often it says and stores something.
@@ -141,6 +149,12 @@ pub fn go(folder: &Path, pace: Pace, work: &mut dyn Work, record: &mut Record<'_
         }
         if stopped && step < pace.steps {
             return Ok(false);
+        }
+        if due(pace.checkpoint_every) && step < pace.steps {
+            let values = work.evaluate()?;
+            if !values.is_empty() {
+                record.add("eval", step, values)?;
+            }
         }
     }
     Ok(true)

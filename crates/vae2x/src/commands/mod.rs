@@ -139,6 +139,11 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
     })
 }
 
+/// burn's device for what the own kernels do not compute, and a word on which it is.
+fn open_device(device: Device) -> vae2x_core::Result<burn::tensor::Device> {
+    device.for_training(|text| ui::note(text))
+}
+
 /// Tells which device computes, unless it is the processor as usual.
 fn say_device(options: &EngineOptions, engine: &str) {
     if options.device != Device::Cpu {

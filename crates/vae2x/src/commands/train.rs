@@ -69,7 +69,7 @@ impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
         args.device.iter().try_for_each(|device| check_built(*device))?;
         let devices =
-            args.device.iter().map(|d| d.for_training(|text| ui::note(text))).collect::<vae2x_core::Result<_>>()?;
+            args.device.iter().map(|&device| super::open_device(device)).collect::<vae2x_core::Result<_>>()?;
         if let Some(folder) = &args.run.resume {
             let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
             return Ok(Self { folder: folder.clone(), config, devices });
