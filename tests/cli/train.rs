@@ -154,7 +154,9 @@ fn an_interrupt_leaves_a_checkpoint_and_its_exit_code() {
     let (config, out) = (tiny_run(folder.path()), folder.path().join("run"));
     let endless = ["--set", "train.steps=100000", "--set", "log.checkpoint_every=100000"];
     let args = ["train", "decoder", "--config", &config, "--out", &text(&out)];
-    let mut child = crate::support::vae2x().args(args).args(endless).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = crate::support::vae2x();
+    command.args(args).args(endless).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     drop(child.stderr.take());
     let started = Instant::now();
     while !std::fs::read_to_string(out.join("log.jsonl")).is_ok_and(|log| log.lines().count() >= 2) {

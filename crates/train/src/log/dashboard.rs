@@ -55,6 +55,8 @@ impl Dashboard {
         });
         let renderer = self.renderer.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(renderer)));
+        // After a panic of its own the dashboard leaves it hidden.
+        let _ = crossterm::execute!(std::io::stdout(), crossterm::cursor::Show);
         self.notes.iter().for_each(say);
     }
 
