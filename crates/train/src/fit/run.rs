@@ -124,6 +124,14 @@ impl<'a> Record<'a> {
         self.screen.line(&line);
         self.log.add(&line)
     }
+
+    /// As [`JsonLog::sync`].
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn sync(&self) -> Result<()> {
+        self.log.sync()
+    }
 }
 
 /// Trains to the last step, or until `stop` is set: then `false`. The checkpoint is written either way. Lines hold the mean loss
@@ -145,6 +153,7 @@ pub fn go(folder: &Path, pace: Pace, work: &mut dyn Work, record: &mut Record<'_
             record.add("train", step, [("loss".to_string(), mean)])?;
         }
         if stopped || due(pace.checkpoint_every) {
+            record.sync()?;
             work.store(&path)?;
         }
         if stopped && step < pace.steps {

@@ -292,7 +292,8 @@ pub struct ExportArgs {
     /// The moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
-    /// The checkpoint with the best score on held-out photos instead of the last one
+    /// The checkpoint with the best score on held-out photos instead of the last one; what was scored is the moving average, where the run
+    /// keeps one
     #[arg(long)]
     pub best: bool,
     /// Precision of the trained tensors; the others keep their bytes
