@@ -16,6 +16,9 @@ largest=${2:-2048}
 runs=${RUNS:-5}
 python=${PYTHON:-python3}
 feature=${device%%:*}
+# Where the numbers are PyTorch's too.
+gpu=0
+[[ "$device" == cuda:* ]] && gpu=${device#*:}
 
 if tools/gpu/test_device.sh "$device" --test fixtures --test bands -- --show-output >&2; then
   parity="passed"
@@ -34,7 +37,8 @@ sees_gpu='import torch, diffusers, sys; sys.exit(not (torch.cuda.is_available() 
 if "$python" -c "$sees_gpu" 2>/dev/null; then
   cargo run --release -q -p vae2x-core --example formula_weights -- "$weights/w.safetensors" --base-dim 96 --out-channels 3 >&2
   pytorch() {
-    "$python" tools/gpu/bench_pytorch.py "$weights/w.safetensors" --what "$1" --cells "$2" --frames "$3" --runs "$runs"
+    "$python" tools/gpu/bench_pytorch.py "$weights/w.safetensors" --what "$1" --cells "$2" --frames "$3" --runs "$runs" \
+      --gpu "$gpu"
   }
 else
   echo "no rows of PyTorch: $python has no torch and diffusers, or they see no GPU" >&2

@@ -1,7 +1,7 @@
 """Times PyTorch's decoding of one latent on the GPU, for the table of bench.sh.
 
     pip install torch diffusers safetensors
-    python tools/gpu/bench_pytorch.py W.safetensors --cells 64x64 [--frames 1] [--runs 5]
+    python tools/gpu/bench_pytorch.py W.safetensors --cells 64x64 [--frames 1] [--runs 5] [--gpu 0]
 
 (a) diffusers as it ships, in f32 and bf16; for one frame also (b) the same network with two-dimensional convolutions, channels
 last, in f32 and bf16, and (c) that through torch.compile. Prints rows of a table: the first run, the minimum of the others, and the
@@ -53,6 +53,8 @@ def decoder(args, device):
 def measure(args):
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu")
+    if cuda:
+        torch.cuda.set_device(args.gpu)
     torch.manual_seed(0)
     with torch.inference_mode():
         run = decoder(args, device)
@@ -75,6 +77,7 @@ def main():
     parser.add_argument("--cells", default="64x64")
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--gpu", type=int, default=0)
     parser.add_argument("--what", default="")
     parser.add_argument("--variant", choices=["diffusers", *SINGLE_FRAME])
     parser.add_argument("--dtype", choices=list(DTYPES))
