@@ -132,6 +132,8 @@ fn what_will_not_do_is_said_and_leaves_nothing() {
     let degrade = |pairs: &str| run(&["degrade", pairs, "--proxy", &other, "-o", &softened]);
     assert!(degrade(&text(&raw_pairs)).fails(1).contains("pairs are to be normalized"));
     assert!(!Path::new(&softened).exists());
+    let vae = run(&["degrade", &pairs, "--proxy", &other, "-o", &softened, "--vae", "demo:base"]).fails(2);
+    assert!(vae.contains("pairs are normalized"), "{vae}");
     degrade(&pairs).ok();
     assert!(degrade(&pairs).fails(1).contains("choose another folder"));
     assert!(run(&["degrade", &pairs, "--proxy", &other, "-o", &pairs]).fails(1).contains("choose another folder"));

@@ -16,7 +16,7 @@ use vae2x_train::proxy::{PairFiles, Pairs, soften};
 use super::inputs::is_folder;
 use super::train_flow::vae_config;
 use super::{check_built, check_distinct, check_writable, keep_or_remove, latent_options, space_choice};
-use crate::args::DegradeArgs;
+use crate::args::{DegradeArgs, LatentArgs, SpaceArg};
 use crate::ui::{self, Progress};
 use crate::usage;
 
@@ -107,6 +107,10 @@ fn targets(args: &DegradeArgs, folder: &LatentFolder) -> anyhow::Result<Vec<Path
 fn pairs(args: &DegradeArgs, device: &Device) -> anyhow::Result<()> {
     if args.t.is_some() {
         return usage("--t is for latents; pairs have times of their own");
+    }
+    let LatentArgs { latent_space, key, size } = &args.latent;
+    if args.vae.is_some() || *latent_space != SpaceArg::Auto || key.is_some() || size.is_some() {
+        return usage("--vae, --latent-space, --key and --size are for latents; pairs are normalized");
     }
     let pairs = PairFiles::open(&args.input)?;
     pairs.refuse_raw()?;
