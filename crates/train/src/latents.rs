@@ -45,8 +45,8 @@ impl LatentFolder {
     /// deviations of the VAE that the latents are of.
     ///
     /// # Errors
-    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; reading errors if
-    /// no file that is looked at can be read.
+    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; errors of the
+    /// system, and of damaged files if all that are looked at are damaged.
     pub fn open(root: &Path, choice: SpaceChoice, config: &VaeConfig) -> Result<Self> {
         let files = if root.is_file() { vec![root.to_path_buf()] } else { list(root)? };
         if files.is_empty() {
@@ -57,18 +57,28 @@ impl LatentFolder {
             .map(|i| files[i * files.len() / LOOKED_AT.min(files.len())].clone())
             .collect();
         let mut folder = Self { root: root.to_path_buf(), files, config: config.clone(), claim: asked(choice) };
-        // Damaged ones are named by whoever reads them; if all are, there is nothing to decide by.
-        let (looked, failed): (Vec<_>, Vec<_>) =
-            looked.iter().map(|path| folder.open_file(path)).partition(Result::is_ok);
-        let looked: Vec<_> = looked.into_iter().flatten().collect();
-        if let (true, Some(Err(error))) = (looked.is_empty(), failed.into_iter().next()) {
-            return Err(error);
-        }
+        let looked = folder.look_at(&looked)?;
         if choice == SpaceChoice::Auto {
             folder.claim = Claim::Found(folder.vote(&looked)?);
         }
         folder.refuse_contradiction(&looked)?;
         Ok(folder)
+    }
+
+    /// Opens files to decide by. Damaged ones are left to whoever reads them, unless all are.
+    fn look_at(&self, paths: &[PathBuf]) -> Result<Vec<LatentFile>> {
+        let (mut opened, mut damaged) = (Vec::new(), None);
+        for path in paths {
+            match self.open_file(path) {
+                Ok(file) => opened.push(file),
+                Err(error @ Error::Core(vae2x_core::Error::Io { .. })) => return Err(error),
+                Err(error) => damaged = damaged.or(Some(error)),
+            }
+        }
+        match damaged {
+            Some(error) if opened.is_empty() => Err(error),
+            _ => Ok(opened),
+        }
     }
 
     /// Number of files.
