@@ -18,7 +18,7 @@ pub enum Error {
     /// Photos: none found, none usable.
     #[error("data: {0}")]
     Data(String),
-    /// A photo or a file of latents that is damaged or will not do, and why, without its path: what needs it not goes on.
+    /// A photo or a file of latents that is damaged or will not do, and why, without its path. What can do without it goes on.
     #[error("{0}")]
     Unusable(String),
     /// A loss or a gradient that is not finite, or exploded.

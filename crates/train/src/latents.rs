@@ -46,8 +46,8 @@ impl LatentFolder {
     /// deviations of the VAE that the latents are of.
     ///
     /// # Errors
-    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; reading errors if
-    /// no file that is looked at can be read.
+    /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; errors of the
+    /// system, and of damaged files if all that are looked at are damaged.
     pub fn open(root: &Path, choice: SpaceChoice, config: &VaeConfig) -> Result<Self> {
         Self::open_as(root, choice, config, &LatentOptions::default())
     }
@@ -64,18 +64,28 @@ impl LatentFolder {
         }
         let (root, options, config) = (root.to_path_buf(), options.clone(), config.clone());
         let mut folder = Self { root, files, options, config, claim: asked(choice) };
-        // Damaged ones are named by whoever reads them; if all are, there is nothing to decide by.
-        let (looked, failed): (Vec<_>, Vec<_>) =
-            spread(folder.len(), LOOKED_AT).map(|i| folder.open_file(&folder.files[i])).partition(Result::is_ok);
-        let looked: Vec<_> = looked.into_iter().flatten().collect();
-        if let (true, Some(Err(error))) = (looked.is_empty(), failed.into_iter().next()) {
-            return Err(error);
-        }
+        let looked = folder.look_at(spread(folder.len(), LOOKED_AT))?;
         if choice == SpaceChoice::Auto {
             folder.claim = Claim::Found(folder.vote(&looked)?);
         }
         folder.refuse_contradiction(&looked)?;
         Ok(folder)
+    }
+
+    /// Opens files to decide by. Damaged ones are left to whoever reads them, unless all are.
+    fn look_at(&self, indices: impl Iterator<Item = usize>) -> Result<Vec<LatentFile>> {
+        let (mut opened, mut damaged) = (Vec::new(), None);
+        for index in indices {
+            match self.open_file(&self.files[index]) {
+                Ok(file) => opened.push(file),
+                Err(error @ Error::Core(vae2x_core::Error::Io { .. })) => return Err(error),
+                Err(error) => damaged = damaged.or(Some(error)),
+            }
+        }
+        match damaged {
+            Some(error) if opened.is_empty() => Err(error),
+            _ => Ok(opened),
+        }
     }
 
     /// Number of files.

@@ -82,11 +82,12 @@ impl DitConfig {
     /// width in all; or the tokens, their norm, and three times the width inside the feed-forward layers. To this come the scores of
     /// attention before, in and after the softmax, of as many queries at a time as have 2^24 of them.
     pub fn activation_bytes(&self, [t, h, w]: [usize; 3]) -> u64 {
+        /// As many as `attention` lets exist at a time.
         const SCORES: usize = 1 << 24;
         let [pt, ph, pw] = self.patch;
         let tokens = (t / pt) * (h / ph) * (w / pw);
         let per_token = (10 * self.dim).max(2 * self.dim + 3 * self.ffn_dim);
-        let scores = (self.heads * tokens).saturating_mul(tokens).min(SCORES.max(self.heads * tokens));
+        let scores = self.heads.saturating_mul(tokens).saturating_mul(tokens).min(SCORES);
         ((tokens * per_token + 3 * scores) * size_of::<f32>()) as u64
     }
 
@@ -212,4 +213,20 @@ fn layers(tensors: &ModelTensors, prefix: &str) -> usize {
     let blocks = format!("{prefix}blocks.");
     let index = |name: &str| name.strip_prefix(&blocks)?.split('.').next()?.parse::<usize>().ok();
     tensors.names().filter_map(index).max().map_or(0, |last| last.saturating_add(1)).min(tensors.names().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_grows_with_the_tokens_and_its_scores_are_bounded() {
+        let config = DitConfig::wan_1_3b();
+        let [token, score] = [4 * (2 * 1536 + 3 * 8960), 4 * 3];
+        // 32 x 32 tokens, all of whose scores exist at a time; then a clip of 480 x 832 pixels and 81 frames.
+        assert_eq!(config.activation_bytes([1, 64, 64]), 1024 * token + 12 * 1024 * 1024 * score);
+        assert_eq!(config.activation_bytes([21, 60, 104]), 32760 * token + (1 << 24) * score);
+        // A cell is less than a patch.
+        assert_eq!(config.activation_bytes([1, 1, 1]), 0);
+    }
 }

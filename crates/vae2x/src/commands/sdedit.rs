@@ -231,7 +231,7 @@ struct Input {
 }
 
 enum Kind {
-    Latents(LatentFolder),
+    Latents(Box<LatentFolder>),
     Photos(Vec<Photo>),
 }
 
@@ -253,7 +253,7 @@ impl Input {
         if let Some(channels) = first.map(|latent| latent.shape()[0]).filter(|&c| c != model.in_channels) {
             bail!("{}: latents of {channels} channels; the transformer takes {}", folder.display(), model.in_channels);
         }
-        Ok(Self { largest: latents.largest(), of: Kind::Latents(latents), vae })
+        Ok(Self { largest: latents.largest(), of: Kind::Latents(Box::new(latents)), vae })
     }
 
     fn photos(args: &SdeditArgs, folder: &Path) -> anyhow::Result<Self> {
@@ -303,12 +303,13 @@ impl Input {
     /// Loads what encodes photos.
     fn source(self, args: &SdeditArgs) -> anyhow::Result<Box<dyn Source>> {
         let files = match self.of {
-            Kind::Latents(latents) => return Ok(Box::new(latents)),
+            Kind::Latents(latents) => return Ok(latents),
             Kind::Photos(photos) => photos,
         };
         let Some(vae) = self.vae else { return usage("--photos needs --vae WEIGHTS to encode them") };
         let threads = args.threads.map_or(0, usize::from);
-        let options = EngineOptions { device: args.device, threads, ..EngineOptions::default() };
+        // The transformer is on the device too.
+        let options = EngineOptions { device: args.device, threads, others: 1, ..EngineOptions::default() };
         let encoder = Encoder::load(Arc::new(vae), &options)?;
         let encode = move |pixels: &Array| encoder.encode(pixels, &mut |_| ())?.normalize(encoder.config());
         Ok(Box::new(Photos { files, short_side: usize::from(args.short_side), encode }))
