@@ -60,7 +60,7 @@ fn a_caption_is_cleaned_cut_into_tokens_and_embedded() {
     let want = encoder.encode(std::slice::from_ref(&ids), &[vec![true; 5]], &mut |_| ()).unwrap();
     vae2x_testkit::compare::assert_close("a red cats", &context, &to_array(want.squeeze_dim::<2>(0)).unwrap(), 1e-6);
 
-    let (said, out) = embed("a red cat", &["--max-tokens", "2"]);
+    let (said, out) = embed("a red cat", &["--max-tokens", "2", "--device", "cpu"]);
     assert!(said.ok_stderr().contains("is cut"));
     assert_eq!(read(&out, "context").shape(), [2, width]);
     let (said, out) = embed("", &[]);

@@ -66,10 +66,12 @@ fn a_run_leaves_its_folder_and_exports_load() {
     assert!(run(&["train", "decoder", "--resume", &out]).ok().contains("step 3 of 3"));
 
     let vae = folder.path().join("vae");
-    run(&["export", &out, "-o", &text(&vae), "--layout", "diffusers", "--ema", "--best"]).ok();
+    let said = run(&["export", &out, "-o", &text(&vae), "--layout", "diffusers", "--best"]).ok();
+    assert!(said.contains("moving average"), "the scores are the average's: {said}");
     assert_eq!(VaeWeights::open(&vae).unwrap().config().out_channels, 12);
     let file = folder.path().join("m.safetensors");
-    run(&["export", &out, "-o", &text(&file), "--layout", "original", "--dtype", "bf16"]).ok();
+    let said = run(&["export", &out, "-o", &text(&file), "--layout", "original", "--dtype", "bf16"]).ok();
+    assert!(said.contains("step 3") && said.contains("own weights"), "{said}");
     let picture = folder.path().join("p.png");
     let latent = shared("data/wan_cheesecake_frame0.latent");
     run(&["decode", &latent, "--vae", &text(&file), "-o", &text(&picture)]).ok();
@@ -136,6 +138,40 @@ fn a_learning_rate_that_explodes_stops_the_run_and_names_step_photos_and_losses(
         ["train", "decoder", "--config", &config, "--out", &out, "--set", "train.lr=1e30", "--set", "train.steps=9"];
     let said = run(&args).fails(1);
     assert!(said.contains("step ") && said.contains(".png") && said.contains("l1 "), "{said}");
+    let out = text(&folder.path().join("other"));
+    let said =
+        run(&["train", "decoder", "--config", &config, "--out", &out, "--set", "train.explode_loss=1e-6"]).fails(1);
+    assert!(said.contains("step 0: ") && said.contains("above train.explode_loss = 1e-6"), "{said}");
+}
+
+/// Ctrl-C in a run whose messages nobody reads any more.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_a_checkpoint_and_its_exit_code() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+    let folder = tempfile::tempdir().unwrap();
+    let (config, out) = (tiny_run(folder.path()), folder.path().join("run"));
+    let endless = ["--set", "train.steps=100000", "--set", "log.checkpoint_every=100000"];
+    let args = ["train", "decoder", "--config", &config, "--out", &text(&out)];
+    let mut command = crate::support::vae2x();
+    command.args(args).args(endless).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stderr.take());
+    let started = Instant::now();
+    while !std::fs::read_to_string(out.join("log.jsonl")).is_ok_and(|log| log.lines().count() >= 2) {
+        assert!(started.elapsed() < Duration::from_secs(120), "no step was done");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let checkpoints = entries(&out.join("checkpoints"));
+    let [name] = &checkpoints[..] else { panic!("{checkpoints:?}") };
+    let step: u64 = name.trim_start_matches("step-").trim_end_matches(".safetensors").parse().unwrap();
+    let more = format!("train.steps={}", step + 1);
+    let said = run(&["train", "decoder", "--resume", &text(&out), "--set", &more]).ok();
+    assert!(said.contains(&format!("step {0} of {0}", step + 1)), "{said}");
 }
 
 #[test]

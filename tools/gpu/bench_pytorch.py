@@ -1,19 +1,26 @@
 """Times PyTorch's decoding of one latent on the GPU, for the table of bench.sh.
 
     pip install torch diffusers safetensors
-    python tools/gpu/bench_pytorch.py W.safetensors --cells 64x64 [--frames 1] [--runs 5]
+    python tools/gpu/bench_pytorch.py W.safetensors --cells 64x64 [--frames 1] [--runs 5] [--gpu 0]
 
 (a) diffusers as it ships, in f32 and bf16; for one frame also (b) the same network with two-dimensional convolutions, channels
 last, in f32 and bf16, and (c) that through torch.compile. Prints rows of a table: the first run, the minimum of the others, and the
-peak of the memory that PyTorch's allocator reserved. From latents on the device to pixels in the host's memory.
+peak of the memory that PyTorch's allocator reserved. From latents on the device to pixels in the host's memory. Each variant runs in
+a process of its own, so that the memory is its own. Whether f32 is computed through TF32, which PyTorch's settings decide, is said on
+standard error.
 """
 import argparse
 import importlib.util
 import pathlib
+import subprocess
+import sys
 import time
 
 import torch
 from safetensors.torch import load_file
+
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+SINGLE_FRAME = ["PyTorch 2-D", "torch.compile 2-D"]
 
 
 def reference():
@@ -25,24 +32,43 @@ def reference():
     return module
 
 
-def variants(args, device):
-    """Name, precision and a function from nothing to pixels on the device."""
+def decoder(args, device):
+    """From nothing to pixels on the device, through args.variant."""
     networks = reference()
     weights = load_file(args.weights)
+    dtype = DTYPES[args.dtype]
     h, w = (int(n) for n in args.cells.split("x"))
-    for dtype in (torch.float32, torch.bfloat16):
-        name = "f32" if dtype == torch.float32 else "bf16"
-        clip = torch.randn(1, 16, args.frames, h, w, device=device, dtype=dtype)
+    clip = torch.randn(1, 16, args.frames, h, w, device=device, dtype=dtype)
+    if args.variant == "diffusers":
         vae = networks.diffusers_vae(weights).to(device, dtype)
-        yield "diffusers", name, lambda: vae.decode(clip).sample
-        del vae
-        if args.frames == 1:
-            on_device = {key: tensor.to(device) for key, tensor in weights.items()}
-            flat = networks.TwoD(on_device, dtype)
-            image = clip[:, :, 0].to(memory_format=torch.channels_last)
-            yield "PyTorch 2-D", name, lambda: flat.decode(image)
-            compiled = torch.compile(flat.decode, mode="max-autotune-no-cudagraphs")
-            yield "torch.compile 2-D", name, lambda: compiled(image)
+        return lambda: vae.decode(clip).sample
+    flat = networks.TwoD({key: tensor.to(device, dtype) for key, tensor in weights.items()}, dtype)
+    image = clip[:, :, 0].to(memory_format=torch.channels_last)
+    decode = flat.decode
+    if args.variant == "torch.compile 2-D":
+        decode = torch.compile(decode, mode="max-autotune-no-cudagraphs")
+    return lambda: decode(image)
+
+
+def measure(args):
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu")
+    if cuda:
+        torch.cuda.set_device(args.gpu)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        run = decoder(args, device)
+        if cuda:
+            # What loading took and is no more needed.
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        times = []
+        for _ in range(args.runs + 1):
+            start = time.perf_counter()
+            run().float().cpu()
+            times.append(time.perf_counter() - start)
+    memory = torch.cuda.max_memory_reserved() // 1_000_000 if cuda else ""
+    print(f"| {args.what} | {args.variant} | {args.dtype} | {times[0]:.4f} | {min(times[1:]):.4f} | {memory} |", flush=True)
 
 
 def main():
@@ -51,23 +77,20 @@ def main():
     parser.add_argument("--cells", default="64x64")
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--gpu", type=int, default=0)
     parser.add_argument("--what", default="")
+    parser.add_argument("--variant", choices=["diffusers", *SINGLE_FRAME])
+    parser.add_argument("--dtype", choices=list(DTYPES))
     args = parser.parse_args()
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu")
-    torch.manual_seed(0)
-    with torch.inference_mode():
-        for engine, dtype, run in variants(args, device):
-            if cuda:
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-            times = []
-            for _ in range(args.runs + 1):
-                start = time.perf_counter()
-                run().float().cpu()
-                times.append(time.perf_counter() - start)
-            memory = torch.cuda.max_memory_reserved() // 1_000_000 if cuda else ""
-            print(f"| {args.what} | {engine} | {dtype} | {times[0]:.4f} | {min(times[1:]):.4f} | {memory} |", flush=True)
+    if args.variant:
+        return measure(args)
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    print(f"PyTorch {torch.__version__}: allow_tf32 is {matmul} for products, {cudnn} for convolutions", file=sys.stderr)
+    for dtype in DTYPES:
+        for variant in ["diffusers"] + (SINGLE_FRAME if args.frames == 1 else []):
+            command = [sys.executable, *sys.argv, "--variant", variant, "--dtype", dtype]
+            if subprocess.run(command).returncode:
+                print(f"| {args.what} | {variant} | {dtype} | failed | | |", flush=True)
 
 
 main()

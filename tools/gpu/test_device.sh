@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs the goldens, the bands and the sort on a device, or the tests that cargo is told; `-- --show-output` shows every error.
+# Runs the goldens of all networks, the bands and the sort on a device, or the tests that cargo is told; `-- --show-output` shows every error.
 #
 #   tools/gpu/test_device.sh webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]
 #
+# The device may have a number, such as cuda:1.
 # Without a GPU, `webgpu --software` and `vulkan --software` run on Mesa's software driver (Debian: apt install mesa-vulkan-drivers).
 # Kernels are not measured then, which would take minutes for each. For `vulkan` there is one thing more: drivers without
 # VK_KHR_workgroup_memory_explicit_layout, as that one is, get invalid SPIR-V from cubecl-spirv 0.11.3, which has two types swapped;
@@ -12,12 +13,13 @@ cd "$(dirname "$0")/../.."
 
 device=${1:?usage: $0 webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]}
 shift
-features=vae2x/$device
+feature=${device%%:*}
+features=vae2x/$feature
 config=()
 if [[ "${1:-}" == --software ]]; then
   shift
   # The program's own features bring measuring along; the library's do not.
-  features=vae2x-nn/$device
+  features=vae2x-nn/$feature
   export VAE2X_SOFTWARE_VULKAN=1
 fi
 if [[ "$features" == vae2x-nn/vulkan ]]; then
@@ -39,6 +41,6 @@ if [[ "$features" == vae2x-nn/vulkan ]]; then
   cp Cargo.lock "$lock"
   trap 'cp "$lock" Cargo.lock; rm "$lock"' EXIT
 fi
-[[ "${1:---}" == -- ]] && set -- --test fixtures --test bands --test sort "$@"
+[[ "${1:---}" == -- ]] && set -- --test fixtures --test bands --test sort --test transformers "$@"
 export VAE2X_TEST_DEVICE=$device
 cargo test --release -p vae2x -p vae2x-nn --features "$features" ${config[@]+"${config[@]}"} "$@"

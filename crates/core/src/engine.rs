@@ -18,7 +18,8 @@ pub trait Engine: Send + Sync {
     /// The model's configuration.
     fn config(&self) -> &VaeConfig;
 
-    /// Bytes that a device with an allocator of its own holds for this process; `None` where the process's memory tells.
+    /// Bytes that the allocator of a device holds now for all of this process, whether in use or kept for later; `None` where it does
+    /// not tell, and where the process's memory does.
     fn device_memory(&self) -> Option<u64> {
         None
     }

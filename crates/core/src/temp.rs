@@ -94,6 +94,28 @@ fn temp_path(target: &Path) -> std::io::Result<PathBuf> {
     Ok(target.with_file_name(hidden))
 }
 
+/// Flushes the entry of `path` in its folder to disk: a rename too can be lost with the power until then. Systems that cannot flush
+/// a folder are trusted.
+///
+/// # Errors
+/// [`Error::Io`] at `path`.
+pub fn sync_folder_of(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        match synced.map_err(|e| (e.kind(), e)) {
+            Ok(()) | Err((std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported, _)) => Ok(()),
+            Err((_, e)) => Err(Error::io(path, e)),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(())
+    }
+}
+
 /// Deletes every temporary file of this process: for the thread that handles a signal, just before it exits.
 pub fn remove_all() {
     for path in std::mem::take(&mut *live()) {

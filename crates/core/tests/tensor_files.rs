@@ -4,9 +4,10 @@ mod common;
 
 use common::*;
 use serde_json::json;
-use vae2x_core::Error;
 use vae2x_core::weights::formula;
+use vae2x_core::weights::write::write_arrays;
 use vae2x_core::weights::{DType, Format, TensorFile};
+use vae2x_core::{Array, Error};
 
 fn open(bytes: Vec<u8>) -> Result<TensorFile, Error> {
     TensorFile::from_bytes("given", bytes)
@@ -82,6 +83,23 @@ fn files_are_read_from_several_threads() {
             });
         }
     });
+}
+
+#[test]
+fn a_frame_is_read_without_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.safetensors");
+    let clip = Array::new([2, 3, 2, 2], (0..24).map(|i| i as f32).collect()).unwrap();
+    let flat = Array::new([4], vec![0.0; 4]).unwrap();
+    write_arrays(&path, &[("clip", &clip), ("flat", &flat)], &Default::default()).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    for frame in 0..3 {
+        let want = clip.narrow1(frame..frame + 1).reshape([2, 2, 2]).unwrap();
+        assert_eq!(file.read_frame("clip", frame).unwrap(), want);
+    }
+    assert_says(&file.read_frame("clip", 3).unwrap_err().to_string(), &["'clip'", "more than 3", "[2, 3, 2, 2]"]);
+    assert_says(&file.read_frame("flat", 0).unwrap_err().to_string(), &["'flat'", "two axes", "[4]"]);
+    assert_says(&file.read_frame("none", 0).unwrap_err().to_string(), &["'none'"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::DispatchDevice;
-use burn::tensor::{DType, Device, DeviceType, Tensor};
+use burn::tensor::{DType, Device, DeviceType, FloatDType, Tensor};
 use vae2x_core::{Error, Result};
 
 use crate::wan_vae::Limits;
@@ -111,7 +111,8 @@ impl Api {
         let mut devices = self.devices()?;
         let (index, count, name) = (index.unwrap_or(0), devices.len(), self.name());
         if index < count {
-            return devices.swap_remove(index).checked();
+            let device = devices.swap_remove(index);
+            return device.check().map(|()| device);
         }
         Err(Error::Unsupported(match count {
             0 => format!("no device was found through {name}: is its driver installed?"),
@@ -160,21 +161,30 @@ pub struct Listed {
     pub device: Device,
 }
 
+/// Bytes that plans use on a GPU that does not tell its memory: what small ones have.
+pub const UNKNOWN_MEMORY: u64 = 4 << 30;
+
 /// What a device says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The maker's name for it, if it tells.
     pub name: Option<String>,
-    /// All of its memory, in bytes, if it tells.
+    /// All of its memory, free or not, in bytes, if it tells.
     pub memory: Option<u64>,
     /// The largest buffer that it can hold, in bytes, if it tells.
     pub buffer: Option<u64>,
 }
 
 impl Facts {
-    /// What plans may use: of all memory a part is others' and the driver's.
-    pub fn limits(&self) -> Limits {
-        let memory = self.memory.map_or(u64::MAX, |all| all / 8 * 7);
+    /// What plans may use. Of all memory a part is others' and the driver's; what shares the processor's memory has no more than
+    /// is left there, `host` bytes; a GPU that tells nothing is taken for a small one.
+    pub fn limits(&self, kind: Kind, host: u64) -> Limits {
+        let own = self.memory.map(|all| all / 8 * 7);
+        let memory = match kind {
+            Kind::Gpu => own.unwrap_or(UNKNOWN_MEMORY),
+            Kind::SharedGpu => own.unwrap_or(UNKNOWN_MEMORY).min(host),
+            Kind::Processor => own.unwrap_or(host).min(host),
+        };
         Limits { memory, buffer: self.buffer.unwrap_or(u64::MAX) }
     }
 }
@@ -182,7 +192,10 @@ impl Facts {
 impl Listed {
     /// Refuses what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
     /// cubecl-spirv 0.11.3 makes invalid modules. The variable is for builds in which that is corrected.
-    fn checked(self) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with the reason.
+    pub fn check(&self) -> Result<()> {
         const CORRECTED: &str = "VAE2X_SOFTWARE_VULKAN";
         let is_spirv = cfg!(feature = "vulkan") && matches!(self.api, Api::Vulkan | Api::WebGpu);
         if is_spirv && self.kind == Kind::Processor && std::env::var_os(CORRECTED).is_none() {
@@ -192,7 +205,7 @@ impl Listed {
                 self.name()
             )));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// As the command line names it.
@@ -259,6 +272,29 @@ fn facts(_: &Device) -> Facts {
     Facts::default()
 }
 
+/// Refuses a precision that a device cannot compute in, and names the half precision that it can, if any.
+///
+/// # Errors
+/// [`Error::Unsupported`].
+pub fn check_dtype(device: &Device, dtype: FloatDType) -> Result<()> {
+    let computes = |dtype: FloatDType| guarded(|| Ok(device.supports_dtype(dtype)));
+    if computes(dtype)? {
+        return Ok(());
+    }
+    let name = |dtype: FloatDType| format!("{dtype:?}").to_lowercase();
+    let other = match dtype {
+        FloatDType::F32 => None,
+        FloatDType::BF16 => Some(FloatDType::F16),
+        _ => Some(FloatDType::BF16),
+    };
+    let advice = match other {
+        Some(other) if computes(other)? => format!("; it can in {}", name(other)),
+        Some(_) => "; it can in f32".into(),
+        None => String::new(),
+    };
+    Err(Error::Unsupported(format!("the device cannot compute in {}{advice}", name(dtype))))
+}
+
 /// Runs work on a device, whose failures may be panics of its libraries.
 ///
 /// # Errors
@@ -308,6 +344,21 @@ mod tests {
             assert!(matches!(device_error(words), Error::OutOfMemory(_)), "{words}");
         }
         assert!(matches!(device_error("validation error"), Error::Device(_)));
+    }
+
+    #[test]
+    fn plans_use_no_more_than_there_is() {
+        let facts = |memory: Option<u64>| Facts { memory, ..Facts::default() };
+        let memory = |told: Option<u64>, kind: Kind, host: u64| facts(told).limits(kind, host).memory;
+        const GIB: u64 = 1 << 30;
+        assert_eq!(memory(Some(8 * GIB), Kind::Gpu, GIB), 7 * GIB);
+        assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, GIB), GIB);
+        assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, 64 * GIB), 7 * GIB);
+        assert_eq!(memory(Some(8 * GIB), Kind::Processor, GIB), GIB);
+        // What does not tell.
+        assert_eq!(memory(None, Kind::Gpu, GIB), UNKNOWN_MEMORY);
+        assert_eq!(memory(None, Kind::SharedGpu, GIB), GIB);
+        assert_eq!(memory(None, Kind::Processor, 64 * GIB), 64 * GIB);
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Small layers that the transformers share: linear maps as torch stores them, norms over the last axis, the tanh form of GELU.
+//! Small layers that models share: linear maps as torch stores them, norms over the last axis, the tanh form of GELU, attention.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::module::{attention, attention_fallback};
+use burn::tensor::{DType, Device, Tensor};
 use vae2x_core::{Array, Result};
 
 use crate::array::to_tensor;
+use crate::device::is_flex_f32;
 
 /// Gives the tensor of a canonical name and shape.
 pub type TensorSource<'a> = dyn Fn(&str, &[usize]) -> Result<Array> + 'a;
@@ -20,6 +22,17 @@ pub fn parameter<const D: usize>(
     device: &Device,
 ) -> Result<Param<Tensor<D>>> {
     Ok(Param::from_tensor(to_tensor(&source(name, &shape)?, name, device)?))
+}
+
+/// `softmax(q k^T / sqrt(d)) v`, in the precision of its inputs: of `f32` on GPUs, burn's fused kernels may multiply in `f16`, so there
+/// the scores are made whole.
+///
+/// # Shapes
+/// `[B, heads, N, d]`, twice `[B, heads, M, d]` -> `[B, heads, N, d]`
+pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let makes_scores = q.dtype() == DType::F32 && !is_flex_f32(&q);
+    let attend = if makes_scores { attention_fallback } else { attention };
+    attend(q, k, v, None, None, Default::default())
 }
 
 /// `x W^T + b`

@@ -180,15 +180,18 @@ fn half_precision_is_near_full_precision() {
     let device = device();
     let weights = weights("vae_tiny_up2x");
     let latent = open("fixtures/vae_tiny_up2x/cases.safetensors").read("decode.clip.latent").unwrap().item(0);
-    let decode = |dtype: FloatDType| {
+    let load = |dtype: FloatDType| {
         let options = BurnOptions { decoder_dtype: dtype, ..BurnOptions::default() };
-        vae::decode_whole(&BurnEngine::load(&weights, &options, &device).unwrap(), &latent)
+        BurnEngine::load(&weights, &options, &device)
     };
+    let decode = |dtype: FloatDType| vae::decode_whole(&load(dtype).unwrap(), &latent);
     let full = decode(FloatDType::F32);
     let f16 = if is_flex(&device) { tolerance::F16 } else { tolerance::F16_SUMS };
     for (dtype, tolerance) in [(FloatDType::F16, f16), (FloatDType::BF16, tolerance::BF16)] {
         if !device.supports_dtype(dtype) {
-            println!("skipped: {device:?} cannot compute in {dtype:?}");
+            let refused = load(dtype).unwrap_err().to_string();
+            assert!(refused.contains("cannot compute in"), "{refused}");
+            println!("skipped: {refused}");
             continue;
         }
         let half = decode(dtype);

@@ -1,12 +1,14 @@
 //! Losses against float64 goldens: values, and gradients with respect to the picture.
 
 use burn::tensor::{Device, FloatDType, Tensor};
+use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::formula;
 use vae2x_core::{Array, Result};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::discriminator::{Discriminator, Spectral, formula_tensor};
-use vae2x_nn::loss::fdl::{self, FdlConfig, Projections, unit_kernels};
+use vae2x_nn::loss::fdl::{self, Axes, FdlConfig, Projections, unit_kernels};
 use vae2x_nn::loss::gan::GanKind;
+use vae2x_nn::loss::l1::charbonnier;
 use vae2x_nn::loss::lpips::{Lpips, feature_l1};
 use vae2x_nn::vgg::{self, Depth, Vgg};
 use vae2x_testkit::compare::{assert_close, relative_l2};
@@ -196,4 +198,73 @@ fn a_detached_picture_gets_no_gradient_and_the_weights_do() {
     let gradients = GanKind::LeastSquares.discriminator(real, decoded).backward();
     assert!(x.grad(&gradients).is_none());
     assert!(network.convs.iter().all(|c| c.weight.val().grad(&gradients).is_some()));
+}
+
+/// Of `tools/reference/losses.py`, whose constants are here too.
+struct More(TensorFile);
+
+impl More {
+    fn open() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/losses.safetensors");
+        Self(TensorFile::open(path.as_ref()).unwrap())
+    }
+
+    /// Numbers by formula, which get a gradient.
+    fn input(name: &str, shape: [usize; 4], scale: f64, dtype: FloatDType) -> Tensor<4> {
+        let values = formula::unit(&format!("losses.{name}"), shape.iter().product()).collect();
+        let tensor = to_tensor::<4>(&Array::new(shape, values).unwrap(), name, &device()).unwrap();
+        // Scaled first, as the goldens' are, in double precision.
+        tensor.cast(FloatDType::F64).mul_scalar(scale).cast(dtype).detach().require_grad()
+    }
+
+    #[track_caller]
+    fn check(&self, name: &str, loss: &Tensor<1>, inputs: &[(&str, &Tensor<4>)], tolerance: f64) {
+        let read = |part: &str| self.0.read(&format!("{name}.{part}")).unwrap();
+        assert_close(name, &to_array(loss.clone().inner()).unwrap(), &read("value"), tolerance::LOSS_VALUE);
+        let gradients = loss.backward();
+        for (input, tensor) in inputs {
+            let got = to_array(tensor.grad(&gradients).expect("a gradient")).unwrap();
+            assert_close(&format!("{name}, {input}"), &got, &read(&format!("grad_{input}")), tolerance);
+        }
+    }
+}
+
+#[test]
+fn fdl_over_channels_too() {
+    let (goldens, shape) = (More::open(), [1, 3, 24, 24]);
+    for (name, phase_weight, dtype, tolerance) in [
+        ("fdl3_amplitude", 0.0, FloatDType::F64, tolerance::LOSS_GRADIENT),
+        // So much that the angles make most of the gradient.
+        ("fdl3", 100.0, FloatDType::F64, tolerance::LOSS_GRADIENT),
+        ("fdl3_amplitude", 0.0, FloatDType::F32, tolerance::SORTED_GRADIENT),
+    ] {
+        let stage_weights = vec![1.0; 3];
+        let config = FdlConfig { axes: Axes::Volume, patch: 3, projections: 6, phase_weight, stage_weights };
+        let vgg = Vgg::load(Depth::Vgg19, 3, &vgg::formula(Depth::Vgg19), &device()).unwrap();
+        let x = More::input("x", shape, 0.8, dtype);
+        let y = More::input("y", shape, 0.8, dtype).inner();
+        let (features, target) = (vgg.features(x.clone()), vgg.features(Tensor::from_inner(y)));
+        let kernels = |(i, feature): (usize, &Tensor<4>)| {
+            let shape = [6, feature.dims()[1], 3, 3];
+            let values = formula::unit(&format!("fdl3.proj.{i}"), shape.iter().product()).collect();
+            let kernels = to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
+            Some(unit_kernels(kernels.cast(dtype)))
+        };
+        let projections = Projections { stages: features.iter().enumerate().map(kernels).collect() };
+        let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
+        goldens.check(name, &loss, &[("x", &x)], tolerance);
+    }
+}
+
+#[test]
+fn charbonnier_and_hinge_with_their_gradients() {
+    let (goldens, picture, logits) = (More::open(), [1, 3, 24, 24], [2, 1, 6, 6]);
+    let f32 = FloatDType::F32;
+    let (x, y) = (More::input("x", picture, 0.8, f32), More::input("y", picture, 0.8, f32));
+    goldens.check("charbonnier", &charbonnier(x.clone(), y.detach(), 0.1), &[("x", &x)], tolerance::LOSS_GRADIENT);
+    let (real, decoded) = (More::input("real", logits, 2.0, f32), More::input("decoded", logits, 2.0, f32));
+    let loss = GanKind::Hinge.discriminator(real.clone(), decoded.clone());
+    goldens.check("hinge_discriminator", &loss, &[("real", &real), ("decoded", &decoded)], tolerance::LOSS_GRADIENT);
+    let loss = GanKind::Hinge.generator(decoded.clone());
+    goldens.check("hinge_generator", &loss, &[("decoded", &decoded)], tolerance::LOSS_GRADIENT);
 }

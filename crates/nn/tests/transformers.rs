@@ -1,15 +1,19 @@
-//! The diffusion transformer and the text encoder against their goldens, from every layout and prefix.
+//! The diffusion transformer and the text encoder against their goldens, from every layout and prefix, on burn-flex or the device that
+//! `VAE2X_TEST_DEVICE` names; captions as files hold them.
+
+mod common;
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
+use common::{device, is_flex};
 use vae2x_core::weights::write::{Entry, write_arrays, write_safetensors};
 use vae2x_core::weights::{DType, ModelTensors, TensorFile};
 use vae2x_core::{Array, Result};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::umt5::{self, Umt5, Umt5Weights};
 use vae2x_nn::wan_dit::tensors::specs;
-use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, weights::FILES};
+use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
 use vae2x_nn::wan_vae::parameters;
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{open, shared, tolerance};
@@ -17,17 +21,25 @@ use vae2x_testkit::{open, shared, tolerance};
 /// The tiny model's heads, which a file without `config.json` does not tell.
 const HEADS: DitOptions = DitOptions { heads: Some(2) };
 
+/// The same work twice: equal bits on burn-flex.
+fn assert_again(what: &str, got: &Array, want: &Array) {
+    match is_flex(&device()) {
+        true => assert_same(what, got, want),
+        false => assert_close(what, got, want, tolerance::GPU_F32),
+    }
+}
+
 fn dit(path: &Path, options: DitOptions) -> Result<WanDit> {
     let weights = DitWeights::find(ModelTensors::open(path, FILES)?, options)?;
-    WanDit::load(weights.config(), &|name, shape| weights.tensor(name, shape), &Device::flex())
+    WanDit::load(weights.config(), &|name, shape| weights.tensor(name, shape), &device())
 }
 
 fn velocity(model: &WanDit, case: &str) -> Array {
     let cases = open("fixtures/dit_tiny/cases.safetensors");
     let read = |part: &str| cases.read(&format!("{case}.{part}")).unwrap();
     let timesteps: Vec<f64> = read("timestep").data().iter().map(|&t| f64::from(t)).collect();
-    let latent = to_tensor(&read("latent"), "latent", &Device::flex()).unwrap();
-    let text = to_tensor(&read("text"), "text", &Device::flex()).unwrap();
+    let latent = to_tensor(&read("latent"), "latent", &device()).unwrap();
+    let text = to_tensor(&read("text"), "text", &device()).unwrap();
     to_array(model.forward(latent, &timesteps, text).unwrap()).unwrap()
 }
 
@@ -74,7 +86,53 @@ fn shards_and_prefixes_change_nothing() {
     let want = dit(&shared("fixtures/dit_tiny/diffusers"), DitOptions::default()).unwrap();
     rewrite(&folder.path().join("transformer"), "model.diffusion_model.", 3, DType::F32);
     let got = dit(folder.path(), DitOptions::default()).unwrap();
-    assert_same("shards", &velocity(&got, "clip"), &velocity(&want, "clip"));
+    assert_again("shards", &velocity(&got, "clip"), &velocity(&want, "clip"));
+}
+
+#[test]
+fn comfyuis_prefix_with_and_without_a_vae_beside() {
+    let read = |path: &str, prefix: &str| -> Vec<(String, Array)> {
+        let file = open(path);
+        let tensor = |name: &String| (format!("{prefix}{name}"), file.read(name).unwrap());
+        file.tensors().keys().map(tensor).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut arrays = read("fixtures/dit_tiny/original.safetensors", "model.diffusion_model.");
+    let want = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
+    for beside in ["", "vae.", "first_stage_model.", "text_encoders.umt5xxl.transformer."] {
+        let other = if beside.starts_with("text") { "umt5_tiny/model" } else { "vae_tiny_base/original" };
+        if !beside.is_empty() {
+            arrays.extend(read(&format!("fixtures/{other}.safetensors"), beside));
+        }
+        let named: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+        write_arrays(&path, &named, &Default::default()).unwrap();
+        let got = dit(&path, HEADS).unwrap();
+        assert_again(&format!("'{beside}' beside"), &velocity(&got, "image"), &velocity(&want, "image"));
+    }
+    // What is left of the model without one of its tensors is not taken for all of it.
+    arrays.retain(|(name, _)| name != "model.diffusion_model.blocks.0.ffn.0.bias");
+    let named: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    write_arrays(&path, &named, &Default::default()).unwrap();
+    assert!(dit(&path, HEADS).unwrap_err().to_string().contains("blocks.0.ffn.0.bias"));
+}
+
+#[test]
+fn ready_made_captions_are_padded_with_zeros() {
+    let config = DitConfig::wan_1_3b();
+    for (name, tokens) in [("empty", 1), ("image_negative", 37), ("video_negative", 126)] {
+        let file = open(&format!("data/umt5_{name}_wan.safetensors"));
+        let context = caption::read(&file, &config).unwrap();
+        assert_eq!(context.shape(), [1, 512, 4096], "{name}");
+        let (said, padding) = context.data().split_at(tokens * 4096);
+        assert_eq!(said, file.read(caption::CONTEXT).unwrap().data(), "{name}");
+        let sums = said.chunks(4096).map(|token| token.iter().map(|v| v.abs()).sum::<f32>());
+        assert!(sums.fold(f32::INFINITY, f32::min) > 1.0, "{name}: {tokens} tokens say something");
+        assert!(padding.iter().all(|&v| v == 0.0), "{name}");
+    }
+    let short = DitConfig { text_len: 100, ..config };
+    let error = caption::read(&open("data/umt5_video_negative_wan.safetensors"), &short).unwrap_err().to_string();
+    assert!(error.contains("1 to 100 tokens") && error.contains("[126, 4096]"), "{error}");
 }
 
 #[test]
@@ -91,8 +149,8 @@ fn a_batch_is_its_items() {
     let model = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
     let cases = open("fixtures/dit_tiny/cases.safetensors");
     let read = |part: &str| cases.read(&format!("image.{part}")).unwrap();
-    let tensor5 = |a: &Array| to_tensor::<5>(a, "latent", &Device::flex()).unwrap();
-    let text: Tensor<3> = to_tensor(&read("text"), "text", &Device::flex()).unwrap();
+    let tensor5 = |a: &Array| to_tensor::<5>(a, "latent", &device()).unwrap();
+    let text: Tensor<3> = to_tensor(&read("text"), "text", &device()).unwrap();
     let (a, b) = (tensor5(&read("latent")), tensor5(&read("latent")).flip([4]));
     let one = |x: Tensor<5>, t: f64| model.forward(x, &[t], text.clone()).unwrap();
     let both =
@@ -156,7 +214,7 @@ fn sizes_that_do_not_fit_are_refused() {
     assert!(heads(Some(5)).contains("5 heads do not divide a width of 24"));
     assert!(heads(None).contains("original.safetensors"), "no 128 channels per head here");
     let model = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
-    let device = Device::flex();
+    let device = device();
     let error = |latent: [usize; 5], times: &[f64], text: [usize; 3]| {
         model.forward(Tensor::zeros(latent, &device), times, Tensor::zeros(text, &device)).unwrap_err().to_string()
     };
@@ -167,7 +225,7 @@ fn sizes_that_do_not_fit_are_refused() {
 }
 
 fn umt5(path: &Path) -> Result<Umt5> {
-    Ok(Umt5::new(Umt5Weights::find(ModelTensors::open(path, umt5::weights::FILES)?)?, Device::flex()))
+    Ok(Umt5::new(Umt5Weights::find(ModelTensors::open(path, umt5::weights::FILES)?)?, device()))
 }
 
 /// Token numbers and whether they count, of the golden case.

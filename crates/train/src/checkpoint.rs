@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
+use vae2x_core::{Array, temp};
 use vae2x_nn::array::to_array;
 use vae2x_nn::wan_vae::parameters;
 
@@ -79,6 +79,12 @@ impl Checkpoint {
         self.file.tensors().keys().any(|name| name.starts_with(&prefix))
     }
 
+    /// Whether the run has had a discriminator.
+    pub fn has_discriminator(&self) -> bool {
+        let prefix = format!("{DISCRIMINATOR}.");
+        self.file.tensors().keys().any(|name| name.starts_with(&prefix))
+    }
+
     /// A tensor of the discriminator.
     ///
     /// # Errors
@@ -115,7 +121,7 @@ fn generator_names(learner: &Learner) -> Vec<String> {
     optimizer_names(GENERATOR, &specs.into_iter().map(|s| s.name).collect::<Vec<_>>())
 }
 
-/// Writes a checkpoint, whole or not at all.
+/// Writes a checkpoint, whole or not at all; when this returns, it outlasts a power cut.
 ///
 /// # Errors
 /// Writing errors, a full disk among them: what was there before stays.
@@ -143,29 +149,44 @@ pub fn save(path: &Path, learner: &Learner, progress: &Progress, config: &Config
     let progress = serde_json::to_string(progress).map_err(|e| problem(path, e.to_string()))?;
     let metadata = BTreeMap::from([(PROGRESS.to_string(), progress), (CONFIG.to_string(), config.to_toml()?)]);
     let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    Ok(write_arrays(path, &arrays, &metadata)?)
+    write_arrays(path, &arrays, &metadata)?;
+    Ok(temp::sync_folder_of(path)?)
 }
 
-/// The checkpoints of a run folder.
+/// The checkpoints of a run folder. Only who holds the run's lock may [`Self::prepare`] or [`Self::prune`].
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
 }
 
+/// The newest checkpoint that can be opened.
+#[derive(Debug)]
+pub struct Newest {
+    /// `None` where there are no checkpoints at all.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer ones that cannot be opened, and why.
+    pub damaged: Vec<(PathBuf, Error)>,
+}
+
 impl Checkpoints {
-    /// The folder `checkpoints` of a run, made if need be. What an earlier, killed process left half written is removed.
+    /// Those in the folder `checkpoints` of a run. Nothing is read or written.
+    pub fn of(run: &Path) -> Self {
+        Self { folder: run.join("checkpoints") }
+    }
+
+    /// Makes the folder, and removes what an earlier, killed process left half written.
     ///
     /// # Errors
-    /// If it cannot be made or read.
-    pub fn open(run: &Path) -> Result<Self> {
-        let folder = run.join("checkpoints");
-        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-        for name in names(&folder)? {
+    /// If the folder cannot be made or read.
+    pub fn prepare(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder).map_err(|e| Error::io(&self.folder, e))?;
+        for name in names(&self.folder)? {
             if name.starts_with(".step-") && name.ends_with(".tmp") {
-                std::fs::remove_file(folder.join(&name)).map_err(|e| Error::io(folder.join(&name), e))?;
+                let path = self.folder.join(name);
+                std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
             }
         }
-        Ok(Self { folder })
+        Ok(())
     }
 
     /// Where the checkpoint of a step is.
@@ -179,9 +200,29 @@ impl Checkpoints {
     /// If the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let step = |name: &String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
-        let mut steps: Vec<u64> = names(&self.folder)?.iter().filter_map(step).collect();
+        let names = if self.folder.exists() { names(&self.folder)? } else { Vec::new() };
+        let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
         steps.sort_unstable();
         Ok(steps)
+    }
+
+    /// The newest that can be opened.
+    ///
+    /// # Errors
+    /// If there are some and none can be opened: the newest one's error.
+    pub fn newest(&self) -> Result<Newest> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            let path = self.path(step);
+            match Checkpoint::open(&path) {
+                Ok(checkpoint) => return Ok(Newest { checkpoint: Some(checkpoint), damaged }),
+                Err(error) => damaged.push((path, error)),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(Newest { checkpoint: None, damaged: Vec::new() }),
+        }
     }
 
     /// Removes all but the last `keep` and the best.
@@ -210,15 +251,30 @@ mod tests {
     #[test]
     fn the_last_and_the_best_are_kept_and_leftovers_go() {
         let run = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::open(run.path()).unwrap();
+        let checkpoints = Checkpoints::of(run.path());
+        checkpoints.prepare().unwrap();
         for step in [5, 10, 15, 20, 25] {
             std::fs::write(checkpoints.path(step), b"").unwrap();
         }
         std::fs::write(run.path().join("checkpoints/.step-00000030.safetensors.1-2.tmp"), b"").unwrap();
-        let checkpoints = Checkpoints::open(run.path()).unwrap();
+        checkpoints.prepare().unwrap();
         checkpoints.prune(2, Some(10)).unwrap();
         assert_eq!(checkpoints.steps().unwrap(), [10, 20, 25]);
         assert_eq!(names(&run.path().join("checkpoints")).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn looking_changes_nothing() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of(run.path());
+        assert!(checkpoints.newest().unwrap().checkpoint.is_none());
+        assert!(names(run.path()).unwrap().is_empty());
+        checkpoints.prepare().unwrap();
+        // What a process that trains is writing at this moment.
+        let unfinished = ".step-00000030.safetensors.1-2.tmp";
+        std::fs::write(run.path().join("checkpoints").join(unfinished), b"").unwrap();
+        assert!(checkpoints.newest().unwrap().checkpoint.is_none());
+        assert_eq!(names(&run.path().join("checkpoints")).unwrap(), [unfinished]);
     }
 
     #[test]

@@ -16,9 +16,10 @@ use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::loss::lpips::Lpips;
 use vae2x_nn::wan_vae::{Decoder, Encoder};
 
-use crate::config::EvalConfig;
+use crate::config::{EvalConfig, VggChoice};
 use crate::data::crop::{clamped, window_of};
 use crate::data::{Source, photo};
+use crate::losses::{LPIPS_NAMES, load_lpips};
 use crate::model::{decode, encode};
 use crate::step::Learner;
 use crate::{Error, Result};
@@ -34,10 +35,26 @@ struct Case {
     baseline: Option<Array>,
 }
 
+/// LPIPS under the name that its network has earned.
+pub struct EvalLpips {
+    metric: Lpips,
+    name: &'static str,
+}
+
+impl EvalLpips {
+    /// With VGG16 from `choice`.
+    ///
+    /// # Errors
+    /// If a file lacks a tensor.
+    pub fn load(choice: &VggChoice, device: &Device) -> Result<Self> {
+        Ok(Self { metric: load_lpips(choice, device)?, name: choice.label(LPIPS_NAMES) })
+    }
+}
+
 /// Held-out photos and what is measured on them.
 pub struct Evaluation {
     cases: Vec<Case>,
-    lpips: Option<Lpips>,
+    lpips: Option<EvalLpips>,
     /// Target pixels per input pixel.
     factor: usize,
     device: Device,
@@ -52,7 +69,7 @@ pub struct EvaluationOptions<'a> {
     /// Target pixels per input pixel.
     pub factor: usize,
     /// If its weights are there.
-    pub lpips: Option<Lpips>,
+    pub lpips: Option<EvalLpips>,
     /// A base decoder to compare with; without one, the input is enlarged.
     pub base: Option<&'a dyn Weights>,
 }
@@ -93,8 +110,8 @@ impl Evaluation {
         self.cases.is_empty()
     }
 
-    /// Means over the photos, for the model and, with `base_` before them, for the baseline: `psnr`, `ssim`, `lpips`,
-    /// `sharpness`, relative to the target's, and `speckle_db` where pictures are large enough. Writes a sheet with input, baseline, output and target.
+    /// Means over the photos, for the model and, with `base_` before them, for the baseline: `psnr`, `ssim`, `lpips`
+    /// (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where pictures are large enough. Writes a sheet with input, baseline, output and target.
     ///
     /// # Errors
     /// If the sheet cannot be written.
@@ -127,8 +144,8 @@ impl Evaluation {
             values.push(("speckle_db", speckle(picture, self.factor)?.speckle_db));
         }
         if let Some(lpips) = &self.lpips {
-            let distance = lpips.distance(batch(picture, &self.device)?, batch(target, &self.device)?);
-            values.push(("lpips", f64::from(distance.into_scalar::<f32>())));
+            let distance = lpips.metric.distance(batch(picture, &self.device)?, batch(target, &self.device)?);
+            values.push((lpips.name, f64::from(distance.into_scalar::<f32>())));
         }
         Ok(values)
     }

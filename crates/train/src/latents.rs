@@ -6,17 +6,17 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::{Normalized, Space, guess, to_raw};
+use vae2x_core::latent::{Normalized, Raw, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
-use vae2x_media::latent::{LatentFile, Origin, SpaceChoice, decide_space, look_at_latent};
+use vae2x_media::latent::{LatentFile, LatentOptions, Origin, SpaceChoice, decide_space, look_at_latent};
 
 use crate::{Error, Result};
 
 /// Names that are taken for latents, in lower case.
 const EXTENSIONS: [&str; 5] = ["latent", "safetensors", "npy", "pt", "pth"];
 /// Files that are looked at to decide.
-const LOOKED_AT: usize = 16;
+pub(crate) const LOOKED_AT: usize = 16;
 /// From this probability on, statistics contradict a claim.
 const SURE: f32 = 0.99;
 /// Cells of all files looked at, below which statistics are not worth an error: those of a picture of 256 pixels.
@@ -27,6 +27,7 @@ const ENOUGH_CELLS: usize = 32 * 32;
 pub struct LatentFolder {
     root: PathBuf,
     files: Vec<PathBuf>,
+    options: LatentOptions,
     config: VaeConfig,
     claim: Claim,
 }
@@ -48,16 +49,22 @@ impl LatentFolder {
     /// [`Error::Data`] if there are none, or if the statistics of most contradict the space that they are taken for; errors of the
     /// system, and of damaged files if all that are looked at are damaged.
     pub fn open(root: &Path, choice: SpaceChoice, config: &VaeConfig) -> Result<Self> {
+        Self::open_as(root, choice, config, &LatentOptions::default())
+    }
+
+    /// As [`Self::open`], reading each file as `options` say.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(root: &Path, choice: SpaceChoice, config: &VaeConfig, options: &LatentOptions) -> Result<Self> {
         let files = if root.is_file() { vec![root.to_path_buf()] } else { list(root)? };
         if files.is_empty() {
             let kinds = "expected .latent, .safetensors, .npy or .pt files";
             return Err(Error::Data(format!("{}: no latents there; {kinds}", root.display())));
         }
-        let looked: Vec<PathBuf> = (0..files.len().min(LOOKED_AT))
-            .map(|i| files[i * files.len() / LOOKED_AT.min(files.len())].clone())
-            .collect();
-        let mut folder = Self { root: root.to_path_buf(), files, config: config.clone(), claim: asked(choice) };
-        let looked = folder.look_at(&looked)?;
+        let (root, options, config) = (root.to_path_buf(), options.clone(), config.clone());
+        let mut folder = Self { root, files, options, config, claim: asked(choice) };
+        let looked = folder.look_at(spread(folder.len(), LOOKED_AT))?;
         if choice == SpaceChoice::Auto {
             folder.claim = Claim::Found(folder.vote(&looked)?);
         }
@@ -66,10 +73,10 @@ impl LatentFolder {
     }
 
     /// Opens files to decide by. Damaged ones are left to whoever reads them, unless all are.
-    fn look_at(&self, paths: &[PathBuf]) -> Result<Vec<LatentFile>> {
+    fn look_at(&self, indices: impl Iterator<Item = usize>) -> Result<Vec<LatentFile>> {
         let (mut opened, mut damaged) = (Vec::new(), None);
-        for path in paths {
-            match self.open_file(path) {
+        for index in indices {
+            match self.open_file(&self.files[index]) {
                 Ok(file) => opened.push(file),
                 Err(error @ Error::Core(vae2x_core::Error::Io { .. })) => return Err(error),
                 Err(error) => damaged = damaged.or(Some(error)),
@@ -111,8 +118,14 @@ impl LatentFolder {
 
     /// Latent frames, rows and columns of the largest latent, by the files' heads; damaged files do not count.
     pub fn largest(&self) -> Option<[usize; 3]> {
-        let sizes = self.files.iter().filter_map(|path| look_at_latent(&TensorFile::open(path).ok()?).ok());
+        let look = |path| look_at_latent(&TensorFile::open(path)?, &self.options);
+        let sizes = self.files.iter().filter_map(|path| look(path).ok());
         sizes.map(|[_, _, t, h, w]| [t, h, w]).max_by_key(|size| size.iter().product::<usize>())
+    }
+
+    /// The files, in order.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The latents of file `index`, each `[C, T, h, w]`, normalized.
@@ -120,14 +133,22 @@ impl LatentFolder {
     /// # Errors
     /// Reading errors.
     pub fn read(&self, index: usize) -> Result<Vec<Array>> {
-        let file = self.open_file(&self.files[index])?;
-        let space = self.space_of(&file)?;
-        let normalized = match space {
-            Space::Normalized => Normalized::new(file.array)?,
-            Space::Raw => to_raw(file.array, space, &self.config)?.normalize(&self.config)?,
-        };
-        let latents = normalized.array();
+        let (latents, _) = self.read_whole(index)?;
+        let latents = latents.array();
         Ok((0..latents.shape()[0]).map(|item| latents.item(item)).collect())
+    }
+
+    /// The latents of file `index` together, with ComfyUI's `prompt` and `workflow` where they are there.
+    ///
+    /// # Errors
+    /// Reading errors.
+    pub fn read_whole(&self, index: usize) -> Result<(Normalized, Vec<(String, String)>)> {
+        let file = self.open_file(&self.files[index])?;
+        let normalized = match self.space_of(&file)? {
+            Space::Normalized => Normalized::new(file.array)?,
+            Space::Raw => Raw::new(file.array)?.normalize(&self.config)?,
+        };
+        Ok((normalized, file.text))
     }
 
     fn open_file(&self, path: &Path) -> Result<LatentFile> {
@@ -136,7 +157,7 @@ impl LatentFolder {
             let problem = "holds pairs, not latents";
             return Err(Error::Data(format!("{}: {problem}", path.display())));
         }
-        Ok(LatentFile::from_file(&file, &Default::default())?)
+        Ok(LatentFile::from_file(&file, &self.options)?)
     }
 
     fn space_of(&self, file: &LatentFile) -> Result<Space> {
@@ -157,28 +178,64 @@ impl LatentFolder {
         Ok(if odds > 0.0 { Space::Raw } else { Space::Normalized })
     }
 
-    /// Most files, and together with this certainty, must speak against what is claimed.
+    /// Statistics must speak clearly against what is claimed.
     fn refuse_contradiction(&self, looked: &[LatentFile]) -> Result<()> {
-        let mut against = Vec::new();
-        let mut odds = 0.0;
+        let mut evidence = Evidence::default();
+        let mut against = None;
         for file in looked {
-            let (taken, found) = (self.space_of(file)?, guess(&file.array, &self.config)?);
-            let is_against = found.space != taken;
-            odds += log_odds(found.confidence) * if is_against { 1.0 } else { -1.0 };
-            against.extend(is_against.then_some((file, taken, found.space)));
+            let taken = self.space_of(file)?;
+            if let Some(found) = evidence.add(&file.array, taken, &self.config)? {
+                against.get_or_insert((file, taken, found));
+            }
         }
-        let cells: usize = looked.iter().map(|file| file.array.data().len() / self.config.z_dim.max(1)).sum();
-        let is_clear = odds >= log_odds(SURE) && 2 * against.len() > looked.len() && cells >= ENOUGH_CELLS;
-        let Some((file, taken, found)) = against.first().filter(|_| is_clear) else { return Ok(()) };
+        let Some((file, taken, found)) = against.filter(|_| evidence.is_clear()) else { return Ok(()) };
         Err(Error::Data(format!(
             "{}: taken as {taken}, but the statistics of {} of {} files are those of {found} latents, for example {}; \
              say --latent-space {found}, or name with --vae the VAE that they are of",
             self.root.display(),
-            against.len(),
+            evidence.against,
             looked.len(),
             file.path.display()
         )))
     }
+}
+
+/// What the statistics of latents say against the spaces that they are taken for.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    /// The logarithm of the odds that all of them are of the other space.
+    odds: f64,
+    /// How many latents are likelier of the other space.
+    pub(crate) against: usize,
+    count: usize,
+    cells: usize,
+}
+
+impl Evidence {
+    /// Adds latents `[B, C, T, h, w]`; gives the likelier space if it is not the one that they are taken for.
+    ///
+    /// # Errors
+    /// If the channels are not the model's.
+    pub(crate) fn add(&mut self, latents: &Array, taken: Space, config: &VaeConfig) -> Result<Option<Space>> {
+        let found = guess(latents, config)?;
+        let is_against = found.space != taken;
+        self.odds += log_odds(found.confidence) * if is_against { 1.0 } else { -1.0 };
+        self.against += usize::from(is_against);
+        self.count += 1;
+        self.cells += latents.data().len() / config.z_dim.max(1);
+        Ok(is_against.then_some(found.space))
+    }
+
+    /// Whether most of the latents, and together with certainty, are of the other space.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.odds >= log_odds(SURE) && 2 * self.against > self.count && self.cells >= ENOUGH_CELLS
+    }
+}
+
+/// At most `most` indices below `count`, evenly spread.
+pub(crate) fn spread(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let some = count.min(most);
+    (0..some).map(move |i| i * count / some)
 }
 
 /// The logarithm of the odds that a probability stands for, finite for all.

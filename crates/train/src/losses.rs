@@ -1,7 +1,8 @@
 //! The losses of a decoded picture, as one gradient with respect to it.
 //!
-//! Every loss is differentiated by itself, from a fresh copy of the picture, and its graph is gone before the next one is built;
-//! the decoder is differentiated once, with the sum. That is the same gradient with the memory of the largest loss instead of all.
+//! Every group of losses that shares a network is differentiated by itself, from a fresh copy of the picture, and its graph is gone
+//! before the next one is built; the decoder is differentiated once, with the sum. That is the same gradient with the memory of the
+//! largest group instead of all.
 
 use burn::tensor::{Device, Tensor};
 use rand::RngExt;
@@ -24,6 +25,8 @@ pub struct PictureLosses {
     fdl: FdlConfig,
     lpips: Option<Lpips>,
     vgg19: Option<Vgg>,
+    /// Of LPIPS, feature L1 and the frequency distribution loss.
+    names: [&'static str; 3],
     /// Projections by formula, named by the step, as VGG19's weights are: for comparing with other programs.
     formula_projections: bool,
 }
@@ -34,7 +37,35 @@ pub struct Pull {
     pub gradient: Tensor<4>,
     /// Each loss before its weight; `loss` is the weighted sum.
     pub values: Vec<(&'static str, f64)>,
+    total: f64,
 }
+
+impl Pull {
+    /// Adds what a group of losses says of the pictures, in one backward pass.
+    fn add(&mut self, pictures: &Tensor<4>, losses: impl FnOnce(Tensor<4>) -> Result<Terms>) -> Result<()> {
+        let leaf = Tensor::from_inner(pictures.clone()).require_grad();
+        let mut weighted = Vec::new();
+        for (name, weight, loss) in losses(leaf.clone())? {
+            let value = f64::from(loss.clone().into_scalar::<f32>());
+            self.values.push((name, value));
+            self.total += weight * value;
+            weighted.push(loss.mul_scalar(weight));
+        }
+        let sum = weighted.into_iter().reduce(|a, b| a + b);
+        if let Some(gradient) = sum.and_then(|sum| leaf.grad(&sum.backward())) {
+            self.gradient = self.gradient.clone() + gradient;
+        }
+        Ok(())
+    }
+}
+
+/// For [`VggChoice::label`].
+pub const LPIPS_NAMES: [&str; 3] = ["lpips", "lpips_random", "lpips_formula"];
+const FEATURE_L1_NAMES: [&str; 3] = ["feature_l1", "feature_l1_random", "feature_l1_formula"];
+const FDL_NAMES: [&str; 3] = ["fdl", "fdl_random", "fdl_formula"];
+
+/// Losses of a picture: name, weight, value.
+type Terms = Vec<(&'static str, f64, Tensor<1>)>;
 
 /// Where the weights of both VGGs come from.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +119,11 @@ impl PictureLosses {
             }
         };
         let formula_projections = choices.vgg19 == Some(VggChoice::Formula);
-        Ok(Self { config: config.clone(), fdl, lpips, vgg19, formula_projections })
+        let [vgg16_label, vgg19_label] = [&choices.vgg16, &choices.vgg19].map(|choice| {
+            move |names: [&'static str; 3]| choice.as_ref().map_or(names[0], |choice| choice.label(names))
+        });
+        let names = [vgg16_label(LPIPS_NAMES), vgg19_label(FEATURE_L1_NAMES), vgg19_label(FDL_NAMES)];
+        Ok(Self { config: config.clone(), fdl, lpips, vgg19, names, formula_projections })
     }
 
     /// Values and gradient of a batch.
@@ -99,43 +134,39 @@ impl PictureLosses {
     /// # Errors
     /// If the crop is too small for the losses.
     pub fn pull(&self, pictures: &Tensor<4>, target: &Tensor<4>, step: u64, rng: &mut ChaCha8Rng) -> Result<Pull> {
-        let mut pull = Pull { gradient: pictures.zeros_like(), values: Vec::new() };
-        let mut total = 0.0;
-        let mut add = |name, weight: f64, loss: &dyn Fn(Tensor<4>) -> Result<Tensor<1>>| -> Result<()> {
-            if weight == 0.0 {
-                return Ok(());
-            }
-            let leaf = Tensor::from_inner(pictures.clone()).require_grad();
-            let value = loss(leaf.clone())?;
-            let number = f64::from(value.clone().into_scalar::<f32>());
-            let gradient = leaf.grad(&value.backward());
-            if let Some(gradient) = gradient {
-                pull.gradient = pull.gradient.clone() + gradient.mul_scalar(weight);
-            }
-            pull.values.push((name, number));
-            total += weight * number;
-            Ok(())
-        };
+        let mut pull = Pull { gradient: pictures.zeros_like(), values: Vec::new(), total: 0.0 };
         let config = &self.config;
-        add("l1", config.l1, &|x| {
-            Ok(match config.charbonnier {
-                0.0 => l1(x, target.clone()),
-                epsilon => charbonnier(x, target.clone(), epsilon),
-            })
-        })?;
+        let [lpips_name, feature_l1_name, fdl_name] = self.names;
+        if config.l1 != 0.0 {
+            pull.add(pictures, |x| {
+                let loss = match config.charbonnier {
+                    0.0 => l1(x, target.clone()),
+                    epsilon => charbonnier(x, target.clone(), epsilon),
+                };
+                Ok(vec![("l1", config.l1, loss)])
+            })?;
+        }
         let window = self.window(pictures.dims(), rng);
-        let seen = |x: Tensor<4>| window(x);
         if let Some(lpips) = &self.lpips {
-            add("lpips", config.lpips, &|x| Ok(lpips.distance(seen(x), seen(target.clone())).mean()))?;
+            let wanted = window(target.clone());
+            pull.add(pictures, |x| Ok(vec![(lpips_name, config.lpips, lpips.distance(window(x), wanted).mean())]))?;
         }
         if let Some(vgg) = &self.vgg19 {
-            let wanted = vgg.features(seen(target.clone()));
-            add("feature_l1", config.feature_l1, &|x| Ok(feature_l1(&vgg.features(seen(x)), &wanted).mean()))?;
-            if config.fdl != 0.0 {
-                let projections = self.projections(&wanted, step, rng)?;
-                add("fdl", config.fdl, &|x| Ok(fdl(&self.fdl, &projections, &vgg.features(seen(x)), &wanted)?.mean()))?;
-            }
+            let wanted = vgg.features(window(target.clone()));
+            let with_fdl = config.fdl != 0.0;
+            let projections = with_fdl.then(|| self.projections(&wanted, step, rng)).transpose()?;
+            pull.add(pictures, |x| {
+                let (seen, mut terms) = (vgg.features(window(x)), Vec::new());
+                if config.feature_l1 != 0.0 {
+                    terms.push((feature_l1_name, config.feature_l1, feature_l1(&seen, &wanted).mean()));
+                }
+                if let Some(projections) = projections {
+                    terms.push((fdl_name, config.fdl, fdl(&self.fdl, &projections, &seen, &wanted)?.mean()));
+                }
+                Ok(terms)
+            })?;
         }
+        let total = pull.total;
         pull.values.push(("loss", total));
         Ok(pull)
     }

@@ -140,18 +140,21 @@ impl Followers {
         }
     }
 
-    /// Why a step failed: the error of the rank that ended first, if it was another one.
-    pub fn explain(self, error: Error) -> Error {
-        if !matches!(error, Error::Rank(_)) {
-            return error;
-        }
+    /// Why a step failed: the error of the rank that ended first, if it was another one. Losses are means over all ranks, so all of
+    /// them see one that is not finite, and each knows its own photos: these are told together.
+    pub fn explain(self, mut error: Error) -> Error {
         let threads: Vec<_> = self.ranks.into_iter().map(|(_, thread)| thread).collect();
-        let ended = |(i, thread): (usize, JoinHandle<Result<()>>)| match thread.join() {
-            Ok(Ok(()) | Err(Error::Rank(_))) => None,
-            Ok(Err(error)) => Some(error),
-            Err(_) => Some(Error::Rank(format!("rank {} has panicked", i + 1))),
-        };
-        threads.into_iter().enumerate().find_map(ended).unwrap_or(error)
+        for (i, thread) in threads.into_iter().enumerate() {
+            match (&mut error, thread.join()) {
+                (Error::Diverged { names, .. }, Ok(Err(Error::Diverged { names: others, .. }))) => names.extend(others),
+                // It has noticed that another one ended.
+                (_, Ok(Ok(()) | Err(Error::Rank(_)))) => (),
+                (Error::Rank(_), Ok(Err(ended))) => error = ended,
+                (Error::Rank(_), Err(_)) => error = Error::Rank(format!("rank {} has panicked", i + 1)),
+                _ => (),
+            }
+        }
+        error
     }
 }
 
@@ -188,6 +191,12 @@ mod tests {
         assert!(lost.to_string().contains("a photo"), "{lost}");
         let own = followers(|| Err(Error::Data("a photo".into()))).explain(Error::Config("mine".into()));
         assert!(own.to_string().contains("mine"), "{own}");
+        fn diverged(name: &str) -> Error {
+            let [what, losses] = ["loss is NaN", "loss NaN"].map(String::from);
+            Error::Diverged { step: 3, what, names: vec![name.into()], losses }
+        }
+        let told = followers(|| Err(diverged("theirs.png"))).explain(diverged("mine.png")).to_string();
+        assert!(told.contains("the samples were mine.png, theirs.png"), "{told}");
         assert!(followers(|| Ok(())).explain(ended()).to_string().contains("another rank"));
     }
 

@@ -1,6 +1,6 @@
 //! The loop: batch, discriminator, generator, average, log; every so often measure, show, store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,13 @@ use vae2x_core::temp;
 use vae2x_core::weights::Weights;
 use vae2x_nn::discriminator::formula_tensor;
 
-use crate::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Progress, save};
+use crate::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest, Progress, save};
 use crate::data::loader::DatasetOptions;
 use crate::data::{CropOptions, Dataset, Limits, Loader, Source, list};
-use crate::eval::{Evaluation, EvaluationOptions};
+use crate::eval::{EvalLpips, Evaluation, EvaluationOptions};
 use crate::lock::Lock;
 use crate::log::{EventFile, JsonLog, Line, Screen};
-use crate::losses::{VggChoices, load_lpips};
+use crate::losses::VggChoices;
 use crate::model::{Generator, Overlay};
 use crate::ranks::{Followers, Member};
 use crate::step::{Batch, Learner, Start};
@@ -58,22 +58,6 @@ pub fn check_new(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The newest checkpoint of a run that can be opened.
-///
-/// # Errors
-/// If there are some and none can be opened.
-pub fn newest(folder: &Path) -> Result<Option<Checkpoint>> {
-    let checkpoints = Checkpoints::open(folder)?;
-    let mut failed = None;
-    for step in checkpoints.steps()?.into_iter().rev() {
-        match Checkpoint::open(&checkpoints.path(step)) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    failed.map_or(Ok(None), Err)
-}
-
 /// Runs from the newest checkpoint, or from the start, to the last step or until stopped.
 ///
 /// # Errors
@@ -82,7 +66,8 @@ pub fn newest(folder: &Path) -> Result<Option<Checkpoint>> {
 pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Result<Progress> {
     let RunOptions { folder, devices, stop, screen } = options;
     let lock = folder.exists().then(|| Lock::take(folder)).transpose()?;
-    let checkpoint = if folder.exists() { newest(folder)? } else { None };
+    let checkpoints = Checkpoints::of(folder);
+    let checkpoint = go_on(&checkpoints, screen)?;
     let mut progress = checkpoint.as_ref().map(|c| c.progress.clone()).unwrap_or_default();
     let (mut learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices)?;
     drop(checkpoint);
@@ -95,6 +80,7 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let _lock = lock.map_or_else(|| Lock::take(folder), Ok)?;
     temp::write_bytes(&folder.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+    checkpoints.prepare()?;
     let mut record = Record::open(folder, progress.step)?;
     let mut since = (Instant::now(), progress.samples);
 
@@ -136,7 +122,7 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
             since = (Instant::now(), progress.samples);
         }
         if due(config.log.checkpoint_every) || is_best || stopped {
-            let checkpoints = Checkpoints::open(folder)?;
+            record.json.sync()?;
             save(&checkpoints.path(progress.step), &learner, &progress, config)?;
             checkpoints.prune(config.log.keep, progress.best.map(|best| best.0))?;
         }
@@ -145,6 +131,17 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         }
     }
     Ok(progress)
+}
+
+/// The newest checkpoint. Damaged ones after it are set aside under another name, so that they do not count as checkpoints.
+fn go_on(checkpoints: &Checkpoints, screen: &mut dyn Screen) -> Result<Option<Checkpoint>> {
+    let Newest { checkpoint, damaged } = checkpoints.newest()?;
+    for (path, error) in damaged {
+        let aside = path.with_added_extension("damaged");
+        std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
+        screen.note(&format!("a damaged checkpoint is passed over, and kept as {}: {error}", aside.display()));
+    }
+    Ok(checkpoint)
 }
 
 impl Progress {
@@ -166,7 +163,9 @@ pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, 
             None => overlay,
         })
     };
-    let start_value = |name: &str, shape: &[usize]| match checkpoint {
+    // A run may begin to have a discriminator later.
+    let critic = checkpoint.filter(|checkpoint| checkpoint.has_discriminator());
+    let start_value = |name: &str, shape: &[usize]| match critic {
         Some(checkpoint) => checkpoint.discriminator(name, shape),
         None => formula_tensor(&format!("{}.discriminator.{name}", config.train.seed), shape),
     };
@@ -191,7 +190,8 @@ struct Photos {
 fn photos(config: &Config) -> Result<Photos> {
     let held_out = list(&config.data.held_out)?;
     let mut train = list(&config.data.photos)?;
-    train.retain(|source| !held_out.contains(source));
+    let places: HashSet<_> = held_out.iter().map(Source::place).collect();
+    train.retain(|source| places.is_empty() || !places.contains(&source.place()));
     if train.is_empty() {
         return Err(Error::Data("all photos are held out; none is left to train on".into()));
     }
@@ -217,7 +217,7 @@ fn evaluation(config: &Config, inputs: &Inputs, sources: &[Source], device: &Dev
         sources,
         config: &config.eval,
         factor: config.scale(),
-        lpips: inputs.choices.vgg16.as_ref().map(|choice| load_lpips(choice, device)).transpose()?,
+        lpips: inputs.choices.vgg16.as_ref().map(|choice| EvalLpips::load(choice, device)).transpose()?,
         base: Some(inputs.base.as_ref()).filter(|_| config.scale() > 1),
     };
     Evaluation::new(options, device)
@@ -290,5 +290,47 @@ impl Record {
     fn sheet(&self, step: u64) -> Result<PathBuf> {
         std::fs::create_dir_all(&self.sheets).map_err(|e| Error::io(&self.sheets, e))?;
         Ok(self.sheets.join(format!("step-{step:08}.png")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same file by another spelling, by a link, and inside a tar file by another spelling.
+    #[cfg(unix)]
+    #[test]
+    fn held_out_photos_are_known_by_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("photos/sub")).unwrap();
+        for name in ["a.png", "b.png", "c.png"] {
+            std::fs::write(at("photos").join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink(at("photos/b.png"), at("link.png")).unwrap();
+        let mut shard = tar::Builder::new(std::fs::File::create(at("photos/s.tar")).unwrap());
+        for name in ["a.png", "b.png"] {
+            shard.append_path_with_name(at("photos").join(name), name).unwrap();
+        }
+        shard.finish().unwrap();
+        std::os::unix::fs::symlink(at("photos/s.tar"), at("s.tar")).unwrap();
+        let root = folder.path().display().to_string();
+        let config = |held_out: &str| {
+            let text =
+                format!("model.base = \"none\"\n[data]\nphotos = [\"{root}/photos\"]\nheld_out = [{held_out}]\n");
+            Config::parse(&text, &[]).unwrap()
+        };
+        let left = |held_out: &str| {
+            let photos = photos(&config(held_out)).unwrap();
+            photos
+                .train
+                .iter()
+                .map(|source| source.to_string().rsplit('/').next().unwrap().to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left(""), ["a.png", "b.png", "c.png", "s.tar:a.png", "s.tar:b.png"]);
+        let spelled = format!("\"{root}/photos/sub/../a.png\", \"{root}/link.png\"");
+        assert_eq!(left(&spelled), ["c.png", "s.tar:a.png", "s.tar:b.png"]);
+        assert_eq!(left(&format!("\"{root}/s.tar\"")), ["a.png", "b.png", "c.png"]);
     }
 }

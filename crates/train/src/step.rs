@@ -275,9 +275,8 @@ impl Learner {
         let gradients = optim::scale(&critic.network, sum.grads(), 1.0 / work.batches.len() as f64);
         let gradients = averaged(member, &critic.network, gradients, [&mut total].into_iter())?;
         work.values.insert("d_loss", total);
-        let norm = optim::norm(&critic.network, &gradients);
-        work.values.insert("d_grad_norm", norm);
-        work.check("the discriminator's loss or gradient", &[total, norm], self.train.explode)?;
+        work.values.insert("d_grad_norm", optim::norm(&critic.network, &gradients));
+        work.check(&self.train)?;
         critic.network = critic.adam.step(lr, critic.network.clone(), gradients);
         Ok(())
     }
@@ -290,9 +289,7 @@ impl Learner {
         let gradients = self.generator_gradients(work)?;
         let norm = optim::norm(&self.generator, &gradients);
         work.values.insert("grad_norm", norm);
-        let values: Vec<f64> = work.values.values().copied().collect();
-        work.check("a loss or the gradient", &values, f64::INFINITY)?;
-        work.check("the gradient", &[norm], self.train.explode)?;
+        work.check(&self.train)?;
         let clip = self.train.clip;
         let gradients = match clip > 0.0 && norm > clip {
             true => optim::scale(&self.generator, gradients, clip / norm),
@@ -418,15 +415,28 @@ impl Work {
         }
     }
 
-    /// All values are finite and at most `limit`.
-    fn check(&self, what: &str, values: &[f64], limit: f64) -> Result<()> {
-        if values.iter().all(|v| v.is_finite() && *v <= limit) {
+    /// All values so far are finite, and those that have a limit are within it.
+    fn check(&self, train: &TrainConfig) -> Result<()> {
+        let problem = |(name, value): (&&'static str, &f64)| {
+            let (key, limit) = match *name {
+                "loss" | "gan" | "d_loss" => ("train.explode_loss", train.explode_loss),
+                "grad_norm" | "d_grad_norm" => ("train.explode", train.explode),
+                _ => ("", f64::INFINITY),
+            };
+            match value {
+                v if !v.is_finite() => Some(format!("{name} is {v}")),
+                v if *v > limit => Some(format!("{name} is {v:.4e}, above {key} = {limit:e}")),
+                _ => None,
+            }
+        };
+        let problems: Vec<String> = self.values.iter().filter_map(problem).collect();
+        if problems.is_empty() {
             return Ok(());
         }
         let losses = self.values.iter().map(|(name, value)| format!("{name} {value:.4e}")).collect::<Vec<_>>();
         Err(Error::Diverged {
             step: self.step,
-            what: format!("{what} is not finite or above {limit:e}"),
+            what: problems.join(", "),
             names: self.batches.iter().flat_map(|b| b.names.clone()).collect(),
             losses: losses.join(", "),
         })

@@ -11,7 +11,7 @@ use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::wan_dit::{DitOptions, DitWeights, WanDit, weights::FILES};
 use vae2x_testkit::compare::assert_same;
 use vae2x_train::fit::run::{Work, create};
-use vae2x_train::flow::{FlowConfig, FlowFit, MODEL_FOLDER, train};
+use vae2x_train::flow::{FlowConfig, FlowFit, MODEL_FOLDER, open_config, train};
 use vae2x_train::latents::LatentFolder;
 use vae2x_train::log::PlainScreen;
 
@@ -106,4 +106,18 @@ fn latents_that_do_not_fit_are_refused() {
     assert!(error(FlowConfig { crop: 7, ..config() }).contains("even number"));
     assert!(error(FlowConfig { heads: 5, ..config() }).contains("5 heads"));
     assert!(error(FlowConfig { ema: 1.0, ..config() }).contains("ema"));
+}
+
+#[test]
+fn the_space_of_latents_is_one_of_three() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flow.toml");
+    let open = |space: &str| {
+        std::fs::write(&path, format!("latent_space = \"{space}\"\n")).unwrap();
+        open_config(&path).map(|config| config.latent_space)
+    };
+    assert_eq!(open("raw").unwrap(), SpaceChoice::Raw);
+    assert_eq!(FlowConfig::default().latent_space, SpaceChoice::Auto);
+    let error = open("rwa").unwrap_err().to_string();
+    assert!(error.contains("flow.toml") && error.contains("`auto`, `raw`, `normalized`"), "{error}");
 }

@@ -10,15 +10,14 @@ use vae2x_testkit::tolerance::{RANKS_CHANGE, RANKS_GRADIENT};
 use vae2x_train::Config;
 use vae2x_train::checkpoint::Checkpoint;
 use vae2x_train::config::TrainConfig;
-use vae2x_train::run::newest;
 
-use common::{config, photos, run};
+use common::{config, newest, photos, run};
 
 /// The checkpoint that a run ends with.
 fn trained(config: &Config, folder: &Path, batch: usize, ranks: usize) -> Checkpoint {
     let config = Config { train: TrainConfig { batch, ..config.train.clone() }, ..config.clone() };
     run(&config, folder, &vec![Device::flex(); ranks]).unwrap();
-    newest(folder).unwrap().unwrap()
+    newest(folder)
 }
 
 /// All tensors whose names begin and end so, less what `start` has for them.
@@ -81,5 +80,10 @@ fn a_rank_that_fails_ends_the_run_with_its_error() {
     let config = config(photos.path(), 5);
     let config = Config { train: TrainConfig { lr: 1e30, ..config.train.clone() }, ..config };
     let error = run(&config, &runs.path().join("run"), &[Device::flex(), Device::flex()]).unwrap_err();
-    assert!(error.to_string().contains("step "), "{error}");
+    // With the photos of both.
+    let names = match &error {
+        vae2x_train::Error::Diverged { names, .. } => names.len(),
+        _ => 0,
+    };
+    assert!(error.to_string().contains("step ") && names == 2 * 2 * 2, "{error}");
 }

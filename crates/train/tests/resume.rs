@@ -10,11 +10,11 @@ use vae2x_core::{Array, arch};
 use vae2x_testkit::compare::assert_same;
 use vae2x_testkit::shared;
 use vae2x_train::Config;
-use vae2x_train::checkpoint::Checkpoint;
+use vae2x_train::checkpoint::{Checkpoint, Checkpoints};
+use vae2x_train::config::{GanConfig, TrainConfig, TrainPrecision};
 use vae2x_train::export::{ExportOptions, export};
-use vae2x_train::run::newest;
 
-use common::{config, photos};
+use common::{config, newest, photos, run_until};
 
 /// Lines of the log without what depends on the clock.
 fn log(folder: &Path) -> Vec<serde_json::Value> {
@@ -42,22 +42,51 @@ fn resumed_runs_are_whole_runs_to_the_bit_and_exports_hold_them() {
     let at = |name: &str| runs.path().join(name);
     let whole = config(photos.path(), 5);
     run(&whole, &at("whole")).unwrap();
-    // Ends at step 3 as if it had been the last, which writes a checkpoint, and goes on from there.
-    run(
-        &Config { train: vae2x_train::config::TrainConfig { steps: 3, ..whole.train.clone() }, ..whole.clone() },
-        &at("cut"),
-    )
-    .unwrap();
+    // Stopped where no checkpoint is due, and again with a discriminator.
+    for step in [1, 3] {
+        run_until(&whole, &at("cut"), &[Device::flex()], Some(step)).unwrap();
+        assert_eq!(newest(&at("cut")).progress.step, step);
+    }
     run(&whole, &at("cut")).unwrap();
-    let [a, b] = ["whole", "cut"].map(|name| newest(&at(name)).unwrap().unwrap());
+    let [a, b] = ["whole", "cut"].map(|name| newest(&at(name)));
     assert_eq!((a.progress.step, &a.progress), (5, &b.progress));
     same_tensors(&a.file, &b.file);
     assert_eq!(log(&at("whole")), log(&at("cut")));
     assert!(log(&at("whole")).iter().any(|line| line["kind"] == "eval" && line["psnr"].is_number()));
     assert!(at("whole").join("samples/step-00000003.png").exists());
 
-    damaged_checkpoints_are_passed_over(&at("cut"));
     exports(&a, &at("export"));
+    damaged_checkpoints_are_passed_over(&whole, &at("cut"));
+}
+
+#[test]
+fn half_precision_resumes_to_the_bit() {
+    let (photos, runs) = (photos(), tempfile::tempdir().unwrap());
+    let at = |name: &str| runs.path().join(name);
+    let config = config(photos.path(), 3);
+    let train = TrainConfig { precision: TrainPrecision::Bf16, ..config.train.clone() };
+    let config = Config { train, ..config };
+    run(&config, &at("whole")).unwrap();
+    run_until(&config, &at("cut"), &[Device::flex()], Some(2)).unwrap();
+    run(&config, &at("cut")).unwrap();
+    same_tensors(&newest(&at("whole")).file, &newest(&at("cut")).file);
+}
+
+#[test]
+fn a_run_can_begin_to_have_a_discriminator() {
+    let (photos, folder) = (photos(), tempfile::tempdir().unwrap());
+    let folder = folder.path().join("run");
+    let with = config(photos.path(), 2);
+    let without = Config { gan: GanConfig { weight: 0.0, ..with.gan.clone() }, ..with.clone() };
+    run_until(&without, &folder, &[Device::flex()], Some(1)).unwrap();
+    assert!(!newest(&folder).has_discriminator());
+    run(&with, &folder).unwrap();
+    assert!(newest(&folder).has_discriminator());
+    let has_loss = |line: &serde_json::Value| line["d_loss"].is_number();
+    assert_eq!(
+        log(&folder).iter().filter(|line| line["kind"] == "train").map(has_loss).collect::<Vec<_>>(),
+        [false, true]
+    );
 }
 
 #[test]
@@ -65,12 +94,9 @@ fn an_average_begins_with_the_weights_of_its_run() {
     let (photos, folder) = (photos(), tempfile::tempdir().unwrap());
     let folder = folder.path().join("run");
     let whole = config(photos.path(), 4);
-    let at = |steps, ema| Config {
-        train: vae2x_train::config::TrainConfig { steps, ema, ..whole.train.clone() },
-        ..whole.clone()
-    };
+    let at = |steps, ema| Config { train: TrainConfig { steps, ema, ..whole.train.clone() }, ..whole.clone() };
     let weights = |prefix: &str| {
-        let checkpoint = newest(&folder).unwrap().unwrap();
+        let checkpoint = newest(&folder);
         checkpoint.find(&format!("{prefix}.decoder.head.2.weight")).unwrap().map(Array::into_data)
     };
     run(&at(3, 0.0), &folder).unwrap();
@@ -88,11 +114,17 @@ fn an_average_begins_with_the_weights_of_its_run() {
     assert!(dot(&off, &off) < 1e-6 * dot(&way, &way), "{share}: {} of {}", dot(&off, &off), dot(&way, &way));
 }
 
-fn damaged_checkpoints_are_passed_over(folder: &Path) {
+fn damaged_checkpoints_are_passed_over(whole: &Config, folder: &Path) {
     let last = folder.join("checkpoints/step-00000005.safetensors");
     let bytes = std::fs::read(&last).unwrap();
     std::fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
-    assert_eq!(newest(folder).unwrap().unwrap().progress.step, 4);
+    assert_eq!(newest(folder).progress.step, 4);
+    let notes = run_until(whole, folder, &[Device::flex()], None).unwrap();
+    assert!(notes[0].contains("damaged") && notes[0].contains("step-00000005"), "{notes:?}");
+    // What is damaged has not taken the place of one that is kept, the best at step 3 apart.
+    let kept = Checkpoints::of(folder).steps().unwrap();
+    assert!(kept.ends_with(&[4, 5]) && last.with_added_extension("damaged").exists(), "{kept:?}");
+    assert_eq!(std::fs::read(&last).unwrap().len(), bytes.len());
 }
 
 fn exports(checkpoint: &Checkpoint, folder: &Path) {

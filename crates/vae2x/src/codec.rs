@@ -7,8 +7,9 @@ use vae2x_core::engine::{DecodeSession, EncodeSession, Engine};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Array, Error, Result, VaeConfig, time};
+use vae2x_nn::wan_vae::Parts;
 
-use crate::device::{self, EngineOptions, Side};
+use crate::device::{self, EngineOptions};
 
 /// A decoded frame.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Decoder {
     /// # Errors
     /// If the weights cannot be read or their configuration is impossible.
     pub fn load(weights: Arc<dyn Weights>, options: &EngineOptions) -> Result<Self> {
-        Ok(Self { engine: device::load(weights, Side::Decoder, options)? })
+        Ok(Self { engine: device::load(weights, Parts::Decoder, options)? })
     }
 
     /// The engine's name, for logs.
@@ -40,7 +41,8 @@ impl Decoder {
         self.engine.name()
     }
 
-    /// Bytes that a device with memory of its own holds for this process, never fewer than it needed so far.
+    /// Bytes that the device's allocator holds now for all of this process; about the peak, as allocators keep what they have, but
+    /// less after bands were made smaller, which gives memory back. `None` on the processor and through PyTorch.
     pub fn device_memory(&self) -> Option<u64> {
         self.engine.device_memory()
     }
@@ -176,7 +178,7 @@ impl Encoder {
     /// # Errors
     /// If the weights cannot be read or their configuration is impossible.
     pub fn load(weights: Arc<dyn Weights>, options: &EngineOptions) -> Result<Self> {
-        Ok(Self { engine: device::load(weights, Side::Encoder, options)? })
+        Ok(Self { engine: device::load(weights, Parts::Encoder, options)? })
     }
 
     /// The engine's name, for logs.
@@ -184,7 +186,8 @@ impl Encoder {
         self.engine.name()
     }
 
-    /// Bytes that a device with memory of its own holds for this process, never fewer than it needed so far.
+    /// Bytes that the device's allocator holds now for all of this process; about the peak, as allocators keep what they have, but
+    /// less after bands were made smaller, which gives memory back. `None` on the processor and through PyTorch.
     pub fn device_memory(&self) -> Option<u64> {
         self.engine.device_memory()
     }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use burn::tensor::{DType, FloatDType};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Result, VaeConfig};
 use vae2x_cpu::{CpuEngine, CpuOptions, Isa, MemoryEstimate, Precision as Kept};
-use vae2x_nn::device::{Api, Facts, Kind, Listed};
+use vae2x_nn::device::{Api, Facts, Kind, Listed, UNKNOWN_MEMORY, check_dtype};
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job, Limits, Parts};
 
 use crate::host::available_bytes;
@@ -55,41 +55,57 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// burn's device for training, without gradients; the processor, where there is no GPU, through burn, as the own
-    /// kernels have no gradients.
+    /// burn's device for training, without gradients; the processor, where there is no GPU that can be opened, through burn, as the
+    /// own kernels have no gradients. `say` hears which device it is, unless it is the processor, and why others were passed over.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the device is not in this build or not there.
-    pub fn for_training(self) -> Result<burn::tensor::Device> {
-        Ok(self.listed()?.map_or_else(burn::tensor::Device::flex, |listed| listed.device))
+    /// [`Error::Unsupported`] if the device is not in this build or not there; [`Error::Device`] if it cannot be opened.
+    pub fn for_training(self, say: impl Fn(&str)) -> Result<burn::tensor::Device> {
+        let Some(listed) = self.listed(&say)? else { return Ok(burn::tensor::Device::flex()) };
+        say(&format!("computing on {}", shown(&listed, &listed.facts()?)));
+        Ok(listed.device)
     }
 
-    /// Bytes that may be held on the device of [`Self::for_training`]: of a GPU with memory of its own what plans may use of it, else
-    /// what the machine has left. No limit where a GPU does not tell.
+    /// Bytes that may be held on the device of [`Self::for_training`]: of a GPU what plans may use of it, else what the machine has left.
     ///
     /// # Errors
-    /// As [`Self::for_training`]; [`Error::Device`] if it cannot be opened.
+    /// As [`Self::for_training`].
     pub fn memory_for_training(self) -> Result<u64> {
-        match self.listed()? {
-            Some(listed) if listed.kind == Kind::Gpu => Ok(listed.facts()?.limits().memory),
-            _ => Ok(available_bytes()),
+        let available = available_bytes();
+        match self.listed(|_: &str| ())? {
+            Some(listed) => Ok(listed.facts()?.limits(listed.kind, available).memory),
+            None => Ok(available),
         }
     }
 
     /// What [`Self::for_training`] is; `None` for the processor through burn.
-    fn listed(self) -> Result<Option<Listed>> {
+    fn listed(self, say: impl Fn(&str)) -> Result<Option<Listed>> {
         match self {
             Self::Cpu | Self::Burn => Ok(None),
             Self::Through { api, index } => api.device(index).map(Some),
-            Self::Auto => Ok(gpus(reached()).next()),
+            Self::Auto => Ok(first_gpu(reached(), |listed| listed.facts().map(|_| ()), say)),
         }
     }
+}
 
-    /// What [`Self::Auto`] means among `devices`.
-    fn automatic(devices: impl IntoIterator<Item = Listed>, usable: impl Fn(&Listed) -> bool) -> Self {
-        let gpu = gpus(devices).find(usable);
-        gpu.map_or(Self::Cpu, |gpu| Self::Through { api: gpu.api, index: Some(gpu.index) })
-    }
+/// A device's name here, and its maker's.
+fn shown(listed: &Listed, facts: &Facts) -> String {
+    facts.name.as_ref().map_or(listed.name(), |name| format!("{} ({name})", listed.name()))
+}
+
+/// The first GPU that `check` has nothing against; `say` hears what it has against others.
+fn first_gpu(
+    devices: impl IntoIterator<Item = Listed>,
+    check: impl Fn(&Listed) -> Result<()>,
+    say: impl Fn(&str),
+) -> Option<Listed> {
+    gpus(devices).find(|listed| match check(listed) {
+        Ok(()) => true,
+        Err(e) => {
+            say(&format!("{} is passed over: {e}", listed.name()));
+            false
+        }
+    })
 }
 
 /// The devices that this build reaches, those of the best interface first.
@@ -137,24 +153,6 @@ impl From<Precision> for FloatDType {
     }
 }
 
-/// Which half of the model to load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Latents to pixels.
-    Decoder,
-    /// Pixels to latents.
-    Encoder,
-}
-
-impl From<Side> for Parts {
-    fn from(side: Side) -> Self {
-        match side {
-            Side::Decoder => Self::Decoder,
-            Side::Encoder => Self::Encoder,
-        }
-    }
-}
-
 /// Where and how to compute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineOptions {
@@ -162,11 +160,15 @@ pub struct EngineOptions {
     pub device: Device,
     /// Threads; 0 for as many as there are cores. Only [`Device::Cpu`] heeds it; burn's engines take rayon's global pool.
     pub threads: usize,
-    /// Of weights and arithmetic. [`Device::Cpu`] computes in `f32` always and keeps weights in `f32` or bf16.
+    /// Of the decoder's weights and arithmetic. [`Device::Cpu`] computes in `f32` always and keeps weights in `f32` or bf16.
     pub precision: Precision,
+    /// Of the encoder's; [`Device::Cpu`] takes `f32` whatever it is.
+    pub encoder_precision: Precision,
     /// Bytes that a device may hold, by which pictures are cut into bands; what the device has if not given.
     pub memory: Option<u64>,
-    /// Hears of retries with smaller bands.
+    /// Other models that are loaded on the device at the same time: each has an equal part of the memory.
+    pub others: u8,
+    /// Hears of what the user should know: GPUs that are passed over, what is assumed of a device, retries with smaller bands.
     pub notify: Option<fn(&str)>,
 }
 
@@ -219,94 +221,111 @@ impl EngineOptions {
         }
     }
 
-    /// The same with [`Device::Auto`] settled for decoding with a model.
+    /// The same with [`Device::Auto`] settled for parts of a model.
     ///
     /// # Errors
     /// If the configuration is impossible.
-    pub fn settled_for_decoding(self, config: &VaeConfig) -> Result<Self> {
-        self.settled(config, Side::Decoder)
-    }
-
-    /// The same with [`Device::Auto`] settled for encoding with a model.
-    ///
-    /// # Errors
-    /// If the configuration is impossible.
-    pub fn settled_for_encoding(self, config: &VaeConfig) -> Result<Self> {
-        self.settled(config, Side::Encoder)
-    }
-
-    fn settled(self, config: &VaeConfig, side: Side) -> Result<Self> {
+    pub fn settled(self, config: &VaeConfig, parts: Parts) -> Result<Self> {
         if self.device != Device::Auto {
             return Ok(self);
         }
         config.validate()?;
-        let usable = |listed: &Listed| {
-            listed.facts().is_ok_and(|facts| self.holds(config, side, self.limits(listed.kind, &facts)))
-                && listed.device.supports_dtype(FloatDType::from(self.precision))
-        };
-        Ok(Self { device: Device::automatic(reached(), usable), ..self })
+        Ok(Self { device: self.automatic(reached(), |listed| self.check(config, parts, listed)), ..self })
     }
 
-    /// Whether a picture of ordinary size can be made within `limits`.
-    fn holds(&self, config: &VaeConfig, side: Side, limits: Limits) -> bool {
+    /// What [`Device::Auto`] means among `devices`, of which `check` refuses some.
+    fn automatic(&self, devices: impl IntoIterator<Item = Listed>, check: impl Fn(&Listed) -> Result<()>) -> Device {
+        let gpu = first_gpu(devices, check, |text| self.say(text));
+        gpu.map_or(Device::Cpu, |gpu| Device::Through { api: gpu.api, index: Some(gpu.index) })
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(notify) = self.notify {
+            notify(text);
+        }
+    }
+
+    /// Refuses devices that lack a precision or cannot make a picture of ordinary size.
+    fn check(&self, config: &VaeConfig, parts: Parts, listed: &Listed) -> Result<()> {
         /// 1024 pixels at base resolution.
         const ORDINARY: [usize; 2] = [128, 128];
-        let bytes = DType::from(FloatDType::from(self.precision)).size();
-        let job = Job { cells: ORDINARY, clip: false, bytes, limits };
-        match side {
-            Side::Decoder => DecodePlan::new(config, &job).is_ok(),
-            Side::Encoder => EncodePlan::new(config, &job).is_ok(),
+        let limits = self.limits(listed.kind, &listed.facts()?);
+        let job = |precision: Precision| {
+            let dtype = FloatDType::from(precision);
+            check_dtype(&listed.device, dtype)?;
+            Ok(Job { cells: ORDINARY, clip: false, bytes: DType::from(dtype).size(), limits })
+        };
+        if parts != Parts::Encoder {
+            DecodePlan::new(config, &job(self.precision)?)?;
         }
+        if parts != Parts::Decoder {
+            EncodePlan::new(config, &job(self.encoder_precision)?)?;
+        }
+        Ok(())
     }
 
     /// The same for burn's engine.
-    fn burn(&self, name: String, side: Side, limits: Limits) -> BurnOptions {
-        let dtype = self.precision.into();
-        let notify = self.notify;
-        BurnOptions { name, parts: side.into(), decoder_dtype: dtype, encoder_dtype: dtype, limits, notify }
+    fn burn(&self, name: String, parts: Parts, limits: Limits) -> BurnOptions {
+        let (decoder_dtype, encoder_dtype) = (self.precision.into(), self.encoder_precision.into());
+        BurnOptions { name, parts, decoder_dtype, encoder_dtype, limits, notify: self.notify }
     }
 
-    /// What the user allows, else what there is.
+    /// What the user allows, else what there is; of that, this model's part.
     fn limits(&self, kind: Kind, facts: &Facts) -> Limits {
-        let mut limits = facts.limits();
-        if kind == Kind::Processor {
-            limits.memory = limits.memory.min(available_bytes());
+        let limits = facts.limits(kind, available_bytes());
+        let memory = self.memory.unwrap_or(limits.memory) / (1 + u64::from(self.others));
+        Limits { memory, ..limits }
+    }
+
+    /// Says, once in this process, that a GPU does not tell its memory, if that matters.
+    fn say_what_is_assumed(&self, listed: &Listed, facts: &Facts) {
+        static ONCE: Once = Once::new();
+        if self.memory.is_none() && facts.memory.is_none() && listed.kind != Kind::Processor {
+            ONCE.call_once(|| {
+                let (name, gib) = (shown(listed, facts), UNKNOWN_MEMORY >> 30);
+                self.say(&format!(
+                    "{name} does not tell its memory; no more than {gib} GiB are used, or what --memory says"
+                ));
+            });
         }
-        Limits { memory: self.memory.unwrap_or(limits.memory), ..limits }
     }
 }
 
-/// Loads one half of a model.
+/// Loads parts of a model.
 ///
 /// # Errors
 /// If the weights cannot be read, their configuration is impossible, or the device is not there.
-pub(crate) fn load(weights: Arc<dyn Weights>, side: Side, options: &EngineOptions) -> Result<Box<dyn Engine>> {
-    let options = options.settled(weights.config(), side)?;
+pub(crate) fn load(weights: Arc<dyn Weights>, parts: Parts, options: &EngineOptions) -> Result<Box<dyn Engine>> {
+    let options = options.settled(weights.config(), parts)?;
     match options.device {
         Device::Cpu | Device::Auto => {
             let engine = CpuEngine::new(weights, options.cpu()?)?;
-            match side {
-                Side::Decoder => engine.prepare_decoder()?,
-                Side::Encoder => engine.prepare_encoder()?,
+            if parts != Parts::Encoder {
+                engine.prepare_decoder()?;
+            }
+            if parts != Parts::Decoder {
+                engine.prepare_encoder()?;
             }
             Ok(Box::new(engine))
         }
         Device::Burn => {
-            let burn = options.burn("burn-flex".into(), side, options.limits(Kind::Processor, &Facts::default()));
+            let burn = options.burn("burn-flex".into(), parts, options.limits(Kind::Processor, &Facts::default()));
             Ok(Box::new(BurnEngine::load(&*weights, &burn, &burn::tensor::Device::flex())?))
         }
         Device::Through { api, index } => {
             let listed = api.device(index)?;
             let facts = listed.facts()?;
-            let limits = options.limits(listed.kind, &facts);
-            let name = facts.name.map_or(listed.name(), |name| format!("{} ({name})", listed.name()));
-            Ok(Box::new(BurnEngine::load(&*weights, &options.burn(name, side, limits), &listed.device)?))
+            options.say_what_is_assumed(&listed, &facts);
+            let burn = options.burn(shown(&listed, &facts), parts, options.limits(listed.kind, &facts));
+            Ok(Box::new(BurnEngine::load(&*weights, &burn, &listed.device)?))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -327,17 +346,59 @@ mod tests {
         let gpus = [listed(Api::Vulkan, 1, Kind::Gpu), listed(Api::WebGpu, 0, Kind::SharedGpu)];
         let both = || software.iter().chain(&gpus).chain(&software).cloned();
         let through = |api: Api, index: usize| Device::Through { api, index: Some(index) };
-        assert_eq!(Device::automatic(both(), |_| true), through(Api::Vulkan, 1));
-        assert_eq!(Device::automatic(both(), |listed| listed.kind == Kind::SharedGpu), through(Api::WebGpu, 0));
-        assert_eq!(Device::automatic(both(), |_| false), Device::Cpu);
-        assert_eq!(Device::automatic(software.clone(), |_| true), Device::Cpu);
-        assert_eq!(Device::automatic([], |_| true), Device::Cpu);
+        let no = || Err(Error::Unsupported("too small".into()));
+        let shared = |listed: &Listed| if listed.kind == Kind::SharedGpu { Ok(()) } else { no() };
+        let options = EngineOptions { notify: Some(listen), ..EngineOptions::default() };
+        assert_eq!(options.automatic(both(), |_| Ok(())), through(Api::Vulkan, 1));
+        assert_eq!(options.automatic(software.clone(), |_| Ok(())), Device::Cpu);
+        assert_eq!(options.automatic([], |_| Ok(())), Device::Cpu);
+        assert!(SAID.take().is_empty());
+        assert_eq!(options.automatic(both(), shared), through(Api::WebGpu, 0));
+        assert_eq!(SAID.take(), ["vulkan:1 is passed over: too small"]);
+        assert_eq!(options.automatic(both(), |_| no()), Device::Cpu);
+        assert_eq!(SAID.take().len(), gpus.len());
+    }
+
+    thread_local! {
+        /// What was said on this thread.
+        static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn listen(words: &str) {
+        SAID.with_borrow_mut(|said| said.push(words.into()));
+    }
+
+    #[test]
+    fn each_half_has_its_own_precision() {
+        let options = EngineOptions { precision: Precision::Bf16, ..EngineOptions::default() };
+        let burn = options.burn(String::new(), Parts::Both, Limits::default());
+        assert_eq!((burn.decoder_dtype, burn.encoder_dtype), (FloatDType::BF16, FloatDType::F32));
+        let options = EngineOptions { encoder_precision: Precision::F16, ..EngineOptions::default() };
+        let burn = options.burn(String::new(), Parts::Both, Limits::default());
+        assert_eq!((burn.decoder_dtype, burn.encoder_dtype), (FloatDType::F32, FloatDType::F16));
+    }
+
+    #[test]
+    fn models_on_one_device_share_its_memory() {
+        const GIB: u64 = 1 << 30;
+        let facts = Facts { memory: Some(16 * GIB), ..Facts::default() };
+        let limits = |others: u8, memory: Option<u64>| {
+            EngineOptions { others, memory, ..EngineOptions::default() }.limits(Kind::Gpu, &facts)
+        };
+        assert_eq!([0, 1].map(|others| limits(others, None).memory), [14 * GIB, 7 * GIB]);
+        assert_eq!([0, 1].map(|others| limits(others, Some(4 * GIB)).memory), [4 * GIB, 2 * GIB]);
+        // So that what both plans may fill is what one could.
+        let bands = |limits: Limits| {
+            let job = Job { cells: [128, 128], clip: false, bytes: 4, limits };
+            DecodePlan::new(&VaeConfig::default(), &job).unwrap().bands.len()
+        };
+        assert!(bands(limits(1, Some(4 * GIB))) > bands(limits(0, Some(4 * GIB))));
     }
 
     #[test]
     fn auto_is_settled_on_what_this_machine_has() {
         let options = EngineOptions { device: Device::Auto, ..EngineOptions::default() };
-        let settled = options.settled_for_decoding(&VaeConfig::default()).unwrap().device;
+        let settled = options.settled(&VaeConfig::default(), Parts::Both).unwrap().device;
         match settled {
             Device::Through { api, index } => assert_ne!(api.device(index).unwrap().kind, Kind::Processor),
             other => assert_eq!(other, Device::Cpu),

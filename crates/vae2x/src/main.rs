@@ -1,5 +1,5 @@
 //! The command line: arguments, a validated job, the run. Exit code 0 for success, 2 for a wrong command line, 1 for the rest,
-//! 130 after Ctrl-C.
+//! 130 after Ctrl-C, also where a run has stored what it had and can be resumed.
 
 mod args;
 #[cfg(feature = "text")]
@@ -15,6 +15,9 @@ use std::process::ExitCode;
 
 use args::{Cli, Command, DatasetCommand, TrainCommand};
 use clap::Parser;
+
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// A command line that cannot be meant; reported with exit code 2.
 #[derive(Debug)]
@@ -39,9 +42,11 @@ fn main() -> ExitCode {
         ui::warn(format!("Ctrl-C may leave temporary files behind: {e}"));
     }
     match run(cli.command) {
+        // What was done is stored, but a command that builds on it must not go on.
+        Ok(()) if commands::train::was_stopped() => ExitCode::from(INTERRUPTED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", told_once(&error));
+            ui::say(format_args!("error: {}", told_once(&error)));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -84,10 +89,11 @@ fn run(command: Command) -> anyhow::Result<()> {
 /// Runs on the signal handler's own thread.
 fn interrupted() {
     if commands::train::stop_softly() {
-        eprintln!("stopping after this step; once more to stop at once");
+        ui::say("stopping after this step; once more to stop at once");
         return;
     }
     vae2x_core::temp::remove_all();
-    eprintln!("interrupted; no unfinished file is left");
-    std::process::exit(130);
+    vae2x_train::log::restore_terminal();
+    ui::say("interrupted; no unfinished file is left");
+    std::process::exit(INTERRUPTED.into());
 }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use vae2x_train::log::say;
 
 /// Between two lines about progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -12,12 +13,12 @@ const STEPS: f64 = 1000.0;
 
 /// Tells the user a fact.
 pub fn note(text: impl std::fmt::Display) {
-    eprintln!("{text}");
+    say(text);
 }
 
 /// Tells the user of something doubtful.
 pub fn warn(text: impl std::fmt::Display) {
-    eprintln!("warning: {text}");
+    say(format_args!("warning: {text}"));
 }
 
 /// Writes results to standard output. A reader that has gone away is not an error.

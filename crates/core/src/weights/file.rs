@@ -171,7 +171,7 @@ impl TensorFile {
     /// # Errors
     /// As [`Self::read`]; [`Error::Tensor`] if there is no such row, or the tensor has one axis only or is not in row-major order.
     pub fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
-        let (TensorInfo { dtype, shape }, place) = self.find(name)?;
+        let (TensorInfo { shape, .. }, place) = self.find(name)?;
         let wrong = |expected: &str, got: String| self.tensor_error(name, expected, &got);
         let [count, ref row @ ..] = shape[..] else { return Err(wrong("rows", format!("shape {shape:?}"))) };
         if row.is_empty() || place.strides.is_some() {
@@ -180,13 +180,42 @@ impl TensorFile {
         if let Some(outside) = rows.iter().find(|&&r| r >= count) {
             return Err(wrong(&format!("rows below {count}"), format!("row {outside}")));
         }
-        let size = row.iter().product::<usize>() * dtype.size();
-        let mut data = Vec::with_capacity(rows.len() * row.iter().product::<usize>());
-        for &r in rows {
-            let bytes = self.source.read_at(place.offset + (r * size) as u64, size)?;
-            data.extend(dtype.widen(&bytes).ok_or_else(|| wrong("16-, 32- or 64-bit floats", dtype.to_string()))?);
-        }
+        let data = self.read_pieces(name, row.iter().product(), rows.iter().copied())?;
         Array::new([&[rows.len()], row].concat(), data)
+    }
+
+    /// Reads one index of the second axis of a tensor as `f32`, without the others: a frame of a clip.
+    ///
+    /// # Shapes
+    /// `[C, T, ...]` -> `[C, ...]`
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`Error::Tensor`] if there is no such index, or the tensor is not in row-major order.
+    pub fn read_frame(&self, name: &str, frame: usize) -> Result<Array> {
+        let (TensorInfo { shape, .. }, place) = self.find(name)?;
+        let [channels, frames, ref rest @ ..] = shape[..] else {
+            return Err(self.tensor_error(name, "two axes or more", &format!("shape {shape:?}")));
+        };
+        if frame >= frames || place.strides.is_some() {
+            let expected = format!("more than {frame} frames in row-major order");
+            return Err(self.tensor_error(name, &expected, &format!("shape {shape:?}")));
+        }
+        let places = (0..channels).map(|channel| channel * frames + frame);
+        let data = self.read_pieces(name, rest.iter().product(), places)?;
+        Array::new([&[channels], rest].concat(), data)
+    }
+
+    /// Some of the pieces of `length` elements that a tensor without strides is cut into.
+    fn read_pieces(&self, name: &str, length: usize, pieces: impl ExactSizeIterator<Item = usize>) -> Result<Vec<f32>> {
+        let (TensorInfo { dtype, .. }, place) = self.find(name)?;
+        let unreadable = || self.tensor_error(name, "16-, 32- or 64-bit floats", &dtype.to_string());
+        let size = length * dtype.size();
+        let mut data = Vec::with_capacity(pieces.len() * length);
+        for piece in pieces {
+            let bytes = self.source.read_at(place.offset + (piece * size) as u64, size)?;
+            data.extend(dtype.widen(&bytes).ok_or_else(unreadable)?);
+        }
+        Ok(data)
     }
 
     /// Reads a tensor's elements as they are: type, shape and little-endian bytes in row-major order.

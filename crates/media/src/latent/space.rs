@@ -4,13 +4,15 @@
 //! Others carry no marker; there, the odds that the kind of file gives are multiplied with those of
 //! [`vae2x_core::latent::guess`]. A doubtful decision is still made, and comes with a warning that says how to overrule it.
 
+use serde::{Deserialize, Serialize};
 use vae2x_core::latent::{Space, guess};
 use vae2x_core::{Result, VaeConfig};
 
 use super::{LATENTS, LatentFile, Origin};
 
 /// The space that the caller asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SpaceChoice {
     /// Whatever the file holds.
     #[default]

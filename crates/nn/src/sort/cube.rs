@@ -14,18 +14,23 @@ use super::kernels::{merge_blocks, merge_far, sort_blocks};
 const BLOCK: usize = 1024;
 /// Units of a cube: the least that WebGPU promises.
 const UNITS: usize = 256;
-/// Rows in one launch: the least that devices allow along an axis of the grid.
-const ROWS: usize = 65_535;
+/// The least number of cubes that devices allow along an axis of the grid.
+const AXIS: usize = 65_535;
 /// Values in one launch, so that 32-bit offsets reach them.
 const VALUES: usize = 1 << 30;
 
-/// Whether the kernels run on `device`.
-pub fn serves(device: &Device) -> bool {
+/// Whether the kernels run on `device`, for rows of `length` values.
+pub fn serves(device: &Device, length: usize) -> bool {
     #[allow(unreachable_patterns)] // Other backends may not be built.
     match device.clone().without_autodiff().as_dispatch() {
-        DispatchDevice::Cube(_) => true,
+        DispatchDevice::Cube(_) => fits_grid(length),
         _ => false,
     }
+}
+
+/// Whether a step of a merge of such a row, a unit to a pair, is within an axis of the grid.
+fn fits_grid(length: usize) -> bool {
+    padded(length) / 2 / UNITS <= AXIS
 }
 
 /// Indices that put each row in ascending order; no gradient passes through.
@@ -37,7 +42,7 @@ pub fn order<const D: usize>(x: Tensor<D>) -> Tensor<D, Int> {
     let length = dims[D - 1];
     let rows = x.shape().num_elements() / length;
     let flat = x.without_autodiff().cast(FloatDType::F32).reshape([rows, length]);
-    let most = ROWS.min(VALUES / padded(length)).max(1);
+    let most = AXIS.min(VALUES / padded(length)).max(1);
     let sorted = |start: usize| {
         let some = flat.clone().narrow(0, start, most.min(rows - start));
         let order = <Dispatch as SortBackend>::padded_order(some.into_dispatch());
@@ -107,5 +112,16 @@ impl SortBackend for CubeBackend {
             run *= 2;
         }
         places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_longer_than_the_grid_are_left_to_burn() {
+        assert!([1, 2, 1025, 1 << 24].into_iter().all(fits_grid));
+        assert!(![(1 << 24) + 1, 1 << 30].into_iter().any(fits_grid));
     }
 }

@@ -101,7 +101,6 @@ impl Vgg {
     /// # Shapes
     /// `[B, 3, H, W]` in [-1, 1] -> `[B, 64, H, W]`, `[B, 128, H / 2, W / 2]`, ...
     pub fn features(&self, pictures: Tensor<4>) -> Vec<Tensor<4>> {
-        let dtype = pictures.dtype();
         let mut x = normalize(pictures);
         let mut features: Vec<Tensor<4>> = Vec::new();
         for stage in &self.stages {
@@ -110,8 +109,7 @@ impl Vgg {
             }
             for conv in stage {
                 let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-                let (weight, bias) = (conv.weight.clone().cast(dtype), conv.bias.clone().cast(dtype));
-                x = relu(conv2d(x, weight, Some(bias), options));
+                x = relu(conv2d(x, conv.weight.clone(), Some(conv.bias.clone()), options));
             }
             features.push(x.clone());
         }

@@ -1,13 +1,12 @@
 //! Attention over tokens, with RMS-normed queries and keys, on a part of the queries at a time.
 
 use burn::module::Module;
-use burn::tensor::module::attention;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
 
 use super::config::DitConfig;
 use super::rotary::Rotary;
-use crate::layers::{Linear, RmsNorm, TensorSource};
+use crate::layers::{Linear, RmsNorm, TensorSource, attend};
 
 /// Scores that exist at a time, over batch and heads: 64 MiB of 32-bit floats.
 const SCORES: usize = 1 << 24;
@@ -70,20 +69,24 @@ impl Attention {
     }
 }
 
-/// Attention of as many queries at a time as have `scores` scores together, one at least. Every row of scores is whole, so
-/// parts change nothing but the order of sums.
+/// Attention of as many queries at a time as have `scores` scores together, one at least: of all heads if they fit, else of one head after
+/// another, so that a head's keys and values are gone through few times. Every row of scores is whole, so parts change nothing but the
+/// order of sums.
 ///
 /// # Shapes
 /// `[B, heads, N, d]`, twice `[B, heads, M, d]` -> `[B, heads, N, d]`
 fn by_parts(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scores: usize) -> Tensor<4> {
-    let [b, heads, n, _] = q.dims();
-    let part = (scores / (b * heads * k.dims()[2]).max(1)).max(1);
-    let of = |q: Tensor<4>| attention(q, k.clone(), v.clone(), None, None, Default::default());
-    if part >= n {
-        return of(q);
+    let ([b, heads, n, _], m) = (q.dims(), k.dims()[2]);
+    if b * heads * n * m <= scores {
+        return attend(q, k, v);
     }
-    let parts = (0..n).step_by(part).map(|start| of(q.clone().narrow(2, start, part.min(n - start))));
-    Tensor::cat(parts.collect(), 2)
+    let part = (scores / (b * m).max(1)).clamp(1, n);
+    let head = |h: usize| {
+        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().narrow(1, h, 1));
+        let of = |start: usize| attend(q.clone().narrow(2, start, part.min(n - start)), k.clone(), v.clone());
+        Tensor::cat((0..n).step_by(part).map(of).collect(), 2)
+    };
+    Tensor::cat((0..heads).map(head).collect(), 1)
 }
 
 #[cfg(test)]
@@ -100,7 +103,7 @@ mod tests {
         };
         let (q, k, v) = (random("q", 11), random("k", 7), random("v", 7));
         let of = |scores| to_array(by_parts(q.clone(), k.clone(), v.clone(), scores)).unwrap();
-        for scores in [1, 2 * 3 * 7 * 4, 2 * 3 * 7 * 10 + 1] {
+        for scores in [1, 2 * 7 * 4, 2 * 7 * 11, 2 * 3 * 7 * 11 - 1] {
             assert_close(&format!("{scores} scores"), &of(scores), &of(SCORES), 1e-6);
         }
     }

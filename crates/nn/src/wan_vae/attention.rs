@@ -1,13 +1,13 @@
 //! Attention of one head over all cells of a frame.
 
 use burn::module::Module;
-use burn::tensor::module::attention;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
 use vae2x_core::arch;
 use vae2x_core::weights::Weights;
 
 use super::{PointConv, RmsNorm, from_frames, to_frames};
+use crate::layers::attend;
 
 /// `x + proj(attention(to_qkv(norm(x))))`.
 #[derive(Module, Debug)]
@@ -48,10 +48,10 @@ impl Attention {
         let (q, k, v) = (part(0), part(1), part(2));
         let some = |start: usize| {
             let q = q.clone().narrow(2, start, queries.min(cells - start));
-            attention(q, k.clone(), v.clone(), None, None, Default::default())
+            attend(q, k.clone(), v.clone())
         };
         let y = match queries {
-            all if all >= cells => attention(q, k, v, None, None, Default::default()),
+            all if all >= cells => attend(q, k, v),
             few => Tensor::cat((0..cells).step_by(few).map(some).collect(), 2),
         };
         let y = y.swap_dims(2, 3).reshape([n, c, h, w]);

@@ -11,6 +11,7 @@ use super::pass::{DecodePass, EncodePass, Place};
 use super::plan::Limits;
 use super::stream::Stream;
 use super::{Decoder, Encoder};
+use crate::device::{check_dtype, device_error, guarded};
 
 /// Which halves of the model to load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum Parts {
 /// How an engine is to be set up.
 #[derive(Clone, Debug)]
 pub struct BurnOptions {
-    /// For logs.
+    /// For logs and errors.
     pub name: String,
     /// What to load.
     pub parts: Parts,
@@ -70,12 +71,21 @@ impl BurnEngine {
     /// Loads a model onto `device`.
     ///
     /// # Errors
-    /// If the configuration is impossible, `weights` lack a tensor, or the device lacks the precision.
+    /// If the configuration is impossible, `weights` lack a tensor, or the device lacks the precision;
+    /// [`Error::OutOfMemory`] or [`Error::Device`] if the device fails.
     pub fn load(weights: &dyn Weights, options: &BurnOptions, device: &Device) -> Result<Self> {
+        guarded(|| {
+            let engine = Self::queue(weights, options, device)?;
+            // Devices are told to copy and to cast; whether they could, they say when they are waited for.
+            device.sync().map_err(|e| device_error(&e.to_string()))?;
+            Ok(engine)
+        })
+    }
+
+    fn queue(weights: &dyn Weights, options: &BurnOptions, device: &Device) -> Result<Self> {
         let place = |dtype: FloatDType| {
-            check_dtype(device, dtype)?;
-            let config = weights.config().clone();
-            Ok(Place { config, device: device.clone(), dtype, limits: options.limits })
+            check_dtype(device, dtype).map_err(|e| Error::Unsupported(format!("{}: {e}", options.name)))?;
+            Ok(Place::new(weights.config(), device, dtype, options.limits))
         };
         let decoder = matches!(options.parts, Parts::Decoder | Parts::Both).then(|| {
             let place = place(options.decoder_dtype)?;
@@ -102,13 +112,6 @@ struct To(FloatDType);
 impl ModuleMapper for To {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.map(|tensor| tensor.cast(self.0))
-    }
-}
-
-fn check_dtype(device: &Device, dtype: FloatDType) -> Result<()> {
-    match device.supports_dtype(dtype) {
-        true => Ok(()),
-        false => Err(Error::Unsupported(format!("{device:?} cannot compute in {dtype:?}"))),
     }
 }
 
@@ -187,6 +190,9 @@ impl DecodeSession for Decoding<'_> {
         if !self.engine.has_time && (t > 1 || !first) {
             return Err(no_time());
         }
+        if first && t > 1 {
+            stream.expect_more();
+        }
         let mut frames = Vec::with_capacity(t);
         for i in 0..t {
             let part = &mut |part: f32| progress((i as f32 + part) / t as f32);
@@ -224,6 +230,9 @@ impl EncodeSession for Encoding<'_> {
         })?;
         if !self.engine.has_time && (f > 1 || !first) {
             return Err(no_time());
+        }
+        if first && f > 1 {
+            stream.expect_more();
         }
         let starts = (0..head).chain((head..f).step_by(TEMPORAL_FACTOR));
         let mut latents = Vec::new();

@@ -2,6 +2,8 @@
 //!
 //! A band's pixels are fetched after the next band has been queued, so that the device does not wait for the host.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::engine::Progress;
@@ -14,18 +16,43 @@ use crate::array::{to_array, to_tensor};
 use crate::device::device_error;
 
 /// Where and in what precision a side of the model runs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Place {
     pub config: VaeConfig,
     pub device: Device,
     pub dtype: FloatDType,
-    pub limits: Limits,
+    limits: Limits,
+    /// What plans use of the memory at first; less after the device could not hold one.
+    memory: AtomicU64,
 }
 
 impl Place {
+    pub fn new(config: &VaeConfig, device: &Device, dtype: FloatDType, limits: Limits) -> Self {
+        let (config, device) = (config.clone(), device.clone());
+        Self { config, device, dtype, limits, memory: AtomicU64::new(limits.memory) }
+    }
+
+    /// With the memory that was learned.
     fn job(&self, cells: [usize; 2], clip: bool) -> Job {
         let bytes = DType::from(self.dtype).size();
-        Job { cells, clip, bytes, limits: self.limits }
+        let limits = Limits { memory: self.memory.load(Ordering::Relaxed), ..self.limits };
+        Job { cells, clip, bytes, limits }
+    }
+
+    /// What `plan` makes of the memory that was learned, or of all of it: what is too large for the one may be tried in the other.
+    fn planned<T>(&self, job: Job, plan: impl Fn(&Job) -> Result<T>) -> Result<T> {
+        plan(&job).or_else(|_| plan(&Job { limits: self.limits, ..job }))
+    }
+
+    /// Lowers the memory until `bands`, the number that a plan has, are no fewer than `enough`, or could not be planned in less.
+    fn learn(&self, mut job: Job, enough: usize, bands: impl Fn(&Job) -> Result<usize>) {
+        while let Ok(count) = bands(&job) {
+            self.memory.fetch_min(job.limits.memory, Ordering::Relaxed);
+            if count >= enough {
+                return;
+            }
+            job.limits.memory = job.limits.memory / 8 * 7;
+        }
     }
 
     /// `[C, T, H, W]` -> `[1, C, T, H, W]` on the device.
@@ -56,13 +83,19 @@ pub(super) struct DecodeState {
     bands: Vec<TailState>,
 }
 
+impl DecodePass<'_> {
+    fn job(&self, latent: &Array, clip: bool) -> Result<Job> {
+        let [_, _, h, w] = latent.dims("latent")?;
+        Ok(self.place.job([h, w], clip))
+    }
+}
+
 impl Pass for DecodePass<'_> {
     type Plan = DecodePlan;
     type State = DecodeState;
 
     fn plan(&self, latent: &Array, clip: bool) -> Result<DecodePlan> {
-        let [_, _, h, w] = latent.dims("latent")?;
-        DecodePlan::new(&self.place.config, &self.place.job([h, w], clip))
+        self.place.planned(self.job(latent, clip)?, |job| DecodePlan::new(&self.place.config, job))
     }
 
     fn begin(&self, plan: &DecodePlan, keep: Keep) -> DecodeState {
@@ -76,6 +109,12 @@ impl Pass for DecodePass<'_> {
 
     fn smaller(&self, plan: &DecodePlan) -> Option<DecodePlan> {
         plan.smaller()
+    }
+
+    fn learn(&self, plan: &DecodePlan, latent: &Array, clip: bool) -> Result<()> {
+        let count = |job: &Job| Ok(DecodePlan::new(&self.place.config, job)?.bands.len());
+        self.place.learn(self.job(latent, clip)?, plan.bands.len(), count);
+        Ok(())
     }
 
     fn describe(&self, plan: &DecodePlan) -> String {
@@ -155,14 +194,19 @@ pub(super) struct EncodeState {
     rest: EncoderRestState,
 }
 
+impl EncodePass<'_> {
+    fn job(&self, pixels: &Array, clip: bool) -> Result<Job> {
+        let [_, _, h, w] = pixels.dims("pixels")?;
+        Ok(self.place.job([h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], clip))
+    }
+}
+
 impl Pass for EncodePass<'_> {
     type Plan = EncodePlan;
     type State = EncodeState;
 
     fn plan(&self, pixels: &Array, clip: bool) -> Result<EncodePlan> {
-        let [_, _, h, w] = pixels.dims("pixels")?;
-        let cells = [h / SPATIAL_FACTOR, w / SPATIAL_FACTOR];
-        EncodePlan::new(&self.place.config, &self.place.job(cells, clip))
+        self.place.planned(self.job(pixels, clip)?, |job| EncodePlan::new(&self.place.config, job))
     }
 
     fn begin(&self, plan: &EncodePlan, keep: Keep) -> EncodeState {
@@ -176,6 +220,12 @@ impl Pass for EncodePass<'_> {
 
     fn smaller(&self, plan: &EncodePlan) -> Option<EncodePlan> {
         plan.smaller()
+    }
+
+    fn learn(&self, plan: &EncodePlan, pixels: &Array, clip: bool) -> Result<()> {
+        let count = |job: &Job| Ok(EncodePlan::new(&self.place.config, job)?.most_bands());
+        self.place.learn(self.job(pixels, clip)?, plan.most_bands(), count);
+        Ok(())
     }
 
     fn describe(&self, plan: &EncodePlan) -> String {
@@ -204,5 +254,28 @@ impl Pass for EncodePass<'_> {
         let moments = self.encoder.rest(x, &mut state.rest, plan.queries);
         let mean = moments.narrow(1, 0, self.place.config.z_dim).cast(FloatDType::F32);
         to_array(mean.squeeze_dim::<4>(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_plans_as_small_as_it_has_learned_and_no_smaller_than_it_can() {
+        let config = VaeConfig::with_widths(4, 3);
+        let place = Place::new(&config, &host(), FloatDType::F32, Limits::default());
+        let count = |job: &Job| Ok(DecodePlan::new(&config, job)?.bands.len());
+        let (large, small, huge) = ([48, 40], [3, 4], [48, 40_000]);
+        assert_eq!(count(&place.job(large, false)).unwrap(), 1);
+        place.learn(place.job(large, false), 4, count);
+        assert!((4..48).contains(&count(&place.job(large, false)).unwrap()));
+        assert_eq!(count(&place.job(small, false)).unwrap(), 1);
+        // What cannot be planned in what was learned is tried with what there may be.
+        assert!(count(&place.job(huge, false)).is_err());
+        assert!(place.planned(place.job(huge, false), count).is_ok());
+        // There are no more bands than rows.
+        place.learn(place.job(large, false), 49, count);
+        assert!(count(&place.job(large, false)).is_ok());
     }
 }

@@ -16,6 +16,9 @@ use super::memory::{self, Cost, Frames};
 const USABLE_SIXTEENTHS: u64 = 12;
 /// One part in this many of the memory may hold attention scores.
 const SCORES_SHARE: usize = 8;
+/// Values of the largest tensor whatever a buffer holds: burn's direct convolution counts positions in 32 bits, others with a sign.
+/// <https://github.com/tracel-ai/burn> 0.22.1 `kernel/conv/direct.rs`, cubek-convolution 0.3.1 `kernels/forward/direct.rs`
+const MOST_VALUES: u64 = i32::MAX as u64;
 /// Layers at the latent's resolution that need whole frames: the first ones of a decoder, the last ones of an encoder.
 const WHOLE: usize = 5;
 
@@ -55,9 +58,9 @@ impl Job {
         (usable / self.bytes as u64) as usize
     }
 
-    /// Values that fit a buffer.
+    /// Values that fit a buffer and that kernels can count.
     fn buffer(&self) -> usize {
-        (self.limits.buffer / self.bytes as u64) as usize
+        (self.limits.buffer / self.bytes as u64).min(MOST_VALUES) as usize
     }
 
     fn area(&self) -> usize {
@@ -210,6 +213,11 @@ impl EncodePlan {
         Err(job.refused("encoding", fixed, least))
     }
 
+    /// Bands of the stage that is cut most.
+    pub(super) fn most_bands(&self) -> usize {
+        self.stages.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
     /// The next smaller way, if there is one.
     pub(super) fn smaller(&self) -> Option<Self> {
         let smaller: Vec<_> = self.stages.iter().map(|bands| halved(bands)).collect();
@@ -353,6 +361,23 @@ mod tests {
         // Bands have the full width, so there is a least buffer.
         let refused = decode(&Job { limits: Limits { buffer: GIB / 8, ..limits }, ..job }).unwrap_err().to_string();
         assert!(refused.contains("160x96"), "{refused}");
+    }
+
+    #[test]
+    fn no_tensor_has_more_values_than_kernels_count() {
+        let job = Job { bytes: 2, ..job([176, 320], true, Limits::default()) };
+        let config = VaeConfig::with_widths(96, 12);
+        let largest = |band: Rows| decode_cost(&arch::decoder(&config)[WHOLE..], &job, band).largest as u64;
+        assert!(largest(Rows::whole(176)) > MOST_VALUES);
+        let plan = DecodePlan::new(&config, &job).unwrap();
+        assert!(plan.bands.iter().all(|&band| largest(band) <= MOST_VALUES), "{plan:?}");
+        assert!(plan.queries as u64 * 176 * 320 <= MOST_VALUES, "{plan:?}");
+        let layers = arch::encoder(&config);
+        let stages: Vec<_> = stages(&layers).collect();
+        let job = Job { cells: [320, 640], ..job };
+        let plan = EncodePlan::new(&config, &job).unwrap();
+        let largest = |i: usize| encode_cost(&stages, i, &job, &plan.stages[i]).one.largest as u64;
+        assert!((0..plan.stages.len()).all(|i| largest(i) <= MOST_VALUES), "{plan:?}");
     }
 
     #[test]

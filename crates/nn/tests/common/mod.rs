@@ -4,16 +4,18 @@ use burn::tensor::Device;
 use vae2x_nn::device::Api;
 use vae2x_testkit::tolerance;
 
-/// Such as `vulkan`, in a build that has it.
+/// Such as `vulkan`, or `cuda:1` for the second, in a build that has it.
 const VARIABLE: &str = "VAE2X_TEST_DEVICE";
 
 /// # Panics
 /// If the environment names a device that this build or machine lacks.
 pub fn device() -> Device {
     let Ok(name) = std::env::var(VARIABLE) else { return Device::flex() };
-    let api = Api::ALL.into_iter().find(|api| api.name() == name);
-    let api = api.unwrap_or_else(|| panic!("{VARIABLE} is '{name}', which is no device"));
-    api.device(None).unwrap_or_else(|e| panic!("{e}")).device
+    let (api, index) = name.split_once(':').map_or((&*name, None), |(api, index)| (api, Some(index)));
+    let api = Api::ALL.into_iter().find(|known| known.name() == api);
+    let index = index.map(str::parse).transpose();
+    let (Some(api), Ok(index)) = (api, index) else { panic!("{VARIABLE} is '{name}', which is no device") };
+    api.device(index).unwrap_or_else(|e| panic!("{e}")).device
 }
 
 /// Whether equal work gives equal bits: GPUs choose their kernels by measuring.
@@ -25,8 +27,8 @@ pub fn is_flex(device: &Device) -> bool {
 /// How near pictures in bands come to whole ones in `f32`, on the device under test.
 #[allow(dead_code)] // Not in every test program.
 pub fn bands_tolerance() -> f64 {
-    match std::env::var(VARIABLE).as_deref() {
-        Ok("libtorch") => tolerance::BANDS_LIBTORCH,
+    match std::env::var(VARIABLE) {
+        Ok(name) if name.starts_with("libtorch") => tolerance::BANDS_LIBTORCH,
         _ => tolerance::BANDS_F32,
     }
 }

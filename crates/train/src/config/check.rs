@@ -42,8 +42,7 @@ impl Config {
             "train.betas: expected two numbers from 0 to below 1",
         )?;
         check((0.0..1.0).contains(&train.ema), "train.ema: expected a number from 0 to below 1")?;
-        check(train.lr > 0.0 && train.lr.is_finite(), "train.lr: expected a positive number")?;
-        check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max: expected a number from 0 to 1")?;
+        self.validate_numbers()?;
         check(loss.vgg_crop <= data.crop, "loss.vgg_crop: expected at most data.crop")?;
         let seen = if loss.vgg_crop == 0 { data.crop } else { loss.vgg_crop };
         let has_vgg = loss.lpips != 0.0 || loss.fdl != 0.0 || loss.feature_l1 != 0.0;
@@ -60,7 +59,56 @@ impl Config {
         let fdl = &loss.fdl_options;
         check(matches!(fdl.dimensions, 2 | 3), "loss.fdl_options.dimensions: expected 2 or 3")?;
         check(fdl.patch > 0 && fdl.projections > 0, "loss.fdl_options: patch and projections must be 1 or more")?;
-        check((1..=5).contains(&fdl.layer_weights.len()), "loss.fdl_options.layer_weights: expected 1 to 5 numbers")
+        check((1..=5).contains(&fdl.layer_weights.len()), "loss.fdl_options.layer_weights: expected 1 to 5 numbers")?;
+        let uses_vgg19 = loss.fdl != 0.0 || loss.feature_l1 != 0.0;
+        let first = fdl.layer_weights.iter().position(|&w| w != 0.0);
+        check(!uses_vgg19 || first.is_some(), "loss.fdl_options.layer_weights are all 0: no layer of VGG19 is left")?;
+        // Each stage of a VGG halves the map.
+        let map = seen >> first.unwrap_or(0);
+        check(
+            loss.fdl == 0.0 || fdl.patch <= map,
+            &format!("loss.fdl_options.patch is {}; the largest feature map has {map} pixels", fdl.patch),
+        )?;
+        check(
+            loss.vgg16.is_none() || self.eval.size >= SMALLEST_VGG,
+            &format!("eval.size is {}; LPIPS needs {SMALLEST_VGG} or more", self.eval.size),
+        )
+    }
+
+    /// Numbers in their ranges; NaN is in none.
+    fn validate_numbers(&self) -> Result<()> {
+        let (train, loss, fdl) = (&self.train, &self.loss, &self.loss.fdl_options);
+        let check = |holds: bool, key: &str, what: &str| match holds {
+            true => Ok(()),
+            false => Err(Error::Config(format!("{key}: expected {what}"))),
+        };
+        let positive = [("train.lr", train.lr), ("gan.lr", self.gan.lr)];
+        for (key, value) in positive {
+            check(value > 0.0 && value.is_finite(), key, "a positive number")?;
+        }
+        for (key, value) in [("train.explode", train.explode), ("train.explode_loss", train.explode_loss)] {
+            check(value > 0.0, key, "a positive number, or inf for no limit")?;
+        }
+        let weights = [
+            ("loss.l1", loss.l1),
+            ("loss.charbonnier", f64::from(loss.charbonnier)),
+            ("loss.lpips", loss.lpips),
+            ("loss.feature_l1", loss.feature_l1),
+            ("loss.fdl", loss.fdl),
+            ("loss.kl", loss.kl),
+            ("loss.fdl_options.phase_weight", fdl.phase_weight),
+            ("gan.weight", self.gan.weight),
+            ("train.lr_min", train.lr_min),
+            ("train.weight_decay", f64::from(train.weight_decay)),
+            ("train.clip", train.clip),
+            ("data.min_sharpness", self.data.min_sharpness),
+            ("degradation.blur", self.degradation.blur),
+        ];
+        let layers = fdl.layer_weights.iter().map(|&weight| ("loss.fdl_options.layer_weights", weight));
+        for (key, value) in weights.into_iter().chain(layers) {
+            check(value >= 0.0 && value.is_finite(), key, "0 or a positive number")?;
+        }
+        check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max", "a number from 0 to 1")
     }
 }
 

@@ -134,6 +134,8 @@ pub struct TrainConfig {
     pub ema: f64,
     /// A gradient norm above this stops the run.
     pub explode: f64,
+    /// The weighted sum of the generator's losses, or an adversarial loss before its weight, above this stops the run.
+    pub explode_loss: f64,
     /// Recompute cheap activations in the backward pass instead of keeping them.
     pub gradient_checkpointing: bool,
     /// What the decoder, and an encoder that is trained, compute in.
@@ -157,6 +159,7 @@ impl Default for TrainConfig {
             clip: 1.0,
             ema: 0.999,
             explode: 1e6,
+            explode_loss: 1e3,
             gradient_checkpointing: false,
             precision: TrainPrecision::F32,
         }
@@ -532,8 +535,26 @@ mod tests {
         assert!(error(LEAST, &["loss.fdl=1"]).contains("loss.vgg19=random:0"));
         assert!(error(LEAST, &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]).contains("16 or more"));
         assert!(error(LEAST, &["gan.weight=1", "data.crop=16"]).contains("discriminator"));
+        let fdl = ["loss.fdl=1", "loss.vgg19=random:0"];
+        assert!(error(LEAST, &[&fdl[..], &["loss.fdl_options.layer_weights=[0, 0]"]].concat()).contains("all 0"));
+        let large = ["loss.fdl_options.layer_weights=[0, 0, 1]", "loss.vgg_crop=32", "loss.fdl_options.patch=9"];
+        assert!(error(LEAST, &[&fdl[..], &large].concat()).contains("has 8 pixels"));
         assert!(error(LEAST, &["data.photos=[]"]).contains("data.photos"));
         assert!(error("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
         assert!(error(LEAST, &["train.parts=[\"encoder\"]"]).contains("decoder"));
+    }
+
+    #[test]
+    fn numbers_that_are_none_or_negative_are_refused_by_their_key() {
+        let keys = ["loss.l1", "loss.kl", "loss.fdl_options.phase_weight", "gan.weight", "gan.lr", "train.lr"];
+        let more = ["train.explode", "train.explode_loss", "train.clip", "train.weight_decay", "degradation.t_max"];
+        for key in keys.iter().chain(&more) {
+            for value in ["nan", "-1.0"] {
+                assert!(error(LEAST, &[&format!("{key}={value}")]).contains(key), "{key} = {value}");
+            }
+        }
+        assert!(error(LEAST, &["loss.fdl_options.layer_weights=[1.0, inf]"]).contains("layer_weights"));
+        assert!(error(LEAST, &["gan.lr=0"]).contains("gan.lr"));
+        Config::parse(LEAST, &["train.explode=inf".into()]).unwrap();
     }
 }

@@ -16,6 +16,16 @@ pub enum VggChoice {
 }
 
 impl VggChoice {
+    /// The one of a value's names that fits: with trained features, random ones, ones by formula. The first would promise too much
+    /// for the others.
+    pub fn label(&self, [trained, random, formula]: [&'static str; 3]) -> &'static str {
+        match self {
+            Self::File(_) => trained,
+            Self::Random(_) => random,
+            Self::Formula => formula,
+        }
+    }
+
     /// Reads `random:SEED` or `formula`; all else is a file or a hub id, which `fetch` turns into a path.
     ///
     /// # Errors

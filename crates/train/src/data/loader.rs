@@ -38,6 +38,8 @@ struct State {
     dropped: BTreeMap<usize, String>,
     /// Not yet told.
     news: Vec<String>,
+    /// Of the passes that are under way.
+    orders: BTreeMap<u64, Vec<usize>>,
     cache: BTreeMap<usize, Arc<Array>>,
     cached: usize,
 }
@@ -110,9 +112,15 @@ impl Dataset {
 
     /// The photo at `place` of pass `pass`.
     fn in_order(&self, pass: u64, place: usize) -> usize {
-        let mut order: Vec<usize> = (0..self.sources.len()).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ pass.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        order.shuffle(&mut rng);
+        let mut state = self.lock();
+        // Workers are in one pass or in two that follow each other.
+        state.orders.retain(|&known, _| known.abs_diff(pass) <= 1);
+        let order = state.orders.entry(pass).or_insert_with(|| {
+            let mut order: Vec<usize> = (0..self.sources.len()).collect();
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ pass.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            order.shuffle(&mut rng);
+            order
+        });
         order[place]
     }
 

@@ -35,6 +35,12 @@ impl Source {
         file.take(*length).read_to_end(&mut bytes).map_err(fail)?;
         Ok(bytes)
     }
+
+    /// Where the bytes are, however the path is spelled: the file with all links followed, and the offset inside a tar file.
+    pub fn place(&self) -> (PathBuf, Option<u64>) {
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        (path, self.member.as_ref().map(|(_, offset, _)| *offset))
+    }
 }
 
 impl std::fmt::Display for Source {

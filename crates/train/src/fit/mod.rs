@@ -15,10 +15,10 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use vae2x_core::Array;
 use vae2x_core::arch::TensorSpec;
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
+use vae2x_core::{Array, temp};
 use vae2x_nn::layers::TensorSource;
 use vae2x_nn::wan_vae::parameters;
 
@@ -213,13 +213,14 @@ fn steps_done(file: &TensorFile) -> Result<u64> {
     step.ok_or_else(|| Error::Run { path: file.path().to_path_buf(), problem })
 }
 
-/// Writes arrays under their names.
+/// Writes arrays under their names; when this returns, the file outlasts a power cut.
 ///
 /// # Errors
 /// Writing errors: what was there before stays.
 pub fn write(path: &Path, arrays: &[(String, Array)], metadata: BTreeMap<String, String>) -> Result<()> {
     let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
-    Ok(write_arrays(path, &arrays, &metadata)?)
+    write_arrays(path, &arrays, &metadata)?;
+    Ok(temp::sync_folder_of(path)?)
 }
 
 /// The part of a plane stack `[C, h, w]` at a place.

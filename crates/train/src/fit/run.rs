@@ -67,6 +67,14 @@ pub trait Work {
     /// # Errors
     /// Writing errors.
     fn store(&self, path: &Path) -> Result<()>;
+
+    /// What a line of the log says of a checkpoint before the last step; as a rule nothing.
+    ///
+    /// # Errors
+    /// Data that cannot be used.
+    fn evaluate(&self) -> Result<Vec<(String, f64)>> {
+        Ok(Vec::new())
+    }
 }
 
 /// How long a run is, and how often it says and stores something.
@@ -116,6 +124,14 @@ impl<'a> Record<'a> {
         self.screen.line(&line);
         self.log.add(&line)
     }
+
+    /// As [`JsonLog::sync`].
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn sync(&self) -> Result<()> {
+        self.log.sync()
+    }
 }
 
 /// Trains to the last step, or until `stop` is set: then `false`. The checkpoint is written either way. Lines hold the mean loss
@@ -137,10 +153,17 @@ pub fn go(folder: &Path, pace: Pace, work: &mut dyn Work, record: &mut Record<'_
             record.add("train", step, [("loss".to_string(), mean)])?;
         }
         if stopped || due(pace.checkpoint_every) {
+            record.sync()?;
             work.store(&path)?;
         }
         if stopped && step < pace.steps {
             return Ok(false);
+        }
+        if due(pace.checkpoint_every) && step < pace.steps {
+            let values = work.evaluate()?;
+            if !values.is_empty() {
+                record.add("eval", step, values)?;
+            }
         }
     }
     Ok(true)

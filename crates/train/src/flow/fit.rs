@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
+use vae2x_media::latent::SpaceChoice;
 use vae2x_nn::array::to_tensor;
 use vae2x_nn::flow::{Captioned, Velocity, noised};
 use vae2x_nn::wan_dit::tensors::{initial, specs};
@@ -36,7 +37,7 @@ pub struct FlowConfig {
     /// The folder of latents.
     pub latents: Option<PathBuf>,
     /// What unmarked latents are: `auto`, `raw` or `normalized`.
-    pub latent_space: String,
+    pub latent_space: SpaceChoice,
     /// The VAE that they are of, for its means and deviations; Wan2.1's if not given.
     pub vae: Option<String>,
     /// Blocks.
@@ -73,7 +74,7 @@ impl Default for FlowConfig {
     fn default() -> Self {
         Self {
             latents: None,
-            latent_space: "auto".into(),
+            latent_space: SpaceChoice::Auto,
             vae: None,
             layers: 4,
             dim: 192,
@@ -102,8 +103,6 @@ impl FlowConfig {
         self.course().validate()?;
         self.pace().validate()?;
         self.model(1).validate()?;
-        let spaces = ["auto", "raw", "normalized"];
-        check(spaces.contains(&self.latent_space.as_str()), "latent_space: expected auto, raw or normalized")?;
         check(self.batch > 0, "batch must be 1 or more")?;
         check(self.crop >= 4 && self.crop.is_multiple_of(2), "crop: expected an even number of cells from 4 on")?;
         check(self.time_power > 0.0 && self.time_power.is_finite(), "time_power: expected a positive number")?;
@@ -140,6 +139,7 @@ impl FlowConfig {
 pub struct FlowFit<'a> {
     config: &'a FlowConfig,
     latents: &'a LatentFolder,
+    names: Vec<String>,
     train: Vec<usize>,
     held_out: Vec<usize>,
     fitted: Fitted<WanDit>,
@@ -168,7 +168,7 @@ impl<'a> FlowFit<'a> {
             start: &|name, shape| initial(config.seed, name, shape),
         };
         let fitted = Fitted::new(kind, config.course(), checkpoint, &device)?;
-        let fit = Self { config, latents, train, held_out, fitted, device };
+        let fit = Self { config, latents, names: latents.names(), train, held_out, fitted, device };
         // What cannot be measured at the end is known before the start.
         let mut rng = random(config.seed, HELD_OUT);
         fit.held_out.iter().try_for_each(|&index| fit.sample(index, &mut rng).map(|_| ()))?;
@@ -210,7 +210,7 @@ impl<'a> FlowFit<'a> {
         let [c, t, h, w] = latent.dims("latent")?;
         let (side, channels) = (self.config.crop, self.fitted.module().config().in_channels);
         if c != channels || h < side || w < side {
-            let name = &self.latents.names()[index];
+            let name = &self.names[index];
             let expected = format!("{channels} channels and sides of {side} or more");
             return Err(Error::Data(format!("{name}: a latent of shape {:?}; expected {expected}", latent.shape())));
         }
@@ -234,7 +234,7 @@ impl Work for FlowFit<'_> {
         let samples = indices.iter().map(|&i| self.sample(i, &mut rng)).collect::<Result<Vec<_>>>()?;
         let model = captioned(self.fitted.module().clone(), &self.device);
         let loss = loss(&model, samples, &times, &self.device)?;
-        let names = indices.iter().map(|&i| self.latents.names()[i].clone()).collect();
+        let names = indices.iter().map(|&i| self.names[i].clone()).collect();
         self.fitted.descend(loss, names)
     }
 

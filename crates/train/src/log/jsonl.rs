@@ -24,15 +24,18 @@ impl JsonLog {
     /// # Errors
     /// If it cannot be written.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(Error::io(path, e)),
         };
-        let is_kept = |line: &&str| serde_json::from_str::<Line>(line).is_ok_and(|line| line.step <= step);
-        let kept: String = text.lines().take_while(is_kept).flat_map(|line| [line, "\n"]).collect();
-        if kept != text {
-            temp::write_bytes(path, kept.as_bytes())?;
+        // In bytes: what a power cut leaves at the end need not be text.
+        let is_kept = |line: &&[u8]| serde_json::from_slice::<Line>(line).is_ok_and(|line| line.step <= step);
+        let kept: Vec<&[u8]> =
+            bytes.split(|&b| b == b'\n').take_while(is_kept).flat_map(|line| [line, b"\n"]).collect();
+        let kept = kept.concat();
+        if kept != bytes {
+            temp::write_bytes(path, &kept)?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(|e| Error::io(path, e))?;
         Ok(Self { path: path.to_path_buf(), file })
@@ -46,6 +49,14 @@ impl JsonLog {
         let mut text = serde_json::to_string(line).map_err(|e| Error::io(&self.path, e.into()))?;
         text.push('\n');
         self.file.write_all(text.as_bytes()).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Has the lines on disk, whatever happens to the machine: before a checkpoint that comes after them.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
     }
 }
 
@@ -64,11 +75,14 @@ mod tests {
         (1..=5).for_each(|step| log.add(&line(step)).unwrap());
         drop(log);
         let whole = std::fs::read_to_string(&path).unwrap();
-        // Killed while writing.
-        std::fs::write(&path, format!("{whole}{{\"step\":6,\"ki")).unwrap();
-        let mut log = JsonLog::open(&path, 3).unwrap();
-        (4..=5).for_each(|step| log.add(&line(step)).unwrap());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        // Killed while writing, or without power: half a line, and what was never text.
+        for torn in [&b"{\"step\":6,\"ki"[..], b"{\"step\":6,\xFF\xFE", b"\0\0\0\0"] {
+            std::fs::write(&path, [whole.as_bytes(), torn].concat()).unwrap();
+            let mut log = JsonLog::open(&path, 3).unwrap();
+            (4..=5).for_each(|step| log.add(&line(step)).unwrap());
+            log.sync().unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        }
         let read: Vec<Line> = whole.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(read[4], line(5));
     }

@@ -4,11 +4,12 @@ mod dashboard;
 mod jsonl;
 mod tensorboard;
 
-pub use dashboard::Dashboard;
+pub use dashboard::{Dashboard, restore_terminal};
 pub use jsonl::JsonLog;
 pub use tensorboard::EventFile;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 /// Named numbers of one step.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -46,19 +47,24 @@ pub trait Screen {
     fn wants_stop(&self) -> bool;
 }
 
+/// A line on standard error. A terminal or a reader that has gone away is no reason to stop.
+pub fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Lines on standard error.
 #[derive(Debug, Default)]
 pub struct PlainScreen;
 
 impl Screen for PlainScreen {
     fn line(&mut self, line: &Line) {
-        eprintln!("{}", line.plain());
+        say(line.plain());
     }
 
     fn step(&mut self, _: u64) {}
 
     fn note(&mut self, text: &str) {
-        eprintln!("{text}");
+        say(text);
     }
 
     fn wants_stop(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Formats: <https://github.com/tensorflow/tensorflow/blob/v2.18.0/tensorflow/core/lib/io/record_writer.h> and
 //! <https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/compat/proto/event.proto>. Only scalars are written. A resumed run begins
-//! a new file with a session start, which makes TensorBoard forget what an earlier file says from that step on.
+//! a new file with a session start at the first step that is still to come, which makes TensorBoard forget what an earlier file says from that step on.
 
 use std::fs::File;
 use std::io::Write;
@@ -36,7 +36,7 @@ impl EventFile {
         file.event(time, 0, &bytes_field(3, b"brain.Event:2"))?;
         // Field 7: a session log, whose field 1 says that the session starts.
         const START: u64 = 1;
-        file.event(time, step, &bytes_field(7, &varint_field(1, START)))?;
+        file.event(time, step + 1, &bytes_field(7, &varint_field(1, START)))?;
         Ok(file)
     }
 
@@ -116,6 +116,9 @@ mod tests {
         file.add(&Line { step: 8, kind: "train".into(), values }).unwrap();
         let bytes = std::fs::read(&file.path).unwrap();
         let text = String::from_utf8_lossy(&bytes);
+        // Steps up to 7 are kept: the session starts at step 8, which is the varint before field 7.
+        let start = [&[2 << 3, 8][..], &bytes_field(7, &varint_field(1, 1))].concat();
+        assert!(bytes.windows(start.len()).any(|part| part == start));
         assert!(text.contains("brain.Event:2") && text.contains("train/l1") && text.contains("train/lr"));
     }
 }

@@ -16,10 +16,13 @@ use super::measure::{Measured, measure};
 use super::pairs::{Pair, Pairs};
 use crate::fit::run::{Pace, Work};
 use crate::fit::{Course, Fitted, Kind, check, crop, random, split, write};
+use crate::latents::spread;
 use crate::{Error, Result};
 
 /// The stream of random numbers that splits pairs; steps have those before it.
 const SPLIT: u64 = u64::MAX;
+/// Held-out pairs that are measured on at a checkpoint: less work than a few steps.
+const LOOKED_AT: usize = 16;
 
 /// What is made small.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -189,6 +192,12 @@ impl Work for Fit<'_> {
 
     fn store(&self, path: &Path) -> Result<()> {
         self.fitted.store(path)
+    }
+
+    fn evaluate(&self) -> Result<Vec<(String, f64)>> {
+        let some: Vec<usize> = spread(self.held_out.len(), LOOKED_AT).map(|i| self.held_out[i]).collect();
+        let measured = measure(&self.proxy(), self.pairs, &some, &self.device)?;
+        Ok(measured.values().collect())
     }
 }
 

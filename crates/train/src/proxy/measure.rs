@@ -23,6 +23,17 @@ pub struct Measured {
     pub degraded_db: Vec<f64>,
 }
 
+impl Measured {
+    /// All numbers by name, bands from coarse to fine.
+    pub fn values(&self) -> impl Iterator<Item = (String, f64)> {
+        let bands = |name: &'static str, db: &[f64]| {
+            db.iter().enumerate().map(|(band, db)| (format!("{name}_{band}"), *db)).collect::<Vec<_>>()
+        };
+        let bands = bands("proxy_db", &self.proxy_db).into_iter().chain(bands("degraded_db", &self.degraded_db));
+        bands.chain([("error".to_string(), self.error)])
+    }
+}
+
 /// Runs the proxy on whole latents.
 ///
 /// # Errors

@@ -7,10 +7,20 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use vae2x_core::Array;
+use vae2x_core::latent::Space;
 use vae2x_core::weights::TensorFile;
+use vae2x_core::{Array, VaeConfig};
 
+use crate::latents::{Evidence, LOOKED_AT, spread};
 use crate::{Error, Result};
+
+/// Root mean squares that normalized latents, whose channels have a deviation of 1 over many pictures, stay within: pictures of little contrast
+/// have half of that, Wan2.1's raw latents more than twice.
+const POWERS: [f64; 2] = [0.2, 1.6];
+/// Ends of the names of a pair's clean tensors.
+const CLEAN: &str = ".clean";
+/// Values below which statistics are not worth an error: those of a picture of 256 pixels.
+const ENOUGH: usize = 16 * 32 * 32;
 
 /// Clean and degraded, normalized.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,16 +88,12 @@ impl PairFiles {
     /// [`Error::Data`] if there are no pairs; [`Error::Core`] for files that cannot be read, or a clean latent whose degraded one or
     /// time is missing or of another shape.
     pub fn open(folder: &Path) -> Result<Self> {
-        let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-        let mut paths =
-            entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io(folder, e))?;
-        paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
-        paths.sort();
+        let paths = Self::files_in(folder)?;
         let mut items = Vec::new();
         let mut latents = HashMap::new();
         for (file, path) in paths.iter().enumerate() {
             let tensors = TensorFile::open(path)?;
-            for name in tensors.tensors().keys().filter_map(|key| key.strip_suffix(".clean")) {
+            for name in names(&tensors) {
                 // Draws of a latent may lie in several files; other names may come again in each.
                 let key = name.rsplit_once('#').map_or((name.to_string(), file), |(of, _)| (of.into(), usize::MAX));
                 let next = latents.len();
@@ -103,13 +109,69 @@ impl PairFiles {
             }
         }
     }
-}
 
-impl PairFiles {
+    /// The files of a folder that may have pairs, in the order of their names.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+        let mut paths =
+            entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io(folder, e))?;
+        paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Whether a folder has pairs in it, by the first of its files.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn are_in(folder: &Path) -> Result<bool> {
+        Ok(match Self::files_in(folder)?.first() {
+            Some(path) => names(&TensorFile::open(path)?).next().is_some(),
+            None => false,
+        })
+    }
+
     /// The files, in the order of their names.
-    pub(super) fn paths(&self) -> &[PathBuf] {
+    pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
+
+    /// Refuses clean latents that are plainly not normalized: by their power, or because they look like raw ones of Wan2.1. Some are looked at.
+    ///
+    /// # Errors
+    /// [`Error::Data`]; reading errors.
+    pub fn refuse_raw(&self) -> Result<()> {
+        let wan = VaeConfig::default();
+        let mut evidence = Evidence::default();
+        let (mut squares, mut count) = (0.0, 0);
+        for index in spread(self.len(), LOOKED_AT) {
+            let clean = self.pair(index)?.clean;
+            squares += clean.data().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+            count += clean.data().len();
+            if clean.shape()[0] == wan.z_dim {
+                let [c, h, w] = clean.dims("latent")?;
+                evidence.add(&clean.reshape([1, c, 1, h, w])?, Space::Normalized, &wan)?;
+            }
+        }
+        let power = (squares / count as f64).sqrt();
+        let what = match () {
+            () if evidence.is_clear() => "are those of raw latents".to_string(),
+            () if count >= ENOUGH && !(POWERS[0]..=POWERS[1]).contains(&power) => {
+                format!("(root mean square {power:.2}) are not those of normalized ones, about 1")
+            }
+            () => return Ok(()),
+        };
+        let folder = self.paths[0].parent().unwrap_or(Path::new(".")).display();
+        Err(Error::Data(format!("{folder}: the statistics of the clean latents {what}; pairs are to be normalized")))
+    }
+}
+
+/// The names of a file's pairs.
+pub(super) fn names(file: &TensorFile) -> impl Iterator<Item = &str> {
+    file.tensors().keys().filter_map(|key| key.strip_suffix(CLEAN))
 }
 
 /// How many frames a pair has, after a look at its shapes.
@@ -145,12 +207,10 @@ impl Pairs for PairFiles {
     fn pair(&self, index: usize) -> Result<Pair> {
         let Item { file, name, frame, .. } = &self.items[index];
         let file = TensorFile::open(&self.paths[*file])?;
-        let latent = |part: &str| -> vae2x_core::Result<Array> {
-            let array = file.read(&format!("{name}.{part}"))?;
-            match *array.shape() {
-                [c, _, h, w] => array.narrow1(*frame..frame + 1).reshape([c, h, w]),
-                _ => Ok(array),
-            }
+        let latent = |part: &str| {
+            let name = format!("{name}.{part}");
+            let is_clip = file.tensors().get(&name).is_some_and(|info| info.shape.len() == 4);
+            if is_clip { file.read_frame(&name, *frame) } else { file.read(&name) }
         };
         let time = f64::from(file.read(&format!("{name}.t"))?.data()[0]);
         if !(0.0..=1.0).contains(&time) {
@@ -167,6 +227,8 @@ impl Pairs for PairFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vae2x_core::latent::Normalized;
+    use vae2x_core::weights::formula;
     use vae2x_core::weights::write::write_arrays;
 
     fn ramp(shape: &[usize], scale: f32) -> Array {
@@ -205,6 +267,31 @@ mod tests {
         let pairs = PairFiles::open(folder.path()).unwrap();
         let latents: Vec<usize> = (0..pairs.len()).map(|i| pairs.latent(i)).collect();
         assert_eq!(latents, [0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn latents_that_are_plainly_not_normalized_are_refused() {
+        let t = Array::new([1], vec![0.25]).unwrap();
+        let said = |channels: usize, of: &dyn Fn(Array) -> Array| {
+            let folder = tempfile::tempdir().unwrap();
+            for i in 0..4 {
+                let values = formula::unit(&format!("clean.{i}"), channels * 4096).collect();
+                let latent = of(Array::new([1, channels, 1, 64, 64], values).unwrap());
+                let latent = latent.reshape([channels, 64, 64]).unwrap();
+                let arrays = [("a.clean", &latent), ("a.degraded", &latent), ("a.t", &t)];
+                write_arrays(&folder.path().join(format!("{i}.safetensors")), &arrays, &Default::default()).unwrap();
+            }
+            PairFiles::open(folder.path()).unwrap().refuse_raw().map_or_else(|e| e.to_string(), |()| String::new())
+        };
+        let raw = |x: Array| Normalized::new(x).unwrap().denormalize(&VaeConfig::default()).unwrap().array().clone();
+        let times =
+            |factor: f32| move |x: Array| Array::new(x.shape(), x.data().iter().map(|v| v * factor).collect()).unwrap();
+        assert_eq!(said(16, &|x| x), "");
+        assert!(said(16, &raw).contains("raw latents; pairs are to be normalized"), "{}", said(16, &raw));
+        // Another VAE's, of which only the power is known.
+        assert_eq!(said(4, &|x| x), "");
+        assert!(said(4, &times(4.0)).contains("root mean square 2."), "{}", said(4, &times(4.0)));
+        assert!(said(4, &times(0.2)).contains("root mean square 0.1"), "{}", said(4, &times(0.2)));
     }
 
     #[test]

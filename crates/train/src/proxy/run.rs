@@ -24,8 +24,8 @@ pub fn open_config(path: &Path) -> Result<FitConfig> {
     open(path, FitConfig::validate)
 }
 
-/// Runs from the checkpoint, or from the start, to the last step or until stopped, and writes the checkpoint. At the last step the
-/// proxy is measured and written; `None` if the run was stopped before.
+/// Runs from the checkpoint, or from the start, to the last step or until stopped, and writes the checkpoint. At each checkpoint the
+/// proxy is measured on some of the held-out pairs, at the last step on all of them, and then written; `None` if the run was stopped before.
 ///
 /// # Errors
 /// Pairs that cannot be used, [`Error::Diverged`], files that cannot be written. The checkpoint written last stays.
@@ -47,8 +47,7 @@ pub fn train(
         return Ok(None);
     }
     let measured = fit.measure()?;
-    let bands = measured.proxy_db.iter().enumerate().map(|(band, db)| (format!("proxy_db_{band}"), *db));
-    record.add("eval", fit.step(), bands.chain([("error".to_string(), measured.error)]))?;
+    record.add("eval", fit.step(), measured.values())?;
     save(&folder.join(PROXY_FILE), &fit.proxy())?;
     Ok(Some(measured))
 }

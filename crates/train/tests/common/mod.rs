@@ -2,14 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use vae2x_core::Array;
 use vae2x_core::weights::VaeWeights;
 use vae2x_media::picture::write_image;
 use vae2x_testkit::shared;
-use vae2x_train::log::PlainScreen;
+use vae2x_train::checkpoint::{Checkpoint, Checkpoints};
+use vae2x_train::log::{Line, Screen};
 use vae2x_train::losses::VggChoices;
 use vae2x_train::run::Inputs;
 use vae2x_train::{Config, RunOptions, VggChoice, train};
@@ -41,10 +42,50 @@ pub fn photos() -> tempfile::TempDir {
     folder
 }
 
-pub fn run(config: &Config, folder: &Path, devices: &[Device]) -> vae2x_train::Result<()> {
+/// Keeps what it is told, and has the run stopped after a step, as Ctrl-C does.
+struct Witness<'a> {
+    stop_at: Option<u64>,
+    stop: &'a AtomicBool,
+    notes: Vec<String>,
+}
+
+impl Screen for Witness<'_> {
+    fn line(&mut self, _: &Line) {}
+
+    fn step(&mut self, step: u64) {
+        self.stop.store(self.stop_at == Some(step), Ordering::Relaxed);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.push(text.into());
+    }
+
+    fn wants_stop(&self) -> bool {
+        false
+    }
+}
+
+/// Runs to the end, or until a step is done; gives the notes.
+pub fn run_until(
+    config: &Config,
+    folder: &Path,
+    devices: &[Device],
+    stop_at: Option<u64>,
+) -> vae2x_train::Result<Vec<String>> {
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices { vgg16: None, vgg19: Some(VggChoice::Random(3)) };
     let inputs = Inputs { base: Arc::new(base), choices };
-    let options = RunOptions { folder, devices, stop: &AtomicBool::new(false), screen: &mut PlainScreen };
-    train(config, &inputs, options).map(|_| ())
+    let stop = AtomicBool::new(false);
+    let mut witness = Witness { stop_at, stop: &stop, notes: Vec::new() };
+    let progress = train(config, &inputs, RunOptions { folder, devices, stop: &stop, screen: &mut witness })?;
+    assert_eq!(progress.step, stop_at.unwrap_or(config.train.steps));
+    Ok(witness.notes)
+}
+
+pub fn run(config: &Config, folder: &Path, devices: &[Device]) -> vae2x_train::Result<()> {
+    run_until(config, folder, devices, None).map(|_| ())
+}
+
+pub fn newest(folder: &Path) -> Checkpoint {
+    Checkpoints::of(folder).newest().unwrap().checkpoint.unwrap()
 }

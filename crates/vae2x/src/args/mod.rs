@@ -83,7 +83,8 @@ pub struct RunArgs {
     /// Device: auto, cpu, burn (the slow reference), or of those that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
-    /// Precision of weights and arithmetic; cpu computes in f32 and may keep the decoder's large weights as bf16
+    /// Precision of weights and arithmetic, of the decoder where there are both; cpu computes in f32 and may keep the decoder's large
+    /// weights as bf16
     #[arg(long, visible_alias = "precision", value_enum, default_value_t = DTypeArg::F32)]
     pub dtype: DTypeArg,
     /// Memory that may be used, such as 4GiB; what the device has if not given

@@ -70,6 +70,9 @@ pub struct TrainDegradationArgs {
     /// The run.
     #[command(flatten)]
     pub run: TrainingArgs,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
 }
 
 /// `vae2x train flow`
@@ -78,6 +81,9 @@ pub struct TrainFlowArgs {
     /// Folder of latent files
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub latents: Option<PathBuf>,
+    /// What latents are; as the configuration says if not given, which says auto if nothing
+    #[arg(long, value_enum, value_name = "SPACE", conflicts_with = "resume")]
+    pub latent_space: Option<SpaceArg>,
     /// The VAE that the latents are of, for its means and deviations; Wan2.1's if not given
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     pub vae: Option<String>,
@@ -92,7 +98,8 @@ pub struct TrainFlowArgs {
 /// `vae2x degrade`
 #[derive(Debug, Args)]
 pub struct DegradeArgs {
-    /// A latent file (.latent, .safetensors, .npy, .pt), or a folder of pairs, whose clean latents are softened at their own times
+    /// A latent file (.latent, .safetensors, .npy, .pt), a folder of them, or a folder of pairs, whose clean latents are softened at their
+    /// own times
     #[arg(value_name = "LATENTS")]
     pub input: PathBuf,
     /// The network: proxy.safetensors of a run of train degradation
@@ -101,12 +108,18 @@ pub struct DegradeArgs {
     /// Flow time from 0 (nothing changes) to 1; not for pairs, which have theirs
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub t: Option<f64>,
-    /// .latent (ComfyUI, raw), .safetensors (normalized), .npy (normalized); for pairs a folder for pairs
+    /// .latent (ComfyUI, raw), .safetensors (normalized), .npy (normalized); for a folder a folder, for pairs one without pairs
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
+    /// The VAE that latents are of, for its means and deviations; Wan2.1's if not given
+    #[arg(long, value_name = "WEIGHTS")]
+    pub vae: Option<String>,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
 }
 
 /// `vae2x sdedit`
@@ -215,6 +228,9 @@ pub struct EmbedTextArgs {
     /// Longer captions are cut to this number of tokens, as Wan2.1 does
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..))]
     pub max_tokens: u16,
+    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    pub device: Device,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -276,7 +292,8 @@ pub struct ExportArgs {
     /// The moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
-    /// The checkpoint with the best score on held-out photos instead of the last one
+    /// The checkpoint with the best score on held-out photos instead of the last one; what was scored is the moving average, where the run
+    /// keeps one
     #[arg(long)]
     pub best: bool,
     /// Precision of the trained tensors; the others keep their bytes

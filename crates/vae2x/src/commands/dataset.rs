@@ -26,7 +26,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
         if let Ok(mut progress) = progress.lock() {
             progress.set(done as f64);
         }
-    })?;
+    });
     if let Ok(progress) = progress.into_inner() {
         progress.finish();
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vae2x::{DecodedClip, Decoder, EngineOptions};
+use vae2x::{DecodedClip, Decoder, EngineOptions, Parts};
 use vae2x_core::latent::{Raw, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{VaeConfig, time};
@@ -78,7 +78,8 @@ struct Models {
 
 fn decode(args: &DecodeArgs, job: Job, models: Models) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = job.options.settled_for_decoding(models.weights.config())?;
+    let options = EngineOptions { others: models.base.is_some().into(), ..job.options };
+    let options = options.settled(models.weights.config(), Parts::Decoder)?;
     check_settled(&options)?;
     let Job { files, output, colours, .. } = job;
     let finish = Finish::new(args, colours, &models.weights)?;

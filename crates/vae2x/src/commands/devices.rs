@@ -39,9 +39,10 @@ fn described(listed: &Listed) -> String {
     match listed.facts() {
         Ok(facts) => {
             let name = facts.name.unwrap_or_else(|| "PyTorch's library".into());
-            let aside = match listed.kind {
-                Kind::Processor => ", never picked by itself",
-                _ => "",
+            let aside = match (listed.check(), listed.kind) {
+                (Err(e), _) => format!(", cannot be used: {e}"),
+                (Ok(()), Kind::Processor) => ", never picked by itself".into(),
+                (Ok(()), _) => String::new(),
             };
             let memory = facts.memory.or((listed.kind == Kind::Processor).then(available_bytes));
             row(&listed.name(), &format!("{name}, {}{aside}", listed.kind), memory)

@@ -1,13 +1,12 @@
 //! `vae2x embed-text`: a caption to what the diffusion model reads.
 
-use burn::tensor::Device;
 use vae2x_core::weights::ModelTensors;
 use vae2x_core::weights::write::write_arrays;
 use vae2x_nn::array::to_array;
 use vae2x_nn::umt5::{Umt5, Umt5Weights, weights::FILES};
 use vae2x_nn::wan_dit::caption::CONTEXT;
 
-use super::{check_distinct, check_writable, start_threads};
+use super::{check_built, check_distinct, check_writable, start_threads};
 use crate::args::EmbedTextArgs;
 use crate::caption::Tokens;
 use crate::ui::{self, Progress};
@@ -19,6 +18,8 @@ use crate::usage;
 /// If the encoder, the tokenizer or the output will not do.
 pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     start_threads(args.threads)?;
+    check_built(args.device)?;
+    let device = super::open_device(args.device)?;
     if args.output.extension().is_none_or(|e| e != "safetensors") {
         return usage(format!("{}: a caption is written to a .safetensors file", args.output.display()));
     }
@@ -28,7 +29,7 @@ pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     if tokens.cut {
         ui::warn(format!("the caption is longer than {} tokens and is cut", args.max_tokens));
     }
-    let encoder = Umt5::new(Umt5Weights::find(ModelTensors::open(&args.umt5, FILES)?)?, Device::flex());
+    let encoder = Umt5::new(Umt5Weights::find(ModelTensors::open(&args.umt5, FILES)?)?, device);
     let mut progress = Progress::new("embedding", encoder.config().layers as f64, "layers");
     let counts = vec![true; tokens.ids.len()];
     let hidden = encoder.encode(&[tokens.ids], &[counts], &mut |layer| progress.set(layer as f64))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use vae2x::{Device, Encoder, EngineOptions, Precision, whole_cells};
+use vae2x::{Device, Encoder, EngineOptions, Parts, Precision, whole_cells};
 use vae2x_core::latent::{Raw, Space};
 use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig, time};
@@ -30,7 +30,7 @@ const STEP: usize = 5;
 pub fn run(args: &EncodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let vae = weights::name(&args.vae)?;
-        let options = engine_options(&args.run)?;
+        let options = EngineOptions { encoder_precision: args.run.dtype.into(), ..engine_options(&args.run)? };
         let inputs = expand(&args.inputs)?;
         let (paths, space) = targets(args, &inputs)?;
         check_files(&inputs, vae, &paths, args.run.timings.as_deref())?;
@@ -202,7 +202,7 @@ fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
 fn encode(args: &EncodeArgs, options: EngineOptions, jobs: &[Job]) -> anyhow::Result<()> {
     let weights = weights::open_vae(&args.vae)?;
     let mut timings = Timings::default();
-    let options = options.settled_for_encoding(weights.config())?;
+    let options = options.settled(weights.config(), Parts::Encoder)?;
     check_settled(&options)?;
     if options.device == Device::Cpu && options.precision == Precision::Bf16 {
         ui::warn("--dtype bf16 is for decoding on the processor; encoding keeps the weights in f32");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x::{Decoder, Encoder, EngineOptions, Parts};
 use vae2x_core::latent::{Raw, Space, to_raw};
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig, time};
@@ -74,7 +74,7 @@ fn kind(input: &Path) -> &'static str {
 
 fn refine(args: &HiresArgs, options: EngineOptions, jobs: Vec<Job>, weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = options.settled_for_decoding(weights.config())?;
+    let options = EngineOptions { others: 1, ..options }.settled(weights.config(), Parts::Both)?;
     check_settled(&options)?;
     require_enlarging(&weights)?;
     for job in &jobs {

@@ -112,7 +112,7 @@ fn check_settled(options: &EngineOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Where and how to compute, as the command line says.
+/// Where and how to compute, as the command line says; the encoder in `f32`.
 ///
 /// # Errors
 /// A wrong command line if this program lacks the device or the device the precision; if burn's threads cannot be started.
@@ -135,7 +135,13 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
         precision: args.dtype.into(),
         memory: args.memory,
         notify: Some(|text| ui::note(text)),
+        ..EngineOptions::default()
     })
+}
+
+/// burn's device for what the own kernels do not compute, and a word on which it is.
+fn open_device(device: Device) -> vae2x_core::Result<burn::tensor::Device> {
+    device.for_training(|text| ui::note(text))
 }
 
 /// Tells which device computes, unless it is the processor as usual.

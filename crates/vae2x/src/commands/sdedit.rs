@@ -80,7 +80,7 @@ fn left_out(manifest: &Manifest) -> String {
 
 /// Loads the model and makes what is missing of the job. Gives the number of items that are there then.
 fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow::Result<usize> {
-    let device = args.device.for_training()?;
+    let device = super::open_device(args.device)?;
     let text = to_tensor(&model.context, "context", &device)?;
     let model = Captioned { model: load(&model.weights, &device)?, text };
     let DitConfig { in_channels, patch, .. } = *model.model.config();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde_json::{Value, json};
 use vae2x::constant::{ConstantColour, constant_colour};
-use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x::{Decoder, Encoder, EngineOptions, Parts};
 use vae2x_compare::speckle::{Period, Speckle, speckle};
 use vae2x_core::weights::Weights;
 use vae2x_media::picture::read_image;
@@ -68,9 +68,9 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
 fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
     check_built(args.device)?;
     let notify: fn(&str) = |text| ui::note(text);
-    let options = EngineOptions { device: args.device, notify: Some(notify), ..EngineOptions::default() };
+    let options = EngineOptions { device: args.device, others: 1, notify: Some(notify), ..EngineOptions::default() };
     let weights = Arc::new(weights::open_vae(&args.vae)?);
-    let options = options.settled_for_decoding(weights.config())?;
+    let options = options.settled(weights.config(), Parts::Both)?;
     let decoder = Decoder::load(weights.clone(), &options)?;
     let encoder = Encoder::load(weights, &options)?;
     say_device(&options, &decoder.engine());

@@ -29,6 +29,11 @@ pub fn stop_softly() -> bool {
     RUNNING.load(Ordering::Relaxed) && !STOP.swap(true, Ordering::Relaxed)
 }
 
+/// Whether a run was stopped by [`stop_softly`] or from the dashboard.
+pub fn was_stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
 /// Does `work`, which [`stop_softly`] can ask to stop through the flag that it is given.
 pub(super) fn stoppable<T>(work: impl FnOnce(&'static AtomicBool) -> T) -> T {
     RUNNING.store(true, Ordering::Relaxed);
@@ -68,7 +73,8 @@ struct Job {
 impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
         args.device.iter().try_for_each(|device| check_built(*device))?;
-        let devices = args.device.iter().map(|d| d.for_training()).collect::<vae2x_core::Result<_>>()?;
+        let devices =
+            args.device.iter().map(|&device| super::open_device(device)).collect::<vae2x_core::Result<_>>()?;
         if let Some(folder) = &args.run.resume {
             let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
             return Ok(Self { folder: folder.clone(), config, devices });
@@ -87,7 +93,12 @@ impl Job {
         let mut dashboard = Dashboard::open(self.config.train.steps);
         let result = vae2x_train::train(&self.config, inputs, options(&mut dashboard));
         dashboard.close();
-        Ok(result?)
+        let progress = result?;
+        if progress.step < self.config.train.steps {
+            // Also where it was the dashboard that asked for it.
+            STOP.store(true, Ordering::Relaxed);
+        }
+        Ok(progress)
     }
 }
 

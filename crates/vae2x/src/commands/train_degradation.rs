@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use vae2x_train::fit::run::create;
 use vae2x_train::log::PlainScreen;
 use vae2x_train::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
 use vae2x_train::run::CONFIG_FILE;
 
-use super::start_threads;
 use super::train::{config_and_folder, stoppable};
+use super::{check_built, start_threads};
 use crate::args::TrainDegradationArgs;
 use crate::{ui, usage};
 
@@ -19,12 +18,14 @@ use crate::{ui, usage};
 /// If the configuration cannot be meant, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
+    check_built(args.device)?;
+    let device = super::open_device(args.device)?;
     let (folder, config) = match &args.run.resume {
         Some(folder) => (folder.clone(), open_config(&folder.join(CONFIG_FILE))?),
         None => new_run(args)?,
     };
     ui::note(format!("run in {}", folder.display()));
-    let measured = stoppable(|stop| train(&folder, &config, &Device::flex(), stop, &mut PlainScreen))?;
+    let measured = stoppable(|stop| train(&folder, &config, &device, stop, &mut PlainScreen))?;
     match measured {
         Some(measured) => ui::print(&report(&folder.join(PROXY_FILE), &measured)),
         None => ui::print(&format!("stopped; go on with --resume {}\n", folder.display())),
@@ -37,7 +38,7 @@ fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, FitConfig)> 
     let mut config = open_config(path)?;
     config.pairs = args.pairs.clone().or(config.pairs);
     let Some(pairs) = &config.pairs else { return usage("--pairs DIR is missing") };
-    PairFiles::open(pairs)?;
+    PairFiles::open(pairs)?.refuse_raw()?;
     create(&folder, &config)?;
     Ok((folder, config))
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
-use vae2x_media::latent::SpaceChoice;
 use vae2x_train::fit::run::create;
 use vae2x_train::flow::{CONTEXT_FILE, FlowConfig, MODEL_FOLDER, open_config, train};
 use vae2x_train::latents::LatentFolder;
@@ -12,7 +11,7 @@ use vae2x_train::log::PlainScreen;
 use vae2x_train::run::CONFIG_FILE;
 
 use super::train::{config_and_folder, stoppable};
-use super::{check_built, start_threads};
+use super::{check_built, space_choice, start_threads};
 use crate::args::TrainFlowArgs;
 use crate::{ui, usage, weights};
 
@@ -23,7 +22,7 @@ use crate::{ui, usage, weights};
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     check_built(args.device)?;
-    let device = args.device.for_training()?;
+    let device = super::open_device(args.device)?;
     let (folder, config, latents) = match &args.run.resume {
         Some(folder) => {
             let config = open_config(&folder.join(CONFIG_FILE))?;
@@ -45,6 +44,7 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentF
     let mut config = open_config(path)?;
     config.latents = args.latents.clone().or(config.latents);
     config.vae = args.vae.clone().or(config.vae);
+    config.latent_space = args.latent_space.map_or(config.latent_space, space_choice);
     let latents = open(&config)?;
     create(&folder, &config)?;
     Ok((folder, config, latents))
@@ -52,12 +52,7 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentF
 
 fn open(config: &FlowConfig) -> anyhow::Result<LatentFolder> {
     let Some(folder) = &config.latents else { return usage("--latents DIR is missing") };
-    let choice = match config.latent_space.as_str() {
-        "raw" => SpaceChoice::Raw,
-        "normalized" => SpaceChoice::Normalized,
-        _ => SpaceChoice::Auto,
-    };
-    Ok(LatentFolder::open(folder, choice, &vae_config(config.vae.as_deref())?)?)
+    Ok(LatentFolder::open(folder, config.latent_space, &vae_config(config.vae.as_deref())?)?)
 }
 
 /// The means and deviations of the VAE that is named, or Wan2.1's.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x::{Decoder, Encoder, EngineOptions, Parts};
 use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::{VaeWeights, Weights};
@@ -81,7 +81,7 @@ fn targets(args: &UpscaleArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBu
 
 fn upscale(args: &UpscaleArgs, options: EngineOptions, jobs: &[Job], weights: VaeWeights) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = options.settled_for_decoding(weights.config())?;
+    let options = EngineOptions { others: 1, ..options }.settled(weights.config(), Parts::Both)?;
     check_settled(&options)?;
     require_enlarging(&weights)?;
     check_memory(args, jobs, &weights, &options)?;
