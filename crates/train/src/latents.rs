@@ -118,7 +118,8 @@ impl LatentFolder {
 
     /// Latent frames, rows and columns of the largest latent, by the files' heads; damaged files do not count.
     pub fn largest(&self) -> Option<[usize; 3]> {
-        let sizes = self.files.iter().filter_map(|path| look_at_latent(&TensorFile::open(path).ok()?).ok());
+        let look = |path| look_at_latent(&TensorFile::open(path)?, &self.options);
+        let sizes = self.files.iter().filter_map(|path| look(path).ok());
         sizes.map(|[_, _, t, h, w]| [t, h, w]).max_by_key(|size| size.iter().product::<usize>())
     }
 

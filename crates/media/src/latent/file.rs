@@ -93,10 +93,10 @@ impl LatentFile {
 ///
 /// # Errors
 /// As [`LatentFile::open`], as far as the head tells.
-pub fn look_at_latent(file: &TensorFile) -> Result<[usize; 5]> {
-    let key = choose(file, None)?;
+pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usize; 5]> {
+    let key = choose(file, options.key.as_deref())?;
     let tensor = layout::Tensor { path: file.path(), key: &key };
-    Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, None)?.shape())
+    Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?.shape())
 }
 
 /// What SaveLatent multiplied by before it wrote the version tensor (Stable Diffusion 1's scale, whatever the model).
