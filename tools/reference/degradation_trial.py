@@ -181,6 +181,8 @@ def table():
             decoded = work / "decoded" / f"{name}_{time}"
             decoded.mkdir(parents=True, exist_ok=True)
             vae2x("decode", *sorted(inputs.iterdir()), "--vae", weights, "--latent-space", "normalized", "-o", decoded)
+            for path in decoded.glob("*_00000.png"):
+                path.rename(decoded / path.name.replace("_00000", ""))
             psnr, flat, of_photos = measured(decoded)
             words = [args.vae2x, "metrics", f"photo={work}/held_512", f"{name}={decoded}", "--reference", "photo", "--json"]
             told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)

@@ -57,6 +57,8 @@ pub struct Evaluation {
     lpips: Option<EvalLpips>,
     /// Target pixels per input pixel.
     factor: usize,
+    /// Before the names of the baseline's measures.
+    prefix: &'static str,
     device: Device,
 }
 
@@ -81,6 +83,7 @@ impl Evaluation {
     /// If a photo cannot be read or is too small.
     pub fn new(options: EvaluationOptions<'_>, device: &Device) -> Result<Self> {
         let base = options.base.filter(|base| base.config().out_channels == 3);
+        let prefix = if base.is_some() { "base_" } else { "input_" };
         let networks =
             base.map(|base| -> Result<_> { Ok((Encoder::load(base, device)?, Decoder::load(base, device)?)) });
         let networks = networks.transpose()?;
@@ -101,6 +104,7 @@ impl Evaluation {
             cases: cases.collect::<Result<_>>()?,
             lpips: options.lpips,
             factor: options.factor,
+            prefix,
             device: device.clone(),
         })
     }
@@ -110,8 +114,9 @@ impl Evaluation {
         self.cases.is_empty()
     }
 
-    /// Means over the photos, for the model and, with `base_` before them, for the baseline: `psnr`, `ssim`, `lpips`
-    /// (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where pictures are large enough. Writes a sheet with input, baseline, output and target.
+    /// Means over the photos, for the model and for the baseline, whose names have `base_` before them or, if it is the input enlarged,
+    /// `input_`: `psnr`, `ssim`, `lpips` (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where pictures
+    /// are large enough. Writes a sheet with input, baseline, output and target.
     ///
     /// # Errors
     /// If the sheet cannot be written.
@@ -122,7 +127,7 @@ impl Evaluation {
         for case in &self.cases {
             let decoded = learner.reconstruct(&generator, batch(&case.input, &self.device)?)?;
             let output = clamped(single(decoded)?);
-            let baseline = case.baseline.iter().map(|picture| ("base_", picture));
+            let baseline = case.baseline.iter().map(|picture| (self.prefix, picture));
             for (prefix, picture) in std::iter::once(("", &output)).chain(baseline) {
                 for (name, value) in self.metrics(picture, &case.target)? {
                     *means.entry(format!("{prefix}{name}")).or_default() += value / self.cases.len() as f64;
