@@ -1,0 +1,129 @@
+//! `[loss]` and `[gan]`: what the networks are trained for.
+
+use serde::{Deserialize, Serialize};
+use vae2x_nn::loss::fdl::{Axes, FdlConfig};
+use vae2x_nn::loss::gan::GanKind;
+
+/// `[loss]`: weights, 0 for none.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// L1.
+    pub l1: f64,
+    /// Charbonnier's epsilon in place of plain L1; 0 for L1.
+    pub charbonnier: f32,
+    /// LPIPS on VGG16. Small: much of it makes speckles.
+    pub lpips: f64,
+    /// L1 of unit-normalized VGG19 features; shares its pass with `fdl`.
+    pub feature_l1: f64,
+    /// The frequency distribution loss.
+    pub fdl: f64,
+    /// Its options.
+    pub fdl_options: FdlOptions,
+    /// KL divergence to the normal distribution, for `train.parts = ["base"]`.
+    pub kl: f64,
+    /// VGG16's weights: a torchvision or timm file, a file of the hub (`timm/vgg16.tv_in1k:model.safetensors`), or `random:SEED`.
+    pub vgg16: Option<String>,
+    /// VGG19's, likewise.
+    pub vgg19: Option<String>,
+    /// Side of the part of a crop that VGG losses see, drawn at random; 0 for all of it.
+    pub vgg_crop: usize,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self {
+            l1: 1.0,
+            charbonnier: 0.0,
+            lpips: 0.0,
+            feature_l1: 0.0,
+            fdl: 0.0,
+            fdl_options: FdlOptions::default(),
+            kl: 1e-6,
+            vgg16: None,
+            vgg19: None,
+            vgg_crop: 0,
+        }
+    }
+}
+
+/// `[loss.fdl_options]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FdlOptions {
+    /// 2: height and width; 3: channels too.
+    pub dimensions: u8,
+    /// Side of the random kernels.
+    pub patch: usize,
+    /// Random kernels per layer.
+    pub projections: usize,
+    /// Of angles beside magnitudes.
+    pub phase_weight: f64,
+    /// One per VGG stage; trailing zeros shorten the network.
+    pub layer_weights: Vec<f64>,
+}
+
+impl Default for FdlOptions {
+    fn default() -> Self {
+        let FdlConfig { patch, projections, phase_weight, stage_weights, .. } = FdlConfig::default();
+        Self { dimensions: 2, patch, projections, phase_weight, layer_weights: stage_weights }
+    }
+}
+
+impl FdlOptions {
+    /// As the loss takes them.
+    pub fn to_config(&self) -> FdlConfig {
+        FdlConfig {
+            axes: if self.dimensions == 3 { Axes::Volume } else { Axes::Plane },
+            patch: self.patch,
+            projections: self.projections,
+            phase_weight: self.phase_weight,
+            stage_weights: self.layer_weights.clone(),
+        }
+    }
+}
+
+/// The adversarial loss's form.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GanForm {
+    /// To 1 and 0.
+    #[default]
+    LeastSquares,
+    /// Beyond 1 and -1.
+    Hinge,
+}
+
+/// `[gan]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GanConfig {
+    /// 0 for no discriminator.
+    pub weight: f64,
+    /// The form of both losses.
+    pub kind: GanForm,
+    /// The first step at which discriminator and adversarial loss act.
+    pub start: u64,
+    /// Multiply the weight by the ratio of gradient norms at the decoder's last layer.
+    pub adaptive: bool,
+    /// Width of the discriminator's first layer.
+    pub width: usize,
+    /// Its learning rate.
+    pub lr: f64,
+}
+
+impl Default for GanConfig {
+    fn default() -> Self {
+        Self { weight: 0.0, kind: GanForm::LeastSquares, start: 0, adaptive: false, width: 64, lr: 1e-4 }
+    }
+}
+
+impl GanForm {
+    /// As the loss takes it.
+    pub fn to_kind(self) -> GanKind {
+        match self {
+            Self::LeastSquares => GanKind::LeastSquares,
+            Self::Hinge => GanKind::Hinge,
+        }
+    }
+}
