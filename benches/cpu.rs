@@ -13,23 +13,34 @@ use vae2x_core::arch::{self, Conv, Layer, Taps};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::{Array, VaeConfig};
-use vae2x_cpu::{CpuEngine, CpuOptions, Isa, Precision, decode_memory, measure_peak, profile_kernels};
+use vae2x_cpu::{
+    CpuEngine, CpuOptions, Isa, Precision, decode_memory, measure_peak, profile_kernels,
+};
 
 /// Runs that the least time is taken of, if not told.
 const RUNS: usize = 3;
 
 fn main() {
-    let mut wanted: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let mut wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     let runs = take_runs(&mut wanted);
     if wanted.is_empty() {
-        let all = ["32", "64", "128", "kernels", "layers", "clip", "encode", "threads", "isa", "bf16"];
+        let all = [
+            "32", "64", "128", "kernels", "layers", "clip", "encode", "threads", "isa", "bf16",
+        ];
         wanted = all.map(String::from).to_vec();
     }
     let precision = match wanted.iter().position(|a| a == "--bf16") {
         Some(at) => (wanted.remove(at), Precision::Bf16).1,
         None => Precision::F32,
     };
-    let options = CpuOptions { isa: Isa::from_env().unwrap(), precision, ..CpuOptions::default() };
+    let options = CpuOptions {
+        isa: Isa::from_env().unwrap(),
+        precision,
+        ..CpuOptions::default()
+    };
     let start = Instant::now();
     let engine = engine(options);
     engine.prepare_decoder().unwrap();
@@ -59,7 +70,9 @@ fn main() {
 
 /// Takes `--runs N` out of the arguments.
 fn take_runs(args: &mut Vec<String>) -> usize {
-    let Some(at) = args.iter().position(|a| a == "--runs") else { return RUNS };
+    let Some(at) = args.iter().position(|a| a == "--runs") else {
+        return RUNS;
+    };
     let value = args.drain(at..(at + 2).min(args.len())).nth(1);
     value.and_then(|v| v.parse().ok()).unwrap_or(RUNS)
 }
@@ -91,7 +104,9 @@ fn decode(engine: &CpuEngine, latent: &Array) {
 fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
     let latent = latent(1, size);
     let seconds = fastest(runs, || decode(engine, &latent));
-    let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
+    let peak = (0..5)
+        .map(|_| measure_peak(options).unwrap())
+        .fold(0.0, f64::max);
     let flops = decoder_flops() * (size * size) as f64;
     println!(
         "decode {size}x{size}: {seconds:.3} s, {:.0} GFLOP/s direct, {:.2} of the peak of {:.0}; {} MB, {} MB estimated",
@@ -99,47 +114,80 @@ fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
         flops / seconds / peak,
         peak / 1e9,
         peak_memory(),
-        decode_memory(engine.config(), [1, size, size], options).unwrap().total() / 1_000_000
+        decode_memory(engine.config(), [1, size, size], options)
+            .unwrap()
+            .total()
+            / 1_000_000
     );
 }
 
 /// The kernels of each shape on one thread, beside the peak of one thread.
 fn kernels(options: CpuOptions) {
-    let peak = measure_peak(CpuOptions { threads: 1, ..options }).unwrap();
+    let peak = measure_peak(CpuOptions {
+        threads: 1,
+        ..options
+    })
+    .unwrap();
     for (inputs, outputs) in [(96, 96), (192, 192), (384, 384)] {
         for kernel in profile_kernels(options, inputs, outputs) {
             let flops = kernel.direct_flops / kernel.seconds;
             let multiplied = match flops > 0.0 {
-                true => format!(", {:.0} GFLOP/s direct, {:.2} of the peak", flops / 1e9, flops / peak),
+                true => format!(
+                    ", {:.0} GFLOP/s direct, {:.2} of the peak",
+                    flops / 1e9,
+                    flops / peak
+                ),
                 false => String::new(),
             };
             let moved = kernel.bytes / kernel.seconds / 1e9;
-            println!("{:34} {:7.1} us, {moved:4.0} GB/s{multiplied}", kernel.name, kernel.seconds * 1e6);
+            println!(
+                "{:34} {:7.1} us, {moved:4.0} GB/s{multiplied}",
+                kernel.name,
+                kernel.seconds * 1e6
+            );
         }
     }
 }
 
 /// Weights as they are against weights in bf16, in turn.
 fn precisions(options: CpuOptions, runs: usize) {
-    let engines = [Precision::F32, Precision::Bf16].map(|precision| engine(CpuOptions { precision, ..options }));
-    for (what, latent) in [("64x64", latent(1, 64)), ("5 latent frames of 32x32", latent(5, 32))] {
+    let engines = [Precision::F32, Precision::Bf16].map(|precision| {
+        engine(CpuOptions {
+            precision,
+            ..options
+        })
+    });
+    for (what, latent) in [
+        ("64x64", latent(1, 64)),
+        ("5 latent frames of 32x32", latent(5, 32)),
+    ] {
         let [mut full, mut half] = [f64::INFINITY; 2];
         for _ in 0..runs {
             full = full.min(fastest(1, || decode(&engines[0], &latent)));
             half = half.min(fastest(1, || decode(&engines[1], &latent)));
         }
-        println!("decode {what}: f32 {full:.3} s, bf16 {half:.3} s: {:.2} times the time", half / full);
+        println!(
+            "decode {what}: f32 {full:.3} s, bf16 {half:.3} s: {:.2} times the time",
+            half / full
+        );
     }
 }
 
 /// The steps of a 64x64 decode, those of equal shape together, the least of several runs.
 fn layers(engine: &CpuEngine, options: CpuOptions, runs: usize) {
     let latent = latent(1, 64);
-    let runs: Vec<_> = (0..runs).map(|_| engine.profile_decode(&latent).unwrap()).collect();
-    let peak = (0..5).map(|_| measure_peak(options).unwrap()).fold(0.0, f64::max);
+    let runs: Vec<_> = (0..runs)
+        .map(|_| engine.profile_decode(&latent).unwrap())
+        .collect();
+    let peak = (0..5)
+        .map(|_| measure_peak(options).unwrap())
+        .fold(0.0, f64::max);
     let mut shapes: Vec<(String, f64, f64)> = Vec::new();
     for (i, step) in runs[0].iter().enumerate() {
-        let seconds = runs.iter().map(|run| run[i].seconds).fold(f64::INFINITY, f64::min);
+        let seconds = runs
+            .iter()
+            .map(|run| run[i].seconds)
+            .fold(f64::INFINITY, f64::min);
         match shapes.iter_mut().find(|shape| shape.0 == step.name) {
             Some(shape) => (shape.1, shape.2) = (shape.1 + seconds, shape.2 + step.direct_flops),
             None => shapes.push((step.name.clone(), seconds, step.direct_flops)),
@@ -158,11 +206,18 @@ fn layers(engine: &CpuEngine, options: CpuOptions, runs: usize) {
 fn clip(engine: &CpuEngine, runs: usize) {
     let latent = latent(5, 32);
     let seconds = fastest(runs, || decode(engine, &latent));
-    println!("decode 5 latent frames of 32x32: {seconds:.3} s; {} MB", peak_memory());
+    println!(
+        "decode 5 latent frames of 32x32: {seconds:.3} s; {} MB",
+        peak_memory()
+    );
 }
 
 fn encode(engine: &CpuEngine, runs: usize) {
-    let pixels = Array::new([3, 1, 512, 512], formula::unit("bench.pixels", 3 * 512 * 512).collect()).unwrap();
+    let pixels = Array::new(
+        [3, 1, 512, 512],
+        formula::unit("bench.pixels", 3 * 512 * 512).collect(),
+    )
+    .unwrap();
     engine.prepare_encoder().unwrap();
     let seconds = fastest(runs, || {
         std::hint::black_box(engine.encoder().step(&pixels, &mut |_| ()).unwrap());
@@ -178,15 +233,24 @@ fn threads(options: CpuOptions, runs: usize) {
         fastest(runs, || decode(&engine, &latent))
     };
     let (one, all) = (time(1), time(0));
-    println!("decode 128x128: one thread {one:.3} s, all {all:.3} s: {:.2} times as fast", one / all);
+    println!(
+        "decode 128x128: one thread {one:.3} s, all {all:.3} s: {:.2} times as fast",
+        one / all
+    );
 }
 
 fn sets(options: CpuOptions, runs: usize) {
     let latent = latent(1, 32);
     for isa in Isa::available() {
-        let engine = engine(CpuOptions { isa: Some(isa), ..options });
+        let engine = engine(CpuOptions {
+            isa: Some(isa),
+            ..options
+        });
         engine.prepare_decoder().unwrap();
-        println!("decode 32x32 with {isa}: {:.3} s", fastest(runs, || decode(&engine, &latent)));
+        println!(
+            "decode 32x32 with {isa}: {:.3} s",
+            fastest(runs, || decode(&engine, &latent))
+        );
     }
 }
 
@@ -199,7 +263,9 @@ fn decoder_flops() -> f64 {
             pixels *= 4.0;
         }
         let convs: Vec<Conv> = match layer {
-            Layer::Conv(conv) | Layer::Upsample { conv, .. } | Layer::Downsample { conv, .. } => vec![conv],
+            Layer::Conv(conv) | Layer::Upsample { conv, .. } | Layer::Downsample { conv, .. } => {
+                vec![conv]
+            }
             Layer::Residual(r) => [r.conv1, r.conv2].into_iter().chain(r.shortcut).collect(),
             Layer::Attention(a) => vec![a.to_qkv, a.proj],
             Layer::Head { conv, .. } => vec![conv],
@@ -221,5 +287,6 @@ fn flops(conv: &Conv) -> f64 {
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kb| kb * 1024 / 1_000_000)
+    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kb| kb * 1024 / 1_000_000)
 }

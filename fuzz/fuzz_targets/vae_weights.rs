@@ -26,8 +26,12 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn try_model(file: Vec<u8>, config: Option<&str>) {
-    let Ok(file) = TensorFile::from_bytes("fuzz", file) else { return };
-    let Ok(weights) = VaeWeights::from_file(file, config) else { return };
+    let Ok(file) = TensorFile::from_bytes("fuzz", file) else {
+        return;
+    };
+    let Ok(weights) = VaeWeights::from_file(file, config) else {
+        return;
+    };
     for spec in arch::tensors(weights.config()) {
         assert_eq!(weights.tensor(&spec).unwrap().shape(), spec.shape);
     }
@@ -44,8 +48,12 @@ fn small_model() -> &'static [u8] {
             dtype: DType::BF16,
             shape: s.shape,
         };
-        let entries: Vec<_> = arch::tensors(weights.config()).into_iter().map(entry).collect();
-        let path = std::env::temp_dir().join(format!("vae2x-fuzz-{}.safetensors", std::process::id()));
+        let entries: Vec<_> = arch::tensors(weights.config())
+            .into_iter()
+            .map(entry)
+            .collect();
+        let path =
+            std::env::temp_dir().join(format!("vae2x-fuzz-{}.safetensors", std::process::id()));
         let zeros = |e: &Entry| Ok(vec![0; e.shape.iter().product::<usize>() * e.dtype.size()]);
         write_safetensors(&path, &entries, &Default::default(), zeros).unwrap();
         let bytes = std::fs::read(&path).unwrap();

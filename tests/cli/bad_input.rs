@@ -16,7 +16,9 @@ struct Room {
 
 impl Room {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -28,11 +30,23 @@ impl Room {
     fn refuses(&self, latent: &Path, vae: &Path, code: i32, expected: &[&str]) {
         let before = entries(self.folder.path());
         let out = self.path("out.png");
-        let message = run(&["decode", &text(latent), "--vae", &text(vae), "-o", &text(&out)]).fails(code);
+        let message = run(&[
+            "decode",
+            &text(latent),
+            "--vae",
+            &text(vae),
+            "-o",
+            &text(&out),
+        ])
+        .fails(code);
         for words in expected {
             assert!(message.contains(words), "'{words}' is not in: {message}");
         }
-        assert_eq!(entries(self.folder.path()), before, "files were left behind");
+        assert_eq!(
+            entries(self.folder.path()),
+            before,
+            "files were left behind"
+        );
     }
 }
 
@@ -43,7 +57,10 @@ fn frame() -> PathBuf {
 #[test]
 fn truncated_weights() {
     let room = Room::new();
-    for (file, name) in [(ORIGINAL, "w.safetensors"), ("fixtures/vae_tiny_up2x/original_bf16.pth", "w.pth")] {
+    for (file, name) in [
+        (ORIGINAL, "w.safetensors"),
+        ("fixtures/vae_tiny_up2x/original_bf16.pth", "w.pth"),
+    ] {
         let path = copy_shared(file, room.folder.path(), name);
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 3, 8, 100, whole.len() / 2, whole.len() - 1] {
@@ -65,10 +82,20 @@ fn lying_headers() {
         r#"{"a":[]}"#,
         "{",
     ] {
-        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 16]].concat();
+        let bytes = [
+            &(header.len() as u64).to_le_bytes()[..],
+            header.as_bytes(),
+            &[0; 16],
+        ]
+        .concat();
         std::fs::write(&path, bytes).unwrap();
         room.refuses(&frame(), &path, 1, &["w.safetensors"]);
-        room.refuses(&path, &vae2x_testkit::shared(ORIGINAL), 1, &["w.safetensors"]);
+        room.refuses(
+            &path,
+            &vae2x_testkit::shared(ORIGINAL),
+            1,
+            &["w.safetensors"],
+        );
     }
     std::fs::write(&path, [&u64::MAX.to_le_bytes()[..], b"{}"].concat()).unwrap();
     room.refuses(&frame(), &path, 1, &["w.safetensors"]);
@@ -77,11 +104,18 @@ fn lying_headers() {
 #[test]
 fn a_pickle_that_would_run_code() {
     let room = Room::new();
-    let path = copy_shared("fixtures/vae_tiny_up2x/original_bf16.pth", room.folder.path(), "w.pth");
+    let path = copy_shared(
+        "fixtures/vae_tiny_up2x/original_bf16.pth",
+        room.folder.path(),
+        "w.pth",
+    );
     let mut bytes = std::fs::read(&path).unwrap();
     // The class that rebuilds tensors, replaced by one that runs commands, of the same length.
     let (safe, evil) = (&b"_rebuild_tensor_v2"[..], &b"system____________"[..]);
-    let at = bytes.windows(safe.len()).position(|w| w == safe).expect("the pickle names its class");
+    let at = bytes
+        .windows(safe.len())
+        .position(|w| w == safe)
+        .expect("the pickle names its class");
     bytes[at..at + safe.len()].copy_from_slice(evil);
     std::fs::write(&path, bytes).unwrap();
     room.refuses(&frame(), &path, 1, &["w.pth"]);
@@ -96,7 +130,11 @@ fn edited(room: &Room, name: &str, edit: impl Fn(Array) -> Option<(String, Array
         .keys()
         .filter_map(|key| {
             let array = file.read(key).unwrap();
-            if key == name { edit(array) } else { Some((key.clone(), array)) }
+            if key == name {
+                edit(array)
+            } else {
+                Some((key.clone(), array))
+            }
         })
         .collect();
     let path = room.path("edited.safetensors");
@@ -112,10 +150,24 @@ fn tensors_missing_extra_or_misshapen() {
     let path = edited(&room, name, |_| None);
     room.refuses(&frame(), &path, 1, &["edited.safetensors", "missing", name]);
     let path = edited(&room, name, |a| Some((format!("{name}.extra"), a)));
-    room.refuses(&frame(), &path, 1, &["missing", "not of this model", ".extra"]);
-    let path = edited(&room, name, |a| Some((name.into(), a.reshape([1, 32, 1, 1]).unwrap())));
-    room.refuses(&frame(), &path, 1, &[name, "[32, 1, 1, 1]", "[1, 32, 1, 1]"]);
-    let path = edited(&room, "decoder.head.2.bias", |_| Some(("decoder.head.2.bias".into(), Array::zeros([4]))));
+    room.refuses(
+        &frame(),
+        &path,
+        1,
+        &["missing", "not of this model", ".extra"],
+    );
+    let path = edited(&room, name, |a| {
+        Some((name.into(), a.reshape([1, 32, 1, 1]).unwrap()))
+    });
+    room.refuses(
+        &frame(),
+        &path,
+        1,
+        &[name, "[32, 1, 1, 1]", "[1, 32, 1, 1]"],
+    );
+    let path = edited(&room, "decoder.head.2.bias", |_| {
+        Some(("decoder.head.2.bias".into(), Array::zeros([4])))
+    });
     room.refuses(&frame(), &path, 1, &["decoder.head.2.bias"]);
 }
 
@@ -123,7 +175,10 @@ fn tensors_missing_extra_or_misshapen() {
 fn output_channels_that_are_no_picture() {
     let room = Room::new();
     let path = edited(&room, "decoder.head.2.weight", |_| {
-        Some(("decoder.head.2.weight".into(), Array::zeros([5, 8, 3, 3, 3])))
+        Some((
+            "decoder.head.2.weight".into(),
+            Array::zeros([5, 8, 3, 3, 3]),
+        ))
     });
     room.refuses(&frame(), &path, 1, &["3 r^2", " 5 "]);
 }
@@ -137,7 +192,10 @@ fn latents_that_no_decoder_takes() {
         write_safetensors(&path, "latents", array);
         room.refuses(&path, &vae, 1, expected);
     };
-    latent(&Array::zeros([1, 48, 1, 4, 4]), &["l.safetensors", "48", "Wan2.2-5B"]);
+    latent(
+        &Array::zeros([1, 48, 1, 4, 4]),
+        &["l.safetensors", "48", "Wan2.2-5B"],
+    );
     latent(&Array::zeros([1, 4, 8, 8]), &["16"]);
     latent(&Array::zeros([1, 16, 1, 0, 4]), &["l.safetensors"]);
     latent(&Array::zeros([16]), &["l.safetensors"]);
@@ -155,23 +213,46 @@ fn latent_files_that_are_none() {
     let path = room.path("noise.latent");
     std::fs::write(&path, [0x5a; 1000]).unwrap();
     room.refuses(&path, &vae, 1, &["noise.latent"]);
-    let message =
-        run(&["decode", &shared("fixtures/vae_tiny_up2x/cases.safetensors"), "--vae", "demo:2x", "-o", "x.png"])
-            .fails(1);
+    let message = run(&[
+        "decode",
+        &shared("fixtures/vae_tiny_up2x/cases.safetensors"),
+        "--vae",
+        "demo:2x",
+        "-o",
+        "x.png",
+    ])
+    .fails(1);
     assert!(message.contains("--key"), "{message}");
 }
 
 #[test]
 fn weights_that_are_none() {
     let room = Room::new();
-    room.refuses(&frame(), Path::new("no_such_file.safetensors"), 1, &["no_such_file.safetensors"]);
+    room.refuses(
+        &frame(),
+        Path::new("no_such_file.safetensors"),
+        1,
+        &["no_such_file.safetensors"],
+    );
     room.refuses(&frame(), &frame(), 1, &[]);
-    room.refuses(&frame(), &vae2x_testkit::shared("fixtures/dit_tiny/original.safetensors"), 1, &["transformer"]);
+    room.refuses(
+        &frame(),
+        &vae2x_testkit::shared("fixtures/dit_tiny/original.safetensors"),
+        1,
+        &["transformer"],
+    );
     room.refuses(&frame(), Path::new("demo:8x"), 2, &["demo:2x", "demo:base"]);
 }
 
 fn decode_to(out: &Path) -> Run {
-    run(&["decode", &shared(FRAME), "--vae", "demo:base", "-o", &text(out)])
+    run(&[
+        "decode",
+        &shared(FRAME),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(out),
+    ])
 }
 
 #[test]
@@ -180,16 +261,52 @@ fn outputs_that_cannot_be() {
     assert!(decode_to(&room.path("x.bmp2")).fails(2).contains(".png"));
     let message = decode_to(&room.path("missing/x.png")).fails(1);
     assert!(message.contains("missing/x.png"), "{message}");
-    let args = ["decode", &shared(FRAME), "--vae", "demo:base", "--bit-depth", "16", "-o", &text(&room.path("x.jpg"))];
+    let args = [
+        "decode",
+        &shared(FRAME),
+        "--vae",
+        "demo:base",
+        "--bit-depth",
+        "16",
+        "-o",
+        &text(&room.path("x.jpg")),
+    ];
     assert!(run(&args).fails(2).contains("16"));
     assert_eq!(entries(room.folder.path()), Vec::<String>::new());
-    let message = run(&["encode", &shared(FRAME), "--vae", "demo:2x", "-o", &text(&room.path("x.png"))]).fails(2);
+    let message = run(&[
+        "encode",
+        &shared(FRAME),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&room.path("x.png")),
+    ])
+    .fails(2);
     assert!(message.contains(".latent"), "{message}");
-    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/coffee.png");
-    let args =
-        ["encode", photo, "--vae", "demo:2x", "--latent-space", "normalized", "-o", &text(&room.path("x.latent"))];
+    let photo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../assets/photos/coffee.png"
+    );
+    let args = [
+        "encode",
+        photo,
+        "--vae",
+        "demo:2x",
+        "--latent-space",
+        "normalized",
+        "-o",
+        &text(&room.path("x.latent")),
+    ];
     assert!(run(&args).fails(2).contains("raw"));
-    let args = ["encode", photo, photo, "--vae", "demo:2x", "-o", &text(&room.path("x.latent"))];
+    let args = [
+        "encode",
+        photo,
+        photo,
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&room.path("x.latent")),
+    ];
     assert!(run(&args).fails(2).contains("folder"));
 }
 
@@ -198,7 +315,11 @@ fn pictures_that_are_none() {
     let room = Room::new();
     let out = text(&room.path("x.latent"));
     let path = room.path("picture.png");
-    let photo = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/coffee.png")).unwrap();
+    let photo = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../assets/photos/coffee.png"
+    ))
+    .unwrap();
     for bytes in [&b"not a picture"[..], &[], &photo[..photo.len() / 2]] {
         std::fs::write(&path, bytes).unwrap();
         let message = run(&["encode", &text(&path), "--vae", "demo:2x", "-o", &out]).fails(1);
@@ -211,19 +332,33 @@ fn pictures_that_are_none() {
     let whole = std::fs::read(&jpeg).unwrap();
     std::fs::write(&jpeg, &whole[..whole.len() / 2]).unwrap();
     let message = run(&["encode", &text(&jpeg), "--vae", "demo:2x", "-o", &out]).fails(1);
-    assert!(message.contains("picture.jpg") && message.contains("truncated"), "{message}");
+    assert!(
+        message.contains("picture.jpg") && message.contains("truncated"),
+        "{message}"
+    );
     assert_eq!(entries(room.folder.path()), ["picture.jpg"]);
 }
 
 #[test]
 fn wrong_command_lines() {
     let message = run(&["decode", &shared(FRAME), "-o", "x.png"]).fails(2);
-    assert!(message.contains("demo:2x") && message.contains("demo:base") && message.contains("spacepxl/"), "{message}");
+    assert!(
+        message.contains("demo:2x")
+            && message.contains("demo:base")
+            && message.contains("spacepxl/"),
+        "{message}"
+    );
     let message = run(&["decode", &shared(FRAME), "-o", "x.png", "--vae"]).fails(2);
-    assert!(message.contains("demo:2x") && message.contains("spacepxl/"), "{message}");
-    for args in
-        [&["decode"][..], &["fly"], &["decode", "a", "--vae", "b"], &["decode", "a", "-o", "b", "--threads", "0"]]
-    {
+    assert!(
+        message.contains("demo:2x") && message.contains("spacepxl/"),
+        "{message}"
+    );
+    for args in [
+        &["decode"][..],
+        &["fly"],
+        &["decode", "a", "--vae", "b"],
+        &["decode", "a", "-o", "b", "--threads", "0"],
+    ] {
         run(args).fails(2);
     }
 }
@@ -233,7 +368,10 @@ fn no_output_replaces_an_input_or_another_output() {
     let room = Room::new();
     let latent = copy_shared(FRAME, room.folder.path(), "l.latent");
     let weights = copy_shared(ORIGINAL, room.folder.path(), "w.safetensors");
-    let before = [std::fs::read(&latent).unwrap(), std::fs::read(&weights).unwrap()];
+    let before = [
+        std::fs::read(&latent).unwrap(),
+        std::fs::read(&weights).unwrap(),
+    ];
     let (l, w, out) = (text(&latent), text(&weights), text(&room.path("x.png")));
     let link = room.path("link.safetensors");
     std::fs::hard_link(&weights, room.path("other.safetensors")).unwrap();
@@ -249,16 +387,28 @@ fn no_output_replaces_an_input_or_another_output() {
         &["convert", &w, "-o", &w, "--layout", "original"],
     ] {
         let message = run(args).fails(2);
-        assert!(message.contains("overwrite") || message.contains("two outputs"), "{args:?}: {message}");
+        assert!(
+            message.contains("overwrite") || message.contains("two outputs"),
+            "{args:?}: {message}"
+        );
     }
-    assert_eq!([std::fs::read(&latent).unwrap(), std::fs::read(&weights).unwrap()], before);
+    assert_eq!(
+        [
+            std::fs::read(&latent).unwrap(),
+            std::fs::read(&weights).unwrap()
+        ],
+        before
+    );
     assert!(!room.path("x.png").exists());
 }
 
 #[test]
 fn weights_with_values_that_are_no_numbers() {
     let room = Room::new();
-    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/chelsea.png");
+    let photo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../assets/photos/chelsea.png"
+    );
     let poisoned = |name: &str, value: f32| {
         edited(&room, name, |mut a| {
             a.data_mut()[0] = value;
@@ -269,7 +419,15 @@ fn weights_with_values_that_are_no_numbers() {
         let vae = poisoned("decoder.head.2.bias", value);
         room.refuses(&frame(), &vae, 1, &["not finite"]);
         let vae = poisoned("conv1.bias", value);
-        let message = run(&["encode", photo, "--vae", &text(&vae), "-o", &text(&room.path("x.latent"))]).fails(1);
+        let message = run(&[
+            "encode",
+            photo,
+            "--vae",
+            &text(&vae),
+            "-o",
+            &text(&room.path("x.latent")),
+        ])
+        .fails(1);
         assert!(message.contains("not finite"), "{message}");
         assert_eq!(entries(room.folder.path()), ["edited.safetensors"]);
     }
@@ -282,10 +440,25 @@ fn a_clip_for_weights_without_time() {
     run(&["convert", &shared(ORIGINAL), "-o", &vae, "--layout", "2d"]).ok();
     let clip = room.path("clip.safetensors");
     write_safetensors(&clip, "latents", &Array::zeros([1, 16, 3, 4, 4]));
-    let args = ["decode", &text(&clip), "--vae", &vae, "--latent-space", "raw", "-o", &text(&room.path("frames"))];
+    let args = [
+        "decode",
+        &text(&clip),
+        "--vae",
+        &vae,
+        "--latent-space",
+        "raw",
+        "-o",
+        &text(&room.path("frames")),
+    ];
     let message = run(&args).fails(1);
-    assert!(message.contains("clip.safetensors") && message.contains("single frames"), "{message}");
-    assert_eq!(entries(room.folder.path()), ["2d.safetensors", "clip.safetensors"]);
+    assert!(
+        message.contains("clip.safetensors") && message.contains("single frames"),
+        "{message}"
+    );
+    assert_eq!(
+        entries(room.folder.path()),
+        ["2d.safetensors", "clip.safetensors"]
+    );
 }
 
 /// A limit on file sizes stands in for a full disk: the system refuses the write half way.
@@ -316,16 +489,37 @@ fn an_interrupt_leaves_nothing() {
     let room = Room::new();
     let latents = room.path("l.safetensors");
     write_safetensors(&latents, "latents", &Array::zeros([1, 16, 40, 32, 32]));
-    let args =
-        ["decode", &text(&latents), "--vae", "demo:2x", "--latent-space", "raw", "-o", &text(&room.path("x.npy"))];
-    let mut child = crate::support::vae2x().args(args).stderr(Stdio::null()).spawn().unwrap();
+    let args = [
+        "decode",
+        &text(&latents),
+        "--vae",
+        "demo:2x",
+        "--latent-space",
+        "raw",
+        "-o",
+        &text(&room.path("x.npy")),
+    ];
+    let mut child = crate::support::vae2x()
+        .args(args)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let started = Instant::now();
-    while !entries(room.folder.path()).iter().any(|name| name.ends_with(".tmp")) {
-        assert!(started.elapsed() < Duration::from_secs(60), "decoding never started");
+    while !entries(room.folder.path())
+        .iter()
+        .any(|name| name.ends_with(".tmp"))
+    {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "decoding never started"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(200));
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130));
@@ -338,8 +532,13 @@ fn a_latent_beyond_memory_is_refused_with_an_estimate() {
     // One row of cells, so long that its rows of pixels take a hundred gigabytes. The file is a hole but for its header.
     let path = room.path("long.npy");
     let cells = 4_000_000;
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, 16, 1, {cells}), }}");
-    let start = [b"\x93NUMPY\x01\x00\x76\x00", format!("{header:117}\n").as_bytes()].concat();
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, 16, 1, {cells}), }}");
+    let start = [
+        b"\x93NUMPY\x01\x00\x76\x00",
+        format!("{header:117}\n").as_bytes(),
+    ]
+    .concat();
     std::fs::write(&path, &start).unwrap();
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     file.set_len((start.len() + 16 * cells * 4) as u64).unwrap();
@@ -355,6 +554,9 @@ fn a_latent_beyond_memory_is_refused_with_an_estimate() {
         &text(&room.path("x.npy")),
     ]);
     let message = crate::support::finish(&mut command).fails(1);
-    assert!(message.contains("long.npy") && message.contains("MB are available"), "{message}");
+    assert!(
+        message.contains("long.npy") && message.contains("MB are available"),
+        "{message}"
+    );
     assert_eq!(entries(room.folder.path()), ["long.npy"]);
 }

@@ -16,9 +16,25 @@ const ENCODE: [&str; 4] = ["clip5", "clip9", "odd", "square"];
 /// The program's pixels of a fixture's latent.
 fn decode(folder: &Path, vae: &str, cases: &str, name: &str, space: &str) -> Array {
     let out = folder.join(format!("{name}.safetensors"));
-    let key = if space == "raw" { "latent" } else { "latent_normalized" };
+    let key = if space == "raw" {
+        "latent"
+    } else {
+        "latent_normalized"
+    };
     let key = format!("decode.{name}.{key}");
-    run(&["decode", cases, "--vae", vae, "-o", &text(&out), "--key", &key, "--latent-space", space]).ok();
+    run(&[
+        "decode",
+        cases,
+        "--vae",
+        vae,
+        "-o",
+        &text(&out),
+        "--key",
+        &key,
+        "--latent-space",
+        space,
+    ])
+    .ok();
     read(&out, "pixels")
 }
 
@@ -31,7 +47,12 @@ fn check(fixture: &str, file: &str, tolerance: f64) {
         let want = read(Path::new(&cases), &format!("decode.{name}.pixels"));
         for space in ["raw", "normalized"] {
             let got = decode(folder.path(), &vae, &cases, name, space);
-            assert_close(&format!("{fixture} from {file}: {name}, {space}"), &got, &want, tolerance);
+            assert_close(
+                &format!("{fixture} from {file}: {name}, {space}"),
+                &got,
+                &want,
+                tolerance,
+            );
         }
     }
     for name in ENCODE {
@@ -41,22 +62,50 @@ fn check(fixture: &str, file: &str, tolerance: f64) {
 
 fn check_encode(folder: &Path, vae: &str, cases: &str, name: &str, tolerance: f64) {
     let pixels = folder.join("pixels.safetensors");
-    write_safetensors(&pixels, "pixels", &read(Path::new(cases), &format!("encode.{name}.pixels")));
+    write_safetensors(
+        &pixels,
+        "pixels",
+        &read(Path::new(cases), &format!("encode.{name}.pixels")),
+    );
     for (space, file, tensor, golden) in [
         ("raw", "latent.latent", "latent_tensor", "latent"),
-        ("normalized", "latent.safetensors", "latents", "latent_normalized"),
+        (
+            "normalized",
+            "latent.safetensors",
+            "latents",
+            "latent_normalized",
+        ),
         ("raw", "latent.npy", "", "latent"),
     ] {
         let out = folder.join(file);
-        run(&["encode", &text(&pixels), "--vae", vae, "-o", &text(&out), "--latent-space", space]).ok();
+        run(&[
+            "encode",
+            &text(&pixels),
+            "--vae",
+            vae,
+            "-o",
+            &text(&out),
+            "--latent-space",
+            space,
+        ])
+        .ok();
         let want = read(Path::new(cases), &format!("encode.{name}.{golden}"));
-        assert_close(&format!("{name} as {file}"), &read(&out, tensor), &want, tolerance);
+        assert_close(
+            &format!("{name} as {file}"),
+            &read(&out, tensor),
+            &want,
+            tolerance,
+        );
     }
 }
 
 #[test]
 fn tiny_2x_original() {
-    check("vae_tiny_up2x", "original.safetensors", tolerance::PROGRAM_F32);
+    check(
+        "vae_tiny_up2x",
+        "original.safetensors",
+        tolerance::PROGRAM_F32,
+    );
 }
 
 #[test]
@@ -66,12 +115,20 @@ fn tiny_2x_diffusers() {
 
 #[test]
 fn tiny_2x_bf16_pth() {
-    check("vae_tiny_up2x", "original_bf16.pth", tolerance::BF16_WEIGHTS);
+    check(
+        "vae_tiny_up2x",
+        "original_bf16.pth",
+        tolerance::BF16_WEIGHTS,
+    );
 }
 
 #[test]
 fn tiny_base() {
-    check("vae_tiny_base", "original.safetensors", tolerance::PROGRAM_F32);
+    check(
+        "vae_tiny_base",
+        "original.safetensors",
+        tolerance::PROGRAM_F32,
+    );
     check("vae_tiny_base", "diffusers", tolerance::PROGRAM_F32);
 }
 
@@ -94,16 +151,44 @@ fn every_picture_format_holds_the_same_picture() {
     ] {
         let out = folder.path().join(file);
         let key = "decode.image.latent";
-        let args = ["decode", &cases, "--vae", &vae, "--key", key, "--latent-space", "raw", "--bit-depth", depth, "-o"];
+        let args = [
+            "decode",
+            &cases,
+            "--vae",
+            &vae,
+            "--key",
+            key,
+            "--latent-space",
+            "raw",
+            "--bit-depth",
+            depth,
+            "-o",
+        ];
         run(&[&args[..], &[&text(&out)]].concat()).ok();
         let got = vae2x_media::picture::read_image(&out).unwrap().pixels;
         assert_eq!(got.shape(), want.shape(), "{file}");
-        let worst = got.data().iter().zip(want.data()).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        let worst = got
+            .data()
+            .iter()
+            .zip(want.data())
+            .map(|(g, w)| (g - w).abs())
+            .fold(0.0, f32::max);
         assert!(worst <= tolerance, "{file}: {worst}");
     }
     let out = folder.path().join("f.npy");
-    run(&["decode", &cases, "--vae", &vae, "--key", "decode.image.latent", "--latent-space", "raw", "-o", &text(&out)])
-        .ok();
+    run(&[
+        "decode",
+        &cases,
+        "--vae",
+        &vae,
+        "--key",
+        "decode.image.latent",
+        "--latent-space",
+        "raw",
+        "-o",
+        &text(&out),
+    ])
+    .ok();
     assert_eq!(read(&out, "").shape(), [1, 3, 1, 128, 96]);
 }
 
@@ -112,59 +197,150 @@ fn clips_and_batches_go_to_folders() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("frames");
     let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
-    let args = ["decode", &cases, &shared(FRAME), "--vae", "demo:base", "-o", &text(&out), "--latent-space", "raw"];
+    let args = [
+        "decode",
+        &cases,
+        &shared(FRAME),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&out),
+        "--latent-space",
+        "raw",
+    ];
     // The key is not in the second file.
     run(&[&args[..], &["--key", "decode.clip2.latent"]].concat()).fails(1);
     assert!(!out.exists(), "a folder made for a failed run goes again");
-    run(&["decode", &cases, "--vae", "demo:base", "-o", &text(&out), "--key", "decode.clip2.latent"]).ok();
-    assert_eq!(entries(&out), (0..5).map(|i| format!("cases_{i:05}.png")).collect::<Vec<_>>());
-    run(&["decode", &shared(FRAME), "--vae", "demo:base", "-o", &text(&out)]).ok();
+    run(&[
+        "decode",
+        &cases,
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&out),
+        "--key",
+        "decode.clip2.latent",
+    ])
+    .ok();
+    assert_eq!(
+        entries(&out),
+        (0..5)
+            .map(|i| format!("cases_{i:05}.png"))
+            .collect::<Vec<_>>()
+    );
+    run(&[
+        "decode",
+        &shared(FRAME),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&out),
+    ])
+    .ok();
     assert_eq!(entries(&out).len(), 6);
-    let message =
-        run(&["decode", &cases, "--vae", "demo:base", "-o", "x.png", "--key", "decode.clip2.latent"]).fails(2);
+    let message = run(&[
+        "decode",
+        &cases,
+        "--vae",
+        "demo:base",
+        "-o",
+        "x.png",
+        "--key",
+        "decode.clip2.latent",
+    ])
+    .fails(2);
     assert!(message.contains("folder"), "{message}");
 }
 
 #[test]
 fn photos_go_to_latents_and_back() {
     let folder = tempfile::tempdir().unwrap();
-    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/photos/chelsea.png");
+    let photo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../assets/photos/chelsea.png"
+    );
     let latents = folder.path().join("latents");
     let said = run(&["encode", photo, "--vae", "demo:2x", "-o", &text(&latents)]).ok_stderr();
     assert!(said.contains("cropped from 451x300 to 448x296"), "{said}");
     let latent = latents.join("chelsea.latent");
     assert_eq!(read(&latent, "latent_tensor").shape(), [1, 16, 1, 37, 56]);
     let padded = folder.path().join("padded.latent");
-    let said = run(&["encode", photo, "--vae", "demo:2x", "-o", &text(&padded), "--pad"]).ok_stderr();
+    let said = run(&[
+        "encode",
+        photo,
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&padded),
+        "--pad",
+    ])
+    .ok_stderr();
     assert!(said.contains("padded from 451x300 to 456x304"), "{said}");
     assert_eq!(read(&padded, "latent_tensor").shape(), [1, 16, 1, 38, 57]);
     let back = folder.path().join("back.png");
-    run(&["decode", &text(&latent), "--vae", "demo:base", "-o", &text(&back)]).ok();
+    run(&[
+        "decode",
+        &text(&latent),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&back),
+    ])
+    .ok();
     let back = vae2x_media::picture::read_image(&back).unwrap().pixels;
     assert_eq!(back.shape(), [3, 296, 448]);
-    let photo = vae2x_media::picture::read_image(Path::new(photo)).unwrap().pixels;
+    let photo = vae2x_media::picture::read_image(Path::new(photo))
+        .unwrap()
+        .pixels;
     // The centre of both, in 8-bit steps: a lossy model, but the same cat.
     let at = |p: &Array, y: usize, x: usize| p.data()[y * p.shape()[2] + x];
     let error: f32 = (0..296 * 448)
         .map(|i| (i / 448, i % 448))
         .map(|(y, x)| (at(&back, y, x) - at(&photo, y + 2, x + 1)).abs())
         .sum();
-    assert!(error / (296.0 * 448.0) < 0.08, "{}", error / (296.0 * 448.0));
+    assert!(
+        error / (296.0 * 448.0) < 0.08,
+        "{}",
+        error / (296.0 * 448.0)
+    );
 }
 
 #[test]
 fn timings_are_written_as_promised() {
     let folder = tempfile::tempdir().unwrap();
     let (out, timings) = (folder.path().join("x.png"), folder.path().join("t.json"));
-    let args = ["decode", &shared(FRAME), "--vae", "demo:base", "--threads", "1", "-o", &text(&out), "--timings"];
+    let args = [
+        "decode",
+        &shared(FRAME),
+        "--vae",
+        "demo:base",
+        "--threads",
+        "1",
+        "-o",
+        &text(&out),
+        "--timings",
+    ];
     run(&[&args[..], &[&text(&timings)]].concat()).ok();
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&timings).unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&timings).unwrap()).unwrap();
     for key in ["load_s", "decode_s", "save_s"] {
-        assert!(json[key].as_f64().is_some_and(|s| s >= 0.0), "{key} in {json}");
+        assert!(
+            json[key].as_f64().is_some_and(|s| s >= 0.0),
+            "{key} in {json}"
+        );
     }
-    assert!(json["peak_rss_bytes"].as_u64().is_some_and(|b| b > 1 << 20), "{json}");
-    assert_eq!((json["threads"].as_u64(), json["pixels"].as_u64()), (Some(1), Some(320 * 512)));
-    assert!(json["engine"].as_str().is_some_and(|e| !e.is_empty()), "{json}");
+    assert!(
+        json["peak_rss_bytes"].as_u64().is_some_and(|b| b > 1 << 20),
+        "{json}"
+    );
+    assert_eq!(
+        (json["threads"].as_u64(), json["pixels"].as_u64()),
+        (Some(1), Some(320 * 512))
+    );
+    assert!(
+        json["engine"].as_str().is_some_and(|e| !e.is_empty()),
+        "{json}"
+    );
 }
 
 #[test]
@@ -176,15 +352,28 @@ fn the_space_is_decided_and_told() {
     let doubtful = folder.path().join("doubtful.safetensors");
     write_safetensors(&doubtful, "x", &between_the_spaces());
     let said = run(&["decode", &text(&doubtful), "--vae", "demo:base", "-o", &out]).ok_stderr();
-    assert!(said.contains("warning") && said.contains("--latent-space"), "{said}");
-    let said =
-        run(&["decode", &text(&doubtful), "--vae", "demo:base", "-o", &out, "--latent-space", "raw"]).ok_stderr();
+    assert!(
+        said.contains("warning") && said.contains("--latent-space"),
+        "{said}"
+    );
+    let said = run(&[
+        "decode",
+        &text(&doubtful),
+        "--vae",
+        "demo:base",
+        "-o",
+        &out,
+        "--latent-space",
+        "raw",
+    ])
+    .ok_stderr();
     assert!(!said.contains("warning"), "{said}");
 }
 
 /// Between the statistics of raw and of normalized latents of the demo model, the mixture that tells least.
 fn between_the_spaces() -> Array {
-    let weights = VaeWeights::open(&vae2x_testkit::shared("tiny_vae/base_original.safetensors")).unwrap();
+    let weights =
+        VaeWeights::open(&vae2x_testkit::shared("tiny_vae/base_original.safetensors")).unwrap();
     let config = weights.config();
     let mixture = |share: f32| {
         let value = |i: usize| {
@@ -195,7 +384,9 @@ fn between_the_spaces() -> Array {
     };
     let confidence = |latent: &Array| guess(latent, config).unwrap().confidence;
     let mixtures = (0..=200).map(|i| mixture(i as f32 / 200.0));
-    mixtures.min_by(|a, b| confidence(a).total_cmp(&confidence(b))).unwrap()
+    mixtures
+        .min_by(|a, b| confidence(a).total_cmp(&confidence(b)))
+        .unwrap()
 }
 
 /// An npy file of one value.
@@ -214,13 +405,27 @@ fn npy(shape: &[usize], value: f32) -> Vec<u8> {
 #[test]
 fn packed_qwen_latents_need_their_size() {
     let folder = tempfile::tempdir().unwrap();
-    let (packed, out) = (folder.path().join("packed.npy"), text(&folder.path().join("x.png")));
+    let (packed, out) = (
+        folder.path().join("packed.npy"),
+        text(&folder.path().join("x.png")),
+    );
     std::fs::write(&packed, npy(&[1, 6, 64], 0.1)).unwrap();
-    let args = ["decode", &text(&packed), "--vae", "demo:base", "--latent-space", "normalized", "-o", &out];
+    let args = [
+        "decode",
+        &text(&packed),
+        "--vae",
+        "demo:base",
+        "--latent-space",
+        "normalized",
+        "-o",
+        &out,
+    ];
     let message = run(&args).fails(1);
     assert!(message.contains("--size"), "{message}");
     run(&[&args[..], &["--size", "32x48"]].concat()).ok();
-    let picture = vae2x_media::picture::read_image(Path::new(&out)).unwrap().pixels;
+    let picture = vae2x_media::picture::read_image(Path::new(&out))
+        .unwrap()
+        .pixels;
     assert_eq!(picture.shape(), [3, 32, 48]);
     let message = run(&[&args[..], &["--size", "64x48"]].concat()).fails(1);
     assert!(message.contains("packed.npy"), "{message}");

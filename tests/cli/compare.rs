@@ -21,24 +21,56 @@ pub struct Embedded {
 
 /// Reads a page.
 pub fn embedded(page: &str) -> Embedded {
-    let between =
-        |start: &str, end: &str| page.split_once(start).and_then(|(_, rest)| rest.split_once(end)).expect(start).0;
-    let report = between("<script id=\"report\" type=\"application/json\">", "</script>");
+    let between = |start: &str, end: &str| {
+        page.split_once(start)
+            .and_then(|(_, rest)| rest.split_once(end))
+            .expect(start)
+            .0
+    };
+    let report = between(
+        "<script id=\"report\" type=\"application/json\">",
+        "</script>",
+    );
     let report: Value = serde_json::from_str(report).unwrap();
     let texts = |values: &Value| -> Vec<String> { serde_json::from_value(values.clone()).unwrap() };
     let rows = report["rows"].as_array().unwrap();
-    let shown = rows.iter().flat_map(|row| row["pictures"].as_array().unwrap()).filter(|picture| !picture.is_null());
+    let shown = rows
+        .iter()
+        .flat_map(|row| row["pictures"].as_array().unwrap())
+        .filter(|picture| !picture.is_null());
     let files: Vec<Vec<u8>> = shown
         .map(|picture| {
             let id = picture["data"].as_str().unwrap();
-            let data = between(&format!("<div id=\"{id}\" hidden><script type=\"text/plain\">"), "</div>");
-            let pieces = data.trim_end_matches("</script>").split("</script><script type=\"text/plain\">");
-            pieces.flat_map(|piece| base64::engine::general_purpose::STANDARD.decode(piece).unwrap()).collect()
+            let data = between(
+                &format!("<div id=\"{id}\" hidden><script type=\"text/plain\">"),
+                "</div>",
+            );
+            let pieces = data
+                .trim_end_matches("</script>")
+                .split("</script><script type=\"text/plain\">");
+            pieces
+                .flat_map(|piece| {
+                    base64::engine::general_purpose::STANDARD
+                        .decode(piece)
+                        .unwrap()
+                })
+                .collect()
         })
         .collect();
-    let pictures = files.iter().map(|bytes| decode_image(Path::new("embedded"), bytes).unwrap().pixels).collect();
-    let names = rows.iter().map(|row| row["name"].as_str().unwrap().into()).collect();
-    Embedded { names: texts(&report["names"]), rows: names, pictures, files }
+    let pictures = files
+        .iter()
+        .map(|bytes| decode_image(Path::new("embedded"), bytes).unwrap().pixels)
+        .collect();
+    let names = rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap().into())
+        .collect();
+    Embedded {
+        names: texts(&report["names"]),
+        rows: names,
+        pictures,
+        files,
+    }
 }
 
 fn grey(height: usize, width: usize, value: f32) -> Array {
@@ -67,7 +99,10 @@ fn folders_become_rows_and_gaps_are_told() {
     folders(folder.path());
     let [a, b, out] = ["a", "b", "page.html"].map(|name| text(&folder.path().join(name)));
     let said = run(&["compare", &format!("the <first>={a}"), &b, "-o", &out]).ok_stderr();
-    assert!(said.contains("y: left out, as only the <first> has it") && said.contains("z: left out"), "{said}");
+    assert!(
+        said.contains("y: left out, as only the <first> has it") && said.contains("z: left out"),
+        "{said}"
+    );
     let page = std::fs::read_to_string(&out).unwrap();
     let shown = embedded(&page);
     assert_eq!(shown.names, ["the <first>", "b"]);
@@ -76,7 +111,10 @@ fn folders_become_rows_and_gaps_are_told() {
     for (embedded, file) in shown.files.iter().zip(["a/x.png", "b/x.webp"]) {
         assert_eq!(embedded, &std::fs::read(folder.path().join(file)).unwrap());
     }
-    assert!(!page.contains("<first>") && page.contains("the &lt;first&gt;"), "names are escaped");
+    assert!(
+        !page.contains("<first>") && page.contains("the &lt;first&gt;"),
+        "names are escaped"
+    );
     assert!(page.contains("20.17¹"), "25 of 255 apart");
     assert_eq!(entries(folder.path()), ["a", "b", "page.html"]);
 }
@@ -86,7 +124,11 @@ fn gaps_in_rows_stay_and_parts_are_cut() {
     let folder = tempfile::tempdir().unwrap();
     folders(folder.path());
     let at = |name: &str| text(&folder.path().join(name));
-    let sides = [format!("p={}", at("a")), format!("q={}", at("a")), format!("r={}", at("b"))];
+    let sides = [
+        format!("p={}", at("a")),
+        format!("q={}", at("a")),
+        format!("r={}", at("b")),
+    ];
     let said = run(&[
         "compare",
         &sides[0],
@@ -103,7 +145,11 @@ fn gaps_in_rows_stay_and_parts_are_cut() {
     assert!(said.contains("y: missing in r"), "{said}");
     let shown = embedded(&std::fs::read_to_string(at("c.html")).unwrap());
     assert_eq!(shown.rows, ["x", "y"]);
-    let sizes: Vec<_> = shown.pictures.iter().map(|p| p.shape()[1..].to_vec()).collect();
+    let sizes: Vec<_> = shown
+        .pictures
+        .iter()
+        .map(|p| p.shape()[1..].to_vec())
+        .collect();
     assert_eq!(sizes, [[10, 20], [10, 20], [5, 10], [10, 20], [10, 20]]);
 }
 
@@ -111,10 +157,24 @@ fn gaps_in_rows_stay_and_parts_are_cut() {
 fn what_browsers_do_not_show_becomes_png() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let sixteen = PictureOptions { depth: BitDepth::Sixteen, ..Default::default() };
+    let sixteen = PictureOptions {
+        depth: BitDepth::Sixteen,
+        ..Default::default()
+    };
     write_image(&at("deep.png"), &grey(16, 16, 0.1234), &sixteen).unwrap();
-    write_image(&at("light.exr"), &grey(16, 16, 0.1234), &PictureOptions::default()).unwrap();
-    let said = run(&["compare", &text(&at("deep.png")), &text(&at("light.exr")), "-o", &text(&at("o.html"))]);
+    write_image(
+        &at("light.exr"),
+        &grey(16, 16, 0.1234),
+        &PictureOptions::default(),
+    )
+    .unwrap();
+    let said = run(&[
+        "compare",
+        &text(&at("deep.png")),
+        &text(&at("light.exr")),
+        "-o",
+        &text(&at("o.html")),
+    ]);
     assert!(said.ok_stderr().contains("deep.png: shown with 8 bits"));
     let page = std::fs::read_to_string(at("o.html")).unwrap();
     for (bytes, picture) in embedded(&page).files.iter().zip(embedded(&page).pictures) {
@@ -148,11 +208,22 @@ fn what_cannot_be_compared_is_refused_and_nothing_is_left() {
     refused(&[&a, &b, "--reference", "c"], 2, &["'c'", "a, b"]);
     refused(&[&a, &b, "--crop", "20x10"], 2, &["WIDTHxHEIGHT+LEFT+TOP"]);
     refused(&[&a, &b, "--crop", "40x10+20+0"], 1, &["'x'", "48x32"]);
-    refused(&[&a, &b, "--crop", "5x10+0+0"], 1, &["falls between", "24x16"]);
+    refused(
+        &[&a, &b, "--crop", "5x10+0+0"],
+        1,
+        &["falls between", "24x16"],
+    );
     refused(&[&at("a/y.png"), &at("b")], 1, &["same name", "y, b"]);
     refused(&[&a, &at("nowhere")], 1, &["nowhere"]);
     refused(&[&a, &at("c")], 1, &["c/x.png"]);
     refused(&[&at("a/x.png"), &at("b/notes.txt")], 1, &["notes.txt"]);
-    let message = run(&["compare", &named("p", &at("a/x.png")), &b, "-o", &at("a/x.png")]).fails(2);
+    let message = run(&[
+        "compare",
+        &named("p", &at("a/x.png")),
+        &b,
+        "-o",
+        &at("a/x.png"),
+    ])
+    .fails(2);
     assert!(message.contains("overwrite"), "{message}");
 }

@@ -13,21 +13,45 @@ use crate::support::{read, run, shared, text, write_safetensors};
 fn devices_are_listed_and_missing_ones_named() {
     let said = run(&["devices"]).ok();
     for name in ["cpu ", "burn "] {
-        assert!(said.lines().any(|line| line.starts_with(name) && line.contains(" GB ")), "{said}");
+        assert!(
+            said.lines()
+                .any(|line| line.starts_with(name) && line.contains(" GB ")),
+            "{said}"
+        );
     }
     for api in Api::ALL {
-        let missing = said.lines().any(|line| line.starts_with("not in this program") && line.contains(api.name()));
+        let missing = said
+            .lines()
+            .any(|line| line.starts_with("not in this program") && line.contains(api.name()));
         let listed = said.lines().any(|line| line.starts_with(api.name()));
-        assert_eq!((missing, listed), (!api.is_built(), api.is_built()), "{api} in {said}");
+        assert_eq!(
+            (missing, listed),
+            (!api.is_built(), api.is_built()),
+            "{api} in {said}"
+        );
     }
 }
 
 #[test]
 fn devices_that_cannot_be_meant_are_refused() {
     let frame = shared("data/wan_cheesecake_frame0.latent");
-    let decode = |extra: &[&str]| run(&[&["decode", &frame, "--vae", "demo:base", "-o", "x.png"], extra].concat());
-    assert!(decode(&["--device", "tpu"]).fails(2).contains("expected auto, cpu"));
-    assert!(decode(&["--device", "cpu", "--dtype", "f16"]).fails(2).contains("f32 or bf16"));
+    let decode = |extra: &[&str]| {
+        run(&[
+            &["decode", &frame, "--vae", "demo:base", "-o", "x.png"],
+            extra,
+        ]
+        .concat())
+    };
+    assert!(
+        decode(&["--device", "tpu"])
+            .fails(2)
+            .contains("expected auto, cpu")
+    );
+    assert!(
+        decode(&["--device", "cpu", "--dtype", "f16"])
+            .fails(2)
+            .contains("f32 or bf16")
+    );
     // Without a GPU, auto is the processor, whatever software drivers there are.
     if !run(&["devices"]).ok().contains("GPU") {
         assert!(decode(&["--dtype", "f16"]).fails(2).contains("no GPU"));
@@ -49,8 +73,18 @@ fn little_memory_means_bands_or_an_estimate() {
     let frame = shared("data/wan_cheesecake_frame0.latent");
     let decode = |device: &str, memory: &str| {
         let out = folder.path().join(format!("{memory}.npy"));
-        let run =
-            run(&["decode", &frame, "--vae", "demo:2x", "--device", device, "--memory", memory, "-o", &text(&out)]);
+        let run = run(&[
+            "decode",
+            &frame,
+            "--vae",
+            "demo:2x",
+            "--device",
+            device,
+            "--memory",
+            memory,
+            "-o",
+            &text(&out),
+        ]);
         (run, out)
     };
     let pixels = |(run, out): (crate::support::Run, std::path::PathBuf)| {
@@ -58,9 +92,17 @@ fn little_memory_means_bands_or_an_estimate() {
         read(Path::new(&out), "")
     };
     let whole = pixels(decode("burn", "16GiB"));
-    assert_close("in bands", &pixels(decode("burn", "48MiB")), &whole, tolerance::BANDS_F32);
+    assert_close(
+        "in bands",
+        &pixels(decode("burn", "48MiB")),
+        &whole,
+        tolerance::BANDS_F32,
+    );
     let message = decode("burn", "4MiB").0.fails(1);
-    assert!(message.contains("64x40") && message.contains("MB"), "{message}");
+    assert!(
+        message.contains("64x40") && message.contains("MB"),
+        "{message}"
+    );
     let message = decode("cpu", "4MiB").0.fails(1);
     assert!(message.contains("MB are available"), "{message}");
 }
@@ -69,7 +111,9 @@ fn little_memory_means_bands_or_an_estimate() {
 fn dtype_is_the_decoders_and_the_encoders_only_where_it_is_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| text(&folder.path().join(name));
-    let values = (0..16 * 6 * 5).map(|i| (i as f32 * 12.9898).sin()).collect();
+    let values = (0..16 * 6 * 5)
+        .map(|i| (i as f32 * 12.9898).sin())
+        .collect();
     write_safetensors(
         &folder.path().join("latent.safetensors"),
         "latent",
@@ -77,13 +121,39 @@ fn dtype_is_the_decoders_and_the_encoders_only_where_it_is_alone() {
     );
     let burn = |command: &str, from: &str, to: &str, dtype: &str| {
         let (from, out) = (path(from), path(to));
-        let fixed = ["--vae", "demo:2x", "--device", "burn", "--latent-space", "raw", "-o", &out, "--dtype", dtype];
+        let fixed = [
+            "--vae",
+            "demo:2x",
+            "--device",
+            "burn",
+            "--latent-space",
+            "raw",
+            "-o",
+            &out,
+            "--dtype",
+            dtype,
+        ];
         run(&[&[command, &from], &fixed[..]].concat()).ok();
-        read(Path::new(&out), if command == "decode" { "pixels" } else { "latents" })
+        read(
+            Path::new(&out),
+            if command == "decode" {
+                "pixels"
+            } else {
+                "latents"
+            },
+        )
     };
     let got = burn("hires", "latent.safetensors", "hires.safetensors", "bf16");
     burn("decode", "latent.safetensors", "pixels.safetensors", "bf16");
     let want = burn("encode", "pixels.safetensors", "f32.safetensors", "f32");
-    assert_close("decoded in bf16, encoded in f32", &got, &want, tolerance::PROGRAM_F32);
-    assert_ne!(burn("encode", "pixels.safetensors", "bf16.safetensors", "bf16").data(), want.data());
+    assert_close(
+        "decoded in bf16, encoded in f32",
+        &got,
+        &want,
+        tolerance::PROGRAM_F32,
+    );
+    assert_ne!(
+        burn("encode", "pixels.safetensors", "bf16.safetensors", "bf16").data(),
+        want.data()
+    );
 }

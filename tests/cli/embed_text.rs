@@ -13,7 +13,11 @@ use crate::support::{read, run, shared, text};
 /// A unigram model as UMT5's, with the end mark that its own file adds.
 fn tokenizer(folder: &Path) -> String {
     let pieces = ["<pad>", "</s>", "<unk>", "▁a", "▁red", "▁cat", "s", "▁"];
-    let vocab: Vec<_> = pieces.iter().enumerate().map(|(i, piece)| json!([piece, -(i as f64)])).collect();
+    let vocab: Vec<_> = pieces
+        .iter()
+        .enumerate()
+        .map(|(i, piece)| json!([piece, -(i as f64)]))
+        .collect();
     let mark = json!({"id": 1, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
     let sequence = json!({"Sequence": {"id": "A", "type_id": 0}});
     let end = json!({"SpecialToken": {"id": "</s>", "type_id": 0}});
@@ -41,10 +45,22 @@ fn tokenizer(folder: &Path) -> String {
 #[test]
 fn a_caption_is_cleaned_cut_into_tokens_and_embedded() {
     let folder = tempfile::tempdir().unwrap();
-    let (weights, tokenizer) = (shared("fixtures/umt5_tiny/model.safetensors"), tokenizer(folder.path()));
+    let (weights, tokenizer) = (
+        shared("fixtures/umt5_tiny/model.safetensors"),
+        tokenizer(folder.path()),
+    );
     let embed = |caption: &str, more: &[&str]| {
         let out = folder.path().join("context.safetensors");
-        let args = ["embed-text", caption, "--umt5", &weights, "--tokenizer", &tokenizer, "-o", &text(&out)];
+        let args = [
+            "embed-text",
+            caption,
+            "--umt5",
+            &weights,
+            "--tokenizer",
+            &tokenizer,
+            "-o",
+            &text(&out),
+        ];
         let said = run(&[&args[..], more].concat());
         (said, out)
     };
@@ -52,29 +68,57 @@ fn a_caption_is_cleaned_cut_into_tokens_and_embedded() {
     let said = said.ok();
     let context = read(&out, "context");
     let [tokens, width] = context.dims("context").unwrap();
-    assert!(said.contains(&format!("{tokens} tokens of {width} values")), "{said}");
+    assert!(
+        said.contains(&format!("{tokens} tokens of {width} values")),
+        "{said}"
+    );
 
-    let encoder = Umt5Weights::find(ModelTensors::open(Path::new(&weights), FILES).unwrap()).unwrap();
+    let encoder =
+        Umt5Weights::find(ModelTensors::open(Path::new(&weights), FILES).unwrap()).unwrap();
     let encoder = Umt5::new(encoder, Device::flex());
     let ids = vec![3, 4, 5, 6, 1];
-    let want = encoder.encode(std::slice::from_ref(&ids), &[vec![true; 5]], &mut |_| ()).unwrap();
-    vae2x_testkit::compare::assert_close("a red cats", &context, &to_array(want.squeeze_dim::<2>(0)).unwrap(), 1e-6);
+    let want = encoder
+        .encode(std::slice::from_ref(&ids), &[vec![true; 5]], &mut |_| ())
+        .unwrap();
+    vae2x_testkit::compare::assert_close(
+        "a red cats",
+        &context,
+        &to_array(want.squeeze_dim::<2>(0)).unwrap(),
+        1e-6,
+    );
 
     let (said, out) = embed("a red cat", &["--max-tokens", "2", "--device", "cpu"]);
     assert!(said.ok_stderr().contains("is cut"));
     assert_eq!(read(&out, "context").shape(), [2, width]);
     let (said, out) = embed("", &[]);
     said.ok();
-    assert_eq!(read(&out, "context").shape(), [1, width], "the end mark alone");
+    assert_eq!(
+        read(&out, "context").shape(),
+        [1, width],
+        "the end mark alone"
+    );
 }
 
 #[test]
 fn what_is_no_encoder_or_tokenizer_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    let (weights, tokenizer) = (shared("fixtures/umt5_tiny/model.safetensors"), tokenizer(folder.path()));
+    let (weights, tokenizer) = (
+        shared("fixtures/umt5_tiny/model.safetensors"),
+        tokenizer(folder.path()),
+    );
     let out = text(&folder.path().join("context.safetensors"));
     let fails = |umt5: &str, tokenizer: &str, out: &str, code| {
-        run(&["embed-text", "a", "--umt5", umt5, "--tokenizer", tokenizer, "-o", out]).fails(code)
+        run(&[
+            "embed-text",
+            "a",
+            "--umt5",
+            umt5,
+            "--tokenizer",
+            tokenizer,
+            "-o",
+            out,
+        ])
+        .fails(code)
     };
     let other = shared("fixtures/dit_tiny/original.safetensors");
     assert!(fails(&other, &tokenizer, &out, 1).contains("no encoder of UMT5"));

@@ -34,7 +34,11 @@ fn picture(pixels: Array) -> Array {
 
 fn largest_difference(a: &Array, b: &Array) -> f32 {
     assert_eq!(a.shape(), b.shape());
-    a.data().iter().zip(b.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.data()
+        .iter()
+        .zip(b.data())
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 #[test]
@@ -44,7 +48,10 @@ fn sizes_below_the_decoders_are_reduced() {
     let decode = |args: &[&str]| picture(decode(folder.path(), &latent, args));
     let two_x = decode(&["--vae", "demo:2x"]);
     assert_eq!(two_x.shape(), [3, 640, 1024]);
-    for (args, light) in [(&[][..], Light::Encoded), (&["--linear-light"], Light::Linear)] {
+    for (args, light) in [
+        (&[][..], Light::Encoded),
+        (&["--linear-light"], Light::Linear),
+    ] {
         let one_x = decode(&[&["--vae", "demo:2x", "--scale", "1"], args].concat());
         assert!(largest_difference(&one_x, &reduce(&two_x, 2, light).unwrap()) < 1e-5);
     }
@@ -52,9 +59,25 @@ fn sizes_below_the_decoders_are_reduced() {
     let base = decode(&["--vae", "demo:base"]);
     assert_eq!(decode(&["--vae", "demo:base", "--scale", "1"]), base);
     let out = text(&folder.path().join("x.png"));
-    let message = run(&["decode", &latent, "--vae", "demo:base", "-o", &out, "--scale", "2"]).fails(2);
-    assert!(message.contains("12 output channels") && message.contains("demo:base has 3"), "{message}");
-    let message = run(&["decode", &latent, "--vae", "demo:2x", "-o", &out, "--scale", "4"]).fails(2);
+    let message = run(&[
+        "decode",
+        &latent,
+        "--vae",
+        "demo:base",
+        "-o",
+        &out,
+        "--scale",
+        "2",
+    ])
+    .fails(2);
+    assert!(
+        message.contains("12 output channels") && message.contains("demo:base has 3"),
+        "{message}"
+    );
+    let message = run(&[
+        "decode", &latent, "--vae", "demo:2x", "-o", &out, "--scale", "4",
+    ])
+    .fails(2);
     assert!(message.contains("48 output channels"), "{message}");
     assert!(!Path::new(&out).exists());
 }
@@ -64,7 +87,11 @@ fn detail_is_changed_as_asked_in_pixels_of_the_result() {
     let folder = tempfile::tempdir().unwrap();
     let latent = shared(FRAME);
     let decode = |args: &[&str]| {
-        picture(decode(folder.path(), &latent, &[&["--vae", "demo:2x", "--scale", "1"], args].concat()))
+        picture(decode(
+            folder.path(),
+            &latent,
+            &[&["--vae", "demo:2x", "--scale", "1"], args].concat(),
+        ))
     };
     let plain = decode(&[]);
     let blurred = decode(&["--blur", "1.5"]);
@@ -88,22 +115,49 @@ fn detail_is_changed_as_asked_in_pixels_of_the_result() {
 fn clips_are_finished_frame_by_frame() {
     let folder = tempfile::tempdir().unwrap();
     let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
-    let key = ["--key", "decode.clip2.latent", "--latent-space", "raw", "--vae", "demo:2x"];
+    let key = [
+        "--key",
+        "decode.clip2.latent",
+        "--latent-space",
+        "raw",
+        "--vae",
+        "demo:2x",
+    ];
     let decode_2x = |args: &[&str]| decode(folder.path(), &cases, &[&key, args].concat());
     let plain = decode_2x(&[]);
     let finished = decode_2x(&["--scale", "1", "--match-color", "base:demo:base"]);
     let [_, _, frames, h, w] = plain.dims("pixels").unwrap();
-    assert_eq!((frames, finished.shape()), (5, &[1, 3, 5, h / 2, w / 2][..]));
-    let base = decode(folder.path(), &cases, &["--key", key[1], "--latent-space", "raw", "--vae", "demo:base"]);
+    assert_eq!(
+        (frames, finished.shape()),
+        (5, &[1, 3, 5, h / 2, w / 2][..])
+    );
+    let base = decode(
+        folder.path(),
+        &cases,
+        &[
+            "--key",
+            key[1],
+            "--latent-space",
+            "raw",
+            "--vae",
+            "demo:base",
+        ],
+    );
     let frame = |clip: &Array, f: usize| {
         let [_, _, _, h, w] = clip.dims("clip").unwrap();
         clip.item(0).narrow1(f..f + 1).reshape([3, h, w]).unwrap()
     };
     for f in 0..frames {
-        let matching = Matching::Low { brightness: 16, colour: 4 };
+        let matching = Matching::Low {
+            brightness: 16,
+            colour: 4,
+        };
         let matched = match_color(&frame(&plain, f), &frame(&base, f), matching).unwrap();
         let want = reduce(&matched, 2, Light::Encoded).unwrap();
-        assert!(largest_difference(&frame(&finished, f), &want) < 1e-5, "frame {f}");
+        assert!(
+            largest_difference(&frame(&finished, f), &want) < 1e-5,
+            "frame {f}"
+        );
     }
 }
 
@@ -115,19 +169,37 @@ struct Photo {
 }
 
 fn photo(folder: &Path, name: &str) -> Photo {
-    let whole = read_image(Path::new(&asset(&format!("photos/{name}.png")))).unwrap().pixels;
+    let whole = read_image(Path::new(&asset(&format!("photos/{name}.png"))))
+        .unwrap()
+        .pixels;
     let [_, h, w] = whole.dims("photo").unwrap();
     let [rows, columns] = [h / 16 * 16, w / 16 * 16];
-    let data =
-        whole.data().chunks_exact(w).enumerate().filter(|(i, _)| i % h < rows).flat_map(|(_, row)| &row[..columns]);
+    let data = whole
+        .data()
+        .chunks_exact(w)
+        .enumerate()
+        .filter(|(i, _)| i % h < rows)
+        .flat_map(|(_, row)| &row[..columns]);
     let whole = Array::new([3, rows, columns], data.copied().collect()).unwrap();
     let small = halve(&whole).unwrap();
     let pixels = folder.join(format!("{name}.safetensors"));
     crate::support::write_safetensors(&pixels, "pixels", &small);
     let latent = text(&folder.join(format!("{name}.latent")));
-    run(&["encode", &text(&pixels), "--vae", "demo:base", "-o", &latent]).ok();
+    run(&[
+        "encode",
+        &text(&pixels),
+        "--vae",
+        "demo:base",
+        "-o",
+        &latent,
+    ])
+    .ok();
     let base = picture(decode(folder, &latent, &["--vae", "demo:base"]));
-    Photo { latent, small, base }
+    Photo {
+        latent,
+        small,
+        base,
+    }
 }
 
 #[test]
@@ -136,8 +208,17 @@ fn one_x_from_two_is_nearer_to_the_photo_than_the_base_decoder() {
     for name in ["chelsea", "coffee"] {
         let photo = photo(folder.path(), name);
         let psnr = |p: &Array| psnr(p, &photo.small).unwrap();
-        let one_x = picture(decode(folder.path(), &photo.latent, &["--vae", "demo:2x", "--scale", "1"]));
-        assert!(psnr(&one_x) > psnr(&photo.base) + 0.2, "{name}: {} {}", psnr(&one_x), psnr(&photo.base));
+        let one_x = picture(decode(
+            folder.path(),
+            &photo.latent,
+            &["--vae", "demo:2x", "--scale", "1"],
+        ));
+        assert!(
+            psnr(&one_x) > psnr(&photo.base) + 0.2,
+            "{name}: {} {}",
+            psnr(&one_x),
+            psnr(&photo.base)
+        );
     }
 }
 
@@ -146,7 +227,14 @@ fn edited_model(folder: &Path, edit: impl Fn(&str, Array) -> Array) -> String {
     let file = TensorFile::open(Path::new(&asset("models/demo_2x.safetensors"))).unwrap();
     let changed = |key: &String| {
         let array = file.read(key).unwrap();
-        (key.clone(), if key.starts_with("decoder.head.2.") { edit(key, array) } else { array })
+        (
+            key.clone(),
+            if key.starts_with("decoder.head.2.") {
+                edit(key, array)
+            } else {
+                array
+            },
+        )
     };
     let arrays: Vec<(String, Array)> = file.tensors().keys().map(changed).collect();
     let path = folder.join("edited.safetensors");
@@ -159,7 +247,11 @@ fn edited_model(folder: &Path, edit: impl Fn(&str, Array) -> Array) -> String {
 fn shifted_model(folder: &Path, shift: [f32; 3]) -> String {
     edited_model(folder, |key, mut array| {
         if key.ends_with("bias") {
-            array.data_mut().iter_mut().enumerate().for_each(|(i, v)| *v += shift[i / 4]);
+            array
+                .data_mut()
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, v)| *v += shift[i / 4]);
         }
         array
     })
@@ -170,7 +262,13 @@ fn model_4x(folder: &Path) -> String {
     edited_model(folder, |_, array| {
         let of = |k: usize| 4 * (k / 16) + 2 * (k / 8 % 2) + k / 2 % 2;
         let shape = [&[48], &array.shape()[1..]].concat();
-        Array::new(shape, (0..48).flat_map(|k| array.item(of(k)).into_data()).collect()).unwrap()
+        Array::new(
+            shape,
+            (0..48)
+                .flat_map(|k| array.item(of(k)).into_data())
+                .collect(),
+        )
+        .unwrap()
     })
 }
 
@@ -178,7 +276,13 @@ fn model_4x(folder: &Path) -> String {
 fn a_4x_decoder_gives_every_smaller_size() {
     let folder = tempfile::tempdir().unwrap();
     let (latent, vae) = (shared(FRAME), model_4x(folder.path()));
-    let decode = |args: &[&str]| picture(decode(folder.path(), &latent, &[&["--vae", &vae], args].concat()));
+    let decode = |args: &[&str]| {
+        picture(decode(
+            folder.path(),
+            &latent,
+            &[&["--vae", &vae], args].concat(),
+        ))
+    };
     let four = decode(&[]);
     assert_eq!(four.shape(), [3, 1280, 2048]);
     assert_eq!(decode(&["--scale", "4"]), four);
@@ -191,33 +295,69 @@ fn a_4x_decoder_gives_every_smaller_size() {
 /// The energy of what a Gaussian of two pixels takes away.
 fn high_band(picture: &Array) -> f64 {
     let low = blur(picture, 2.0).unwrap();
-    picture.data().iter().zip(low.data()).map(|(p, l)| f64::from(p - l).powi(2)).sum()
+    picture
+        .data()
+        .iter()
+        .zip(low.data())
+        .map(|(p, l)| f64::from(p - l).powi(2))
+        .sum()
 }
 
 #[test]
 fn colours_follow_the_base_decoder_and_detail_stays() {
     let folder = tempfile::tempdir().unwrap();
     let shifted = shifted_model(folder.path(), [0.08, -0.05, 0.06]);
-    for (name, vae) in [("chelsea", "demo:2x"), ("coffee", "demo:2x"), ("chelsea", &shifted), ("coffee", &shifted)] {
+    for (name, vae) in [
+        ("chelsea", "demo:2x"),
+        ("coffee", "demo:2x"),
+        ("chelsea", &shifted),
+        ("coffee", &shifted),
+    ] {
         let photo = photo(folder.path(), name);
-        let decode = |args: &[&str]| picture(decode(folder.path(), &photo.latent, &[&["--vae", vae], args].concat()));
+        let decode = |args: &[&str]| {
+            picture(decode(
+                folder.path(),
+                &photo.latent,
+                &[&["--vae", vae], args].concat(),
+            ))
+        };
         let plain = decode(&[]);
         let follow = ["--match-color", "base:demo:base"];
         let matched = decode(&follow);
         let one_x = decode(&[&follow[..], &["--scale", "1"]].concat());
         // Of pixels, most of what is left is detail, which is to stay; means over latent cells have colour alone.
-        let cells = |p: &Array| resize(p, [1, 2].map(|axis| p.shape()[axis] / 8), Filter::Area).unwrap();
+        let cells =
+            |p: &Array| resize(p, [1, 2].map(|axis| p.shape()[axis] / 8), Filter::Area).unwrap();
         let pixels = |p: &Array| ciede2000(p, &photo.base).unwrap();
         let before = pixels(&reduce(&plain, 2, Light::Encoded).unwrap());
-        let after = [pixels(&one_x), ciede2000(&cells(&one_x), &cells(&photo.base)).unwrap()];
-        assert!(after[0] < 0.7 && after[0] < 0.75 * before && after[1] < 0.25, "{name}, {vae}: {before} to {after:?}");
+        let after = [
+            pixels(&one_x),
+            ciede2000(&cells(&one_x), &cells(&photo.base)).unwrap(),
+        ];
+        assert!(
+            after[0] < 0.7 && after[0] < 0.75 * before && after[1] < 0.25,
+            "{name}, {vae}: {before} to {after:?}"
+        );
         let change = high_band(&matched) / high_band(&plain) - 1.0;
         assert!(change.abs() < 0.01, "{name}, {vae}: {change}");
         // A picture does the same as the weights that made it.
         let file = folder.path().join("base.png");
-        run(&["decode", &photo.latent, "--vae", "demo:base", "-o", &text(&file), "--bit-depth", "16"]).ok();
+        run(&[
+            "decode",
+            &photo.latent,
+            "--vae",
+            "demo:base",
+            "-o",
+            &text(&file),
+            "--bit-depth",
+            "16",
+        ])
+        .ok();
         let by_picture = decode(&["--match-color", &text(&file)]);
-        assert!(largest_difference(&by_picture, &matched) < 1e-3, "{name}, {vae}");
+        assert!(
+            largest_difference(&by_picture, &matched) < 1e-3,
+            "{name}, {vae}"
+        );
     }
 }
 
@@ -225,16 +365,42 @@ fn colours_follow_the_base_decoder_and_detail_stays() {
 fn references_that_do_not_fit_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let (latent, out) = (shared(FRAME), text(&folder.path().join("x.png")));
-    let args = ["decode", &latent, "--vae", "demo:2x", "-o", &out, "--match-color"];
+    let args = [
+        "decode",
+        &latent,
+        "--vae",
+        "demo:2x",
+        "-o",
+        &out,
+        "--match-color",
+    ];
     let said = run(&[&args[..], &[&asset("photos/chelsea.png")]].concat()).ok_stderr();
-    assert!(said.contains("451x300, is stretched over 512x320"), "{said}");
-    let said = run(&[&args[..], &[&asset("photos/chelsea.png"), "--match-color-by", "stats"]].concat()).ok_stderr();
+    assert!(
+        said.contains("451x300, is stretched over 512x320"),
+        "{said}"
+    );
+    let said = run(&[
+        &args[..],
+        &[&asset("photos/chelsea.png"), "--match-color-by", "stats"],
+    ]
+    .concat())
+    .ok_stderr();
     assert!(!said.contains("stretched"), "{said}");
     let message = run(&[&args[..], &["nowhere.png"]].concat()).fails(1);
     assert!(message.contains("nowhere.png"), "{message}");
     run(&[&args[..], &["base:"]].concat()).fails(2);
     let message = run(&[&args[..], &["base:demo:8x"]].concat()).fails(2);
     assert!(message.contains("demo:8x"), "{message}");
-    run(&["decode", &latent, "--vae", "demo:2x", "-o", &out, "--match-color-by", "stats"]).fails(2);
+    run(&[
+        "decode",
+        &latent,
+        "--vae",
+        "demo:2x",
+        "-o",
+        &out,
+        "--match-color-by",
+        "stats",
+    ])
+    .fails(2);
     assert_eq!(entries(folder.path()), ["x.png"]);
 }

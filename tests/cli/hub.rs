@@ -9,24 +9,38 @@ use crate::support::{Run, entries, finish, shared, text, vae2x};
 const REPO: &str = "someone/upscale2x";
 
 fn diffusers_files() -> Vec<(&'static str, Vec<u8>)> {
-    let read = |name: &str| std::fs::read(shared(&format!("fixtures/vae_tiny_up2x/diffusers/{name}"))).unwrap();
+    let read = |name: &str| {
+        std::fs::read(shared(&format!("fixtures/vae_tiny_up2x/diffusers/{name}"))).unwrap()
+    };
     vec![
         ("README.md", b"weights".to_vec()),
         ("diffusers/Upscale2x_v1/config.json", read("config.json")),
-        ("diffusers/Upscale2x_v1/diffusion_pytorch_model.safetensors", read("diffusion_pytorch_model.safetensors")),
+        (
+            "diffusers/Upscale2x_v1/diffusion_pytorch_model.safetensors",
+            read("diffusion_pytorch_model.safetensors"),
+        ),
     ]
 }
 
 fn published() -> FakeHub {
     let hub = FakeHub::start();
     let files = diffusers_files();
-    hub.publish(REPO, &files.iter().map(|(name, bytes)| (*name, &bytes[..])).collect::<Vec<_>>());
+    hub.publish(
+        REPO,
+        &files
+            .iter()
+            .map(|(name, bytes)| (*name, &bytes[..]))
+            .collect::<Vec<_>>(),
+    );
     hub
 }
 
 fn info(hub: &str, home: &Path, weights: &str, more: &[(&str, &str)]) -> Run {
     let mut command = vae2x();
-    command.env("HF_ENDPOINT", hub).env("HF_HOME", home).args(["info", weights, "--json"]);
+    command
+        .env("HF_ENDPOINT", hub)
+        .env("HF_HOME", home)
+        .args(["info", weights, "--json"]);
     more.iter().for_each(|(name, value)| {
         command.env(name, value);
     });
@@ -36,11 +50,20 @@ fn info(hub: &str, home: &Path, weights: &str, more: &[(&str, &str)]) -> Run {
 #[test]
 fn a_hub_id_is_fetched_once_and_then_read_from_the_cache() {
     let (hub, home) = (published(), tempfile::tempdir().unwrap());
-    let report: serde_json::Value = serde_json::from_str(&info(&hub.url(), home.path(), REPO, &[]).ok()).unwrap();
-    assert_eq!((&report["layout"], &report["scale"]), (&"diffusers".into(), &2.into()));
+    let report: serde_json::Value =
+        serde_json::from_str(&info(&hub.url(), home.path(), REPO, &[]).ok()).unwrap();
+    assert_eq!(
+        (&report["layout"], &report["scale"]),
+        (&"diffusers".into(), &2.into())
+    );
     assert!(!hub.take_asked().is_empty());
     info(&hub.url(), home.path(), REPO, &[]).ok();
-    assert!(hub.take_asked().iter().all(|asked| !asked.path.contains("/resolve/")), "weights are not fetched again");
+    assert!(
+        hub.take_asked()
+            .iter()
+            .all(|asked| !asked.path.contains("/resolve/")),
+        "weights are not fetched again"
+    );
     info(&hub.url(), home.path(), REPO, &[("HF_HUB_OFFLINE", "1")]).ok();
     assert!(hub.take_asked().is_empty(), "offline asks nobody");
 }
@@ -50,8 +73,17 @@ fn a_broken_download_is_resumed() {
     let (hub, home) = (published(), tempfile::tempdir().unwrap());
     hub.break_after(100_000, 1);
     info(&hub.url(), home.path(), REPO, &[]).ok();
-    let ranges: Vec<_> = hub.take_asked().into_iter().filter_map(|asked| asked.range).collect();
-    assert!(ranges.iter().any(|range| range.starts_with("bytes=100000-")), "{ranges:?}");
+    let ranges: Vec<_> = hub
+        .take_asked()
+        .into_iter()
+        .filter_map(|asked| asked.range)
+        .collect();
+    assert!(
+        ranges
+            .iter()
+            .any(|range| range.starts_with("bytes=100000-")),
+        "{ranges:?}"
+    );
 }
 
 #[test]
@@ -78,8 +110,15 @@ fn decoding_takes_a_hub_id_with_a_folder() {
     let out = home.path().join("out");
     let weights = format!("{REPO}:diffusers/Upscale2x_v1");
     let mut command = vae2x();
-    command.env("HF_ENDPOINT", hub.url()).env("HF_HOME", home.path().join("hf")).args(["decode", "--vae", &weights]);
-    command.args([&shared("data/wan_cheesecake_frame0.latent"), "-o", &text(&out)]);
+    command
+        .env("HF_ENDPOINT", hub.url())
+        .env("HF_HOME", home.path().join("hf"))
+        .args(["decode", "--vae", &weights]);
+    command.args([
+        &shared("data/wan_cheesecake_frame0.latent"),
+        "-o",
+        &text(&out),
+    ]);
     finish(&mut command).ok();
     assert_eq!(entries(&out), ["wan_cheesecake_frame0_00000.png"]);
 }

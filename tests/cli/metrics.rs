@@ -17,9 +17,14 @@ struct Samples(Vec<i32>, [usize; 2]);
 
 impl Samples {
     fn photo(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../assets/photos/{name}.png"));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../assets/photos/{name}.png"));
         let picture = read_image(&path).unwrap().pixels;
-        let samples = interleave(&picture, to_u8).unwrap().into_iter().map(i32::from).collect();
+        let samples = interleave(&picture, to_u8)
+            .unwrap()
+            .into_iter()
+            .map(i32::from)
+            .collect();
         Self(samples, picture_size(&picture).unwrap())
     }
 
@@ -50,11 +55,12 @@ fn distorted(photo: &Samples, how: &str) -> Samples {
     let [h, w] = photo.1;
     let noise: Vec<f32> = unit("metrics.noise", 3 * h * w).collect();
     match how {
-        "blurred" => photo
-            .map(|p, y, x, c| (p.at(y, x, c) + p.at(y + 1, x, c) + p.at(y, x + 1, c) + p.at(y + 1, x + 1, c) + 2) / 4),
-        "noisy" => {
-            photo.map(|p, y, x, c| p.at(y, x, c) + ((noise[(c * h + y) * w + x] + 1.0) * 8.0).floor() as i32 - 8)
-        }
+        "blurred" => photo.map(|p, y, x, c| {
+            (p.at(y, x, c) + p.at(y + 1, x, c) + p.at(y, x + 1, c) + p.at(y + 1, x + 1, c) + 2) / 4
+        }),
+        "noisy" => photo.map(|p, y, x, c| {
+            p.at(y, x, c) + ((noise[(c * h + y) * w + x] + 1.0) * 8.0).floor() as i32 - 8
+        }),
         _ => photo.map(|p, y, x, c| match c {
             0 => p.at(y, x, 0) * 15 / 16 + 12,
             1 => p.at(y, x, 1),
@@ -98,20 +104,38 @@ fn every_metric_is_its_reference() {
             "constant" => Samples::constant([120, 130, 140]),
             photo => Samples::photo(photo),
         };
-        args.push(side("original", &write(folder.path(), "original.png", &original.picture())));
+        args.push(side(
+            "original",
+            &write(folder.path(), "original.png", &original.picture()),
+        ));
         let cases = cases.as_object().unwrap();
         for how in cases.keys() {
-            let other = if how == "other" { Samples::constant([122, 127, 150]) } else { distorted(&original, how) };
-            args.push(side(how, &write(folder.path(), &format!("{how}.png"), &other.picture())));
+            let other = if how == "other" {
+                Samples::constant([122, 127, 150])
+            } else {
+                distorted(&original, how)
+            };
+            args.push(side(
+                how,
+                &write(folder.path(), &format!("{how}.png"), &other.picture()),
+            ));
         }
         let result = json(&args);
         for (how, metrics) in cases {
             let of = |entry: &&Value| entry["name"] == how.as_str();
-            let got = result["pictures"].as_array().unwrap().iter().find(of).unwrap();
+            let got = result["pictures"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(of)
+                .unwrap();
             for (metric, want) in metrics.as_object().unwrap() {
                 let (got, want) = (got[metric].as_f64().unwrap(), want.as_f64().unwrap());
                 let error = (got - want).abs() / want.abs().max(1.0);
-                assert!(error <= TOLERANCE, "{name} {how} {metric}: {got}, not {want}");
+                assert!(
+                    error <= TOLERANCE,
+                    "{name} {how} {metric}: {got}, not {want}"
+                );
             }
         }
     }
@@ -121,7 +145,8 @@ fn every_metric_is_its_reference() {
 fn sizes_are_brought_together_and_means_are_taken() {
     let folder = tempfile::tempdir().unwrap();
     let dirs = ["photo", "same", "half"].map(|name| folder.path().join(name));
-    dirs.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+    dirs.iter()
+        .for_each(|dir| std::fs::create_dir(dir).unwrap());
     for name in ["chelsea", "coffee"] {
         let photo = Samples::photo(name).picture();
         let [h, w] = picture_size(&photo).unwrap().map(|n| n / 2 * 2);
@@ -131,31 +156,65 @@ fn sizes_are_brought_together_and_means_are_taken() {
         write(&dirs[2], &format!("{name}.png"), &halve(&photo).unwrap());
     }
     write(&dirs[2], "alone.png", &Array::zeros([3, 200, 200]));
-    let sides = [side("photo", &dirs[0]), side("same", &dirs[1]), side("half", &dirs[2])];
+    let sides = [
+        side("photo", &dirs[0]),
+        side("same", &dirs[1]),
+        side("half", &dirs[2]),
+    ];
     let args = [words(&["metrics", "--reference", "photo"]), sides.to_vec()].concat();
     let said = run(&args).ok_stderr();
-    assert!(said.contains("resampled from 300x200 to 600x400") && said.contains("alone: left out"), "{said}");
+    assert!(
+        said.contains("resampled from 300x200 to 600x400") && said.contains("alone: left out"),
+        "{said}"
+    );
     let table = run(&args).ok();
-    let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
     assert_eq!(lines.len(), 1 + 2 * 3 + 3, "{table}");
     assert_eq!(lines[1][..3], ["chelsea", "photo", "-"], "{table}");
-    assert_eq!(lines[2][..4], ["chelsea", "same", "inf", "1.0000"], "{table}");
+    assert_eq!(
+        lines[2][..4],
+        ["chelsea", "same", "inf", "1.0000"],
+        "{table}"
+    );
     assert_eq!(lines[9][..2], ["mean", "half"], "{table}");
     let result = json(&[args, words(&["--json"])].concat());
     let half = &result["pictures"][5];
-    assert_eq!((half["scale"].as_u64(), half["resampled_to"].clone()), (Some(1), serde_json::json!([400, 600])));
+    assert_eq!(
+        (half["scale"].as_u64(), half["resampled_to"].clone()),
+        (Some(1), serde_json::json!([400, 600]))
+    );
     assert_eq!(result["pictures"][3]["scale"], 2);
-    assert_eq!((result["pictures"][1]["psnr"].as_str(), result["means"][0]["psnr"].is_null()), (Some("inf"), true));
+    assert_eq!(
+        (
+            result["pictures"][1]["psnr"].as_str(),
+            result["means"][0]["psnr"].is_null()
+        ),
+        (Some("inf"), true)
+    );
     let psnr = |entry: &Value| entry["psnr"].as_f64().unwrap();
     let mean = (psnr(&result["pictures"][2]) + psnr(half)) / 2.0;
-    assert!((psnr(&result["means"][2]) - mean).abs() < 1e-9 && mean > 20.0, "{result}");
-    assert!(result["pictures"][0].get("lpips").is_none(), "no weights were given");
+    assert!(
+        (psnr(&result["means"][2]) - mean).abs() < 1e-9 && mean > 20.0,
+        "{result}"
+    );
+    assert!(
+        result["pictures"][0].get("lpips").is_none(),
+        "no weights were given"
+    );
 }
 
 fn crop(picture: &Array, [height, width]: [usize; 2]) -> Array {
     let [h, w] = picture_size(picture).unwrap();
-    let at = |i: usize| picture.data()[(i / (height * width) * h + i / width % height) * w + i % width];
-    Array::new([3, height, width], (0..3 * height * width).map(at).collect()).unwrap()
+    let at =
+        |i: usize| picture.data()[(i / (height * width) * h + i / width % height) * w + i % width];
+    Array::new(
+        [3, height, width],
+        (0..3 * height * width).map(at).collect(),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -164,15 +223,26 @@ fn comparisons_that_cannot_be_meant() {
     let square = write(folder.path(), "square.png", &Array::zeros([3, 64, 64]));
     let wide = write(folder.path(), "wide.png", &Array::zeros([3, 32, 64]));
     let sides = [side("a", &square), side("b", &wide)];
-    let refused =
-        |more: &[&str], code: i32| run(&[words(&["metrics"]), words(more), sides.to_vec()].concat()).fails(code);
+    let refused = |more: &[&str], code: i32| {
+        run(&[words(&["metrics"]), words(more), sides.to_vec()].concat()).fails(code)
+    };
     let message = refused(&["--reference", "c"], 2);
     assert!(message.contains("a, b"), "{message}");
     let message = refused(&["--reference", "a"], 1);
-    assert!(message.contains("wide.png") && message.contains("64x32") && message.contains("64x64"), "{message}");
+    assert!(
+        message.contains("wide.png") && message.contains("64x32") && message.contains("64x64"),
+        "{message}"
+    );
     let message = refused(&["--reference", "a", "--lpips", &text(&square)], 1);
-    assert!(message.contains("--lpips") && message.contains("square.png"), "{message}");
-    assert!(run(&["metrics", "a.png", "--reference", "a"]).fails(2).contains("NAME=IMAGE"));
+    assert!(
+        message.contains("--lpips") && message.contains("square.png"),
+        "{message}"
+    );
+    assert!(
+        run(&["metrics", "a.png", "--reference", "a"])
+            .fails(2)
+            .contains("NAME=IMAGE")
+    );
     let message = run(&["metrics", &sides[0], "--reference", "a"]).fails(1);
     assert!(message.contains("another"), "{message}");
 }
@@ -181,7 +251,9 @@ fn comparisons_that_cannot_be_meant() {
 fn speckle_of_pictures() {
     let folder = tempfile::tempdir().unwrap();
     let grey = |amplitude: f64| {
-        let value = |i: usize| (amplitude * (std::f64::consts::TAU * (i % 256) as f64 / 8.0).cos() / 127.5) as f32;
+        let value = |i: usize| {
+            (amplitude * (std::f64::consts::TAU * (i % 256) as f64 / 8.0).cos() / 127.5) as f32
+        };
         Array::new([3, 256, 256], (0..3 * 256 * 256).map(value).collect()).unwrap()
     };
     write(folder.path(), "grid.png", &grey(3.0));
@@ -189,19 +261,44 @@ fn speckle_of_pictures() {
     let result = json(&words(&["speckle", &text(folder.path()), "--json"]));
     let [grid, none] = [0, 1].map(|i| &result[i]);
     assert!(grid["file"].as_str().unwrap().ends_with("grid.png"));
-    assert!(grid["speckle_db"].as_f64().unwrap() > 10.0 && grid["period"] == 8, "{grid}");
+    assert!(
+        grid["speckle_db"].as_f64().unwrap() > 10.0 && grid["period"] == 8,
+        "{grid}"
+    );
     // Rounded to 8 bits, without noise to carry what is between.
-    assert!((grid["amplitude"].as_f64().unwrap() - 3.0).abs() < 0.3, "{grid}");
-    assert!(none["speckle_db"].as_f64().unwrap() < 0.01 && none["flat_share"] == 1.0, "{none}");
-    let twice = json(&words(&["speckle", &text(folder.path()), "--json", "--scale", "2"]));
+    assert!(
+        (grid["amplitude"].as_f64().unwrap() - 3.0).abs() < 0.3,
+        "{grid}"
+    );
+    assert!(
+        none["speckle_db"].as_f64().unwrap() < 0.01 && none["flat_share"] == 1.0,
+        "{none}"
+    );
+    let twice = json(&words(&[
+        "speckle",
+        &text(folder.path()),
+        "--json",
+        "--scale",
+        "2",
+    ]));
     assert_eq!(twice[0]["periods"].as_array().unwrap().len(), 5);
     let table = run(&["speckle", &text(folder.path())]).ok();
-    assert!(table.lines().next().unwrap().contains("16 px") && table.lines().count() == 3, "{table}");
+    assert!(
+        table.lines().next().unwrap().contains("16 px") && table.lines().count() == 3,
+        "{table}"
+    );
     let small = write(folder.path(), "small.png", &Array::zeros([3, 100, 300]));
     let message = run(&["speckle", &text(&small)]).fails(1);
-    assert!(message.contains("small.png") && message.contains("128x128"), "{message}");
+    assert!(
+        message.contains("small.png") && message.contains("128x128"),
+        "{message}"
+    );
     assert!(run(&["speckle"]).fails(2).contains("--vae"));
-    assert!(run(&["speckle", &text(&small), "--vae", "demo:base"]).fails(2).contains("not both"));
+    assert!(
+        run(&["speckle", &text(&small), "--vae", "demo:base"])
+            .fails(2)
+            .contains("not both")
+    );
 }
 
 #[test]
@@ -213,7 +310,13 @@ fn speckle_of_models_is_that_of_their_flat_colours() {
         let of = |key: &str| colour[key].as_f64().unwrap();
         // The demo's models know colours to some steps, and have no grid.
         assert!(of("mean_error") < 20.0 && of("ripple") < 5.0, "{colour}");
-        assert!((0.0..=1.0).contains(&of("non_constant_share")) && of("speckle_db") < 3.0, "{colour}");
-        assert!(colour["colour"].as_str().unwrap().starts_with('#'), "{colour}");
+        assert!(
+            (0.0..=1.0).contains(&of("non_constant_share")) && of("speckle_db") < 3.0,
+            "{colour}"
+        );
+        assert!(
+            colour["colour"].as_str().unwrap().starts_with('#'),
+            "{colour}"
+        );
     }
 }

@@ -23,7 +23,13 @@ fn inputs(folder: &Path, count: usize, side: usize) -> [String; 2] {
     for i in 0..count {
         let values = formula::unit(&format!("latent.{i}"), 16 * side * side).collect();
         let latent = Array::new([1, 16, 1, side, side], values).unwrap();
-        write_latent(&latents.join(format!("{i}.safetensors")), &latent, Space::Normalized, &[]).unwrap();
+        write_latent(
+            &latents.join(format!("{i}.safetensors")),
+            &latent,
+            Space::Normalized,
+            &[],
+        )
+        .unwrap();
     }
     let context = folder.join("context.safetensors");
     let caption = Array::new([3, WIDTH], formula::unit("caption", 3 * WIDTH).collect()).unwrap();
@@ -36,7 +42,9 @@ fn add_broken(latents: &str) {
     let at = |name: &str| Path::new(latents).join(name);
     let whole = std::fs::read(at("1.safetensors")).unwrap();
     std::fs::write(at("1_cut.safetensors"), &whole[..whole.len() / 2]).unwrap();
-    let write = |name: &str, latent: &Array| write_latent(&at(name), latent, Space::Normalized, &[]).unwrap();
+    let write = |name: &str, latent: &Array| {
+        write_latent(&at(name), latent, Space::Normalized, &[]).unwrap()
+    };
     write("small.safetensors", &Array::zeros([1, 16, 1, 1, 8]));
     write_arrays(
         &at("nan.safetensors"),
@@ -52,52 +60,105 @@ fn skipped(folder: &Path) -> (BTreeMap<String, String>, usize) {
         serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
     let files = manifest["files"].as_array().unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_string();
-    let entries = files.iter().filter_map(|file| file["skipped"].as_array()).flatten();
-    let pairs = files.iter().map(|file| file["pairs"].as_array().unwrap().len()).sum();
-    (entries.map(|entry| (text(&entry["name"]), text(&entry["why"]))).collect(), pairs)
+    let entries = files
+        .iter()
+        .filter_map(|file| file["skipped"].as_array())
+        .flatten();
+    let pairs = files
+        .iter()
+        .map(|file| file["pairs"].as_array().unwrap().len())
+        .sum();
+    (
+        entries
+            .map(|entry| (text(&entry["name"]), text(&entry["why"])))
+            .collect(),
+        pairs,
+    )
 }
 
 /// A job with the tiny transformer.
 fn job<'a>(dit: &'a str, [latents, context]: &'a [String; 2], out: &'a str) -> Vec<&'a str> {
-    vec!["sdedit", "--dit", dit, "--context", context, "--latents", latents, "-o", out, "--per-file", "3"]
+    vec![
+        "sdedit",
+        "--dit",
+        dit,
+        "--context",
+        context,
+        "--latents",
+        latents,
+        "-o",
+        out,
+        "--per-file",
+        "3",
+    ]
 }
 
 /// Every file of a folder.
 fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    entries(folder).into_iter().map(|name| (name.clone(), std::fs::read(folder.join(&name)).unwrap())).collect()
+    entries(folder)
+        .into_iter()
+        .map(|name| (name.clone(), std::fs::read(folder.join(&name)).unwrap()))
+        .collect()
 }
 
 #[test]
 fn a_killed_job_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (shared("fixtures/dit_tiny/diffusers"), inputs(folder.path(), 5, 8));
+    let (dit, given) = (
+        shared("fixtures/dit_tiny/diffusers"),
+        inputs(folder.path(), 5, 8),
+    );
     add_broken(&given[0]);
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     let more = ["--per-latent", "40", "--t-median", "0.3", "--steps", "2"];
     let args = |out: &Path| {
-        [job(&dit, &given, &text(out)), more.to_vec()].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>()
+        [job(&dit, &given, &text(out)), more.to_vec()]
+            .concat()
+            .iter()
+            .map(|s| s.to_string())
+            .collect::<Vec<_>>()
     };
     let said = run(&args(&whole)).ok();
-    assert!(said.contains("320 items; 3 of 8 sources cannot be used"), "{said}");
+    assert!(
+        said.contains("320 items; 3 of 8 sources cannot be used"),
+        "{said}"
+    );
     let mut names = entries(&whole);
     assert_eq!(names.pop().as_deref(), Some("pairs-00106.safetensors"));
     assert_eq!(names[0], "manifest.json", "no parts are left: {names:?}");
     let (left_out, pairs) = skipped(&whole);
-    let says = [("1_cut", "truncated"), ("nan", "finite values"), ("small", "smaller than the transformer's patch")];
+    let says = [
+        ("1_cut", "truncated"),
+        ("nan", "finite values"),
+        ("small", "smaller than the transformer's patch"),
+    ];
     assert_eq!((left_out.len(), pairs), (3, 200));
     for (name, why) in says {
-        assert!(left_out[&format!("{name}.safetensors")].contains(why), "{left_out:?}");
+        assert!(
+            left_out[&format!("{name}.safetensors")].contains(why),
+            "{left_out:?}"
+        );
     }
 
-    let mut child = vae2x().args(args(&killed)).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = vae2x()
+        .args(args(&killed))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     // Somewhere in the middle: after the second file, or at the end on a very fast machine, which the next check would tell.
     while !killed.join("pairs-00001.safetensors").exists() {
-        assert!(child.try_wait().unwrap().is_none(), "the job ended before it was killed");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the job ended before it was killed"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!killed.join("pairs-00106.safetensors").exists(), "killed too late");
+    assert!(
+        !killed.join("pairs-00106.safetensors").exists(),
+        "killed too late"
+    );
     let again = run(&args(&killed)).fails(1);
     assert!(again.contains("holds a job already"), "{again}");
     run(&[args(&killed), vec!["--resume".into()]].concat()).ok();
@@ -110,23 +171,40 @@ fn a_killed_job_resumes_to_the_same_bytes() {
 #[test]
 fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (shared("fixtures/dit_tiny/diffusers"), inputs(folder.path(), 4, 8));
+    let (dit, given) = (
+        shared("fixtures/dit_tiny/diffusers"),
+        inputs(folder.path(), 4, 8),
+    );
     let at = |name: &str| text(&folder.path().join(name));
     let make = |name: &str, more: &[&str]| {
-        run(&[job(&dit, &given, &at(name)), vec!["--per-latent", "2"], more.to_vec()].concat()).ok();
+        run(&[
+            job(&dit, &given, &at(name)),
+            vec!["--per-latent", "2"],
+            more.to_vec(),
+        ]
+        .concat())
+        .ok();
         at(name)
     };
-    let (a, b) = (make("a", &["--shard", "0/2"]), make("b", &["--shard", "1/2"]));
+    let (a, b) = (
+        make("a", &["--shard", "0/2"]),
+        make("b", &["--shard", "1/2"]),
+    );
     let whole = make("whole", &[]);
     assert_ne!(entries(Path::new(&a)), entries(Path::new(&whole)));
-    let merge = |dirs: &[&str], out: &str| run(&[&["sdedit", "merge"], dirs, &["-o", &at(out)]].concat());
+    let merge =
+        |dirs: &[&str], out: &str| run(&[&["sdedit", "merge"], dirs, &["-o", &at(out)]].concat());
     let said = merge(&[&b, &a], "joined").ok();
     assert!(said.contains("8 pairs of 2 shards"), "{said}");
-    assert_eq!(bytes(&folder.path().join("joined")), bytes(Path::new(&whole)));
+    assert_eq!(
+        bytes(&folder.path().join("joined")),
+        bytes(Path::new(&whole))
+    );
 
     let fails = |dirs: &[&str], says: &[&str]| {
         let said = merge(dirs, "other").fails(1);
-        says.iter().for_each(|words| assert!(said.contains(words), "'{words}' is not in: {said}"));
+        says.iter()
+            .for_each(|words| assert!(said.contains(words), "'{words}' is not in: {said}"));
         assert!(!folder.path().join("other").exists());
     };
     fails(&[&a], &["shards are missing: 1/2"]);
@@ -137,7 +215,11 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     fails(&[&given[0]], &["no manifest.json"]);
     assert!(merge(&[&a, &b], "joined").fails(1).contains("is not empty"));
     std::fs::create_dir(at("stray")).unwrap();
-    std::fs::write(Path::new(&at("stray")).join("pairs-00007.safetensors"), "of another job").unwrap();
+    std::fs::write(
+        Path::new(&at("stray")).join("pairs-00007.safetensors"),
+        "of another job",
+    )
+    .unwrap();
     assert!(merge(&[&a, &b], "stray").fails(1).contains("is not empty"));
     std::fs::write(Path::new(&b).join("pairs-00001.safetensors"), "damaged").unwrap();
     let before = entries(folder.path());
@@ -147,19 +229,32 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     assert!(merge(&[&a, &b], "empty").fails(1).contains("sha256"));
     assert_eq!(entries(Path::new(&at("empty"))), Vec::<String>::new());
     // A file that is gone is made again, unless nobody knows by which job.
-    let resumed =
-        |shard: &str| run(&[&job(&dit, &given, &b)[..], &["--per-latent", "2", "--shard", shard, "--resume"]].concat());
+    let resumed = |shard: &str| {
+        run(&[
+            &job(&dit, &given, &b)[..],
+            &["--per-latent", "2", "--shard", shard, "--resume"],
+        ]
+        .concat())
+    };
     std::fs::remove_file(Path::new(&b).join("pairs-00001.safetensors")).unwrap();
     resumed("1/2").ok();
     merge(&[&a, &b], "empty").ok();
-    assert_eq!(bytes(&folder.path().join("empty")), bytes(Path::new(&whole)));
-    let idle = run(&[&job(&dit, &given, &at("idle"))[..], &["--shard", "4/5"]].concat()).ok_stderr();
-    assert!(idle.contains("of 5 shards 3 have none: --per-file 1"), "{idle}");
+    assert_eq!(
+        bytes(&folder.path().join("empty")),
+        bytes(Path::new(&whole))
+    );
+    let idle =
+        run(&[&job(&dit, &given, &at("idle"))[..], &["--shard", "4/5"]].concat()).ok_stderr();
+    assert!(
+        idle.contains("of 5 shards 3 have none: --per-file 1"),
+        "{idle}"
+    );
     let manifest = Path::new(&b).join("manifest.json");
     let said = std::fs::read_to_string(&manifest).unwrap();
     for (index, of) in [(0_u64, 0_u64), (5, 2), (0, 1 << 40)] {
-        let bad =
-            said.replace("\"index\": 1", &format!("\"index\": {index}")).replace("\"of\": 2", &format!("\"of\": {of}"));
+        let bad = said
+            .replace("\"index\": 1", &format!("\"index\": {index}"))
+            .replace("\"of\": 2", &format!("\"of\": {of}"));
         assert_ne!(bad, said);
         std::fs::write(&manifest, bad).unwrap();
         fails(&[&a, &b], &[&format!("shard {index}/{of}")]);
@@ -167,78 +262,186 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     std::fs::remove_file(&manifest).unwrap();
     assert!(resumed("1/2").fails(1).contains("no manifest.json"));
     std::fs::remove_file(Path::new(&b).join("pairs-00001.safetensors")).unwrap();
-    assert!(run(&[&job(&dit, &given, &b)[..], &["--shard", "0/2", "--resume"]].concat()).ok().contains("items"));
+    assert!(
+        run(&[&job(&dit, &given, &b)[..], &["--shard", "0/2", "--resume"]].concat())
+            .ok()
+            .contains("items")
+    );
 }
 
 #[test]
 fn a_pair_follows_from_the_seed_and_its_name_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (shared("fixtures/dit_tiny/original.safetensors"), inputs(folder.path(), 3, 6));
+    let (dit, given) = (
+        shared("fixtures/dit_tiny/original.safetensors"),
+        inputs(folder.path(), 3, 6),
+    );
     let (all, one) = (folder.path().join("all"), folder.path().join("one"));
     let heads = ["--heads", "2"];
     run(&[job(&dit, &given, &text(&all)), heads.to_vec()].concat()).ok();
     let alone = folder.path().join("alone");
     std::fs::create_dir(&alone).unwrap();
-    std::fs::copy(Path::new(&given[0]).join("2.safetensors"), alone.join("2.safetensors")).unwrap();
+    std::fs::copy(
+        Path::new(&given[0]).join("2.safetensors"),
+        alone.join("2.safetensors"),
+    )
+    .unwrap();
     let alone = [text(&alone), given[1].clone()];
     run(&[job(&dit, &alone, &text(&one)), heads.to_vec()].concat()).ok();
     let file = "pairs-00000.safetensors";
     for part in ["clean", "degraded", "t"] {
-        let of = |folder: &Path, draw: &str| read(&folder.join(file), &format!("2.safetensors#{draw}.{part}"));
+        let of = |folder: &Path, draw: &str| {
+            read(&folder.join(file), &format!("2.safetensors#{draw}.{part}"))
+        };
         assert_eq!(of(&all, "0"), of(&one, "0"), "{part}");
     }
     let t = |i: usize| read(&all.join(file), &format!("{i}.safetensors#0.t")).data()[0];
-    assert!(t(0) != t(1) && (0.0..1.0).contains(&t(0)), "each has its own time");
+    assert!(
+        t(0) != t(1) && (0.0..1.0).contains(&t(0)),
+        "each has its own time"
+    );
 }
 
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (shared("fixtures/dit_tiny/diffusers"), inputs(folder.path(), 2, 12));
+    let (dit, given) = (
+        shared("fixtures/dit_tiny/diffusers"),
+        inputs(folder.path(), 2, 12),
+    );
     let out = text(&folder.path().join("out"));
     let fails = |args: &[&str], code: i32, says: &[&str]| {
         let said = run(args).fails(code);
-        says.iter().for_each(|words| assert!(said.contains(words), "'{words}' is not in: {said}"));
+        says.iter()
+            .for_each(|words| assert!(said.contains(words), "'{words}' is not in: {said}"));
         assert!(!Path::new(&out).exists(), "something was made");
     };
     // A caption of another width.
     let wide = [given[0].clone(), shared("data/umt5_empty_wan.safetensors")];
-    fails(&job(&dit, &wide, &out), 1, &["umt5_empty_wan", "'context'", "tokens of 20 values", "[1, 4096]"]);
+    fails(
+        &job(&dit, &wide, &out),
+        1,
+        &[
+            "umt5_empty_wan",
+            "'context'",
+            "tokens of 20 values",
+            "[1, 4096]",
+        ],
+    );
     let none = [given[0].clone(), format!("{}/0.safetensors", given[0])];
     fails(&job(&dit, &none, &out), 1, &["'context'", "no such tensor"]);
 
     // Other models.
     let other = folder.path().join("other.safetensors");
     let models: [(&str, &[usize], &str); 6] = [
-        ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", &[1], "Flux"),
+        (
+            "model.diffusion_model.double_blocks.0.img_attn.qkv.weight",
+            &[1],
+            "Flux",
+        ),
         ("transformer_blocks.0.img_mod.1.weight", &[1], "Qwen-Image"),
-        ("model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight", &[640, 2048], "Diffusion XL"),
-        ("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight", &[320, 768], "Diffusion 1"),
+        (
+            "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight",
+            &[640, 2048],
+            "Diffusion XL",
+        ),
+        (
+            "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+            &[320, 768],
+            "Diffusion 1",
+        ),
         ("blocks.0.cross_attn.k_img.weight", &[1], "image-to-video"),
-        ("encoder.block.0.layer.0.SelfAttention.q.weight", &[1], "text encoder"),
+        (
+            "encoder.block.0.layer.0.SelfAttention.q.weight",
+            &[1],
+            "text encoder",
+        ),
     ];
     for (name, shape, says) in models {
         write_arrays(&other, &[(name, &Array::zeros(shape))], &Default::default()).unwrap();
-        fails(&job(&text(&other), &given, &out), 1, &["other.safetensors", says]);
+        fails(
+            &job(&text(&other), &given, &out),
+            1,
+            &["other.safetensors", says],
+        );
     }
-    fails(&job(&shared("fixtures/vae_tiny_base/original.safetensors"), &given, &out), 1, &["autoencoder"]);
+    fails(
+        &job(
+            &shared("fixtures/vae_tiny_base/original.safetensors"),
+            &given,
+            &out,
+        ),
+        1,
+        &["autoencoder"],
+    );
 
     // Latents of the other space.
     let raw = folder.path().join("raw");
     std::fs::create_dir(&raw).unwrap();
-    let clip =
-        Normalized::new(read(Path::new(&shared("data/wan_cheesecake_normalized.safetensors")), "latents")).unwrap();
+    let clip = Normalized::new(read(
+        Path::new(&shared("data/wan_cheesecake_normalized.safetensors")),
+        "latents",
+    ))
+    .unwrap();
     let clip = clip.denormalize(&VaeConfig::default()).unwrap();
-    write_arrays(&raw.join("clip.safetensors"), &[("x", clip.array())], &Default::default()).unwrap();
+    write_arrays(
+        &raw.join("clip.safetensors"),
+        &[("x", clip.array())],
+        &Default::default(),
+    )
+    .unwrap();
     let raw = [text(&raw), given[1].clone()];
-    let claimed = [&job(&dit, &raw, &out)[..], &["--latent-space", "normalized"]].concat();
-    fails(&claimed, 1, &["taken as normalized", "those of raw latents", "clip.safetensors", "--latent-space raw"]);
+    let claimed = [
+        &job(&dit, &raw, &out)[..],
+        &["--latent-space", "normalized"],
+    ]
+    .concat();
+    fails(
+        &claimed,
+        1,
+        &[
+            "taken as normalized",
+            "those of raw latents",
+            "clip.safetensors",
+            "--latent-space raw",
+        ],
+    );
 
-    fails(&["sdedit", "--dit", &dit, "--context", &given[1], "-o", &out], 2, &["--latents DIR or --photos DIR"]);
-    fails(&["sdedit", "--dit", &dit, "--context", &given[1], "--photos", &given[0], "-o", &out], 2, &["--vae"]);
-    fails(&[&job(&dit, &given, &out)[..], &["--shard", "2/2"]].concat(), 2, &["I from 0 to N - 1"]);
-    fails(&[&job(&dit, &given, &out)[..], &["--t", "1.5"]].concat(), 2, &["from 0 to 1"]);
-    fails(&[&job(&dit, &given, &out)[..], &["--t-median", "2"]].concat(), 1, &["t-median"]);
+    fails(
+        &["sdedit", "--dit", &dit, "--context", &given[1], "-o", &out],
+        2,
+        &["--latents DIR or --photos DIR"],
+    );
+    fails(
+        &[
+            "sdedit",
+            "--dit",
+            &dit,
+            "--context",
+            &given[1],
+            "--photos",
+            &given[0],
+            "-o",
+            &out,
+        ],
+        2,
+        &["--vae"],
+    );
+    fails(
+        &[&job(&dit, &given, &out)[..], &["--shard", "2/2"]].concat(),
+        2,
+        &["I from 0 to N - 1"],
+    );
+    fails(
+        &[&job(&dit, &given, &out)[..], &["--t", "1.5"]].concat(),
+        2,
+        &["from 0 to 1"],
+    );
+    fails(
+        &[&job(&dit, &given, &out)[..], &["--t-median", "2"]].concat(),
+        1,
+        &["t-median"],
+    );
 
     // Going on with another job.
     run(&job(&dit, &given, &out)).ok();
@@ -250,13 +453,24 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     let out = text(&folder.path().join("heads"));
     let with = |more: &[&str]| run(&[&job(&original, &given, &out)[..], more].concat());
     with(&["--heads", "2"]).ok();
-    assert!(with(&["--heads", "1", "--resume"]).fails(1).contains("another input"));
-    let (out, vae) = (text(&folder.path().join("vae")), folder.path().join("vae.safetensors"));
-    let mut model =
-        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/models/demo_base.safetensors")).unwrap();
+    assert!(
+        with(&["--heads", "1", "--resume"])
+            .fails(1)
+            .contains("another input")
+    );
+    let (out, vae) = (
+        text(&folder.path().join("vae")),
+        folder.path().join("vae.safetensors"),
+    );
+    let mut model = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../assets/models/demo_base.safetensors"
+    ))
+    .unwrap();
     std::fs::write(&vae, &model).unwrap();
     let vae_name = text(&vae);
-    let with = |more: &[&str]| run(&[&job(&dit, &given, &out)[..], &["--vae", &vae_name], more].concat());
+    let with =
+        |more: &[&str]| run(&[&job(&dit, &given, &out)[..], &["--vae", &vae_name], more].concat());
     with(&[]).ok();
     with(&["--resume"]).ok();
     *model.last_mut().unwrap() ^= 1;
@@ -269,9 +483,16 @@ fn photos(folder: &Path) -> String {
     let photos = folder.join("photos");
     std::fs::create_dir(&photos).unwrap();
     for i in 0..3 {
-        let value = |p: usize| ((p % 48) as f32 * (0.2 + 0.1 * i as f32)).sin() * ((p / 48) as f32 * 0.1).cos();
+        let value = |p: usize| {
+            ((p % 48) as f32 * (0.2 + 0.1 * i as f32)).sin() * ((p / 48) as f32 * 0.1).cos()
+        };
         let photo = Array::new([3, 48, 50], (0..3 * 48 * 50).map(value).collect()).unwrap();
-        write_image(&photos.join(format!("{i}.png")), &photo, &Default::default()).unwrap();
+        write_image(
+            &photos.join(format!("{i}.png")),
+            &photo,
+            &Default::default(),
+        )
+        .unwrap();
     }
     text(&photos)
 }
@@ -284,26 +505,70 @@ fn a_broken_photo_is_left_out_by_shards_as_by_one_run() {
     let whole = std::fs::read(Path::new(&photos).join("1.png")).unwrap();
     std::fs::create_dir(at("broken")).unwrap();
     for folder in [&photos, &at("broken")] {
-        std::fs::write(Path::new(folder).join("1_cut.png"), &whole[..whole.len() / 2]).unwrap();
-        write_image(&Path::new(folder).join("tiny.png"), &Array::zeros([3, 12, 48]), &Default::default()).unwrap();
+        std::fs::write(
+            Path::new(folder).join("1_cut.png"),
+            &whole[..whole.len() / 2],
+        )
+        .unwrap();
+        write_image(
+            &Path::new(folder).join("tiny.png"),
+            &Array::zeros([3, 12, 48]),
+            &Default::default(),
+        )
+        .unwrap();
     }
     let dit = shared("fixtures/dit_tiny/diffusers");
     let make = |photos: &str, out: &str, shard: &str| {
-        let args = ["sdedit", "--dit", &dit, "--context", &context, "--photos", photos, "--vae", "demo:base"];
-        run(&[&args[..], &["--per-file", "1", "--per-latent", "2", "--shard", shard, "-o", &at(out)]].concat())
+        let args = [
+            "sdedit",
+            "--dit",
+            &dit,
+            "--context",
+            &context,
+            "--photos",
+            photos,
+            "--vae",
+            "demo:base",
+        ];
+        run(&[
+            &args[..],
+            &[
+                "--per-file",
+                "1",
+                "--per-latent",
+                "2",
+                "--shard",
+                shard,
+                "-o",
+                &at(out),
+            ],
+        ]
+        .concat())
     };
     let said = make(&photos, "whole", "0/1").ok_stderr();
-    assert_eq!(said.matches("there will be no pairs of it").count(), 2, "{said}");
+    assert_eq!(
+        said.matches("there will be no pairs of it").count(),
+        2,
+        "{said}"
+    );
     let (left_out, pairs) = skipped(&folder.path().join("whole"));
     assert_eq!(pairs, 6);
     assert_eq!(left_out["1_cut.png"], "the picture is incomplete");
     assert!(left_out["tiny.png"].contains("1x6 cells"), "{left_out:?}");
     make(&photos, "a", "0/2").ok();
     make(&photos, "b", "1/2").ok();
-    let merge = |from: [&str; 2], to: &str| run(&["sdedit", "merge", &at(from[0]), &at(from[1]), "-o", &at(to)]);
+    let merge = |from: [&str; 2], to: &str| {
+        run(&["sdedit", "merge", &at(from[0]), &at(from[1]), "-o", &at(to)])
+    };
     let said = merge(["a", "b"], "joined").ok();
-    assert!(said.contains("6 pairs of 2 shards; 2 of 5 sources"), "{said}");
-    assert_eq!(bytes(&folder.path().join("joined")), bytes(&folder.path().join("whole")));
+    assert!(
+        said.contains("6 pairs of 2 shards; 2 of 5 sources"),
+        "{said}"
+    );
+    assert_eq!(
+        bytes(&folder.path().join("joined")),
+        bytes(&folder.path().join("whole"))
+    );
 
     // A job of nothing fails; a shard of nothing is one to be joined.
     let broken = at("broken");
@@ -311,7 +576,11 @@ fn a_broken_photo_is_left_out_by_shards_as_by_one_run() {
     assert!(make(&broken, "none", "0/1").fails(1).contains(none));
     make(&broken, "none_a", "0/2").ok();
     make(&broken, "none_b", "1/2").ok();
-    assert!(merge(["none_a", "none_b"], "none_joined").fails(1).contains(none));
+    assert!(
+        merge(["none_a", "none_b"], "none_joined")
+            .fails(1)
+            .contains(none)
+    );
     assert!(!folder.path().join("none_joined").exists());
 }
 
@@ -320,9 +589,17 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&folder.path().join(name));
     let (photos, vae) = (photos(folder.path()), "demo:base");
-    let encoded = (0..3).map(|i| format!("{photos}/{i}.png")).collect::<Vec<_>>();
+    let encoded = (0..3)
+        .map(|i| format!("{photos}/{i}.png"))
+        .collect::<Vec<_>>();
     let encode: Vec<&str> = encoded.iter().map(String::as_str).collect();
-    run(&[&["encode"], &encode[..], &["--vae", vae, "-o", &at("latents/")]].concat()).ok();
+    run(&[
+        &["encode"],
+        &encode[..],
+        &["--vae", vae, "-o", &at("latents/")],
+    ]
+    .concat())
+    .ok();
 
     std::fs::write(
         at("flow.toml"),
@@ -344,7 +621,17 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
     let said = run(&train).ok();
     assert!(said.contains("velocity on held-out latents"), "{said}");
     let made = entries(&folder.path().join("flow"));
-    assert_eq!(made, [".lock", "checkpoint.safetensors", "config.toml", "context.safetensors", "log.jsonl", "model"]);
+    assert_eq!(
+        made,
+        [
+            ".lock",
+            "checkpoint.safetensors",
+            "config.toml",
+            "context.safetensors",
+            "log.jsonl",
+            "model"
+        ]
+    );
     assert!(run(&train).fails(1).contains("holds a run already"));
 
     let (model, context) = (at("flow/model"), at("flow/context.safetensors"));
@@ -366,34 +653,120 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
         "0.1",
     ];
     run(&sdedit).ok();
-    let pair = |part: &str| read(&folder.path().join("pairs/pairs-00000.safetensors"), &format!("1.png#0.{part}"));
-    assert_eq!((pair("clean").shape(), pair("t").data()[0]), (&[16, 4, 4][..], 0.1));
+    let pair = |part: &str| {
+        read(
+            &folder.path().join("pairs/pairs-00000.safetensors"),
+            &format!("1.png#0.{part}"),
+        )
+    };
+    assert_eq!(
+        (pair("clean").shape(), pair("t").data()[0]),
+        (&[16, 4, 4][..], 0.1)
+    );
 
-    std::fs::write(at("proxy.toml"), "width = 4\nblocks = 1\nsteps = 2\nbatch = 2\ncrop = 4\nema = 0.5\n").unwrap();
-    run(&["train", "degradation", "--pairs", &at("pairs"), "--config", &at("proxy.toml"), "--out", &at("proxy")]).ok();
+    std::fs::write(
+        at("proxy.toml"),
+        "width = 4\nblocks = 1\nsteps = 2\nbatch = 2\ncrop = 4\nema = 0.5\n",
+    )
+    .unwrap();
+    run(&[
+        "train",
+        "degradation",
+        "--pairs",
+        &at("pairs"),
+        "--config",
+        &at("proxy.toml"),
+        "--out",
+        &at("proxy"),
+    ])
+    .ok();
     let proxy = at("proxy/proxy.safetensors");
-    run(&["degrade", &at("pairs"), "--proxy", &proxy, "-o", &at("softened")]).ok();
-    let softened = read(&folder.path().join("softened/pairs-00000.safetensors"), "1.png#0.degraded");
+    run(&[
+        "degrade",
+        &at("pairs"),
+        "--proxy",
+        &proxy,
+        "-o",
+        &at("softened"),
+    ])
+    .ok();
+    let softened = read(
+        &folder.path().join("softened/pairs-00000.safetensors"),
+        "1.png#0.degraded",
+    );
     assert_eq!(softened.shape(), [16, 4, 4]);
-    assert!(run(&["degrade", &at("pairs"), "--proxy", &proxy, "--t", "0.1", "-o", &at("x")]).fails(2).contains("--t"));
+    assert!(
+        run(&[
+            "degrade",
+            &at("pairs"),
+            "--proxy",
+            &proxy,
+            "--t",
+            "0.1",
+            "-o",
+            &at("x")
+        ])
+        .fails(2)
+        .contains("--t")
+    );
 
     let sets = [
         format!("clean={}:clean", at("pairs")),
         format!("SDEdit={}:degraded", at("pairs")),
         format!("proxy={}:degraded", at("softened")),
     ];
-    let spectrum = |out: &str| run(&["spectrum", &sets[0], &sets[1], &sets[2], "--bands", "2", "-o", out]);
+    let spectrum = |out: &str| {
+        run(&[
+            "spectrum", &sets[0], &sets[1], &sets[2], "--bands", "2", "-o", out,
+        ])
+    };
     let said = spectrum(&at("report.html")).ok();
-    assert!(said.contains("SDEdit over clean, dB from coarse to fine:"), "{said}");
+    assert!(
+        said.contains("SDEdit over clean, dB from coarse to fine:"),
+        "{said}"
+    );
     let page = std::fs::read_to_string(at("report.html")).unwrap();
-    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("SDEdit over clean") && page.contains("<svg"));
+    assert!(
+        page.starts_with("<!DOCTYPE html>")
+            && page.contains("SDEdit over clean")
+            && page.contains("<svg")
+    );
     spectrum(&at("report.png")).ok();
     assert!(Path::new(&at("report.png")).exists());
-    assert!(spectrum(&at("report.pdf")).fails(2).contains(".html or .png"));
-    let whole = run(&["spectrum", &format!("all={}", at("latents")), "--vae", vae, "-o", &at("all.html")]).ok();
+    assert!(
+        spectrum(&at("report.pdf"))
+            .fails(2)
+            .contains(".html or .png")
+    );
+    let whole = run(&[
+        "spectrum",
+        &format!("all={}", at("latents")),
+        "--vae",
+        vae,
+        "-o",
+        &at("all.html"),
+    ])
+    .ok();
     assert!(whole.contains("all.html"));
-    assert!(run(&["spectrum", "latents", "-o", &at("x.html")]).fails(2).contains("NAME=LATENTS"));
-    assert!(run(&["spectrum", "a=nowhere", "-o", &at("x.html")]).fails(1).contains("nowhere"));
-    assert!(run(&["spectrum", &format!("a={}", at("pairs")), "-o", &at("x.html")]).fails(1).contains("holds pairs"));
+    assert!(
+        run(&["spectrum", "latents", "-o", &at("x.html")])
+            .fails(2)
+            .contains("NAME=LATENTS")
+    );
+    assert!(
+        run(&["spectrum", "a=nowhere", "-o", &at("x.html")])
+            .fails(1)
+            .contains("nowhere")
+    );
+    assert!(
+        run(&[
+            "spectrum",
+            &format!("a={}", at("pairs")),
+            "-o",
+            &at("x.html")
+        ])
+        .fails(1)
+        .contains("holds pairs")
+    );
     assert!(!Path::new(&at("x.html")).exists());
 }

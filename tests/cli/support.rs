@@ -16,7 +16,13 @@ pub struct Run {
 /// The program, ready to be given arguments. It sees no hub settings of the developer's.
 pub fn vae2x() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vae2x"));
-    for name in ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"] {
+    for name in [
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_HUB_OFFLINE",
+    ] {
         command.env_remove(name);
     }
     command
@@ -29,21 +35,33 @@ pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Run {
 
 /// Runs a prepared command.
 pub fn finish(command: &mut Command) -> Run {
-    Run { output: command.output().expect("the program starts") }
+    Run {
+        output: command.output().expect("the program starts"),
+    }
 }
 
 impl Run {
     /// Standard output of a run that must have succeeded.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert!(self.output.status.success(), "{:?}: {}", self.output.status, self.stderr());
+        assert!(
+            self.output.status.success(),
+            "{:?}: {}",
+            self.output.status,
+            self.stderr()
+        );
         String::from_utf8(self.output.stdout).expect("UTF-8")
     }
 
     /// Standard error of a run that must have succeeded.
     #[track_caller]
     pub fn ok_stderr(self) -> String {
-        assert!(self.output.status.success(), "{:?}: {}", self.output.status, self.stderr());
+        assert!(
+            self.output.status.success(),
+            "{:?}: {}",
+            self.output.status,
+            self.stderr()
+        );
         self.stderr()
     }
 
@@ -52,7 +70,10 @@ impl Run {
     pub fn fails(self, code: i32) -> String {
         let text = self.stderr();
         assert_eq!(self.output.status.code(), Some(code), "{text}");
-        assert!(text.contains("error: ") && !text.contains("panicked"), "{text}");
+        assert!(
+            text.contains("error: ") && !text.contains("panicked"),
+            "{text}"
+        );
         text
     }
 
@@ -65,7 +86,12 @@ impl Run {
 pub fn entries(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the folder can be read")
-        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|e| {
+            e.expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     names
@@ -78,7 +104,9 @@ pub fn write_safetensors(path: &Path, name: &str, array: &Array) {
 
 /// Reads a tensor of a file.
 pub fn read(path: &Path, name: &str) -> Array {
-    TensorFile::open(path).and_then(|f| f.read(name)).unwrap_or_else(|e| panic!("{e}"))
+    TensorFile::open(path)
+        .and_then(|f| f.read(name))
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A path as text.
@@ -94,6 +122,10 @@ pub fn shared(path: &str) -> String {
 /// Copies a shared file into `folder`, writable.
 pub fn copy_shared(path: &str, folder: &Path, name: &str) -> PathBuf {
     let target = folder.join(name);
-    std::fs::write(&target, std::fs::read(vae2x_testkit::shared(path)).expect("readable")).expect("writable");
+    std::fs::write(
+        &target,
+        std::fs::read(vae2x_testkit::shared(path)).expect("readable"),
+    )
+    .expect("writable");
     target
 }

@@ -17,7 +17,12 @@ fn photos(folder: &Path) {
                 * ((p / 96) as f32 * (0.05 + 0.06 * i as f32) + i as f32).cos()
         };
         let photo = Array::new([3, 96, 96], (0..3 * 96 * 96).map(value).collect()).unwrap();
-        write_image(&folder.join(format!("{i}.png")), &photo, &Default::default()).unwrap();
+        write_image(
+            &folder.join(format!("{i}.png")),
+            &photo,
+            &Default::default(),
+        )
+        .unwrap();
     }
     std::fs::write(folder.join("broken.jpg"), b"\xFF\xD8\xFF").unwrap();
 }
@@ -47,34 +52,99 @@ fn a_run_leaves_its_folder_and_exports_load() {
     let folder = tempfile::tempdir().unwrap();
     photos(&folder.path().join("photos"));
     let out = text(&folder.path().join("run"));
-    let held = format!("data.held_out=[\"{}/photos/2.png\"]", folder.path().display());
+    let held = format!(
+        "data.held_out=[\"{}/photos/2.png\"]",
+        folder.path().display()
+    );
     let config = config(folder.path(), "");
-    let said = run(&["train", "decoder", "--config", &config, "--out", &out, "--set", &held]).ok_stderr();
-    assert!(said.contains("3 photos to train on, 1 held out") && said.contains("broken.jpg"), "{said}");
+    let said = run(&[
+        "train", "decoder", "--config", &config, "--out", &out, "--set", &held,
+    ])
+    .ok_stderr();
+    assert!(
+        said.contains("3 photos to train on, 1 held out") && said.contains("broken.jpg"),
+        "{said}"
+    );
     assert_eq!(
         entries(Path::new(&out)),
-        [".lock", "checkpoints", "config.toml", "log.jsonl", "samples", "tensorboard"]
+        [
+            ".lock",
+            "checkpoints",
+            "config.toml",
+            "log.jsonl",
+            "samples",
+            "tensorboard"
+        ]
     );
     let log = std::fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
-    let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     let trained = lines.iter().filter(|l| l["kind"] == "train");
-    assert_eq!(trained.map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
-    assert!(lines.iter().any(|l| l["kind"] == "eval" && l["base_psnr"].is_number()));
+    assert_eq!(
+        trained
+            .map(|l| l["step"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|l| l["kind"] == "eval" && l["base_psnr"].is_number())
+    );
 
     let again = run(&["train", "decoder", "--config", &config, "--out", &out]).fails(1);
     assert!(again.contains("holds a run already"), "{again}");
-    assert!(run(&["train", "decoder", "--resume", &out]).ok().contains("step 3 of 3"));
+    assert!(
+        run(&["train", "decoder", "--resume", &out])
+            .ok()
+            .contains("step 3 of 3")
+    );
 
     let vae = folder.path().join("vae");
-    let said = run(&["export", &out, "-o", &text(&vae), "--layout", "diffusers", "--best"]).ok();
-    assert!(said.contains("moving average"), "the scores are the average's: {said}");
+    let said = run(&[
+        "export",
+        &out,
+        "-o",
+        &text(&vae),
+        "--layout",
+        "diffusers",
+        "--best",
+    ])
+    .ok();
+    assert!(
+        said.contains("moving average"),
+        "the scores are the average's: {said}"
+    );
     assert_eq!(VaeWeights::open(&vae).unwrap().config().out_channels, 12);
     let file = folder.path().join("m.safetensors");
-    let said = run(&["export", &out, "-o", &text(&file), "--layout", "original", "--dtype", "bf16"]).ok();
-    assert!(said.contains("step 3") && said.contains("own weights"), "{said}");
+    let said = run(&[
+        "export",
+        &out,
+        "-o",
+        &text(&file),
+        "--layout",
+        "original",
+        "--dtype",
+        "bf16",
+    ])
+    .ok();
+    assert!(
+        said.contains("step 3") && said.contains("own weights"),
+        "{said}"
+    );
     let picture = folder.path().join("p.png");
     let latent = shared("data/wan_cheesecake_frame0.latent");
-    run(&["decode", &latent, "--vae", &text(&file), "-o", &text(&picture)]).ok();
+    run(&[
+        "decode",
+        &latent,
+        "--vae",
+        &text(&file),
+        "-o",
+        &text(&picture),
+    ])
+    .ok();
     assert!(picture.exists());
 }
 
@@ -97,9 +167,27 @@ fn configurations_that_cannot_be_meant_name_the_key() {
     assert!(fails("", &["data.photos=[\"nowhere\"]"]).contains("nowhere"));
     assert!(fails("", &["data.crop=64", "data.min_side=200"]).contains("cannot be used"));
     assert!(fails("", &["degradation.kind=proxy"]).contains("degradation.proxy"));
-    assert!(fails("", &["loss.fdl=1.0", "loss.vgg19=missing.safetensors"]).contains("missing.safetensors"));
-    assert!(run(&["train", "decoder", "--resume", "nowhere"]).fails(1).contains("nowhere"));
-    assert!(run(&["export", "nowhere", "-o", "x.safetensors", "--layout", "original"]).fails(1).contains("nowhere"));
+    assert!(
+        fails("", &["loss.fdl=1.0", "loss.vgg19=missing.safetensors"])
+            .contains("missing.safetensors")
+    );
+    assert!(
+        run(&["train", "decoder", "--resume", "nowhere"])
+            .fails(1)
+            .contains("nowhere")
+    );
+    assert!(
+        run(&[
+            "export",
+            "nowhere",
+            "-o",
+            "x.safetensors",
+            "--layout",
+            "original"
+        ])
+        .fails(1)
+        .contains("nowhere")
+    );
 }
 
 #[test]
@@ -108,13 +196,39 @@ fn a_folder_in_which_a_process_trains_is_refused() {
     photos(&folder.path().join("photos"));
     let out = folder.path().join("run");
     let config = config(folder.path(), "");
-    run(&["train", "decoder", "--config", &config, "--out", &text(&out), "--set", "train.steps=1"]).ok();
+    run(&[
+        "train",
+        "decoder",
+        "--config",
+        &config,
+        "--out",
+        &text(&out),
+        "--set",
+        "train.steps=1",
+    ])
+    .ok();
     let file = std::fs::File::open(out.join(".lock")).unwrap();
     file.lock().unwrap();
-    let said = run(&["train", "decoder", "--resume", &text(&out), "--set", "train.steps=2"]).fails(1);
+    let said = run(&[
+        "train",
+        "decoder",
+        "--resume",
+        &text(&out),
+        "--set",
+        "train.steps=2",
+    ])
+    .fails(1);
     assert!(said.contains("another process"), "{said}");
     drop(file);
-    run(&["train", "decoder", "--resume", &text(&out), "--set", "train.steps=2"]).ok();
+    run(&[
+        "train",
+        "decoder",
+        "--resume",
+        &text(&out),
+        "--set",
+        "train.steps=2",
+    ])
+    .ok();
 }
 
 #[test]
@@ -122,10 +236,18 @@ fn devices_are_ranks() {
     let folder = tempfile::tempdir().unwrap();
     photos(&folder.path().join("photos"));
     let (config, out) = (config(folder.path(), ""), text(&folder.path().join("run")));
-    let args = ["train", "decoder", "--config", &config, "--out", &out, "--device", "cpu,cpu"];
+    let args = [
+        "train", "decoder", "--config", &config, "--out", &out, "--device", "cpu,cpu",
+    ];
     let said = run(&[&args[..], &["--set", "train.steps=2"]].concat()).ok();
     assert!(said.contains("step 2 of 2"), "{said}");
-    assert!(run(&["train", "decoder", "--config", &config, "--device", "cpu,what"]).fails(2).contains("what"));
+    assert!(
+        run(&[
+            "train", "decoder", "--config", &config, "--device", "cpu,what"
+        ])
+        .fails(2)
+        .contains("what")
+    );
 }
 
 #[test]
@@ -134,14 +256,39 @@ fn a_learning_rate_that_explodes_stops_the_run_and_names_step_photos_and_losses(
     photos(&folder.path().join("photos"));
     let out = text(&folder.path().join("run"));
     let config = config(folder.path(), "");
-    let args =
-        ["train", "decoder", "--config", &config, "--out", &out, "--set", "train.lr=1e30", "--set", "train.steps=9"];
+    let args = [
+        "train",
+        "decoder",
+        "--config",
+        &config,
+        "--out",
+        &out,
+        "--set",
+        "train.lr=1e30",
+        "--set",
+        "train.steps=9",
+    ];
     let said = run(&args).fails(1);
-    assert!(said.contains("step ") && said.contains(".png") && said.contains("l1 "), "{said}");
+    assert!(
+        said.contains("step ") && said.contains(".png") && said.contains("l1 "),
+        "{said}"
+    );
     let out = text(&folder.path().join("other"));
-    let said =
-        run(&["train", "decoder", "--config", &config, "--out", &out, "--set", "train.explode_loss=1e-6"]).fails(1);
-    assert!(said.contains("step 0: ") && said.contains("above train.explode_loss = 1e-6"), "{said}");
+    let said = run(&[
+        "train",
+        "decoder",
+        "--config",
+        &config,
+        "--out",
+        &out,
+        "--set",
+        "train.explode_loss=1e-6",
+    ])
+    .fails(1);
+    assert!(
+        said.contains("step 0: ") && said.contains("above train.explode_loss = 1e-6"),
+        "{said}"
+    );
 }
 
 /// Ctrl-C in a run whose messages nobody reads any more.
@@ -152,26 +299,58 @@ fn an_interrupt_leaves_a_checkpoint_and_its_exit_code() {
     use std::time::{Duration, Instant};
     let folder = tempfile::tempdir().unwrap();
     let (config, out) = (tiny_run(folder.path()), folder.path().join("run"));
-    let endless = ["--set", "train.steps=100000", "--set", "log.checkpoint_every=100000"];
-    let args = ["train", "decoder", "--config", &config, "--out", &text(&out)];
+    let endless = [
+        "--set",
+        "train.steps=100000",
+        "--set",
+        "log.checkpoint_every=100000",
+    ];
+    let args = [
+        "train",
+        "decoder",
+        "--config",
+        &config,
+        "--out",
+        &text(&out),
+    ];
     let mut command = crate::support::vae2x();
-    command.args(args).args(endless).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .args(endless)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stderr.take());
     let started = Instant::now();
-    while !std::fs::read_to_string(out.join("log.jsonl")).is_ok_and(|log| log.lines().count() >= 2) {
-        assert!(started.elapsed() < Duration::from_secs(120), "no step was done");
+    while !std::fs::read_to_string(out.join("log.jsonl")).is_ok_and(|log| log.lines().count() >= 2)
+    {
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "no step was done"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let checkpoints = entries(&out.join("checkpoints"));
-    let [name] = &checkpoints[..] else { panic!("{checkpoints:?}") };
-    let step: u64 = name.trim_start_matches("step-").trim_end_matches(".safetensors").parse().unwrap();
+    let [name] = &checkpoints[..] else {
+        panic!("{checkpoints:?}")
+    };
+    let step: u64 = name
+        .trim_start_matches("step-")
+        .trim_end_matches(".safetensors")
+        .parse()
+        .unwrap();
     let more = format!("train.steps={}", step + 1);
     let said = run(&["train", "decoder", "--resume", &text(&out), "--set", &more]).ok();
-    assert!(said.contains(&format!("step {0} of {0}", step + 1)), "{said}");
+    assert!(
+        said.contains(&format!("step {0} of {0}", step + 1)),
+        "{said}"
+    );
 }
 
 #[test]
@@ -181,14 +360,37 @@ fn a_scan_says_what_to_drop_and_training_takes_its_manifest() {
     photos(&photos_at);
     std::fs::copy(photos_at.join("0.png"), photos_at.join("copy.png")).unwrap();
     let manifest = text(&folder.path().join("photos.jsonl"));
-    let args = ["dataset", "scan", &text(&photos_at), "-o", &manifest, "--min-side", "64", "--min-sharpness", "0"];
+    let args = [
+        "dataset",
+        "scan",
+        &text(&photos_at),
+        "-o",
+        &manifest,
+        "--min-side",
+        "64",
+        "--min-sharpness",
+        "0",
+    ];
     let said = run(&args).ok();
     assert!(
-        said.contains("5 photos, 3 to keep") && said.contains("1 broken") && said.contains("1 near-duplicate"),
+        said.contains("5 photos, 3 to keep")
+            && said.contains("1 broken")
+            && said.contains("1 near-duplicate"),
         "{said}"
     );
     let (config, out) = (config(folder.path(), ""), text(&folder.path().join("run")));
     let set = format!("data.photos=[\"{manifest}\"]");
-    let args = ["train", "decoder", "--config", &config, "--out", &out, "--set", &set, "--set", "train.steps=1"];
+    let args = [
+        "train",
+        "decoder",
+        "--config",
+        &config,
+        "--out",
+        &out,
+        "--set",
+        &set,
+        "--set",
+        "train.steps=1",
+    ];
     assert!(run(&args).ok_stderr().contains("3 photos to train on"));
 }

@@ -7,7 +7,9 @@ use vae2x_core::Array;
 use vae2x_core::latent::Space;
 use vae2x_core::weights::TensorFile;
 use vae2x_media::latent::{LatentFile, write_latent};
-use vae2x_media::picture::{BitDepth, Opacity, PictureOptions, read_image, read_image_with, write_image};
+use vae2x_media::picture::{
+    BitDepth, Opacity, PictureOptions, read_image, read_image_with, write_image,
+};
 use vae2x_media::resample::{Filter, resize};
 use vae2x_testkit::compare::{assert_close, relative_l2};
 
@@ -16,10 +18,22 @@ use crate::support::{entries, read, run, shared, text};
 
 /// The upper left corner of a photo.
 fn photo(height: usize, width: usize) -> Array {
-    let whole = read_image(Path::new(&asset("photos/chelsea.png"))).unwrap().pixels;
+    let whole = read_image(Path::new(&asset("photos/chelsea.png")))
+        .unwrap()
+        .pixels;
     let [_, h, w] = whole.dims("photo").unwrap();
-    let rows = whole.data().chunks_exact(w).enumerate().filter(|(i, _)| (100..100 + height).contains(&(i % h)));
-    Array::new([3, height, width], rows.flat_map(|(_, row)| &row[120..120 + width]).copied().collect()).unwrap()
+    let rows = whole
+        .data()
+        .chunks_exact(w)
+        .enumerate()
+        .filter(|(i, _)| (100..100 + height).contains(&(i % h)));
+    Array::new(
+        [3, height, width],
+        rows.flat_map(|(_, row)| &row[120..120 + width])
+            .copied()
+            .collect(),
+    )
+    .unwrap()
 }
 
 fn write(path: &Path, picture: &Array) {
@@ -32,7 +46,15 @@ fn any_size_comes_out_at_exactly_twice_it() {
     let (input, out) = (folder.path().join("in.png"), folder.path().join("out.png"));
     for [h, w] in [[64, 96], [61, 83], [5, 3], [1, 1]] {
         write(&input, &photo(h, w));
-        run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&out)]).ok();
+        run(&[
+            "upscale",
+            &text(&input),
+            "--vae",
+            "demo:2x",
+            "-o",
+            &text(&out),
+        ])
+        .ok();
         let large = read_image(&out).unwrap().pixels;
         assert_eq!(large.shape(), [3, 2 * h, 2 * w]);
         let enlarged = resize(&photo(h, w), [2 * h, 2 * w], Filter::CatmullRom).unwrap();
@@ -41,14 +63,33 @@ fn any_size_comes_out_at_exactly_twice_it() {
     }
     // Padding beyond the picture does not shift it: halved again, it lies on the input.
     write(&input, &photo(61, 83));
-    run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&out), "--match-color"]).ok();
+    run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+        "--match-color",
+    ])
+    .ok();
     let back = resize(&read_image(&out).unwrap().pixels, [61, 83], Filter::Area).unwrap();
     let lies = |dx: usize| {
         let (got, want) = (back.data(), photo(61, 83 + dx));
-        let shifted: Vec<f32> = want.data().chunks_exact(83 + dx).flat_map(|row| &row[dx..]).copied().collect();
+        let shifted: Vec<f32> = want
+            .data()
+            .chunks_exact(83 + dx)
+            .flat_map(|row| &row[dx..])
+            .copied()
+            .collect();
         relative_l2(got, &shifted)
     };
-    assert!(lies(0) < 0.1 && lies(0) < 0.6 * lies(1), "{} {}", lies(0), lies(1));
+    assert!(
+        lies(0) < 0.1 && lies(0) < 0.6 * lies(1),
+        "{} {}",
+        lies(0),
+        lies(1)
+    );
 }
 
 #[test]
@@ -62,34 +103,93 @@ fn opacity_and_depth_are_kept() {
         (17.0 - (x * x + y * y).sqrt()).clamp(-1.0, 1.0)
     };
     let colours = photo(h, w);
-    let masked = colours.data().iter().enumerate().map(|(i, v)| if alpha(i % (h * w)) > -1.0 { *v } else { -1.0 });
+    let masked = colours
+        .data()
+        .iter()
+        .enumerate()
+        .map(|(i, v)| if alpha(i % (h * w)) > -1.0 { *v } else { -1.0 });
     let data: Vec<f32> = masked.chain((0..h * w).map(alpha)).collect();
     let picture = Array::new([4, h, w], data).unwrap();
-    let options = PictureOptions { depth: BitDepth::Sixteen, ..Default::default() };
+    let options = PictureOptions {
+        depth: BitDepth::Sixteen,
+        ..Default::default()
+    };
     write_image(&input, &picture, &options).unwrap();
-    run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&out)]).ok();
+    run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+    ])
+    .ok();
     let large = read_image_with(&out, Opacity::Keep).unwrap();
-    assert_eq!((large.depth, large.pixels.shape()), (BitDepth::Sixteen, &[3, 2 * h, 2 * w][..]));
+    assert_eq!(
+        (large.depth, large.pixels.shape()),
+        (BitDepth::Sixteen, &[3, 2 * h, 2 * w][..])
+    );
     let opacity = large.opacity.expect("opacity is kept");
     let at = |y: usize, x: usize| opacity.data()[y * 2 * w + x];
     assert!(at(40, 52) == 1.0 && at(0, 0) == -1.0 && at(79, 103) == -1.0);
     // The black under clear pixels is not drawn into what is visible: along the rim colours are those without it.
     write_image(&input, &colours, &options).unwrap();
     let plain = folder.path().join("plain.png");
-    run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&plain)]).ok();
+    run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&plain),
+    ])
+    .ok();
     let plain = read_image(&plain).unwrap().pixels;
-    let rim: Vec<usize> = (0..12 * h * w).filter(|i| opacity.data()[i % (4 * h * w)] > -0.5).collect();
+    let rim: Vec<usize> = (0..12 * h * w)
+        .filter(|i| opacity.data()[i % (4 * h * w)] > -0.5)
+        .collect();
     let pick = |p: &Array| rim.iter().map(|&i| p.data()[i]).collect::<Vec<_>>();
     let distance = relative_l2(&pick(&large.pixels), &pick(&plain));
     assert!(distance < 0.15, "{distance}");
     // 8 bits on request, and JPEG without opacity.
     write_image(&input, &picture, &options).unwrap();
-    run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&out), "--bit-depth", "8"]).ok();
-    assert_eq!(read_image_with(&out, Opacity::Keep).unwrap().depth, BitDepth::Eight);
+    run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+        "--bit-depth",
+        "8",
+    ])
+    .ok();
+    assert_eq!(
+        read_image_with(&out, Opacity::Keep).unwrap().depth,
+        BitDepth::Eight
+    );
     let jpeg = folder.path().join("out.jpg");
-    let said = run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&jpeg)]).ok_stderr();
+    let said = run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&jpeg),
+    ])
+    .ok_stderr();
     assert!(said.contains("JPEG keeps no transparency"), "{said}");
-    run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&jpeg), "--bit-depth", "16"]).fails(2);
+    run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&jpeg),
+        "--bit-depth",
+        "16",
+    ])
+    .fails(2);
 }
 
 /// A PNG with a colour profile and texts.
@@ -100,7 +200,9 @@ fn png(path: &Path, picture: &Array, profile: Option<Vec<u8>>, texts: &[(&str, &
     info.icc_profile = profile.map(Into::into);
     let mut encoder = png::Encoder::with_info(std::fs::File::create(path).unwrap(), info).unwrap();
     for (key, words) in texts {
-        encoder.add_itxt_chunk((*key).into(), (*words).into()).unwrap();
+        encoder
+            .add_itxt_chunk((*key).into(), (*words).into())
+            .unwrap();
     }
     let samples = vae2x_media::pixels::interleave(picture, vae2x_media::pixels::to_u8).unwrap();
     let mut writer = encoder.write_header().unwrap();
@@ -111,15 +213,53 @@ fn png(path: &Path, picture: &Array, profile: Option<Vec<u8>>, texts: &[(&str, &
 #[test]
 fn profiles_are_converted_and_said() {
     let folder = tempfile::tempdir().unwrap();
-    let (input, out) = (folder.path().join("wide.png"), folder.path().join("out.png"));
-    let orange = Array::new([3, 16, 16], [0.8, 0.0, -0.6].iter().flat_map(|&v| vec![v; 256]).collect()).unwrap();
-    png(&input, &orange, Some(moxcms::ColorProfile::new_display_p3().encode().unwrap()), &[]);
-    let said = run(&["upscale", &text(&input), "--vae", "demo:2x", "-o", &text(&out), "--match-color"]).ok_stderr();
-    assert!(said.contains("wide.png") && said.contains("P3") && said.contains("to sRGB"), "{said}");
-    let red = read_image(&out).unwrap().pixels.data()[..1024].iter().sum::<f32>() / 1024.0;
+    let (input, out) = (
+        folder.path().join("wide.png"),
+        folder.path().join("out.png"),
+    );
+    let orange = Array::new(
+        [3, 16, 16],
+        [0.8, 0.0, -0.6]
+            .iter()
+            .flat_map(|&v| vec![v; 256])
+            .collect(),
+    )
+    .unwrap();
+    png(
+        &input,
+        &orange,
+        Some(moxcms::ColorProfile::new_display_p3().encode().unwrap()),
+        &[],
+    );
+    let said = run(&[
+        "upscale",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+        "--match-color",
+    ])
+    .ok_stderr();
+    assert!(
+        said.contains("wide.png") && said.contains("P3") && said.contains("to sRGB"),
+        "{said}"
+    );
+    let red = read_image(&out).unwrap().pixels.data()[..1024]
+        .iter()
+        .sum::<f32>()
+        / 1024.0;
     assert!(red > 0.86, "orange of P3 has more red in sRGB: {red}");
     let latent = folder.path().join("wide.latent");
-    let said = run(&["encode", &text(&input), "--vae", "demo:2x", "-o", &text(&latent)]).ok_stderr();
+    let said = run(&[
+        "encode",
+        &text(&input),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&latent),
+    ])
+    .ok_stderr();
     assert!(said.contains("to sRGB"), "{said}");
 }
 
@@ -131,24 +271,74 @@ fn folders_pass_one_by_one_and_nothing_is_overwritten() {
     write(&inputs.join("b.png"), &photo(16, 24));
     write(&inputs.join("a.JPG"), &photo(8, 9));
     std::fs::write(inputs.join("notes.txt"), "no picture").unwrap();
-    let said = run(&["upscale", &text(&inputs), "--vae", "demo:2x", "-o", &text(&out)]).ok();
+    let said = run(&[
+        "upscale",
+        &text(&inputs),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+    ])
+    .ok();
     assert!(said.contains("a.png") && said.contains("b.png"), "{said}");
     assert_eq!(entries(&out), ["a.png", "b.png"]);
-    assert_eq!(read_image(&out.join("a.png")).unwrap().pixels.shape(), [3, 16, 18]);
+    assert_eq!(
+        read_image(&out.join("a.png")).unwrap().pixels.shape(),
+        [3, 16, 18]
+    );
     let latents = folder.path().join("latents");
-    run(&["encode", &text(&inputs), "--vae", "demo:2x", "-o", &text(&latents)]).ok();
+    run(&[
+        "encode",
+        &text(&inputs),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&latents),
+    ])
+    .ok();
     assert_eq!(entries(&latents), ["a.latent", "b.latent"]);
-    let message = run(&["upscale", &text(&inputs), "--vae", "demo:2x", "-o", &text(&inputs)]).fails(2);
-    assert!(message.contains("b.png") && message.contains("overwrite"), "{message}");
+    let message = run(&[
+        "upscale",
+        &text(&inputs),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&inputs),
+    ])
+    .fails(2);
+    assert!(
+        message.contains("b.png") && message.contains("overwrite"),
+        "{message}"
+    );
     write(&inputs.join("a.png"), &photo(8, 8));
-    let message = run(&["upscale", &text(&inputs), "--vae", "demo:2x", "-o", &text(&out)]).fails(2);
+    let message = run(&[
+        "upscale",
+        &text(&inputs),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+    ])
+    .fails(2);
     assert!(message.contains("two inputs are named 'a'"), "{message}");
-    let message =
-        run(&["upscale", &text(&out.join("b.png")), "--vae", "demo:base", "-o", &text(&folder.path().join("c.png"))]);
+    let message = run(&[
+        "upscale",
+        &text(&out.join("b.png")),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&folder.path().join("c.png")),
+    ]);
     assert!(message.fails(2).contains("decodes at 1x"));
     std::fs::write(inputs.join("a.png"), "broken").unwrap();
-    let message =
-        run(&["upscale", &text(&inputs.join("a.png")), "--vae", "demo:2x", "-o", &text(&folder.path().join("new"))]);
+    let message = run(&[
+        "upscale",
+        &text(&inputs.join("a.png")),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&folder.path().join("new")),
+    ]);
     assert!(message.fails(1).contains("a.png"));
     assert_eq!(entries(folder.path()), ["in", "latents", "out"]);
 }
@@ -159,12 +349,39 @@ const FRAME: &str = "data/wan_cheesecake_frame0.latent";
 fn hires_latents_decode_to_twice_the_picture() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let said = run(&["hires", &shared(FRAME), "--vae", "demo:2x", "-o", &text(&path("large.latent"))]).ok_stderr();
-    assert!(said.contains("ComfyUI") && said.contains("KSampler"), "{said}");
+    let said = run(&[
+        "hires",
+        &shared(FRAME),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&path("large.latent")),
+    ])
+    .ok_stderr();
+    assert!(
+        said.contains("ComfyUI") && said.contains("KSampler"),
+        "{said}"
+    );
     let large = LatentFile::open(&path("large.latent"), &Default::default()).unwrap();
     assert_eq!(large.array.shape(), [1, 16, 1, 80, 128]);
-    run(&["decode", &shared(FRAME), "--vae", "demo:2x", "-o", &text(&path("two.png"))]).ok();
-    run(&["decode", &text(&path("large.latent")), "--vae", "demo:base", "-o", &text(&path("back.png"))]).ok();
+    run(&[
+        "decode",
+        &shared(FRAME),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&path("two.png")),
+    ])
+    .ok();
+    run(&[
+        "decode",
+        &text(&path("large.latent")),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&path("back.png")),
+    ])
+    .ok();
     let [two, back] = ["two.png", "back.png"].map(|name| read_image(&path(name)).unwrap().pixels);
     let distance = relative_l2(back.data(), two.data());
     assert!(distance < 0.15, "{distance}");
@@ -174,21 +391,60 @@ fn hires_latents_decode_to_twice_the_picture() {
 fn hires_keeps_the_space_and_the_kind_of_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let raw = LatentFile::open(Path::new(&shared(FRAME)), &Default::default()).unwrap().array;
+    let raw = LatentFile::open(Path::new(&shared(FRAME)), &Default::default())
+        .unwrap()
+        .array;
     let config = vae2x_core::VaeConfig::default();
-    let normalized = vae2x_core::latent::Raw::new(raw.clone()).unwrap().normalize(&config).unwrap();
-    write_latent(&path("n.safetensors"), normalized.array(), Space::Normalized, &[]).unwrap();
+    let normalized = vae2x_core::latent::Raw::new(raw.clone())
+        .unwrap()
+        .normalize(&config)
+        .unwrap();
+    write_latent(
+        &path("n.safetensors"),
+        normalized.array(),
+        Space::Normalized,
+        &[],
+    )
+    .unwrap();
     write_latent(&path("r.safetensors"), &raw, Space::Raw, &[]).unwrap();
     write_latent(&path("n.npy"), normalized.array(), Space::Normalized, &[]).unwrap();
     let out = path("out");
     let inputs = ["n.safetensors", "r.safetensors"].map(|name| text(&path(name)));
-    run(&["hires", &inputs[0], &inputs[1], &shared(FRAME), "--vae", "demo:2x", "-o", &text(&out)]).ok();
-    assert_eq!(entries(&out), ["n.safetensors", "r.safetensors", "wan_cheesecake_frame0.latent"]);
-    let marked = |name: &str| TensorFile::open(&out.join(name)).unwrap().metadata().get("latent_space").cloned();
+    run(&[
+        "hires",
+        &inputs[0],
+        &inputs[1],
+        &shared(FRAME),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&out),
+    ])
+    .ok();
+    assert_eq!(
+        entries(&out),
+        [
+            "n.safetensors",
+            "r.safetensors",
+            "wan_cheesecake_frame0.latent"
+        ]
+    );
+    let marked = |name: &str| {
+        TensorFile::open(&out.join(name))
+            .unwrap()
+            .metadata()
+            .get("latent_space")
+            .cloned()
+    };
     assert_eq!(marked("n.safetensors").as_deref(), Some("normalized"));
     assert_eq!(marked("r.safetensors").as_deref(), Some("raw"));
     let want = read(&out.join("wan_cheesecake_frame0.latent"), "latent_tensor");
-    assert_close("raw", &read(&out.join("r.safetensors"), "latents"), &want, 1e-5);
+    assert_close(
+        "raw",
+        &read(&out.join("r.safetensors"), "latents"),
+        &want,
+        1e-5,
+    );
     // The demo model has statistics of its own, by which the normalized file was read and written.
     run(&[
         "hires",
@@ -201,9 +457,30 @@ fn hires_keeps_the_space_and_the_kind_of_file() {
         &text(&path("m.npy")),
     ])
     .ok();
-    assert_close("npy", &read(&path("m.npy"), ""), &read(&out.join("n.safetensors"), "latents"), 1e-6);
-    run(&["hires", &inputs[0], "--vae", "demo:2x", "-o", &text(&path("x.png"))]).fails(2);
-    run(&["hires", &inputs[0], "--vae", "demo:base", "-o", &text(&path("x.npy"))]).fails(2);
+    assert_close(
+        "npy",
+        &read(&path("m.npy"), ""),
+        &read(&out.join("n.safetensors"), "latents"),
+        1e-6,
+    );
+    run(&[
+        "hires",
+        &inputs[0],
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&path("x.png")),
+    ])
+    .fails(2);
+    run(&[
+        "hires",
+        &inputs[0],
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&path("x.npy")),
+    ])
+    .fails(2);
     let message = run(&["hires", &inputs[0], "--vae", "demo:2x", "-o", &inputs[0]]).fails(2);
     assert!(message.contains("overwrite"), "{message}");
 }
@@ -212,12 +489,34 @@ fn hires_keeps_the_space_and_the_kind_of_file() {
 fn hires_keeps_packed_latents_packed() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let raw = LatentFile::open(Path::new(&shared(FRAME)), &Default::default()).unwrap().array;
+    let raw = LatentFile::open(Path::new(&shared(FRAME)), &Default::default())
+        .unwrap()
+        .array;
     write_latent(&path("plain.npy"), &raw, Space::Raw, &[]).unwrap();
-    write_latent(&path("packed.npy"), &vae2x_media::latent::pack(&raw).unwrap(), Space::Raw, &[]).unwrap();
+    write_latent(
+        &path("packed.npy"),
+        &vae2x_media::latent::pack(&raw).unwrap(),
+        Space::Raw,
+        &[],
+    )
+    .unwrap();
     let hires = |name: &str, out: &str, size: &[&str]| {
         let (input, out) = (text(&path(name)), text(&path(out)));
-        run(&[&["hires", &input, "--vae", "demo:2x", "--latent-space", "raw", "-o", &out], size].concat()).ok();
+        run(&[
+            &[
+                "hires",
+                &input,
+                "--vae",
+                "demo:2x",
+                "--latent-space",
+                "raw",
+                "-o",
+                &out,
+            ],
+            size,
+        ]
+        .concat())
+        .ok();
     };
     hires("plain.npy", "a.npy", &[]);
     hires("packed.npy", "b.npy", &["--size", "320x512"]);
@@ -231,25 +530,60 @@ fn hires_clips_are_their_frames_encoded() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| text(&folder.path().join(name));
     let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
-    let reading = ["--key", "decode.clip2.latent", "--latent-space", "raw", "--vae", "demo:2x"];
-    run(&[&["hires", &cases, "-o", &path("direct.latent")], &reading[..]].concat()).ok();
-    run(&[&["decode", &cases, "-o", &path("pixels.safetensors")], &reading[..]].concat()).ok();
-    run(&["encode", &path("pixels.safetensors"), "--vae", "demo:2x", "-o", &path("stepwise.latent")]).ok();
-    let [direct, stepwise] =
-        ["direct.latent", "stepwise.latent"].map(|name| read(Path::new(&path(name)), "latent_tensor"));
+    let reading = [
+        "--key",
+        "decode.clip2.latent",
+        "--latent-space",
+        "raw",
+        "--vae",
+        "demo:2x",
+    ];
+    run(&[
+        &["hires", &cases, "-o", &path("direct.latent")],
+        &reading[..],
+    ]
+    .concat())
+    .ok();
+    run(&[
+        &["decode", &cases, "-o", &path("pixels.safetensors")],
+        &reading[..],
+    ]
+    .concat())
+    .ok();
+    run(&[
+        "encode",
+        &path("pixels.safetensors"),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &path("stepwise.latent"),
+    ])
+    .ok();
+    let [direct, stepwise] = ["direct.latent", "stepwise.latent"]
+        .map(|name| read(Path::new(&path(name)), "latent_tensor"));
     assert_close("latent", &direct, &stepwise, 1e-6);
 }
 
 /// What ComfyUI writes is ASCII; other writers' is not.
-const WORKFLOW: &str = r#"{"nodes": [{"id": 3, "type": "KSampler", "title": "Käsekuchen 蛋糕 🍰"}]}"#;
-const PROMPT: &str = r#"{"3": {"class_type": "KSampler", "inputs": {"text": "a \"slice\" of cake"}}}"#;
+const WORKFLOW: &str =
+    r#"{"nodes": [{"id": 3, "type": "KSampler", "title": "Käsekuchen 蛋糕 🍰"}]}"#;
+const PROMPT: &str =
+    r#"{"3": {"class_type": "KSampler", "inputs": {"text": "a \"slice\" of cake"}}}"#;
 
 /// Keys and texts of a PNG's chunks, as ComfyUI's page reads them: whatever follows the head, as UTF-8.
 fn chunks(path: &Path) -> Vec<(String, String)> {
-    let reader = png::Decoder::new(Cursor::new(std::fs::read(path).unwrap())).read_info().unwrap();
+    let reader = png::Decoder::new(Cursor::new(std::fs::read(path).unwrap()))
+        .read_info()
+        .unwrap();
     let info = reader.info();
-    assert!(info.utf8_text.is_empty() && info.compressed_latin1_text.is_empty(), "tEXt alone");
-    info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone())).collect()
+    assert!(
+        info.utf8_text.is_empty() && info.compressed_latin1_text.is_empty(),
+        "tEXt alone"
+    );
+    info.uncompressed_latin1_text
+        .iter()
+        .map(|t| (t.keyword.clone(), t.text.clone()))
+        .collect()
 }
 
 #[track_caller]
@@ -257,16 +591,33 @@ fn assert_carries_workflow(path: &Path) {
     let found = chunks(path);
     assert!(found.iter().all(|(_, words)| words.is_ascii()), "{found:?}");
     let json = |words: &str| serde_json::from_str::<serde_json::Value>(words).unwrap();
-    let of = |key: &str| json(&found.iter().find(|(k, _)| k == key).unwrap_or_else(|| panic!("no {key}: {found:?}")).1);
-    assert_eq!((of("workflow"), of("prompt"), found.len()), (json(WORKFLOW), json(PROMPT), 2));
+    let of = |key: &str| {
+        json(
+            &found
+                .iter()
+                .find(|(k, _)| k == key)
+                .unwrap_or_else(|| panic!("no {key}: {found:?}"))
+                .1,
+        )
+    };
+    assert_eq!(
+        (of("workflow"), of("prompt"), found.len()),
+        (json(WORKFLOW), json(PROMPT), 2)
+    );
 }
 
 #[test]
 fn workflows_go_from_latents_to_pictures_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let texts = [("prompt".to_owned(), PROMPT.to_owned()), ("workflow".to_owned(), WORKFLOW.to_owned())];
-    let latent = read(Path::new(&shared(FRAME)), "latent_tensor").item(0).reshape([16, 1, 40, 64]).unwrap();
+    let texts = [
+        ("prompt".to_owned(), PROMPT.to_owned()),
+        ("workflow".to_owned(), WORKFLOW.to_owned()),
+    ];
+    let latent = read(Path::new(&shared(FRAME)), "latent_tensor")
+        .item(0)
+        .reshape([16, 1, 40, 64])
+        .unwrap();
     let small: Vec<f32> = latent
         .data()
         .chunks_exact(64)
@@ -284,33 +635,77 @@ fn workflows_go_from_latents_to_pictures_and_back() {
     };
     decode("pictures", &[]);
     assert_eq!(entries(&path("pictures")).len(), 2);
-    entries(&path("pictures")).iter().for_each(|name| assert_carries_workflow(&path("pictures").join(name)));
+    entries(&path("pictures"))
+        .iter()
+        .for_each(|name| assert_carries_workflow(&path("pictures").join(name)));
     decode("bare", &["--no-metadata"]);
     assert_eq!(chunks(&path("bare").join("batch_00000.png")), []);
 
     let picture = path("pictures").join("batch_00000.png");
     let args = |command: &'static str, out: &str| {
-        [command.into(), text(&picture), "--vae".into(), "demo:2x".into(), "-o".into(), text(&path(out))]
+        [
+            command.into(),
+            text(&picture),
+            "--vae".into(),
+            "demo:2x".into(),
+            "-o".into(),
+            text(&path(out)),
+        ]
     };
     run(&args("upscale", "large.png")).ok();
     assert_carries_workflow(&path("large.png"));
     run(&args("encode", "again.latent")).ok();
-    run(&["hires", &text(&path("again.latent")), "--vae", "demo:2x", "-o", &text(&path("hires.latent"))]).ok();
+    run(&[
+        "hires",
+        &text(&path("again.latent")),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&path("hires.latent")),
+    ])
+    .ok();
     for name in ["again.latent", "hires.latent"] {
-        let found = LatentFile::open(&path(name), &Default::default()).unwrap().text;
-        let parsed: Vec<serde_json::Value> =
-            found.iter().map(|(_, words)| serde_json::from_str(words).unwrap()).collect();
+        let found = LatentFile::open(&path(name), &Default::default())
+            .unwrap()
+            .text;
+        let parsed: Vec<serde_json::Value> = found
+            .iter()
+            .map(|(_, words)| serde_json::from_str(words).unwrap())
+            .collect();
         assert_eq!(
             parsed,
-            [PROMPT, WORKFLOW].map(|words| serde_json::from_str::<serde_json::Value>(words).unwrap()),
+            [PROMPT, WORKFLOW]
+                .map(|words| serde_json::from_str::<serde_json::Value>(words).unwrap()),
             "{name}"
         );
     }
-    let bare = [&args("encode", "bare.latent")[..], &["--no-metadata".into()]].concat();
+    let bare = [
+        &args("encode", "bare.latent")[..],
+        &["--no-metadata".into()],
+    ]
+    .concat();
     run(&bare).ok();
-    assert_eq!(LatentFile::open(&path("bare.latent"), &Default::default()).unwrap().text, []);
+    assert_eq!(
+        LatentFile::open(&path("bare.latent"), &Default::default())
+            .unwrap()
+            .text,
+        []
+    );
     // An iTXt chunk of another writer.
-    png(&path("foreign.png"), &photo(16, 16), None, &[("prompt", PROMPT), ("workflow", WORKFLOW)]);
-    run(&["upscale", &text(&path("foreign.png")), "--vae", "demo:2x", "-o", &text(&path("large.png"))]).ok();
+    png(
+        &path("foreign.png"),
+        &photo(16, 16),
+        None,
+        &[("prompt", PROMPT), ("workflow", WORKFLOW)],
+    );
+    run(&[
+        "upscale",
+        &text(&path("foreign.png")),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &text(&path("large.png")),
+    ])
+    .ok();
     assert_carries_workflow(&path("large.png"));
 }

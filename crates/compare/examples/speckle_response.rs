@@ -23,8 +23,12 @@ type Grid = fn(usize, usize, usize) -> f64;
 
 const GRIDS: [(&str, Grid); 3] = [
     ("a wave along one axis", |period, _, x| wave(period, x)),
-    ("waves along both", |period, y, x| (wave(period, y) + wave(period, x)) / 2.0),
-    ("dots of one pixel", |period, y, x| f64::from(u8::from(y % period == 0 && x % period == 0))),
+    ("waves along both", |period, y, x| {
+        (wave(period, y) + wave(period, x)) / 2.0
+    }),
+    ("dots of one pixel", |period, y, x| {
+        f64::from(u8::from(y % period == 0 && x % period == 0))
+    }),
 ];
 
 fn wave(period: usize, n: usize) -> f64 {
@@ -56,7 +60,8 @@ fn main() -> Result<()> {
                 let mut last = f64::NEG_INFINITY;
                 let mut rises = true;
                 for (a, amplitude) in AMPLITUDES.iter().enumerate() {
-                    let db = speckle(&plus(&photo, |y, x| amplitude * grid(period, y, x)), 1)?.speckle_db;
+                    let db = speckle(&plus(&photo, |y, x| amplitude * grid(period, y, x)), 1)?
+                        .speckle_db;
                     responses[(g * PERIODS.len() + p) * AMPLITUDES.len() + a].push(db);
                     rises &= db > last;
                     last = db;
@@ -66,14 +71,27 @@ fn main() -> Result<()> {
             }
         }
     }
-    println!("\nphotos as they are: {}; halved: {}", spread(whole), spread(halves));
+    println!(
+        "\nphotos as they are: {}; halved: {}",
+        spread(whole),
+        spread(halves)
+    );
     println!(
         "{steady} of {series} series of amplitudes {AMPLITUDES:?} rise throughout; scores, lowest, median, highest:"
     );
     for (i, scores) in responses.into_iter().enumerate() {
-        let (g, p, a) =
-            (i / AMPLITUDES.len() / PERIODS.len(), i / AMPLITUDES.len() % PERIODS.len(), i % AMPLITUDES.len());
-        println!("{}, period {}, {} steps: {}", GRIDS[g].0, PERIODS[p], AMPLITUDES[a], spread(scores));
+        let (g, p, a) = (
+            i / AMPLITUDES.len() / PERIODS.len(),
+            i / AMPLITUDES.len() % PERIODS.len(),
+            i % AMPLITUDES.len(),
+        );
+        println!(
+            "{}, period {}, {} steps: {}",
+            GRIDS[g].0,
+            PERIODS[p],
+            AMPLITUDES[a],
+            spread(scores)
+        );
     }
     Ok(())
 }
@@ -83,7 +101,10 @@ fn plus(picture: &Array, value: impl Fn(usize, usize) -> f64) -> Array {
     let mut sum = picture.clone();
     let [h, w] = [1, 2].map(|axis| picture.shape()[axis]);
     let at = |i: usize| (value(i / w % h, i % w) / 127.5) as f32;
-    sum.data_mut().iter_mut().enumerate().for_each(|(i, v)| *v += at(i));
+    sum.data_mut()
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, v)| *v += at(i));
     sum
 }
 
@@ -91,6 +112,11 @@ fn spread(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => "none".into(),
-        n => format!("{:.2} {:.2} {:.2} dB ({n})", values[0], values[n / 2], values[n - 1]),
+        n => format!(
+            "{:.2} {:.2} {:.2} dB ({n})",
+            values[0],
+            values[n / 2],
+            values[n - 1]
+        ),
     }
 }

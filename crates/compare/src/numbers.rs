@@ -76,17 +76,22 @@ impl Number {
     /// [`Error::Shape`] if they are no pictures, or the pair is not of one size.
     pub fn measure(&self, subject: &Subject<'_>) -> Result<Option<f64>> {
         let alone = subject.pair.map_or(subject.picture, |(picture, _)| picture);
-        let is_small =
-            |picture: &Array, least: usize| Ok::<_, Error>(picture_size(picture)?.iter().any(|&n| n < least));
+        let is_small = |picture: &Array, least: usize| {
+            Ok::<_, Error>(picture_size(picture)?.iter().any(|&n| n < least))
+        };
         match (self.of, subject.pair, subject.lpips) {
-            (Of::Scaled(of), ..) if !is_small(subject.picture, self.least_side * subject.scale)? => {
+            (Of::Scaled(of), ..)
+                if !is_small(subject.picture, self.least_side * subject.scale)? =>
+            {
                 of(subject.picture, subject.scale).map(Some)
             }
             (Of::Scaled(_), ..) => Ok(None),
             _ if is_small(alone, self.least_side)? => Ok(None),
             (Of::Picture(of), ..) => of(alone).map(Some),
             (Of::Pair(of), Some((picture, reference)), _) => of(picture, reference).map(Some),
-            (Of::Network, Some((picture, reference)), Some(distance)) => distance(picture, reference).map(Some),
+            (Of::Network, Some((picture, reference)), Some(distance)) => {
+                distance(picture, reference).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -116,7 +121,10 @@ pub fn at_size(picture: &Array, size: [usize; 2]) -> Result<Cow<'_, Array>> {
     }
     let mut fitted = resize(picture, size, Filter::Lanczos3)?;
     // As it would be saved.
-    fitted.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+    fitted
+        .data_mut()
+        .iter_mut()
+        .for_each(|v| *v = v.clamp(-1.0, 1.0));
     Ok(Cow::Owned(fitted))
 }
 
@@ -216,36 +224,81 @@ mod tests {
     use vae2x_core::weights::formula::unit;
 
     fn noise(size: [usize; 2]) -> Array {
-        Array::new([3, size[0], size[1]], unit("numbers", 3 * size[0] * size[1]).collect()).unwrap()
+        Array::new(
+            [3, size[0], size[1]],
+            unit("numbers", 3 * size[0] * size[1]).collect(),
+        )
+        .unwrap()
     }
 
     fn taken(subject: &Subject<'_>) -> Vec<&'static str> {
         let has = |number: &&Number| number.measure(subject).unwrap().is_some();
-        NUMBERS.iter().filter(has).map(|number| number.key).collect()
+        NUMBERS
+            .iter()
+            .filter(has)
+            .map(|number| number.key)
+            .collect()
     }
 
     #[test]
     fn numbers_need_a_reference_a_network_and_room() {
         let (large, small) = (noise([192, 176]), noise([12, 20]));
-        let alone = Subject { picture: &large, scale: 1, pair: None, lpips: None };
+        let alone = Subject {
+            picture: &large,
+            scale: 1,
+            pair: None,
+            lpips: None,
+        };
         assert_eq!(taken(&alone), ["sharpness", "speckle_db"]);
         assert_eq!(taken(&Subject { scale: 2, ..alone }), ["sharpness"]);
         let distance = |_: &Array, _: &Array| Ok(0.5);
-        let pair = Subject { pair: Some((&large, &large)), lpips: Some(&distance), ..alone };
-        assert_eq!(taken(&pair), NUMBERS.iter().map(|n| n.key).collect::<Vec<_>>());
-        let tight = Subject { picture: &small, scale: 1, pair: Some((&small, &small)), lpips: Some(&distance) };
-        assert_eq!(taken(&tight), ["psnr", "ssim", "ciede2000", "ciede2000_p95", "sharpness"]);
+        let pair = Subject {
+            pair: Some((&large, &large)),
+            lpips: Some(&distance),
+            ..alone
+        };
+        assert_eq!(
+            taken(&pair),
+            NUMBERS.iter().map(|n| n.key).collect::<Vec<_>>()
+        );
+        let tight = Subject {
+            picture: &small,
+            scale: 1,
+            pair: Some((&small, &small)),
+            lpips: Some(&distance),
+        };
+        assert_eq!(
+            taken(&tight),
+            ["psnr", "ssim", "ciede2000", "ciede2000_p95", "sharpness"]
+        );
     }
 
     #[test]
     fn pictures_come_to_the_size_of_their_reference_unless_they_show_something_else() {
         let picture = noise([20, 30]);
-        assert!(matches!(at_size(&picture, [20, 30]).unwrap(), Cow::Borrowed(_)));
+        assert!(matches!(
+            at_size(&picture, [20, 30]).unwrap(),
+            Cow::Borrowed(_)
+        ));
         let mut larger = resize(&picture, [40, 60], Filter::Lanczos3).unwrap();
-        assert!(larger.data().iter().any(|v| v.abs() > 1.0), "enlarged noise leaves the range");
-        larger.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+        assert!(
+            larger.data().iter().any(|v| v.abs() > 1.0),
+            "enlarged noise leaves the range"
+        );
+        larger
+            .data_mut()
+            .iter_mut()
+            .for_each(|v| *v = v.clamp(-1.0, 1.0));
         assert_eq!(*at_size(&picture, [40, 60]).unwrap(), larger);
-        assert_eq!(at_size(&picture, [201, 300]).unwrap().shape(), [3, 201, 300]);
-        assert!(at_size(&picture, [20, 31]).unwrap_err().to_string().contains("30x20"));
+        assert_eq!(
+            at_size(&picture, [201, 300]).unwrap().shape(),
+            [3, 201, 300]
+        );
+        assert!(
+            at_size(&picture, [20, 31])
+                .unwrap_err()
+                .to_string()
+                .contains("30x20")
+        );
     }
 }

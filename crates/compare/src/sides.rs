@@ -36,24 +36,43 @@ pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
     let mut sides: Vec<Side> = Vec::new();
     for argument in arguments {
         let (name, path) = match argument.split_once('=') {
-            Some((name, path)) if !name.trim().is_empty() && !path.is_empty() => (name.trim(), Path::new(path)),
-            _ => return Err(Error::Unsupported(format!("'{argument}': expected NAME=IMAGE or NAME=FOLDER"))),
+            Some((name, path)) if !name.trim().is_empty() && !path.is_empty() => {
+                (name.trim(), Path::new(path))
+            }
+            _ => {
+                return Err(Error::Unsupported(format!(
+                    "'{argument}': expected NAME=IMAGE or NAME=FOLDER"
+                )));
+            }
         };
-        let index = sides.iter().position(|side| side.name == name).unwrap_or_else(|| {
-            sides.push(Side { name: name.into(), pictures: BTreeMap::new() });
-            sides.len() - 1
-        });
-        pictures_at(path)?.into_iter().try_for_each(|picture| add(&mut sides[index], picture))?;
+        let index = sides
+            .iter()
+            .position(|side| side.name == name)
+            .unwrap_or_else(|| {
+                sides.push(Side {
+                    name: name.into(),
+                    pictures: BTreeMap::new(),
+                });
+                sides.len() - 1
+            });
+        pictures_at(path)?
+            .into_iter()
+            .try_for_each(|picture| add(&mut sides[index], picture))?;
     }
     Ok(sides)
 }
 
 fn add(side: &mut Side, path: PathBuf) -> Result<()> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     match side.pictures.get(&stem) {
-        Some(known) if *known != path => {
-            Err(Error::format(&path, format!("'{}' has {} of the same stem", side.name, known.display())))
-        }
+        Some(known) if *known != path => Err(Error::format(
+            &path,
+            format!("'{}' has {} of the same stem", side.name, known.display()),
+        )),
         _ => {
             side.pictures.insert(stem, path);
             Ok(())
@@ -73,14 +92,19 @@ pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for entry in std::fs::read_dir(path).map_err(at)? {
         let file = entry.map_err(at)?.path();
-        let is_hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let is_hidden = file
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if !is_hidden && is_picture_name(&file) && file.is_file() {
             pictures.push(file);
         }
     }
     pictures.sort();
     match pictures.is_empty() {
-        true => Err(Error::format(path, "the folder holds no pictures (.png, .jpg, .webp, .exr, .bmp)")),
+        true => Err(Error::format(
+            path,
+            "the folder holds no pictures (.png, .jpg, .webp, .exr, .bmp)",
+        )),
         false => Ok(pictures),
     }
 }
@@ -89,12 +113,22 @@ pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
 pub fn pair(sides: &[Side]) -> Vec<Row> {
     if let Some(pictures) = sides.iter().map(only_picture).collect::<Option<Vec<_>>>() {
         let stem = sides.first().and_then(|side| side.pictures.keys().next());
-        return stem.map(|stem| Row { stem: stem.clone(), pictures }).into_iter().collect();
+        return stem
+            .map(|stem| Row {
+                stem: stem.clone(),
+                pictures,
+            })
+            .into_iter()
+            .collect();
     }
-    let stems: std::collections::BTreeSet<&String> = sides.iter().flat_map(|side| side.pictures.keys()).collect();
+    let stems: std::collections::BTreeSet<&String> =
+        sides.iter().flat_map(|side| side.pictures.keys()).collect();
     let row = |stem: &String| Row {
         stem: stem.clone(),
-        pictures: sides.iter().map(|side| side.pictures.get(stem).cloned()).collect(),
+        pictures: sides
+            .iter()
+            .map(|side| side.pictures.get(stem).cloned())
+            .collect(),
     };
     stems.into_iter().map(row).collect()
 }
@@ -113,7 +147,9 @@ mod tests {
     /// A folder with empty files of these names.
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        names.iter().for_each(|name| std::fs::write(folder.path().join(name), []).unwrap());
+        names
+            .iter()
+            .for_each(|name| std::fs::write(folder.path().join(name), []).unwrap());
         folder
     }
 
@@ -129,24 +165,51 @@ mod tests {
         let rows = pair(&sides);
         let shape: Vec<_> = rows
             .iter()
-            .map(|r| (r.stem.as_str(), r.pictures.iter().map(Option::is_some).collect::<Vec<_>>()))
+            .map(|r| {
+                (
+                    r.stem.as_str(),
+                    r.pictures.iter().map(Option::is_some).collect::<Vec<_>>(),
+                )
+            })
             .collect();
-        assert_eq!(shape, [("cat", vec![true, false]), ("dog", vec![true, true]), ("emu", vec![false, true])]);
-        assert_eq!(rows[1].pictures[1].as_deref(), Some(b.path().join("dog.webp").as_path()));
+        assert_eq!(
+            shape,
+            [
+                ("cat", vec![true, false]),
+                ("dog", vec![true, true]),
+                ("emu", vec![false, true])
+            ]
+        );
+        assert_eq!(
+            rows[1].pictures[1].as_deref(),
+            Some(b.path().join("dog.webp").as_path())
+        );
     }
 
     #[test]
     fn single_pictures_make_one_row_whatever_their_names() {
         let a = folder(&["cat_original.png", "cat_2x.png", "b=c.png"]);
         let at = |name: &str| a.path().join(name);
-        let sides = parse(&[argument("photo", &at("cat_original.png")), argument("2x", &at("cat_2x.png"))]).unwrap();
-        let row =
-            Row { stem: "cat_original".into(), pictures: vec![Some(at("cat_original.png")), Some(at("cat_2x.png"))] };
+        let sides = parse(&[
+            argument("photo", &at("cat_original.png")),
+            argument("2x", &at("cat_2x.png")),
+        ])
+        .unwrap();
+        let row = Row {
+            stem: "cat_original".into(),
+            pictures: vec![Some(at("cat_original.png")), Some(at("cat_2x.png"))],
+        };
         assert_eq!(pair(&sides), [row]);
         // The first = ends the name.
-        assert_eq!(parse(&[argument("a", &at("b=c.png"))]).unwrap()[0].pictures["b=c"], at("b=c.png"));
+        assert_eq!(
+            parse(&[argument("a", &at("b=c.png"))]).unwrap()[0].pictures["b=c"],
+            at("b=c.png")
+        );
         // A name may be given for each of its pictures.
-        let twice = [argument("a", &at("cat_2x.png")), argument("a", &at("b=c.png"))];
+        let twice = [
+            argument("a", &at("cat_2x.png")),
+            argument("a", &at("b=c.png")),
+        ];
         assert_eq!(parse(&twice).unwrap()[0].pictures.len(), 2);
     }
 

@@ -31,7 +31,11 @@ pub struct Mean {
 impl Mean {
     /// Of nothing yet.
     pub fn new(name: impl Into<String>, bands: usize) -> Self {
-        Self { name: name.into(), latents: 0, rings: vec![(0.0, 0); bands] }
+        Self {
+            name: name.into(),
+            latents: 0,
+            rings: vec![(0.0, 0); bands],
+        }
     }
 
     /// Adds every frame of a normalized latent.
@@ -43,7 +47,9 @@ impl Mean {
     /// As [`radial_power`].
     pub fn add(&mut self, latent: &Array) -> Result<()> {
         let frames = match *latent.shape() {
-            [c, t, h, w] => (0..t).map(|i| latent.narrow1(i..i + 1).reshape([c, h, w])).collect::<Result<Vec<_>>>()?,
+            [c, t, h, w] => (0..t)
+                .map(|i| latent.narrow1(i..i + 1).reshape([c, h, w]))
+                .collect::<Result<Vec<_>>>()?,
             _ => vec![latent.clone()],
         };
         for frame in &frames {
@@ -61,7 +67,10 @@ impl Mean {
 
     /// Mean power per ring; `NaN` where no latent has a frequency.
     pub fn power(&self) -> Vec<f64> {
-        self.rings.iter().map(|(sum, count)| sum / *count as f64).collect()
+        self.rings
+            .iter()
+            .map(|(sum, count)| sum / *count as f64)
+            .collect()
     }
 
     /// Latents and frames that were added.
@@ -87,8 +96,13 @@ impl<'a> Report<'a> {
 
     /// Each set's power over the first's, in decibels per ring.
     pub fn ratios(&self) -> Vec<Vec<f64>> {
-        let Some(first) = self.sets.first().map(Mean::power) else { return Vec::new() };
-        self.sets.iter().map(|set| decibels(&set.power(), &first)).collect()
+        let Some(first) = self.sets.first().map(Mean::power) else {
+            return Vec::new();
+        };
+        self.sets
+            .iter()
+            .map(|set| decibels(&set.power(), &first))
+            .collect()
     }
 
     fn charts(&self) -> [Chart; 2] {
@@ -99,16 +113,28 @@ impl<'a> Report<'a> {
             x_label: "cycles per latent cell".into(),
             y_label: "dB".into(),
             x_range: [0.0, FINEST],
-            x: (0..bands).map(|i| FINEST * (i as f64 + 0.5) / bands as f64).collect(),
+            x: (0..bands)
+                .map(|i| FINEST * (i as f64 + 0.5) / bands as f64)
+                .collect(),
             series: self
                 .sets
                 .iter()
                 .zip(values)
-                .map(|(set, values)| Series { name: set.name.clone(), values })
+                .map(|(set, values)| Series {
+                    name: set.name.clone(),
+                    values,
+                })
                 .collect(),
         };
-        let power = self.sets.iter().map(|set| decibels(&set.power(), &vec![1.0; bands])).collect();
-        [chart("Power by fineness".into(), power), chart(format!("Power over that of {first}"), self.ratios())]
+        let power = self
+            .sets
+            .iter()
+            .map(|set| decibels(&set.power(), &vec![1.0; bands]))
+            .collect();
+        [
+            chart("Power by fineness".into(), power),
+            chart(format!("Power over that of {first}"), self.ratios()),
+        ]
     }
 
     /// Both charts, one below the other, `[3, H, W]` in [-1, 1].
@@ -124,7 +150,12 @@ impl<'a> Report<'a> {
 
     /// The page.
     pub fn html(&self) -> String {
-        let names = self.sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = self
+            .sets
+            .iter()
+            .map(|set| set.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         let page: Markup = html! {
             (DOCTYPE)
             html lang="en" {
@@ -156,7 +187,13 @@ impl<'a> Report<'a> {
     fn table(&self) -> Markup {
         let (bands, ratios) = (self.bands(), self.ratios());
         let width = FINEST / bands as f64;
-        let number = |v: f64| if v.is_finite() { format!("{v:.2}") } else { "–".into() };
+        let number = |v: f64| {
+            if v.is_finite() {
+                format!("{v:.2}")
+            } else {
+                "–".into()
+            }
+        };
         html! {
             table {
                 thead {
@@ -183,10 +220,22 @@ impl<'a> Report<'a> {
     pub fn text(&self) -> String {
         let first = self.sets.first().map_or("", |set| &set.name);
         let line = |(set, ratio): (&Mean, Vec<f64>)| {
-            let values = ratio.iter().map(|v| format!("{v:.2}")).collect::<Vec<_>>().join(" ");
-            format!("{} over {first}, dB from coarse to fine: {values}\n", set.name)
+            let values = ratio
+                .iter()
+                .map(|v| format!("{v:.2}"))
+                .collect::<Vec<_>>()
+                .join(" ");
+            format!(
+                "{} over {first}, dB from coarse to fine: {values}\n",
+                set.name
+            )
         };
-        self.sets.iter().zip(self.ratios()).skip(1).map(line).collect()
+        self.sets
+            .iter()
+            .zip(self.ratios())
+            .skip(1)
+            .map(line)
+            .collect()
     }
 }
 
@@ -198,7 +247,9 @@ mod tests {
 
     fn sets() -> Vec<Mean> {
         let noise = |scale: f32| {
-            let values = formula::unit("noise", 2 * 3 * 16 * 16).map(|v| scale * v).collect();
+            let values = formula::unit("noise", 2 * 3 * 16 * 16)
+                .map(|v| scale * v)
+                .collect();
             Array::new([2, 3, 16, 16], values).unwrap()
         };
         [("clean", 1.0), ("half", 0.5)]
@@ -217,7 +268,11 @@ mod tests {
         for ratio in &Report::new(&sets).ratios()[1] {
             assert!((ratio + 6.0206).abs() < 1e-3, "{ratio}");
         }
-        assert!(Report::new(&sets).text().starts_with("half over clean, dB from coarse to fine: -6.02"));
+        assert!(
+            Report::new(&sets)
+                .text()
+                .starts_with("half over clean, dB from coarse to fine: -6.02")
+        );
     }
 
     #[test]
@@ -225,9 +280,13 @@ mod tests {
         let sets = sets();
         let page = Report::new(&sets).html();
         assert_eq!(page.matches("<svg").count(), 2);
-        assert!(page.contains("-6.02") && page.contains("0.375–0.500"), "{page}");
         assert!(
-            !page.contains("http://") || page.matches("http://").count() == page.matches("http://www.w3.org").count()
+            page.contains("-6.02") && page.contains("0.375–0.500"),
+            "{page}"
+        );
+        assert!(
+            !page.contains("http://")
+                || page.matches("http://").count() == page.matches("http://www.w3.org").count()
         );
         assert!(!page.contains("src=") && !page.contains("href="));
     }
@@ -235,6 +294,9 @@ mod tests {
     #[test]
     fn the_picture_has_its_size() {
         let picture = Report::new(&sets()).picture().unwrap();
-        assert_eq!(picture.shape()[1..], [2 * SIZE[0] as usize * SCALE, SIZE[1] as usize * SCALE]);
+        assert_eq!(
+            picture.shape()[1..],
+            [2 * SIZE[0] as usize * SCALE, SIZE[1] as usize * SCALE]
+        );
     }
 }

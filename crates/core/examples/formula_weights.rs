@@ -51,11 +51,20 @@ fn usage() -> Error {
 
 fn write(out: &std::path::Path, config: VaeConfig) -> Result<()> {
     let weights = FormulaWeights::new(config);
-    let specs: BTreeMap<_, _> = arch::tensors(weights.config()).into_iter().map(|s| (s.name.clone(), s)).collect();
-    let entry = |s: &arch::TensorSpec| Entry { name: s.name.clone(), dtype: DType::F32, shape: s.shape.clone() };
+    let specs: BTreeMap<_, _> = arch::tensors(weights.config())
+        .into_iter()
+        .map(|s| (s.name.clone(), s))
+        .collect();
+    let entry = |s: &arch::TensorSpec| Entry {
+        name: s.name.clone(),
+        dtype: DType::F32,
+        shape: s.shape.clone(),
+    };
     let entries: Vec<_> = specs.values().map(entry).collect();
     write_safetensors(out, &entries, &BTreeMap::new(), |entry| {
         let values = weights.tensor(&specs[&entry.name])?;
-        DType::F32.narrow(values.data()).ok_or_else(|| Error::Unsupported("no 32-bit floats".into()))
+        DType::F32
+            .narrow(values.data())
+            .ok_or_else(|| Error::Unsupported("no 32-bit floats".into()))
     })
 }

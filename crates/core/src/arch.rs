@@ -121,7 +121,12 @@ pub enum Layer {
 
 impl Conv {
     fn new(name: String, inputs: usize, outputs: usize, taps: Taps) -> Self {
-        Self { name, inputs, outputs, taps }
+        Self {
+            name,
+            inputs,
+            outputs,
+            taps,
+        }
     }
 
     /// Name and shape of the weight.
@@ -133,24 +138,37 @@ impl Conv {
             Taps::Frame => &[3, 3],
             Taps::Time => &[3, 1, 1],
         };
-        TensorSpec { name: format!("{}.weight", self.name), shape: [&[self.outputs, self.inputs], taps].concat() }
+        TensorSpec {
+            name: format!("{}.weight", self.name),
+            shape: [&[self.outputs, self.inputs], taps].concat(),
+        }
     }
 
     /// Name and shape of the bias.
     pub fn bias(&self) -> TensorSpec {
-        TensorSpec { name: format!("{}.bias", self.name), shape: vec![self.outputs] }
+        TensorSpec {
+            name: format!("{}.bias", self.name),
+            shape: vec![self.outputs],
+        }
     }
 }
 
 impl Norm {
     fn new(name: String, channels: usize, trailing: usize) -> Self {
-        Self { name, channels, trailing }
+        Self {
+            name,
+            channels,
+            trailing,
+        }
     }
 
     /// Name and shape of gamma.
     pub fn gamma(&self) -> TensorSpec {
         let shape = [vec![self.channels], vec![1; self.trailing]].concat();
-        TensorSpec { name: format!("{}.gamma", self.name), shape }
+        TensorSpec {
+            name: format!("{}.gamma", self.name),
+            shape,
+        }
     }
 }
 
@@ -162,7 +180,8 @@ impl Residual {
             conv1: Conv::new(part(2), inputs, outputs, Taps::Causal),
             norm2: Norm::new(part(3), outputs, 3),
             conv2: Conv::new(part(6), outputs, outputs, Taps::Causal),
-            shortcut: (inputs != outputs).then(|| Conv::new(format!("{name}.shortcut"), inputs, outputs, Taps::Point)),
+            shortcut: (inputs != outputs)
+                .then(|| Conv::new(format!("{name}.shortcut"), inputs, outputs, Taps::Point)),
         }
     }
 }
@@ -183,9 +202,13 @@ impl Layer {
     fn parts(&self) -> (Vec<&Norm>, Vec<&Conv>) {
         match self {
             Self::Conv(conv) => (vec![], vec![conv]),
-            Self::Residual(r) => {
-                (vec![&r.norm1, &r.norm2], [&r.conv1, &r.conv2].into_iter().chain(&r.shortcut).collect())
-            }
+            Self::Residual(r) => (
+                vec![&r.norm1, &r.norm2],
+                [&r.conv1, &r.conv2]
+                    .into_iter()
+                    .chain(&r.shortcut)
+                    .collect(),
+            ),
             Self::Attention(a) => (vec![&a.norm], vec![&a.to_qkv, &a.proj]),
             Self::Upsample { time, conv } | Self::Downsample { conv, time } => {
                 (vec![], [conv].into_iter().chain(time).collect())
@@ -198,15 +221,21 @@ impl Layer {
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let (norms, convs) = self.parts();
         let gammas = norms.into_iter().map(Norm::gamma);
-        gammas.chain(convs.into_iter().flat_map(|c| [c.weight(), c.bias()])).collect()
+        gammas
+            .chain(convs.into_iter().flat_map(|c| [c.weight(), c.bias()]))
+            .collect()
     }
 }
 
 /// Pixels `[3, F, H, W]` in [-1, 1] -> mean and log-variance `[2 z_dim, T, h, w]`; the mean is the raw latent.
 pub fn encoder(config: &VaeConfig) -> Vec<Layer> {
     let width = |stage: usize| config.encoder_base_dim * config.dim_mult[stage];
-    let mut layers =
-        vec![Layer::Conv(Conv::new("encoder.conv1".into(), IMAGE_CHANNELS, config.encoder_base_dim, Taps::Causal))];
+    let mut layers = vec![Layer::Conv(Conv::new(
+        "encoder.conv1".into(),
+        IMAGE_CHANNELS,
+        config.encoder_base_dim,
+        Taps::Causal,
+    ))];
     let mut channels = config.encoder_base_dim;
     let mut index = 0;
     let mut next = || {
@@ -215,21 +244,35 @@ pub fn encoder(config: &VaeConfig) -> Vec<Layer> {
     };
     for stage in 0..config.dim_mult.len() {
         for _ in 0..config.num_res_blocks {
-            layers.push(Layer::Residual(Residual::new(&next(), channels, width(stage))));
+            layers.push(Layer::Residual(Residual::new(
+                &next(),
+                channels,
+                width(stage),
+            )));
             channels = width(stage);
         }
         if let Some(&temporal) = config.temporal_downsample.get(stage) {
             let name = next();
             let time = Conv::new(format!("{name}.time_conv"), channels, channels, Taps::Time);
             layers.push(Layer::Downsample {
-                conv: Conv::new(format!("{name}.resample.1"), channels, channels, Taps::Frame),
+                conv: Conv::new(
+                    format!("{name}.resample.1"),
+                    channels,
+                    channels,
+                    Taps::Frame,
+                ),
                 time: temporal.then_some(time),
             });
         }
     }
     layers.extend(middle("encoder", channels));
     layers.push(head("encoder", channels, 2 * config.z_dim));
-    layers.push(Layer::Conv(Conv::new("conv1".into(), 2 * config.z_dim, 2 * config.z_dim, Taps::Point)));
+    layers.push(Layer::Conv(Conv::new(
+        "conv1".into(),
+        2 * config.z_dim,
+        2 * config.z_dim,
+        Taps::Point,
+    )));
     layers
 }
 
@@ -239,8 +282,18 @@ pub fn decoder(config: &VaeConfig) -> Vec<Layer> {
     let coarsest = config.dim_mult.len() - 1;
     let mut channels = width(coarsest);
     let mut layers = vec![
-        Layer::Conv(Conv::new("conv2".into(), config.z_dim, config.z_dim, Taps::Point)),
-        Layer::Conv(Conv::new("decoder.conv1".into(), config.z_dim, channels, Taps::Causal)),
+        Layer::Conv(Conv::new(
+            "conv2".into(),
+            config.z_dim,
+            config.z_dim,
+            Taps::Point,
+        )),
+        Layer::Conv(Conv::new(
+            "decoder.conv1".into(),
+            config.z_dim,
+            channels,
+            Taps::Causal,
+        )),
     ];
     layers.extend(middle("decoder", channels));
     let mut index = 0;
@@ -250,15 +303,29 @@ pub fn decoder(config: &VaeConfig) -> Vec<Layer> {
     };
     for stage in (0..=coarsest).rev() {
         for _ in 0..=config.num_res_blocks {
-            layers.push(Layer::Residual(Residual::new(&next(), channels, width(stage))));
+            layers.push(Layer::Residual(Residual::new(
+                &next(),
+                channels,
+                width(stage),
+            )));
             channels = width(stage);
         }
         if stage > 0 {
             let name = next();
-            let time = Conv::new(format!("{name}.time_conv"), channels, 2 * channels, Taps::Time);
+            let time = Conv::new(
+                format!("{name}.time_conv"),
+                channels,
+                2 * channels,
+                Taps::Time,
+            );
             layers.push(Layer::Upsample {
                 time: config.temporal_downsample[stage - 1].then_some(time),
-                conv: Conv::new(format!("{name}.resample.1"), channels, channels / 2, Taps::Frame),
+                conv: Conv::new(
+                    format!("{name}.resample.1"),
+                    channels,
+                    channels / 2,
+                    Taps::Frame,
+                ),
             });
             channels /= 2;
         }
@@ -269,14 +336,26 @@ pub fn decoder(config: &VaeConfig) -> Vec<Layer> {
 
 /// Every tensor of the model: the encoder's, then the decoder's.
 pub fn tensors(config: &VaeConfig) -> Vec<TensorSpec> {
-    encoder(config).iter().chain(&decoder(config)).flat_map(Layer::tensors).collect()
+    encoder(config)
+        .iter()
+        .chain(&decoder(config))
+        .flat_map(Layer::tensors)
+        .collect()
 }
 
 fn middle(side: &str, channels: usize) -> [Layer; 3] {
     [
-        Layer::Residual(Residual::new(&format!("{side}.middle.0"), channels, channels)),
+        Layer::Residual(Residual::new(
+            &format!("{side}.middle.0"),
+            channels,
+            channels,
+        )),
         Layer::Attention(Attention::new(&format!("{side}.middle.1"), channels)),
-        Layer::Residual(Residual::new(&format!("{side}.middle.2"), channels, channels)),
+        Layer::Residual(Residual::new(
+            &format!("{side}.middle.2"),
+            channels,
+            channels,
+        )),
     ]
 }
 
@@ -295,20 +374,43 @@ mod tests {
     #[test]
     fn the_published_model_has_its_published_size() {
         let specs = tensors(&VaeConfig::default());
-        let parameters: usize = specs.iter().map(|s| s.shape.iter().product::<usize>()).sum();
+        let parameters: usize = specs
+            .iter()
+            .map(|s| s.shape.iter().product::<usize>())
+            .sum();
         assert_eq!((specs.len(), parameters), (194, 126_892_531));
-        assert_eq!(specs.iter().map(|s| &s.name).collect::<HashSet<_>>().len(), 194);
+        assert_eq!(
+            specs.iter().map(|s| &s.name).collect::<HashSet<_>>().len(),
+            194
+        );
     }
 
     #[test]
     fn names_and_shapes_are_the_files() {
         let specs = tensors(&VaeConfig::with_widths(96, 12));
-        let shape = |name: &str| specs.iter().find(|s| s.name == name).map(|s| s.shape.clone());
-        assert_eq!(shape("decoder.upsamples.4.residual.2.weight"), Some(vec![384, 192, 3, 3, 3]));
-        assert_eq!(shape("decoder.upsamples.4.shortcut.weight"), Some(vec![384, 192, 1, 1, 1]));
-        assert_eq!(shape("decoder.upsamples.3.time_conv.weight"), Some(vec![768, 384, 3, 1, 1]));
+        let shape = |name: &str| {
+            specs
+                .iter()
+                .find(|s| s.name == name)
+                .map(|s| s.shape.clone())
+        };
+        assert_eq!(
+            shape("decoder.upsamples.4.residual.2.weight"),
+            Some(vec![384, 192, 3, 3, 3])
+        );
+        assert_eq!(
+            shape("decoder.upsamples.4.shortcut.weight"),
+            Some(vec![384, 192, 1, 1, 1])
+        );
+        assert_eq!(
+            shape("decoder.upsamples.3.time_conv.weight"),
+            Some(vec![768, 384, 3, 1, 1])
+        );
         assert_eq!(shape("decoder.upsamples.11.time_conv.weight"), None);
-        assert_eq!(shape("encoder.downsamples.8.resample.1.weight"), Some(vec![384, 384, 3, 3]));
+        assert_eq!(
+            shape("encoder.downsamples.8.resample.1.weight"),
+            Some(vec![384, 384, 3, 3])
+        );
         assert_eq!(shape("decoder.middle.1.norm.gamma"), Some(vec![384, 1, 1]));
         assert_eq!(shape("decoder.head.2.weight"), Some(vec![12, 96, 3, 3, 3]));
     }

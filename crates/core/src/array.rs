@@ -80,7 +80,10 @@ impl Array {
     pub fn item(&self, i: usize) -> Self {
         let shape = self.shape[1..].to_vec();
         let n = shape.iter().product::<usize>();
-        Self { shape, data: self.data[i * n..(i + 1) * n].to_vec() }
+        Self {
+            shape,
+            data: self.data[i * n..(i + 1) * n].to_vec(),
+        }
     }
 
     /// Indices `range` along axis 1, as in `[C, T, H, W]` -> `[C, range.len(), H, W]`.
@@ -117,7 +120,9 @@ impl Array {
         let mut shape = first.shape.clone();
         shape[1] = 0;
         for part in parts {
-            let same = part.shape.len() == shape.len() && part.shape[0] == shape[0] && part.shape[2..] == shape[2..];
+            let same = part.shape.len() == shape.len()
+                && part.shape[0] == shape[0]
+                && part.shape[2..] == shape[2..];
             if !same {
                 return Err(mismatch(format!("{:?} and {:?}", first.shape, part.shape)));
             }
@@ -163,7 +168,11 @@ mod tests {
     use super::*;
 
     fn ramp(shape: &[usize]) -> Array {
-        Array::new(shape, (0..shape.iter().product()).map(|i| i as f32).collect()).unwrap()
+        Array::new(
+            shape,
+            (0..shape.iter().product()).map(|i| i as f32).collect(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -175,7 +184,11 @@ mod tests {
     #[test]
     fn narrow_and_concat_are_inverse() {
         let whole = ramp(&[3, 5, 2, 2]);
-        let parts = [whole.narrow1(0..1), whole.narrow1(1..4), whole.narrow1(4..5)];
+        let parts = [
+            whole.narrow1(0..1),
+            whole.narrow1(1..4),
+            whole.narrow1(4..5),
+        ];
         assert_eq!(Array::concat1(&parts).unwrap(), whole);
     }
 

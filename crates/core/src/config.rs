@@ -13,13 +13,13 @@ pub const TEMPORAL_FACTOR: usize = 4;
 
 /// Channel means of Wan2.1's raw latents.
 pub const WAN21_MEAN: [f32; 16] = [
-    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922,
-    -0.9497, 0.2503, -0.2921,
+    -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517,
+    -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
 ];
 /// Channel standard deviations of Wan2.1's raw latents.
 pub const WAN21_STD: [f32; 16] = [
-    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253,
-    2.8251, 1.9160,
+    2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579,
+    1.6382, 1.1253, 2.8251, 1.9160,
 ];
 
 /// The shape of a VAE and of its latent space.
@@ -65,7 +65,12 @@ impl Default for VaeConfig {
 impl VaeConfig {
     /// A model of equal encoder and decoder width, otherwise Wan2.1's.
     pub fn with_widths(base_dim: usize, out_channels: usize) -> Self {
-        Self { encoder_base_dim: base_dim, decoder_base_dim: base_dim, out_channels, ..Self::default() }
+        Self {
+            encoder_base_dim: base_dim,
+            decoder_base_dim: base_dim,
+            out_channels,
+            ..Self::default()
+        }
     }
 
     /// How many times the base resolution the decoder gives: 1, 2, 4 for 3, 12, 48 output channels.
@@ -98,7 +103,9 @@ impl VaeConfig {
         const MAX_WIDTH: usize = 4096;
         let width = |name: &str, value: usize| match value {
             1..=MAX_WIDTH => Ok(()),
-            _ => Err(Error::Config(format!("{name} is {value}; expected 1 to {MAX_WIDTH}"))),
+            _ => Err(Error::Config(format!(
+                "{name} is {value}; expected 1 to {MAX_WIDTH}"
+            ))),
         };
         width("the encoder's base width", self.encoder_base_dim)?;
         width("the decoder's base width", self.decoder_base_dim)?;
@@ -116,7 +123,10 @@ impl VaeConfig {
                 )));
             }
         }
-        for (name, values) in [("latents_mean", &self.latents_mean), ("latents_std", &self.latents_std)] {
+        for (name, values) in [
+            ("latents_mean", &self.latents_mean),
+            ("latents_std", &self.latents_std),
+        ] {
             if values.len() != self.z_dim {
                 return Err(Error::Config(format!(
                     "{name} has {} values; expected one per latent channel ({})",
@@ -125,11 +135,19 @@ impl VaeConfig {
                 )));
             }
         }
-        if let Some(bad) = self.latents_std.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-            return Err(Error::Config(format!("latents_std holds {bad}; expected positive numbers")));
+        if let Some(bad) = self
+            .latents_std
+            .iter()
+            .find(|s| !(s.is_finite() && **s > 0.0))
+        {
+            return Err(Error::Config(format!(
+                "latents_std holds {bad}; expected positive numbers"
+            )));
         }
         if let Some(bad) = self.latents_mean.iter().find(|m| !m.is_finite()) {
-            return Err(Error::Config(format!("latents_mean holds {bad}; expected finite numbers")));
+            return Err(Error::Config(format!(
+                "latents_mean holds {bad}; expected finite numbers"
+            )));
         }
         self.scale().map(|_| ())
     }
@@ -142,17 +160,41 @@ mod tests {
     #[test]
     fn output_channels_give_the_scale() {
         let scale = |out| VaeConfig::with_widths(96, out).scale();
-        assert_eq!((scale(3).unwrap(), scale(12).unwrap(), scale(48).unwrap()), (1, 2, 4));
+        assert_eq!(
+            (scale(3).unwrap(), scale(12).unwrap(), scale(48).unwrap()),
+            (1, 2, 4)
+        );
         let message = scale(4).unwrap_err().to_string();
-        assert!(message.contains("3 r^2") && message.contains(" 4 "), "{message}");
+        assert!(
+            message.contains("3 r^2") && message.contains(" 4 "),
+            "{message}"
+        );
     }
 
     #[test]
     fn impossible_values_are_named() {
-        let broken = VaeConfig { latents_std: vec![0.0; 16], ..VaeConfig::default() };
-        assert!(broken.validate().unwrap_err().to_string().contains("latents_std"));
-        let broken = VaeConfig { latents_mean: vec![0.0; 3], ..VaeConfig::default() };
-        assert!(broken.validate().unwrap_err().to_string().contains("latents_mean"));
+        let broken = VaeConfig {
+            latents_std: vec![0.0; 16],
+            ..VaeConfig::default()
+        };
+        assert!(
+            broken
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("latents_std")
+        );
+        let broken = VaeConfig {
+            latents_mean: vec![0.0; 3],
+            ..VaeConfig::default()
+        };
+        assert!(
+            broken
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("latents_mean")
+        );
         assert!(VaeConfig::with_widths(0, 3).validate().is_err());
         assert!(VaeConfig::default().validate().is_ok());
     }

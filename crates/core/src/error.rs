@@ -74,12 +74,18 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] at `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_path_buf(), source }
+        Self::Io {
+            path: path.as_ref().to_path_buf(),
+            source,
+        }
     }
 
     /// An [`Error::Format`] at `path`.
     pub fn format(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
-        Self::Format { path: path.as_ref().to_path_buf(), problem: problem.into() }
+        Self::Format {
+            path: path.as_ref().to_path_buf(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -87,7 +93,12 @@ impl Error {
 fn tensor_set(missing: &[String], unused: &[String]) -> String {
     const NAMED: usize = 4;
     let list = |names: &[String]| {
-        let head = names.iter().take(NAMED).map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+        let head = names
+            .iter()
+            .take(NAMED)
+            .map(|n| format!("'{n}'"))
+            .collect::<Vec<_>>()
+            .join(", ");
         match names.len().saturating_sub(NAMED) {
             0 => head,
             more => format!("{head} and {more} more"),
@@ -102,6 +113,10 @@ fn tensor_set(missing: &[String], unused: &[String]) -> String {
             list(unused)
         ),
         (false, true) => format!("{} tensors are missing: {}", missing.len(), list(missing)),
-        _ => format!("{} tensors are not of this model: {}", unused.len(), list(unused)),
+        _ => format!(
+            "{} tensors are not of this model: {}",
+            unused.len(),
+            list(unused)
+        ),
     }
 }

@@ -101,7 +101,11 @@ fn checked(array: Array) -> Result<Array> {
     Ok(array)
 }
 
-fn per_channel(mut array: Array, config: &VaeConfig, f: impl Fn(f32, f32, f32) -> f32) -> Result<Array> {
+fn per_channel(
+    mut array: Array,
+    config: &VaeConfig,
+    f: impl Fn(f32, f32, f32) -> f32,
+) -> Result<Array> {
     let [_, channels, t, h, w] = array.dims("latent")?;
     if channels != config.latents_mean.len() || channels != config.latents_std.len() {
         return Err(Error::Shape {
@@ -111,7 +115,10 @@ fn per_channel(mut array: Array, config: &VaeConfig, f: impl Fn(f32, f32, f32) -
         });
     }
     for (i, plane) in array.data_mut().chunks_exact_mut(t * h * w).enumerate() {
-        let (mean, std) = (config.latents_mean[i % channels], config.latents_std[i % channels]);
+        let (mean, std) = (
+            config.latents_mean[i % channels],
+            config.latents_std[i % channels],
+        );
         plane.iter_mut().for_each(|x| *x = f(*x, mean, std));
     }
     Ok(array)
@@ -152,19 +159,30 @@ pub fn guess(latent: &Array, config: &VaeConfig) -> Result<Guess> {
     }
     let sample: Vec<_> = (0..channels)
         .map(|c| {
-            let planes = (0..batch).flat_map(|b| &latent.data()[(b * channels + c) * t * h * w..][..t * h * w]);
+            let planes = (0..batch)
+                .flat_map(|b| &latent.data()[(b * channels + c) * t * h * w..][..t * h * w]);
             mean_and_std(planes)
         })
         .collect();
-    let raw = config.latents_mean.iter().zip(&config.latents_std).map(|(&m, &s)| (f64::from(m), f64::from(s)));
+    let raw = config
+        .latents_mean
+        .iter()
+        .zip(&config.latents_std)
+        .map(|(&m, &s)| (f64::from(m), f64::from(s)));
     let normalized = std::iter::repeat_n((0.0, 1.0), channels);
     let evidence = log_likelihood(&sample, raw, t) - log_likelihood(&sample, normalized, t);
     let cells = (batch * t * h * w) as f64;
     let odds = evidence * INDEPENDENT_CHANNELS / channels as f64 * (cells / TELLING_CELLS).min(1.0);
     let raw = 1.0 / (1.0 + (-odds).exp());
     Ok(match raw >= 0.5 {
-        true => Guess { space: Space::Raw, confidence: raw as f32 },
-        false => Guess { space: Space::Normalized, confidence: (1.0 - raw) as f32 },
+        true => Guess {
+            space: Space::Raw,
+            confidence: raw as f32,
+        },
+        false => Guess {
+            space: Space::Normalized,
+            confidence: (1.0 - raw) as f32,
+        },
     })
 }
 
@@ -173,7 +191,11 @@ pub fn guess(latent: &Array, config: &VaeConfig) -> Result<Guess> {
 /// The constants come from a real clip of Wan2.1 (16 latent frames of 40 x 64 cells, normalized): channel means of its
 /// frames have a root mean square of 0.34 to 0.40; logarithms of channel deviations scatter by 0.19 to 0.22 around their
 /// average, which is -0.76 for the first frame, -0.35 to -0.14 for later ones and -0.18 for the whole.
-fn log_likelihood(sample: &[(f64, f64)], expected: impl Iterator<Item = (f64, f64)>, t: usize) -> f64 {
+fn log_likelihood(
+    sample: &[(f64, f64)],
+    expected: impl Iterator<Item = (f64, f64)>,
+    t: usize,
+) -> f64 {
     /// Spread of a channel's mean around the expectation, in units of the channel's deviation.
     const MEAN_SPREAD: f64 = 0.4;
     /// Spread of the logarithm of a channel's deviation around the shift that all channels share.
@@ -199,7 +221,10 @@ fn log_likelihood(sample: &[(f64, f64)], expected: impl Iterator<Item = (f64, f6
     let shift = logs.iter().sum::<f64>() / n;
     let scatter: f64 = logs.iter().map(|l| (l - shift).powi(2)).sum();
     let off = n * (shift - SHIFT[usize::from(t > 1)]).powi(2);
-    score - 0.5 * (scatter / LOG_STD_SPREAD.powi(2) + off / (LOG_STD_SPREAD.powi(2) + n * SHIFT_SPREAD.powi(2)))
+    score
+        - 0.5
+            * (scatter / LOG_STD_SPREAD.powi(2)
+                + off / (LOG_STD_SPREAD.powi(2) + n * SHIFT_SPREAD.powi(2)))
 }
 
 fn mean_and_std<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> (f64, f64) {
@@ -216,8 +241,14 @@ mod tests {
     #[test]
     fn normalize_undoes_denormalize() {
         let config = VaeConfig::default();
-        let array = Array::new([1, 16, 1, 2, 2], (0..64).map(|i| i as f32 / 10.0).collect()).unwrap();
-        let back = Normalized::new(array.clone()).unwrap().denormalize(&config).unwrap().normalize(&config).unwrap();
+        let array =
+            Array::new([1, 16, 1, 2, 2], (0..64).map(|i| i as f32 / 10.0).collect()).unwrap();
+        let back = Normalized::new(array.clone())
+            .unwrap()
+            .denormalize(&config)
+            .unwrap()
+            .normalize(&config)
+            .unwrap();
         for (a, b) in array.data().iter().zip(back.array().data()) {
             assert!((a - b).abs() <= 1e-5, "{a} {b}");
         }
@@ -226,7 +257,10 @@ mod tests {
     #[test]
     fn denormalize_uses_each_channels_own_statistics() {
         let config = VaeConfig::default();
-        let raw = Normalized::new(Array::zeros([2, 16, 1, 1, 1])).unwrap().denormalize(&config).unwrap();
+        let raw = Normalized::new(Array::zeros([2, 16, 1, 1, 1]))
+            .unwrap()
+            .denormalize(&config)
+            .unwrap();
         assert_eq!(raw.array().data()[..16], config.latents_mean);
         assert_eq!(raw.array().data()[16..], config.latents_mean);
     }
@@ -248,7 +282,10 @@ mod tests {
         let verdict = guess(&normalized, &config).unwrap();
         assert_eq!(verdict.space, Space::Normalized);
         assert!(verdict.confidence > 0.9, "{verdict:?}");
-        let raw = Normalized::new(normalized).unwrap().denormalize(&config).unwrap();
+        let raw = Normalized::new(normalized)
+            .unwrap()
+            .denormalize(&config)
+            .unwrap();
         let verdict = guess(raw.array(), &config).unwrap();
         assert_eq!(verdict.space, Space::Raw);
         assert!(verdict.confidence > 0.9, "{verdict:?}");

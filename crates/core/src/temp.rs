@@ -40,14 +40,22 @@ impl TempFile {
         let at_target = |e| Error::io(target, e);
         let target = match target.metadata() {
             Ok(found) if found.is_file() => target.canonicalize().map_err(at_target)?,
-            Ok(_) => return Err(at_target(std::io::Error::other("exists and is not a regular file"))),
+            Ok(_) => {
+                return Err(at_target(std::io::Error::other(
+                    "exists and is not a regular file",
+                )));
+            }
             Err(_) => target.to_path_buf(),
         };
         let temp = temp_path(&target).map_err(at_target)?;
         // Listed before it exists, so that no moment is left in which a signal would miss it.
         live().insert(temp.clone());
         match File::create_new(&temp) {
-            Ok(file) => Ok(Self { target, temp, file: Some(file) }),
+            Ok(file) => Ok(Self {
+                target,
+                temp,
+                file: Some(file),
+            }),
             Err(e) => {
                 live().remove(&temp);
                 Err(at_target(e))
@@ -60,7 +68,9 @@ impl TempFile {
     /// # Errors
     /// [`Error::Io`] at the target; only if the file was closed already.
     pub fn file(&mut self) -> Result<&mut File> {
-        self.file.as_mut().ok_or_else(|| Error::io(&self.target, std::io::Error::other("closed already")))
+        self.file
+            .as_mut()
+            .ok_or_else(|| Error::io(&self.target, std::io::Error::other("closed already")))
     }
 
     /// Flushes the file to disk and gives it its target's name, replacing what bore it.
@@ -69,7 +79,9 @@ impl TempFile {
     /// [`Error::Io`] at the target; the temporary file is deleted then.
     pub fn persist(mut self) -> Result<()> {
         let file = self.file.take();
-        let renamed = file.map_or(Ok(()), |f| f.sync_all()).and_then(|()| std::fs::rename(&self.temp, &self.target));
+        let renamed = file
+            .map_or(Ok(()), |f| f.sync_all())
+            .and_then(|()| std::fs::rename(&self.temp, &self.target));
         renamed.map_err(|e| Error::io(&self.target, e))
     }
 }
@@ -85,12 +97,16 @@ impl Drop for TempFile {
 
 /// `.NAME.PID-N.tmp` in the folder of `target`.
 fn temp_path(target: &Path) -> std::io::Result<PathBuf> {
-    let name = target
-        .file_name()
-        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file"))?;
+    let name = target.file_name().ok_or_else(|| {
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file")
+    })?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    hidden.push(format!(
+        ".{}-{}.tmp",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
     Ok(target.with_file_name(hidden))
 }
 
@@ -102,10 +118,16 @@ fn temp_path(target: &Path) -> std::io::Result<PathBuf> {
 pub fn sync_folder_of(path: &Path) -> Result<()> {
     #[cfg(unix)]
     {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         match synced.map_err(|e| (e.kind(), e)) {
-            Ok(()) | Err((std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported, _)) => Ok(()),
+            Ok(())
+            | Err((std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported, _)) => {
+                Ok(())
+            }
             Err((_, e)) => Err(Error::io(path, e)),
         }
     }
@@ -142,7 +164,9 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>)
 /// # Errors
 /// As [`write()`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
-    write(path, |out| out.write_all(bytes).map_err(|e| Error::io(path, e)))
+    write(path, |out| {
+        out.write_all(bytes).map_err(|e| Error::io(path, e))
+    })
 }
 
 #[cfg(test)]
@@ -150,8 +174,10 @@ mod tests {
     use super::*;
 
     fn entries(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

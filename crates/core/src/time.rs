@@ -30,7 +30,10 @@ mod tests {
     #[test]
     fn counts_agree_with_the_definition() {
         assert_eq!([0, 1, 2, 3, 21].map(frames), [0, 1, 5, 9, 81]);
-        assert_eq!([0, 1, 4, 5, 8, 9, 81].map(latent_frames), [0, 1, 1, 2, 2, 3, 21]);
+        assert_eq!(
+            [0, 1, 4, 5, 8, 9, 81].map(latent_frames),
+            [0, 1, 1, 2, 2, 3, 21]
+        );
         assert_eq!([0, 1, 4, 5, 8].map(whole_frames), [0, 1, 1, 5, 5]);
     }
 }

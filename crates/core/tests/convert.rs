@@ -6,9 +6,15 @@ use std::path::Path;
 
 use common::*;
 use vae2x_core::arch::{self, TensorSpec};
-use vae2x_core::weights::{ConvertOptions, DType, Layout, TensorFile, VaeWeights, Weights, convert};
+use vae2x_core::weights::{
+    ConvertOptions, DType, Layout, TensorFile, VaeWeights, Weights, convert,
+};
 
-const KEEP: ConvertOptions = ConvertOptions { layout: Layout::Original, dtype: None, to_2x: false };
+const KEEP: ConvertOptions = ConvertOptions {
+    layout: Layout::Original,
+    dtype: None,
+    to_2x: false,
+};
 
 /// Converts and opens the result.
 fn through(weights: &VaeWeights, options: ConvertOptions, out: &Path) -> VaeWeights {
@@ -17,8 +23,10 @@ fn through(weights: &VaeWeights, options: ConvertOptions, out: &Path) -> VaeWeig
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -27,16 +35,27 @@ fn names_in(folder: &Path) -> Vec<String> {
 fn assert_same_bits(a: &VaeWeights, b: &VaeWeights) {
     assert_eq!(a.config(), b.config());
     for spec in arch::tensors(a.config()) {
-        assert!(a.tensor_bytes(&spec).unwrap() == b.tensor_bytes(&spec).unwrap(), "{} differs", spec.name);
+        assert!(
+            a.tensor_bytes(&spec).unwrap() == b.tensor_bytes(&spec).unwrap(),
+            "{} differs",
+            spec.name
+        );
     }
 }
 
 #[test]
 fn original_to_diffusers_and_back_keeps_every_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["fixtures/vae_tiny_up2x/original_bf16.pth", "tiny_vae/base_original.safetensors", "tiny_vae/up2x"] {
+    for name in [
+        "fixtures/vae_tiny_up2x/original_bf16.pth",
+        "tiny_vae/base_original.safetensors",
+        "tiny_vae/up2x",
+    ] {
         let source = VaeWeights::open(&shared(name)).unwrap();
-        let diffusers = ConvertOptions { layout: Layout::Diffusers, ..KEEP };
+        let diffusers = ConvertOptions {
+            layout: Layout::Diffusers,
+            ..KEEP
+        };
         let there = through(&source, diffusers, &folder.path().join("d"));
         assert_eq!(there.layout(), Layout::Diffusers);
         assert_same_bits(&source, &there);
@@ -45,7 +64,10 @@ fn original_to_diffusers_and_back_keeps_every_bit() {
         assert_same_bits(&source, &back);
     }
     assert_eq!(names_in(folder.path()), ["back.safetensors", "d"]);
-    assert_eq!(names_in(&folder.path().join("d")), ["config.json", "diffusion_pytorch_model.safetensors"]);
+    assert_eq!(
+        names_in(&folder.path().join("d")),
+        ["config.json", "diffusion_pytorch_model.safetensors"]
+    );
 }
 
 #[test]
@@ -53,35 +75,68 @@ fn written_diffusers_folders_are_those_of_diffusers() {
     let folder = tempfile::tempdir().unwrap();
     let source = VaeWeights::open(&fixture("vae_tiny_up2x/original.safetensors")).unwrap();
     let out = folder.path().join("model.safetensors");
-    convert(&source, &ConvertOptions { layout: Layout::Diffusers, ..KEEP }, &out).unwrap();
-    let theirs = TensorFile::open(&fixture("vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors")).unwrap();
+    convert(
+        &source,
+        &ConvertOptions {
+            layout: Layout::Diffusers,
+            ..KEEP
+        },
+        &out,
+    )
+    .unwrap();
+    let theirs = TensorFile::open(&fixture(
+        "vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors",
+    ))
+    .unwrap();
     let ours = TensorFile::open(&out).unwrap();
     assert_eq!(ours.tensors(), theirs.tensors());
     assert_eq!(ours.metadata(), theirs.metadata());
     for name in theirs.tensors().keys() {
-        assert!(ours.read_bytes(name).unwrap() == theirs.read_bytes(name).unwrap(), "{name}");
+        assert!(
+            ours.read_bytes(name).unwrap() == theirs.read_bytes(name).unwrap(),
+            "{name}"
+        );
     }
     let json = |path: &Path| -> serde_json::Value {
-        let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let mut value: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         value["_diffusers_version"].take();
         value
     };
-    assert_eq!(json(&out.with_file_name("config.json")), json(&fixture("vae_tiny_up2x/diffusers/config.json")));
+    assert_eq!(
+        json(&out.with_file_name("config.json")),
+        json(&fixture("vae_tiny_up2x/diffusers/config.json"))
+    );
 }
 
 /// The bytes of the last temporal tap.
 fn last_tap(spec: &TensorSpec, (dtype, bytes): (DType, Vec<u8>)) -> Vec<u8> {
-    let [_, _, taps, h, w] = spec.shape[..] else { return bytes };
+    let [_, _, taps, h, w] = spec.shape[..] else {
+        return bytes;
+    };
     let tap = h * w * dtype.size();
-    bytes.chunks(taps * tap).flat_map(|k| k[(taps - 1) * tap..].to_vec()).collect()
+    bytes
+        .chunks(taps * tap)
+        .flat_map(|k| k[(taps - 1) * tap..].to_vec())
+        .collect()
 }
 
 #[test]
 fn to_two_dimensions_and_back_keeps_every_last_tap() {
     let folder = tempfile::tempdir().unwrap();
     let source = VaeWeights::open(&fixture("vae_tiny_up2x/original_bf16.pth")).unwrap();
-    let flat = through(&source, ConvertOptions { layout: Layout::TwoD, ..KEEP }, &folder.path().join("2d.safetensors"));
-    assert_eq!((flat.layout(), flat.has_time(), flat.report().applied.len()), (Layout::TwoD, false, 194 - 8));
+    let flat = through(
+        &source,
+        ConvertOptions {
+            layout: Layout::TwoD,
+            ..KEEP
+        },
+        &folder.path().join("2d.safetensors"),
+    );
+    assert_eq!(
+        (flat.layout(), flat.has_time(), flat.report().applied.len()),
+        (Layout::TwoD, false, 194 - 8)
+    );
     let file = TensorFile::open(flat.path()).unwrap();
     assert_eq!(file.tensors()["decoder.conv1.weight"].shape, [32, 16, 3, 3]);
     assert_eq!(file.tensors()["conv2.weight"].shape, [16, 16, 1, 1]);
@@ -89,7 +144,10 @@ fn to_two_dimensions_and_back_keeps_every_last_tap() {
     let back = through(&flat, KEEP, &folder.path().join("back.safetensors"));
     assert!(back.has_time());
     assert_same_bits(&flat, &back);
-    for spec in arch::tensors(source.config()).iter().filter(|s| !s.name.contains("time_conv")) {
+    for spec in arch::tensors(source.config())
+        .iter()
+        .filter(|s| !s.name.contains("time_conv"))
+    {
         let [a, b] = [&source, &back].map(|w| last_tap(spec, w.tensor_bytes(spec).unwrap()));
         assert!(a == b, "{}", spec.name);
     }
@@ -99,9 +157,20 @@ fn to_two_dimensions_and_back_keeps_every_last_tap() {
 fn an_image_model_survives_two_dimensions_whole() {
     let folder = tempfile::tempdir().unwrap();
     let source = VaeWeights::open(&shared("tiny_vae/base")).unwrap();
-    let flat = through(&source, ConvertOptions { layout: Layout::TwoD, ..KEEP }, &folder.path().join("2d.safetensors"));
+    let flat = through(
+        &source,
+        ConvertOptions {
+            layout: Layout::TwoD,
+            ..KEEP
+        },
+        &folder.path().join("2d.safetensors"),
+    );
     for spec in arch::tensors(source.config()) {
-        assert!(source.tensor(&spec).unwrap() == flat.tensor(&spec).unwrap(), "{}", spec.name);
+        assert!(
+            source.tensor(&spec).unwrap() == flat.tensor(&spec).unwrap(),
+            "{}",
+            spec.name
+        );
     }
 }
 
@@ -109,14 +178,29 @@ fn an_image_model_survives_two_dimensions_whole() {
 fn precision_changes_on_request_only() {
     let folder = tempfile::tempdir().unwrap();
     let source = VaeWeights::open(&fixture("vae_tiny_up2x/original.safetensors")).unwrap();
-    let bf16 =
-        through(&source, ConvertOptions { dtype: Some(DType::BF16), ..KEEP }, &folder.path().join("bf16.safetensors"));
+    let bf16 = through(
+        &source,
+        ConvertOptions {
+            dtype: Some(DType::BF16),
+            ..KEEP
+        },
+        &folder.path().join("bf16.safetensors"),
+    );
     let torch = VaeWeights::open(&fixture("vae_tiny_up2x/original_bf16.pth")).unwrap();
     assert_same_bits(&bf16, &torch);
-    let f64 = ConvertOptions { dtype: Some(DType::F64), ..KEEP };
+    let f64 = ConvertOptions {
+        dtype: Some(DType::F64),
+        ..KEEP
+    };
     let wide = through(&source, f64, &folder.path().join("f64.safetensors"));
-    let back = ConvertOptions { dtype: Some(DType::F32), ..KEEP };
-    assert_same_bits(&source, &through(&wide, back, &folder.path().join("f32.safetensors")));
+    let back = ConvertOptions {
+        dtype: Some(DType::F32),
+        ..KEEP
+    };
+    assert_same_bits(
+        &source,
+        &through(&wide, back, &folder.path().join("f32.safetensors")),
+    );
 }
 
 #[test]
@@ -125,7 +209,15 @@ fn a_base_decoder_becomes_2x_by_repeating() {
     let base = VaeWeights::open(&shared("tiny_vae/base")).unwrap();
     for layout in [Layout::Original, Layout::Diffusers, Layout::TwoD] {
         let out = folder.path().join(format!("{layout}.safetensors"));
-        let up2x = through(&base, ConvertOptions { layout, to_2x: true, ..KEEP }, &out);
+        let up2x = through(
+            &base,
+            ConvertOptions {
+                layout,
+                to_2x: true,
+                ..KEEP
+            },
+            &out,
+        );
         assert_eq!(up2x.config().out_channels, 12);
         let (old, new) = (arch::tensors(base.config()), arch::tensors(up2x.config()));
         for (a, b) in old.iter().zip(&new) {
@@ -135,13 +227,30 @@ fn a_base_decoder_becomes_2x_by_repeating() {
                 continue;
             }
             for channel in 0..12 {
-                assert_eq!(new.item(channel), old.item(channel / 4), "{} {channel}", a.name);
+                assert_eq!(
+                    new.item(channel),
+                    old.item(channel / 4),
+                    "{} {channel}",
+                    a.name
+                );
             }
         }
     }
     let up2x = VaeWeights::open(&shared("tiny_vae/up2x")).unwrap();
-    let again = convert(&up2x, &ConvertOptions { to_2x: true, ..KEEP }, &folder.path().join("no.safetensors"));
-    assert!(again.unwrap_err().to_string().contains("12 output channels"));
+    let again = convert(
+        &up2x,
+        &ConvertOptions {
+            to_2x: true,
+            ..KEEP
+        },
+        &folder.path().join("no.safetensors"),
+    );
+    assert!(
+        again
+            .unwrap_err()
+            .to_string()
+            .contains("12 output channels")
+    );
 }
 
 #[test]
@@ -149,9 +258,20 @@ fn what_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let source = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
-    let said = |options: ConvertOptions, out: &Path| convert(&source, &options, out).unwrap_err().to_string();
+    let said = |options: ConvertOptions, out: &Path| {
+        convert(&source, &options, out).unwrap_err().to_string()
+    };
     assert!(said(KEEP, &path.join("a.pth")).contains("ends in .safetensors"));
-    assert!(said(ConvertOptions { dtype: Some(DType::I8), ..KEEP }, &path.join("a.safetensors")).contains("I8"));
+    assert!(
+        said(
+            ConvertOptions {
+                dtype: Some(DType::I8),
+                ..KEEP
+            },
+            &path.join("a.safetensors")
+        )
+        .contains("I8")
+    );
     assert!(said(KEEP, &path.join("missing/a.safetensors")).contains("missing/a.safetensors"));
     assert_eq!(names_in(path), Vec::<String>::new());
 }
@@ -167,9 +287,18 @@ fn values_that_overflow_leave_neither_file_nor_folder() {
     bytes[end - 4..].copy_from_slice(&1e30f32.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     let huge = VaeWeights::open(&path).unwrap();
-    for (layout, out) in [(Layout::Original, "a.safetensors"), (Layout::Diffusers, "folder")] {
-        let options = ConvertOptions { layout, dtype: Some(DType::F16), to_2x: false };
-        let message = convert(&huge, &options, &folder.path().join(out)).unwrap_err().to_string();
+    for (layout, out) in [
+        (Layout::Original, "a.safetensors"),
+        (Layout::Diffusers, "folder"),
+    ] {
+        let options = ConvertOptions {
+            layout,
+            dtype: Some(DType::F16),
+            to_2x: false,
+        };
+        let message = convert(&huge, &options, &folder.path().join(out))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("values that F16 can hold"), "{message}");
     }
     assert_eq!(names_in(folder.path()), ["huge.safetensors"]);
@@ -181,8 +310,21 @@ fn a_model_may_be_converted_onto_itself() {
     let path = folder.path().join("a.safetensors");
     std::fs::copy(fixture("vae_tiny_base/original.safetensors"), &path).unwrap();
     let source = VaeWeights::open(&path).unwrap();
-    let bf16 = through(&source, ConvertOptions { dtype: Some(DType::BF16), ..KEEP }, &path);
+    let bf16 = through(
+        &source,
+        ConvertOptions {
+            dtype: Some(DType::BF16),
+            ..KEEP
+        },
+        &path,
+    );
     assert_eq!(bf16.dtype(), DType::BF16);
     // The open file is still the old one.
-    assert_eq!(source.tensor_bytes(&arch::tensors(source.config())[0]).unwrap().0, DType::F32);
+    assert_eq!(
+        source
+            .tensor_bytes(&arch::tensors(source.config())[0])
+            .unwrap()
+            .0,
+        DType::F32
+    );
 }

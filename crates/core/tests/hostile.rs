@@ -17,12 +17,18 @@ use vae2x_core::weights::{DType, TensorFile, VaeWeights, Weights};
 /// Opens a file and reads all it says it holds. What it returns does not matter; that it returns does.
 fn survive(bytes: Vec<u8>) -> bool {
     let size = bytes.len();
-    let Ok(file) = TensorFile::from_bytes("damaged", bytes) else { return false };
+    let Ok(file) = TensorFile::from_bytes("damaged", bytes) else {
+        return false;
+    };
     for (name, info) in file.tensors() {
         if let Ok((dtype, shape, bytes)) = file.read_bytes(name) {
             assert_eq!((dtype, &shape), (info.dtype, &info.shape));
             assert_eq!(bytes.len(), shape.iter().product::<usize>() * dtype.size());
-            assert!(bytes.len() <= size, "a tensor of {} bytes from a file of {size}", bytes.len());
+            assert!(
+                bytes.len() <= size,
+                "a tensor of {} bytes from a file of {size}",
+                bytes.len()
+            );
         }
     }
     let _ = VaeWeights::from_file(file, None);
@@ -30,8 +36,18 @@ fn survive(bytes: Vec<u8>) -> bool {
 }
 
 fn small_torch() -> Vec<u8> {
-    let view = View { strides: &[1, 2], ..PLAIN };
-    let pickle = Pickle::new().op(b"}q\x00(").text("a").tensor(&PLAIN).text("b").tensor(&view).op(b"u").stop();
+    let view = View {
+        strides: &[1, 2],
+        ..PLAIN
+    };
+    let pickle = Pickle::new()
+        .op(b"}q\x00(")
+        .text("a")
+        .tensor(&PLAIN)
+        .text("b")
+        .tensor(&view)
+        .op(b"u")
+        .stop();
     torch(&pickle, &floats(&[1.0; 6]))
 }
 
@@ -45,19 +61,33 @@ fn small_safetensors() -> Vec<u8> {
 }
 
 fn small_npy() -> Vec<u8> {
-    npy(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", &[7; 24])
+    npy(
+        1,
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }",
+        &[7; 24],
+    )
 }
 
 /// A complete model small enough to be damaged often.
 fn small_model() -> Vec<u8> {
-    let weights = FormulaWeights::new(VaeConfig { dim_mult: [1; 4], ..VaeConfig::with_widths(2, 3) });
+    let weights = FormulaWeights::new(VaeConfig {
+        dim_mult: [1; 4],
+        ..VaeConfig::with_widths(2, 3)
+    });
     let specs = arch::tensors(weights.config());
-    let entry = |s: &arch::TensorSpec| Entry { name: s.name.clone(), dtype: DType::F16, shape: s.shape.clone() };
+    let entry = |s: &arch::TensorSpec| Entry {
+        name: s.name.clone(),
+        dtype: DType::F16,
+        shape: s.shape.clone(),
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    write_safetensors(&path, &specs.iter().map(entry).collect::<Vec<_>>(), &Default::default(), |e| {
-        Ok(vec![0; e.shape.iter().product::<usize>() * e.dtype.size()])
-    })
+    write_safetensors(
+        &path,
+        &specs.iter().map(entry).collect::<Vec<_>>(),
+        &Default::default(),
+        |e| Ok(vec![0; e.shape.iter().product::<usize>() * e.dtype.size()]),
+    )
     .unwrap();
     std::fs::read(path).unwrap()
 }
@@ -67,14 +97,21 @@ fn whole_files_survive_and_truncated_ones_are_refused() {
     for bytes in [small_torch(), small_safetensors(), small_npy()] {
         assert!(survive(bytes.clone()));
         for length in 0..bytes.len() {
-            assert!(!survive(bytes[..length].to_vec()), "{length} of {} bytes passed", bytes.len());
+            assert!(
+                !survive(bytes[..length].to_vec()),
+                "{length} of {} bytes passed",
+                bytes.len()
+            );
         }
     }
 }
 
 #[test]
 fn truncated_fixtures_are_refused() {
-    for name in ["vae_tiny_up2x/original.safetensors", "vae_tiny_up2x/original_bf16.pth"] {
+    for name in [
+        "vae_tiny_up2x/original.safetensors",
+        "vae_tiny_up2x/original_bf16.pth",
+    ] {
         let bytes = std::fs::read(fixture(name)).unwrap();
         for part in 0..40 {
             assert!(!survive(bytes[..bytes.len() * part / 40].to_vec()));
@@ -89,8 +126,18 @@ fn a_file_that_shrinks_after_opening_is_an_error() {
     let path = folder.path().join("a.safetensors");
     std::fs::write(&path, small_safetensors()).unwrap();
     let file = TensorFile::open(&path).unwrap();
-    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(20).unwrap();
-    assert!(file.read("b").unwrap_err().to_string().contains("a.safetensors"));
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(20)
+        .unwrap();
+    assert!(
+        file.read("b")
+            .unwrap_err()
+            .to_string()
+            .contains("a.safetensors")
+    );
 }
 
 /// Overwrites some bytes.

@@ -17,7 +17,9 @@ fn open(bytes: Vec<u8>) -> Result<TensorFile, Error> {
 #[track_caller]
 fn refused(bytes: Vec<u8>) -> String {
     let file = open(bytes);
-    let error = file.and_then(|f| f.tensors().keys().try_for_each(|n| f.read(n).map(drop))).unwrap_err();
+    let error = file
+        .and_then(|f| f.tensors().keys().try_for_each(|n| f.read(n).map(drop)))
+        .unwrap_err();
     let message = error.to_string();
     assert!(message.starts_with("given: "), "{message}");
     message
@@ -33,9 +35,17 @@ fn assert_says(message: &str, parts: &[&str]) {
 #[test]
 fn formats_are_told_by_content() {
     let found = |name: &str| TensorFile::open(&fixture(name)).unwrap().format();
-    assert_eq!(found("vae_tiny_up2x/original.safetensors"), Format::Safetensors);
+    assert_eq!(
+        found("vae_tiny_up2x/original.safetensors"),
+        Format::Safetensors
+    );
     assert_eq!(found("vae_tiny_up2x/original_bf16.pth"), Format::Torch);
-    let file = open(npy(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &floats(&[1.0, 2.0]))).unwrap();
+    let file = open(npy(
+        1,
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }",
+        &floats(&[1.0, 2.0]),
+    ))
+    .unwrap();
     assert_eq!(file.format(), Format::Npy);
 }
 
@@ -47,7 +57,10 @@ fn a_real_safetensors_file_holds_the_formula_to_the_bit() {
         assert_eq!(info.dtype, DType::F32);
         let array = file.read(name).unwrap();
         assert_eq!(array.shape(), info.shape);
-        assert!(array.data() == formula::tensor(name, &info.shape, 1.0), "{name}");
+        assert!(
+            array.data() == formula::tensor(name, &info.shape, 1.0),
+            "{name}"
+        );
     }
 }
 
@@ -59,16 +72,26 @@ fn a_real_torch_file_agrees_with_the_safetensors_file() {
     for (name, info) in exact.tensors() {
         let (dtype, shape, bytes) = rounded.read_bytes(name).unwrap();
         assert_eq!((dtype, &shape), (DType::BF16, &info.shape));
-        assert_eq!(Some(bytes), DType::BF16.narrow(exact.read(name).unwrap().data()), "{name}");
+        assert_eq!(
+            Some(bytes),
+            DType::BF16.narrow(exact.read(name).unwrap().data()),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn bytes_and_files_read_the_same() {
     let path = fixture("vae_tiny_up2x/original_bf16.pth");
-    let (file, bytes) = (TensorFile::open(&path).unwrap(), open(std::fs::read(&path).unwrap()).unwrap());
+    let (file, bytes) = (
+        TensorFile::open(&path).unwrap(),
+        open(std::fs::read(&path).unwrap()).unwrap(),
+    );
     assert_eq!(file.tensors(), bytes.tensors());
-    assert_eq!(file.read("conv1.weight").unwrap(), bytes.read("conv1.weight").unwrap());
+    assert_eq!(
+        file.read("conv1.weight").unwrap(),
+        bytes.read("conv1.weight").unwrap()
+    );
 }
 
 #[test]
@@ -78,7 +101,10 @@ fn files_are_read_from_several_threads() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for (name, info) in file.tensors() {
-                    assert!(file.read(name).unwrap().data() == formula::tensor(name, &info.shape, 1.0), "{name}");
+                    assert!(
+                        file.read(name).unwrap().data() == formula::tensor(name, &info.shape, 1.0),
+                        "{name}"
+                    );
                 }
             });
         }
@@ -91,35 +117,72 @@ fn a_frame_is_read_without_the_others() {
     let path = folder.path().join("clip.safetensors");
     let clip = Array::new([2, 3, 2, 2], (0..24).map(|i| i as f32).collect()).unwrap();
     let flat = Array::new([4], vec![0.0; 4]).unwrap();
-    write_arrays(&path, &[("clip", &clip), ("flat", &flat)], &Default::default()).unwrap();
+    write_arrays(
+        &path,
+        &[("clip", &clip), ("flat", &flat)],
+        &Default::default(),
+    )
+    .unwrap();
     let file = TensorFile::open(&path).unwrap();
     for frame in 0..3 {
         let want = clip.narrow1(frame..frame + 1).reshape([2, 2, 2]).unwrap();
         assert_eq!(file.read_frame("clip", frame).unwrap(), want);
     }
-    assert_says(&file.read_frame("clip", 3).unwrap_err().to_string(), &["'clip'", "more than 3", "[2, 3, 2, 2]"]);
-    assert_says(&file.read_frame("flat", 0).unwrap_err().to_string(), &["'flat'", "two axes", "[4]"]);
-    assert_says(&file.read_frame("none", 0).unwrap_err().to_string(), &["'none'"]);
+    assert_says(
+        &file.read_frame("clip", 3).unwrap_err().to_string(),
+        &["'clip'", "more than 3", "[2, 3, 2, 2]"],
+    );
+    assert_says(
+        &file.read_frame("flat", 0).unwrap_err().to_string(),
+        &["'flat'", "two axes", "[4]"],
+    );
+    assert_says(
+        &file.read_frame("none", 0).unwrap_err().to_string(),
+        &["'none'"],
+    );
 }
 
 #[test]
 fn metadata_and_unknown_names() {
     let file = TensorFile::open(&shared("tiny_vae/base_original.safetensors")).unwrap();
     assert!(file.metadata()["latents_mean"].starts_with("[-0.4452"));
-    assert_says(&file.read("nothing").unwrap_err().to_string(), &["base_original.safetensors", "'nothing'"]);
+    assert_says(
+        &file.read("nothing").unwrap_err().to_string(),
+        &["base_original.safetensors", "'nothing'"],
+    );
 }
 
 #[test]
 fn torch_views_are_gathered() {
     let data: Vec<f32> = (0..12).map(|i| i as f32).collect();
     let read = |view: View| {
-        let pickle = Pickle::new().op(b"}(").text("w").tensor(&view).op(b"u").stop();
-        open(torch(&pickle, &floats(&data))).unwrap().read("w").unwrap()
+        let pickle = Pickle::new()
+            .op(b"}(")
+            .text("w")
+            .tensor(&view)
+            .op(b"u")
+            .stop();
+        open(torch(&pickle, &floats(&data)))
+            .unwrap()
+            .read("w")
+            .unwrap()
     };
-    let view = |shape, strides, offset| View { class: "Float", len: 12, offset, shape, strides };
-    assert_eq!(read(view(&[3, 2], &[1, 3], 0)).data(), [0., 3., 1., 4., 2., 5.]);
+    let view = |shape, strides, offset| View {
+        class: "Float",
+        len: 12,
+        offset,
+        shape,
+        strides,
+    };
+    assert_eq!(
+        read(view(&[3, 2], &[1, 3], 0)).data(),
+        [0., 3., 1., 4., 2., 5.]
+    );
     assert_eq!(read(view(&[2, 2], &[6, 2], 1)).data(), [1., 3., 7., 9.]);
-    assert_eq!(read(view(&[2, 1, 2], &[2, 99, 1], 8)).data(), [8., 9., 10., 11.]);
+    assert_eq!(
+        read(view(&[2, 1, 2], &[2, 99, 1], 8)).data(),
+        [8., 9., 10., 11.]
+    );
     assert_eq!(read(view(&[2, 2], &[0, 1], 4)).data(), [4., 5., 4., 5.]);
     assert_eq!(read(view(&[], &[], 11)).data(), [11.]);
     assert_eq!(read(view(&[0, 5], &[5, 1], 0)).shape(), [0, 5]);
@@ -128,31 +191,70 @@ fn torch_views_are_gathered() {
 #[test]
 fn wrapped_nested_and_bare_tensors_are_found() {
     let names = |pickle: Pickle| -> Vec<String> {
-        open(torch(&pickle.stop(), &floats(&[0.0; 6]))).unwrap().tensors().keys().cloned().collect()
+        open(torch(&pickle.stop(), &floats(&[0.0; 6])))
+            .unwrap()
+            .tensors()
+            .keys()
+            .cloned()
+            .collect()
     };
     assert_eq!(names(Pickle::new().tensor(&PLAIN)), [""]);
     let inner = |p: Pickle| p.op(b"}(").text("a.weight").tensor(&PLAIN).op(b"u");
-    assert_eq!(names(inner(Pickle::new().op(b"}(").text("state_dict")).op(b"u")), ["a.weight"]);
-    assert_eq!(names(inner(Pickle::new().op(b"}(").text("vae")).op(b"u")), ["vae.a.weight"]);
+    assert_eq!(
+        names(inner(Pickle::new().op(b"}(").text("state_dict")).op(b"u")),
+        ["a.weight"]
+    );
+    assert_eq!(
+        names(inner(Pickle::new().op(b"}(").text("vae")).op(b"u")),
+        ["vae.a.weight"]
+    );
     // The averaged weights win over the others.
     let both = inner(inner(Pickle::new().op(b"}(").text("params")).text("params_ema")).op(b"u");
     assert_eq!(names(both), ["a.weight"]);
     // Attributes of an ordered dictionary, as state_dict() has them.
-    let ordered = Pickle::new().name("collections", "OrderedDict").op(b")R(").text("w").tensor(&PLAIN).op(b"u}");
+    let ordered = Pickle::new()
+        .name("collections", "OrderedDict")
+        .op(b")R(")
+        .text("w")
+        .tensor(&PLAIN)
+        .op(b"u}");
     assert_eq!(names(ordered.op(b"(").text("_metadata").op(b"Nub")), ["w"]);
-    let parameter = Pickle::new().name("torch._utils", "_rebuild_parameter").op(b"(").tensor(&PLAIN).op(b"\x88}tR");
+    let parameter = Pickle::new()
+        .name("torch._utils", "_rebuild_parameter")
+        .op(b"(")
+        .tensor(&PLAIN)
+        .op(b"\x88}tR");
     assert_eq!(names(parameter), [""]);
 }
 
 #[test]
 fn no_pickle_runs_code() {
-    for (module, name) in
-        [("os", "system"), ("builtins", "eval"), ("torch", "load"), ("posix", "system"), ("torch.nn", "Linear")]
-    {
-        let by_line = Pickle::new().name(module, name).op(b"(").text("true").op(b"tR").stop();
-        let by_stack = Pickle::new().text(module).text(name).op(&[0x93]).op(b"(").text("true").op(b"tR").stop();
+    for (module, name) in [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("torch", "load"),
+        ("posix", "system"),
+        ("torch.nn", "Linear"),
+    ] {
+        let by_line = Pickle::new()
+            .name(module, name)
+            .op(b"(")
+            .text("true")
+            .op(b"tR")
+            .stop();
+        let by_stack = Pickle::new()
+            .text(module)
+            .text(name)
+            .op(&[0x93])
+            .op(b"(")
+            .text("true")
+            .op(b"tR")
+            .stop();
         for pickle in [by_line, by_stack] {
-            assert_says(&refused(torch(&pickle, &[])), &["refusing to run code", &format!("{module}.{name}")]);
+            assert_says(
+                &refused(torch(&pickle, &[])),
+                &["refusing to run code", &format!("{module}.{name}")],
+            );
         }
     }
     let installed = Pickle::new().op(b"(i").op(b"os\nsystem\n").stop();
@@ -162,32 +264,121 @@ fn no_pickle_runs_code() {
 #[test]
 fn torch_files_that_lie_are_refused() {
     let read = |view: View| {
-        refused(torch(&Pickle::new().op(b"}(").text("w").tensor(&view).op(b"u").stop(), &floats(&[0.0; 6])))
+        refused(torch(
+            &Pickle::new()
+                .op(b"}(")
+                .text("w")
+                .tensor(&view)
+                .op(b"u")
+                .stop(),
+            &floats(&[0.0; 6]),
+        ))
     };
-    assert_says(&read(View { len: 7, ..PLAIN }), &["'w'", "7 elements", "24 bytes"]);
-    assert_says(&read(View { len: i64::MAX, ..PLAIN }), &["'w'", "24 bytes"]);
+    assert_says(
+        &read(View { len: 7, ..PLAIN }),
+        &["'w'", "7 elements", "24 bytes"],
+    );
+    assert_says(
+        &read(View {
+            len: i64::MAX,
+            ..PLAIN
+        }),
+        &["'w'", "24 bytes"],
+    );
     assert_says(&read(View { len: -1, ..PLAIN }), &["negative"]);
-    assert_says(&read(View { class: "Double", ..PLAIN }), &["'w'", "6 elements of 8 bytes"]);
+    assert_says(
+        &read(View {
+            class: "Double",
+            ..PLAIN
+        }),
+        &["'w'", "6 elements of 8 bytes"],
+    );
     assert_says(&read(View { offset: 1, ..PLAIN }), &["'w'", "offset 1"]);
-    assert_says(&read(View { offset: i64::MAX, ..PLAIN }), &["'w'"]);
-    assert_says(&read(View { strides: &[4, 1], ..PLAIN }), &["'w'", "strides [4, 1]"]);
-    assert_says(&read(View { strides: &[i64::MAX, i64::MAX], ..PLAIN }), &["'w'"]);
-    assert_says(&read(View { strides: &[-3, 1], ..PLAIN }), &["negative"]);
-    assert_says(&read(View { strides: &[1], ..PLAIN }), &["'w'"]);
-    assert_says(&read(View { shape: &[1 << 40, 1 << 40], strides: &[0, 0], ..PLAIN }), &["'w'"]);
-    assert_says(&read(View { shape: &[1 << 40], strides: &[0], ..PLAIN }), &["'w'", "24 bytes"]);
-    assert_says(&read(View { shape: &[1; 9], strides: &[1; 9], ..PLAIN }), &["at most 8"]);
+    assert_says(
+        &read(View {
+            offset: i64::MAX,
+            ..PLAIN
+        }),
+        &["'w'"],
+    );
+    assert_says(
+        &read(View {
+            strides: &[4, 1],
+            ..PLAIN
+        }),
+        &["'w'", "strides [4, 1]"],
+    );
+    assert_says(
+        &read(View {
+            strides: &[i64::MAX, i64::MAX],
+            ..PLAIN
+        }),
+        &["'w'"],
+    );
+    assert_says(
+        &read(View {
+            strides: &[-3, 1],
+            ..PLAIN
+        }),
+        &["negative"],
+    );
+    assert_says(
+        &read(View {
+            strides: &[1],
+            ..PLAIN
+        }),
+        &["'w'"],
+    );
+    assert_says(
+        &read(View {
+            shape: &[1 << 40, 1 << 40],
+            strides: &[0, 0],
+            ..PLAIN
+        }),
+        &["'w'"],
+    );
+    assert_says(
+        &read(View {
+            shape: &[1 << 40],
+            strides: &[0],
+            ..PLAIN
+        }),
+        &["'w'", "24 bytes"],
+    );
+    assert_says(
+        &read(View {
+            shape: &[1; 9],
+            strides: &[1; 9],
+            ..PLAIN
+        }),
+        &["at most 8"],
+    );
 }
 
 #[test]
 fn broken_archives_are_refused() {
     let pickle = Pickle::new().tensor(&PLAIN).stop();
     assert_says(&refused(archive(&[("a.npy", b"x")])), &["without data.pkl"]);
-    assert_says(&refused(archive(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])), &["several data.pkl"]);
-    assert_says(&refused(archive(&[("a/data.pkl", &pickle)])), &["storage", "no such file"]);
-    assert_says(&refused(archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"big")])), &["'big'", "little-endian"]);
-    assert_says(&refused(torch(&Pickle::new().op(b"}").stop(), &[])), &["no tensors"]);
-    assert_says(&refused(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec()), &["old format", "save it again"]);
+    assert_says(
+        &refused(archive(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])),
+        &["several data.pkl"],
+    );
+    assert_says(
+        &refused(archive(&[("a/data.pkl", &pickle)])),
+        &["storage", "no such file"],
+    );
+    assert_says(
+        &refused(archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"big")])),
+        &["'big'", "little-endian"],
+    );
+    assert_says(
+        &refused(torch(&Pickle::new().op(b"}").stop(), &[])),
+        &["no tensors"],
+    );
+    assert_says(
+        &refused(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.".to_vec()),
+        &["old format", "save it again"],
+    );
 }
 
 #[test]
@@ -198,11 +389,19 @@ fn self_containing_and_deep_pickles_end() {
     let deep = (0..100_000).fold(Pickle::new(), |p, _| p.op(b"}(").text("x"));
     let deep = (0..100_000).fold(deep.op(b"N"), |p, _| p.op(b"u")).stop();
     assert_says(&refused(torch(&deep, &[])), &["nested more than"]);
-    let wrapped = (0..50).fold(Pickle::new(), |p, _| p.op(b"}(").text("model")).op(b"N");
+    let wrapped = (0..50)
+        .fold(Pickle::new(), |p, _| p.op(b"}(").text("model"))
+        .op(b"N");
     refused(torch(&(0..50).fold(wrapped, |p, _| p.op(b"u")).stop(), &[]));
     // Each list holds the one before it twice: 2^60 paths.
-    let doubling = (0..60u8)
-        .fold(Pickle::new().op(b"]q\x00"), |p, i| p.op(b"](h").op(&[i]).op(b"h").op(&[i]).op(b"eq").op(&[i + 1]));
+    let doubling = (0..60u8).fold(Pickle::new().op(b"]q\x00"), |p, i| {
+        p.op(b"](h")
+            .op(&[i])
+            .op(b"h")
+            .op(&[i])
+            .op(b"eq")
+            .op(&[i + 1])
+    });
     refused(torch(&doubling.stop(), &[]));
 }
 
@@ -210,55 +409,141 @@ fn self_containing_and_deep_pickles_end() {
 fn npy_versions_orders_and_types() {
     let read = |bytes| open(bytes).unwrap().read("").unwrap();
     let six = floats(&[0., 1., 2., 3., 4., 5.]);
-    let c = read(npy(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n", &six));
-    assert_eq!((c.shape(), c.data()), (&[2, 3][..], &[0., 1., 2., 3., 4., 5.][..]));
-    let f = read(npy(2, "{'shape': (2, 3), 'fortran_order': True, 'descr': '<f4'}", &six));
-    assert_eq!((f.shape(), f.data()), (&[2, 3][..], &[0., 2., 4., 1., 3., 5.][..]));
-    let f3 = read(npy(3, "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2, 3)}", &six));
+    let c = read(npy(
+        1,
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n",
+        &six,
+    ));
+    assert_eq!(
+        (c.shape(), c.data()),
+        (&[2, 3][..], &[0., 1., 2., 3., 4., 5.][..])
+    );
+    let f = read(npy(
+        2,
+        "{'shape': (2, 3), 'fortran_order': True, 'descr': '<f4'}",
+        &six,
+    ));
+    assert_eq!(
+        (f.shape(), f.data()),
+        (&[2, 3][..], &[0., 2., 4., 1., 3., 5.][..])
+    );
+    let f3 = read(npy(
+        3,
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2, 3)}",
+        &six,
+    ));
     assert_eq!(f3.data(), [0., 2., 4., 1., 3., 5.]);
-    let scalar = read(npy(1, "{'descr': '<f8', 'fortran_order': False, 'shape': ()}", &2.5f64.to_le_bytes()));
+    let scalar = read(npy(
+        1,
+        "{'descr': '<f8', 'fortran_order': False, 'shape': ()}",
+        &2.5f64.to_le_bytes(),
+    ));
     assert_eq!((scalar.shape(), scalar.data()), (&[][..], &[2.5][..]));
-    let half = read(npy(1, "{'descr': '<f2', 'fortran_order': False, 'shape': (1,)}", &[0x00, 0x3C]));
+    let half = read(npy(
+        1,
+        "{'descr': '<f2', 'fortran_order': False, 'shape': (1,)}",
+        &[0x00, 0x3C],
+    ));
     assert_eq!(half.data(), [1.0]);
-    let empty = read(npy(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (0, 3)}", &[]));
+    let empty = read(npy(
+        1,
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (0, 3)}",
+        &[],
+    ));
     assert_eq!(empty.shape(), [0, 3]);
 }
 
 #[test]
 fn bad_npy_files_are_refused() {
-    let header = |descr: &str, shape: &str| format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}");
-    assert_says(&refused(npy(1, &header(">f4", "(1,)"), &[0; 4])), &["'>f4'", "little-endian"]);
+    let header = |descr: &str, shape: &str| {
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}")
+    };
+    assert_says(
+        &refused(npy(1, &header(">f4", "(1,)"), &[0; 4])),
+        &["'>f4'", "little-endian"],
+    );
     assert_says(&refused(npy(1, &header("|O", "(1,)"), &[0; 4])), &["'|O'"]);
-    assert_says(&refused(npy(1, &header("<f4", "(3,)"), &[0; 8])), &["12 bytes", "found 8"]);
-    assert_says(&refused(npy(1, &header("<f4", "(1,)"), &[0; 8])), &["4 bytes", "found 8"]);
+    assert_says(
+        &refused(npy(1, &header("<f4", "(3,)"), &[0; 8])),
+        &["12 bytes", "found 8"],
+    );
+    assert_says(
+        &refused(npy(1, &header("<f4", "(1,)"), &[0; 8])),
+        &["4 bytes", "found 8"],
+    );
     let huge = format!("({0}, {0})", u64::MAX);
-    assert_says(&refused(npy(1, &header("<f4", &huge), &[0; 8])), &["found 8"]);
-    assert_says(&refused(npy(1, &header("<f4", "(-1,)"), &[0; 4])), &["header is invalid"]);
+    assert_says(
+        &refused(npy(1, &header("<f4", &huge), &[0; 8])),
+        &["found 8"],
+    );
+    assert_says(
+        &refused(npy(1, &header("<f4", "(-1,)"), &[0; 4])),
+        &["header is invalid"],
+    );
     assert_says(&refused(npy(9, "", &[])), &["version 9"]);
     assert_says(&refused(npy(2, &" ".repeat(70_000), &[])), &["70000 bytes"]);
-    assert_says(&refused(npy(1, "{'descr': '<f4'}", &[])), &["header is invalid"]);
+    assert_says(
+        &refused(npy(1, "{'descr': '<f4'}", &[])),
+        &["header is invalid"],
+    );
 }
 
 #[test]
 fn bad_safetensors_files_are_refused() {
     let tensor = |dtype: &str, shape: &[u64], offsets: [u64; 2]| {
-        safetensors(&json!({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}), &[0; 8])
+        safetensors(
+            &json!({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}),
+            &[0; 8],
+        )
     };
     assert!(open(tensor("F32", &[2], [0, 8])).is_ok());
-    assert_says(&refused(tensor("F32", &[4], [0, 16])), &["truncated", "bytes, found"]);
-    assert_says(&refused(tensor("F32", &[1], [0, 4])), &["bytes follow the last tensor"]);
-    assert_says(&refused(tensor("F32", &[3], [0, 8])), &["header is invalid"]);
-    assert_says(&refused(tensor("F32", &[2], [8, 0])), &["header is invalid"]);
-    assert_says(&refused(tensor("F32", &[1], [4, 8])), &["header is invalid"]);
-    assert_says(&refused(tensor("F32", &[u64::MAX, u64::MAX], [0, 8])), &["header is invalid"]);
-    assert_says(&refused(tensor("F32", &[2], [0, u64::MAX])), &["header is invalid"]);
-    assert_says(&refused(tensor("Q4", &[2], [0, 8])), &["header is invalid", "Q4"]);
+    assert_says(
+        &refused(tensor("F32", &[4], [0, 16])),
+        &["truncated", "bytes, found"],
+    );
+    assert_says(
+        &refused(tensor("F32", &[1], [0, 4])),
+        &["bytes follow the last tensor"],
+    );
+    assert_says(
+        &refused(tensor("F32", &[3], [0, 8])),
+        &["header is invalid"],
+    );
+    assert_says(
+        &refused(tensor("F32", &[2], [8, 0])),
+        &["header is invalid"],
+    );
+    assert_says(
+        &refused(tensor("F32", &[1], [4, 8])),
+        &["header is invalid"],
+    );
+    assert_says(
+        &refused(tensor("F32", &[u64::MAX, u64::MAX], [0, 8])),
+        &["header is invalid"],
+    );
+    assert_says(
+        &refused(tensor("F32", &[2], [0, u64::MAX])),
+        &["header is invalid"],
+    );
+    assert_says(
+        &refused(tensor("Q4", &[2], [0, 8])),
+        &["header is invalid", "Q4"],
+    );
     assert_says(&refused(tensor("C64", &[1], [0, 8])), &["'w'", "C64"]);
-    assert_says(&refused(tensor("F8_E4M3", &[8], [0, 8])), &["'w'", "8-bit floats"]);
+    assert_says(
+        &refused(tensor("F8_E4M3", &[8], [0, 8])),
+        &["'w'", "8-bit floats"],
+    );
     let overlap = json!({"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}, "b": {"dtype": "U8", "shape": [4], "data_offsets": [4, 8]}});
-    assert_says(&refused(safetensors(&overlap, &[0; 8])), &["header is invalid"]);
+    assert_says(
+        &refused(safetensors(&overlap, &[0; 8])),
+        &["header is invalid"],
+    );
     let header = |length: u64| [&length.to_le_bytes()[..], b"{}"].concat();
-    assert_says(&refused(header(99_000_000)), &["truncated", "99000008", "found 10"]);
+    assert_says(
+        &refused(header(99_000_000)),
+        &["truncated", "99000008", "found 10"],
+    );
     assert_says(&refused(header(200_000_000)), &["at most 100000000"]);
     assert_says(&refused(header(u64::MAX)), &["neither safetensors"]);
 }
@@ -282,7 +567,12 @@ fn other_files_are_named() {
     ] {
         assert_says(&refused(bytes.to_vec()), &[part]);
     }
-    let folder = TensorFile::open(&fixture("vae_tiny_base")).unwrap_err().to_string();
+    let folder = TensorFile::open(&fixture("vae_tiny_base"))
+        .unwrap_err()
+        .to_string();
     assert_says(&folder, &["vae_tiny_base", "not a regular file"]);
-    assert!(matches!(TensorFile::open(&fixture("nowhere")), Err(Error::Io { .. })));
+    assert!(matches!(
+        TensorFile::open(&fixture("nowhere")),
+        Err(Error::Io { .. })
+    ));
 }

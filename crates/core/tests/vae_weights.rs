@@ -18,23 +18,36 @@ use vae2x_core::{Error, VaeConfig};
 fn assert_same(a: &dyn Weights, b: &dyn Weights) {
     assert_eq!(a.config(), b.config());
     for spec in arch::tensors(a.config()) {
-        assert!(a.tensor(&spec).unwrap() == b.tensor(&spec).unwrap(), "{} differs", spec.name);
+        assert!(
+            a.tensor(&spec).unwrap() == b.tensor(&spec).unwrap(),
+            "{} differs",
+            spec.name
+        );
     }
 }
 
 /// A file of zeros with the tensors of a model, each name and shape going through `change`; `None` leaves one out.
 fn model(config: &VaeConfig, change: impl Fn(TensorSpec) -> Option<TensorSpec>) -> TensorFile {
-    let specs: Vec<_> = arch::tensors(config).into_iter().filter_map(change).collect();
+    let specs: Vec<_> = arch::tensors(config)
+        .into_iter()
+        .filter_map(change)
+        .collect();
     file_of(&specs)
 }
 
 fn file_of(specs: &[TensorSpec]) -> TensorFile {
-    let tensors: Vec<_> = specs.iter().map(|s| (s.name.as_str(), DType::F16, &s.shape[..])).collect();
+    let tensors: Vec<_> = specs
+        .iter()
+        .map(|s| (s.name.as_str(), DType::F16, &s.shape[..]))
+        .collect();
     TensorFile::from_bytes("given.safetensors", zeros(&tensors)).unwrap()
 }
 
 fn spec(name: &str, shape: &[usize]) -> TensorSpec {
-    TensorSpec { name: name.into(), shape: shape.into() }
+    TensorSpec {
+        name: name.into(),
+        shape: shape.into(),
+    }
 }
 
 fn small() -> VaeConfig {
@@ -51,17 +64,40 @@ fn every_form_of_the_tiny_model_is_the_formula() {
     let base = VaeConfig::with_widths(8, 3);
     let up2x = VaeConfig::with_widths(8, 12);
     for (name, config, layout) in [
-        ("vae_tiny_up2x/original.safetensors", &up2x, Layout::Original),
+        (
+            "vae_tiny_up2x/original.safetensors",
+            &up2x,
+            Layout::Original,
+        ),
         ("vae_tiny_up2x/diffusers", &up2x, Layout::Diffusers),
-        ("vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors", &up2x, Layout::Diffusers),
-        ("vae_tiny_base/original.safetensors", &base, Layout::Original),
+        (
+            "vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors",
+            &up2x,
+            Layout::Diffusers,
+        ),
+        (
+            "vae_tiny_base/original.safetensors",
+            &base,
+            Layout::Original,
+        ),
         ("vae_tiny_base/diffusers", &base, Layout::Diffusers),
     ] {
         let weights = VaeWeights::open(&fixture(name)).unwrap();
-        assert_eq!((weights.layout(), weights.prefix(), weights.dtype()), (layout, "", DType::F32), "{name}");
+        assert_eq!(
+            (weights.layout(), weights.prefix(), weights.dtype()),
+            (layout, "", DType::F32),
+            "{name}"
+        );
         assert_same(&weights, &FormulaWeights::new(config.clone()));
         let report = weights.report();
-        assert_eq!((report.applied.len(), report.missing.len(), report.unused.len()), (194, 0, 0));
+        assert_eq!(
+            (
+                report.applied.len(),
+                report.missing.len(),
+                report.unused.len()
+            ),
+            (194, 0, 0)
+        );
         assert!(weights.has_time());
     }
 }
@@ -71,25 +107,37 @@ fn the_bf16_torch_file_is_the_formula_rounded() {
     let weights = VaeWeights::open(&fixture("vae_tiny_up2x/original_bf16.pth")).unwrap();
     assert_eq!(weights.dtypes(), &BTreeMap::from([(DType::BF16, 194)]));
     for spec in arch::tensors(weights.config()) {
-        let bytes = DType::BF16.narrow(&formula::tensor(&spec.name, &spec.shape, 1.0)).unwrap();
-        assert_eq!(weights.tensor_bytes(&spec).unwrap(), (DType::BF16, bytes), "{}", spec.name);
+        let bytes = DType::BF16
+            .narrow(&formula::tensor(&spec.name, &spec.shape, 1.0))
+            .unwrap();
+        assert_eq!(
+            weights.tensor_bytes(&spec).unwrap(),
+            (DType::BF16, bytes),
+            "{}",
+            spec.name
+        );
     }
 }
 
 #[test]
 fn the_trained_model_brings_its_own_statistics() {
-    let [file, folder] =
-        ["tiny_vae/up2x_original.safetensors", "tiny_vae/up2x"].map(|name| VaeWeights::open(&shared(name)).unwrap());
+    let [file, folder] = ["tiny_vae/up2x_original.safetensors", "tiny_vae/up2x"]
+        .map(|name| VaeWeights::open(&shared(name)).unwrap());
     assert_eq!(file.config().latents_mean[0], -0.4452);
     assert_eq!(file.config().latents_std[15], 1.6824);
-    assert_eq!((file.config().decoder_base_dim, file.config().out_channels), (16, 12));
+    assert_eq!(
+        (file.config().decoder_base_dim, file.config().out_channels),
+        (16, 12)
+    );
     assert_same(&file, &folder);
 }
 
 #[test]
 fn prefixes_are_stripped() {
     for prefix in ["vae.", "first_stage_model."] {
-        let file = model(&small(), |s| Some(spec(&format!("{prefix}{}", s.name), &s.shape)));
+        let file = model(&small(), |s| {
+            Some(spec(&format!("{prefix}{}", s.name), &s.shape))
+        });
         let weights = VaeWeights::from_file(file, None).unwrap();
         assert_eq!(weights.prefix(), prefix);
         assert!(weights.tensor(&spec("conv2.bias", &[16])).is_ok());
@@ -100,86 +148,169 @@ fn prefixes_are_stripped() {
 fn a_bundled_checkpoint_may_hold_other_models_but_no_other_vae_tensors() {
     let bundle = |extra: &str| {
         let mut specs = arch::tensors(&small());
-        specs.iter_mut().for_each(|s| s.name = format!("first_stage_model.{}", s.name));
+        specs
+            .iter_mut()
+            .for_each(|s| s.name = format!("first_stage_model.{}", s.name));
         specs.push(spec(extra, &[1]));
         VaeWeights::from_file(file_of(&specs), None)
     };
     assert!(bundle("model.diffusion_model.blocks.0.self_attn.q.weight").is_ok());
     for extra in ["first_stage_model.extra", "conv1.weight"] {
-        assert!(bundle(extra).unwrap_err().to_string().contains(&format!("'{extra}'")));
+        assert!(
+            bundle(extra)
+                .unwrap_err()
+                .to_string()
+                .contains(&format!("'{extra}'"))
+        );
     }
 }
 
 #[test]
 fn narrower_models_are_measured() {
-    let config = VaeConfig { encoder_base_dim: 6, decoder_base_dim: 4, out_channels: 48, ..VaeConfig::default() };
+    let config = VaeConfig {
+        encoder_base_dim: 6,
+        decoder_base_dim: 4,
+        out_channels: 48,
+        ..VaeConfig::default()
+    };
     let weights = VaeWeights::from_file(model(&config, Some), None).unwrap();
     assert_eq!(weights.config(), &config);
-    let parameters: usize = arch::tensors(&config).iter().map(|s| s.shape.iter().product::<usize>()).sum();
+    let parameters: usize = arch::tensors(&config)
+        .iter()
+        .map(|s| s.shape.iter().product::<usize>())
+        .sum();
     assert_eq!(weights.parameters(), parameters);
 }
 
 #[test]
 fn a_two_dimensional_file_fills_in_time() {
-    let file = model(&small(), |s| Layout::TwoD.file_shape(&s).map(|shape| spec(&s.name, &shape)));
+    let file = model(&small(), |s| {
+        Layout::TwoD
+            .file_shape(&s)
+            .map(|shape| spec(&s.name, &shape))
+    });
     let weights = VaeWeights::from_file(file, None).unwrap();
-    assert_eq!((weights.layout(), weights.has_time()), (Layout::TwoD, false));
+    assert_eq!(
+        (weights.layout(), weights.has_time()),
+        (Layout::TwoD, false)
+    );
     for spec in arch::tensors(weights.config()) {
         let sum: f32 = weights.tensor(&spec).unwrap().data().iter().sum();
-        let copies = if spec.name.ends_with("time_conv.weight") { spec.shape[0] as f32 } else { 0.0 };
+        let copies = if spec.name.ends_with("time_conv.weight") {
+            spec.shape[0] as f32
+        } else {
+            0.0
+        };
         assert_eq!(sum, copies, "{}", spec.name);
     }
 }
 
 #[test]
 fn missing_and_unknown_tensors_are_named() {
-    let missing = model(&small(), |s| Some(s).filter(|s| s.name != "encoder.middle.1.proj.bias"));
+    let missing = model(&small(), |s| {
+        Some(s).filter(|s| s.name != "encoder.middle.1.proj.bias")
+    });
     let message = refused(missing, None);
-    assert!(message.contains("given.safetensors: 1 tensors are missing: 'encoder.middle.1.proj.bias'"), "{message}");
+    assert!(
+        message.contains("given.safetensors: 1 tensors are missing: 'encoder.middle.1.proj.bias'"),
+        "{message}"
+    );
     let mut specs = arch::tensors(&small());
     specs.push(spec("decoder.extra", &[1]));
     let message = refused(file_of(&specs), None);
-    assert!(message.contains("1 tensors are not of this model: 'decoder.extra'"), "{message}");
-    for telling in ["encoder.conv1.weight", "decoder.head.0.gamma", "decoder.head.2.weight", "conv2.weight"] {
-        let message = refused(model(&small(), |s| Some(s).filter(|s| s.name != telling)), None);
-        assert!(message.contains(&format!("1 tensors are missing: '{telling}'")), "{message}");
+    assert!(
+        message.contains("1 tensors are not of this model: 'decoder.extra'"),
+        "{message}"
+    );
+    for telling in [
+        "encoder.conv1.weight",
+        "decoder.head.0.gamma",
+        "decoder.head.2.weight",
+        "conv2.weight",
+    ] {
+        let message = refused(
+            model(&small(), |s| Some(s).filter(|s| s.name != telling)),
+            None,
+        );
+        assert!(
+            message.contains(&format!("1 tensors are missing: '{telling}'")),
+            "{message}"
+        );
     }
     for side in ["encoder.", "decoder."] {
         let half = model(&small(), |s| Some(s).filter(|s| !s.name.starts_with(side)));
-        let all = arch::tensors(&small()).iter().filter(|s| s.name.starts_with(side)).count();
+        let all = arch::tensors(&small())
+            .iter()
+            .filter(|s| s.name.starts_with(side))
+            .count();
         let message = refused(half, None);
-        assert!(message.contains(&format!("{all} tensors are missing: '{side}")), "{message}");
+        assert!(
+            message.contains(&format!("{all} tensors are missing: '{side}")),
+            "{message}"
+        );
     }
 }
 
 #[test]
 fn wrong_shapes_and_types_are_named() {
     let wrong = model(&small(), |s| {
-        let shape = if s.name == "decoder.middle.0.residual.2.bias" { vec![5] } else { s.shape };
+        let shape = if s.name == "decoder.middle.0.residual.2.bias" {
+            vec![5]
+        } else {
+            s.shape
+        };
         Some(spec(&s.name, &shape))
     });
     let message = refused(wrong, None);
-    for part in ["given.safetensors", "'decoder.middle.0.residual.2.bias'", "expected shape [8]", "found [5]"] {
+    for part in [
+        "given.safetensors",
+        "'decoder.middle.0.residual.2.bias'",
+        "expected shape [8]",
+        "found [5]",
+    ] {
         assert!(message.contains(part), "{message}");
     }
     let specs = arch::tensors(&small());
-    let dtype = |s: &TensorSpec| if s.name == "conv1.bias" { DType::I8 } else { DType::F16 };
-    let tensors: Vec<_> = specs.iter().map(|s| (s.name.as_str(), dtype(s), &s.shape[..])).collect();
-    let message = refused(TensorFile::from_bytes("given", zeros(&tensors)).unwrap(), None);
-    assert!(message.contains("'conv1.bias': expected F32, F16, BF16 or F64, found I8"), "{message}");
+    let dtype = |s: &TensorSpec| {
+        if s.name == "conv1.bias" {
+            DType::I8
+        } else {
+            DType::F16
+        }
+    };
+    let tensors: Vec<_> = specs
+        .iter()
+        .map(|s| (s.name.as_str(), dtype(s), &s.shape[..]))
+        .collect();
+    let message = refused(
+        TensorFile::from_bytes("given", zeros(&tensors)).unwrap(),
+        None,
+    );
+    assert!(
+        message.contains("'conv1.bias': expected F32, F16, BF16 or F64, found I8"),
+        "{message}"
+    );
 }
 
 #[test]
 fn impossible_sizes_are_refused() {
     let with = |name: &'static str, shape: &'static [usize]| {
-        model(&small(), move |s| Some(if s.name == name { spec(name, shape) } else { s }))
+        model(&small(), move |s| {
+            Some(if s.name == name { spec(name, shape) } else { s })
+        })
     };
     let message = refused(with("decoder.head.2.weight", &[5, 2, 3, 3, 3]), None);
-    assert!(message.contains("3 r^2") && message.contains("given.safetensors"), "{message}");
+    assert!(
+        message.contains("3 r^2") && message.contains("given.safetensors"),
+        "{message}"
+    );
     assert!(refused(with("decoder.head.0.gamma", &[0, 1, 1, 1]), None).contains("base width is 0"));
     assert!(refused(with("decoder.head.0.gamma", &[]), None).contains("'decoder.head.0.gamma'"));
     assert!(refused(with("decoder.head.0.gamma", &[100_000, 1, 1, 1]), None).contains("100000"));
-    assert!(refused(with("conv2.weight", &[8, 8, 1, 1, 1]), None).contains("latents_mean has 16 values"));
+    assert!(
+        refused(with("conv2.weight", &[8, 8, 1, 1, 1]), None)
+            .contains("latents_mean has 16 values")
+    );
 }
 
 #[test]
@@ -189,49 +320,102 @@ fn other_models_are_told_apart() {
         refused(file_of(&specs), None)
     };
     for (names, part) in [
-        (&["decoder.head.0.gamma", "decoder.upsamples.0.upsamples.0.residual.0.gamma"][..], "Wan2.2 5B"),
-        (&["decoder.norm_out.gamma", "decoder.up_blocks.0.upsampler.resample.1.bias"], "Wan2.2 5B"),
-        (&["first_stage_model.decoder.up.0.block.0.conv1.weight"], "Stable Diffusion"),
+        (
+            &[
+                "decoder.head.0.gamma",
+                "decoder.upsamples.0.upsamples.0.residual.0.gamma",
+            ][..],
+            "Wan2.2 5B",
+        ),
+        (
+            &[
+                "decoder.norm_out.gamma",
+                "decoder.up_blocks.0.upsampler.resample.1.bias",
+            ],
+            "Wan2.2 5B",
+        ),
+        (
+            &["first_stage_model.decoder.up.0.block.0.conv1.weight"],
+            "Stable Diffusion",
+        ),
         (&["decoder.conv_norm_out.weight"], "Stable Diffusion"),
-        (&["model.diffusion_model.blocks.0.self_attn.q.weight"], "diffusion transformer"),
-        (&["transformer_blocks.0.attn.to_q.weight"], "diffusion transformer"),
-        (&["decoder.1.weight", "encoder.0.weight"], "tiny autoencoder"),
+        (
+            &["model.diffusion_model.blocks.0.self_attn.q.weight"],
+            "diffusion transformer",
+        ),
+        (
+            &["transformer_blocks.0.attn.to_q.weight"],
+            "diffusion transformer",
+        ),
+        (
+            &["decoder.1.weight", "encoder.0.weight"],
+            "tiny autoencoder",
+        ),
         (&["latent_tensor"], "latent"),
         (&["something.else"], "'something.else'"),
         (&[], "no tensors"),
     ] {
         let message = said(names);
-        assert!(message.contains(part) && message.contains("given.safetensors"), "{names:?}: {message}");
+        assert!(
+            message.contains(part) && message.contains("given.safetensors"),
+            "{names:?}: {message}"
+        );
     }
-    let wide = VaeConfig { z_dim: 48, latents_mean: vec![0.0; 48], latents_std: vec![1.0; 48], ..small() };
+    let wide = VaeConfig {
+        z_dim: 48,
+        latents_mean: vec![0.0; 48],
+        latents_std: vec![1.0; 48],
+        ..small()
+    };
     assert!(refused(model(&wide, Some), None).contains("Wan2.2 5B"));
     for name in ["dit_tiny/original.safetensors", "dit_tiny/diffusers"] {
         let message = VaeWeights::open(&fixture(name)).unwrap_err().to_string();
         assert!(message.contains("diffusion transformer"), "{message}");
     }
-    let message = VaeWeights::open(&shared("data/wan_cheesecake_frame0.latent")).unwrap_err().to_string();
+    let message = VaeWeights::open(&shared("data/wan_cheesecake_frame0.latent"))
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("a latent"), "{message}");
 }
 
 #[test]
 fn the_config_counts_for_diffusers_names_only() {
-    let diffusers =
-        || TensorFile::open(&fixture("vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors")).unwrap();
+    let diffusers = || {
+        TensorFile::open(&fixture(
+            "vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors",
+        ))
+        .unwrap()
+    };
     let original = || TensorFile::open(&fixture("vae_tiny_up2x/original.safetensors")).unwrap();
-    assert!(refused(diffusers(), Some(r#"{"_class_name": "AutoencoderKL"}"#)).contains("AutoencoderKLWan or"));
+    assert!(
+        refused(diffusers(), Some(r#"{"_class_name": "AutoencoderKL"}"#))
+            .contains("AutoencoderKLWan or")
+    );
     assert!(VaeWeights::from_file(original(), Some(r#"{"_class_name": "WanModel"}"#)).is_ok());
     let mean = [0.5f32; 16];
     let json = format!(r#"{{"_class_name": "AutoencoderKLQwenImage", "latents_mean": {mean:?}}}"#);
-    assert_eq!(VaeWeights::from_file(diffusers(), Some(&json)).unwrap().config().latents_mean, mean);
+    assert_eq!(
+        VaeWeights::from_file(diffusers(), Some(&json))
+            .unwrap()
+            .config()
+            .latents_mean,
+        mean
+    );
     assert!(refused(diffusers(), Some(r#"{"num_res_blocks": 3}"#)).contains("missing"));
-    assert!(refused(diffusers(), Some(r#"{"latents_std": [1.0]}"#)).contains("latents_std has 1 values"));
+    assert!(
+        refused(diffusers(), Some(r#"{"latents_std": [1.0]}"#))
+            .contains("latents_std has 1 values")
+    );
     assert!(refused(diffusers(), Some("nonsense")).contains("invalid JSON"));
 }
 
 /// Copies the tiny diffusers model into `folder`, its weights under another name.
 fn copy_diffusers(folder: &Path, weights: &str) {
     std::fs::create_dir_all(folder).unwrap();
-    for (from, to) in [("config.json", "config.json"), ("diffusion_pytorch_model.safetensors", weights)] {
+    for (from, to) in [
+        ("config.json", "config.json"),
+        ("diffusion_pytorch_model.safetensors", weights),
+    ] {
         let bytes = std::fs::read(fixture("vae_tiny_base/diffusers").join(from)).unwrap();
         std::fs::write(folder.join(to), bytes).unwrap();
     }
@@ -243,14 +427,28 @@ fn folders_are_searched() {
     let path = root.path();
     let message = VaeWeights::open(path).unwrap_err().to_string();
     assert!(message.contains("no weights in this folder"), "{message}");
-    copy_diffusers(&path.join("vae"), "diffusion_pytorch_model.fp16.safetensors");
+    copy_diffusers(
+        &path.join("vae"),
+        "diffusion_pytorch_model.fp16.safetensors",
+    );
     assert_eq!(VaeWeights::open(path).unwrap().layout(), Layout::Diffusers);
-    std::fs::copy(fixture("vae_tiny_base/original.safetensors"), path.join("one.safetensors")).unwrap();
+    std::fs::copy(
+        fixture("vae_tiny_base/original.safetensors"),
+        path.join("one.safetensors"),
+    )
+    .unwrap();
     assert_eq!(VaeWeights::open(path).unwrap().layout(), Layout::Original);
-    std::fs::copy(fixture("vae_tiny_up2x/original_bf16.pth"), path.join("two.pth")).unwrap();
+    std::fs::copy(
+        fixture("vae_tiny_up2x/original_bf16.pth"),
+        path.join("two.pth"),
+    )
+    .unwrap();
     let message = VaeWeights::open(path).unwrap_err().to_string();
     assert!(message.contains("one.safetensors and two.pth"), "{message}");
-    assert!(matches!(VaeWeights::open(&path.join("nowhere")), Err(Error::Io { .. })));
+    assert!(matches!(
+        VaeWeights::open(&path.join("nowhere")),
+        Err(Error::Io { .. })
+    ));
 }
 
 #[test]
@@ -258,13 +456,23 @@ fn shards_are_joined() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path();
     let whole = VaeWeights::open(&fixture("vae_tiny_base/diffusers")).unwrap();
-    let file = TensorFile::open(&fixture("vae_tiny_base/diffusers/diffusion_pytorch_model.safetensors")).unwrap();
+    let file = TensorFile::open(&fixture(
+        "vae_tiny_base/diffusers/diffusion_pytorch_model.safetensors",
+    ))
+    .unwrap();
     let mut map = BTreeMap::new();
     for (shard, side) in [("a.safetensors", true), ("b.safetensors", false)] {
-        let names = file.tensors().iter().filter(|(n, _)| n.starts_with("encoder") == side);
+        let names = file
+            .tensors()
+            .iter()
+            .filter(|(n, _)| n.starts_with("encoder") == side);
         let entry = |(name, info): (&String, &vae2x_core::weights::TensorInfo)| {
             map.insert(name.clone(), shard.to_string());
-            Entry { name: name.clone(), dtype: info.dtype, shape: info.shape.clone() }
+            Entry {
+                name: name.clone(),
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+            }
         };
         let entries: Vec<_> = names.map(entry).collect();
         let bytes = |e: &Entry| file.read_bytes(&e.name).map(|b| b.2);
@@ -275,21 +483,33 @@ fn shards_are_joined() {
     assert_same(&VaeWeights::open(path).unwrap(), &whole);
     std::fs::write(&index, r#"{"weight_map": {"x": "../secret.safetensors"}}"#).unwrap();
     let message = VaeWeights::open(path).unwrap_err().to_string();
-    assert!(message.contains("'../secret.safetensors' is not a file of this folder"), "{message}");
+    assert!(
+        message.contains("'../secret.safetensors' is not a file of this folder"),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_tensor_of_another_model_is_an_error() {
     let weights = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
-    for wrong in [spec("nothing", &[1]), spec("conv2.bias", &[99]), spec("x.time_conv.bias", &[1])] {
+    for wrong in [
+        spec("nothing", &[1]),
+        spec("conv2.bias", &[99]),
+        spec("x.time_conv.bias", &[1]),
+    ] {
         assert!(weights.tensor(&wrong).is_err(), "{wrong:?}");
     }
 }
 
 #[test]
 fn reading_into_room_of_another_size_is_an_error() {
-    let formula = vae2x_core::weights::formula::FormulaWeights::new(vae2x_core::VaeConfig::with_widths(8, 12));
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures/vae_tiny_up2x/original.safetensors");
+    let formula = vae2x_core::weights::formula::FormulaWeights::new(
+        vae2x_core::VaeConfig::with_widths(8, 12),
+    );
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/fixtures/vae_tiny_up2x/original.safetensors"
+    );
     let file = vae2x_core::weights::VaeWeights::open(std::path::Path::new(path)).unwrap();
     let spec = &vae2x_core::arch::tensors(vae2x_core::weights::Weights::config(&file))[0];
     for weights in [&formula as &dyn vae2x_core::weights::Weights, &file] {

@@ -39,19 +39,31 @@ pub(crate) fn clip(layers: &[Layer], tables: &mut Tables) -> Vec<Stage> {
     let mut builder = Builder::new(tables, layer_inputs(&layers[0]), usage(frames));
     for layer in layers {
         match layer {
-            Layer::Upsample { time: Some(time), .. } => {
+            Layer::Upsample {
+                time: Some(time), ..
+            } => {
                 stages.push(Stage::Frames(builder.finish()));
                 frames *= 2;
-                stages.push(Stage::TimeUp(time_plan(tables, time, &[0..time.inputs, time.inputs..2 * time.inputs])));
+                stages.push(Stage::TimeUp(time_plan(
+                    tables,
+                    time,
+                    &[0..time.inputs, time.inputs..2 * time.inputs],
+                )));
                 builder = Builder::new(tables, time.inputs, usage(frames));
                 builder.layer(layer);
             }
-            Layer::Downsample { time: Some(time), .. } => {
+            Layer::Downsample {
+                time: Some(time), ..
+            } => {
                 builder.layer(layer);
                 stages.push(Stage::Frames(builder.finish()));
                 frames /= 2;
                 let outputs = 0..time.outputs;
-                stages.push(Stage::TimeDown(time_plan(tables, time, std::slice::from_ref(&outputs))));
+                stages.push(Stage::TimeDown(time_plan(
+                    tables,
+                    time,
+                    std::slice::from_ref(&outputs),
+                )));
                 builder = Builder::new(tables, time.outputs, usage(frames));
             }
             _ => builder.layer(layer),
@@ -83,7 +95,9 @@ fn time_plan(tables: &mut Tables, time: &Conv, frames: &[Range<usize>]) -> Plan 
 
 fn layer_inputs(layer: &Layer) -> usize {
     match layer {
-        Layer::Conv(conv) | Layer::Upsample { conv, .. } | Layer::Downsample { conv, .. } => conv.inputs,
+        Layer::Conv(conv) | Layer::Upsample { conv, .. } | Layer::Downsample { conv, .. } => {
+            conv.inputs
+        }
         Layer::Residual(r) => r.conv1.inputs,
         Layer::Attention(a) => a.to_qkv.inputs,
         Layer::Head { conv, .. } => conv.inputs,
@@ -92,8 +106,24 @@ fn layer_inputs(layer: &Layer) -> usize {
 
 impl<'t> Builder<'t> {
     fn new(tables: &'t mut Tables, channels: usize, usage: Use) -> Self {
-        let plan = Plan { usage, buffers: vec![Buffer { channels, shift: 0, history: false }], ..Plan::default() };
-        Self { tables, plan, at: Cursor { step: None, channels, shift: 0 } }
+        let plan = Plan {
+            usage,
+            buffers: vec![Buffer {
+                channels,
+                shift: 0,
+                history: false,
+            }],
+            ..Plan::default()
+        };
+        Self {
+            tables,
+            plan,
+            at: Cursor {
+                step: None,
+                channels,
+                shift: 0,
+            },
+        }
     }
 
     fn finish(mut self) -> Plan {
@@ -106,8 +136,12 @@ impl<'t> Builder<'t> {
             Layer::Conv(conv) => self.conv(conv, None),
             Layer::Residual(residual) => self.residual(residual),
             Layer::Attention(attention) => self.attention(attention),
-            Layer::Upsample { conv, .. } => self.conv_range(conv, Method::Enlarge, 0..conv.outputs, 1, None),
-            Layer::Downsample { conv, .. } => self.conv_range(conv, Method::Strided, 0..conv.outputs, -1, None),
+            Layer::Upsample { conv, .. } => {
+                self.conv_range(conv, Method::Enlarge, 0..conv.outputs, 1, None)
+            }
+            Layer::Downsample { conv, .. } => {
+                self.conv_range(conv, Method::Strided, 0..conv.outputs, -1, None)
+            }
             Layer::Head { norm, conv } => {
                 let input = self.act(norm, true);
                 self.conv_from(input, conv, None);
@@ -134,8 +168,12 @@ impl<'t> Builder<'t> {
         let input = self.act(&a.norm, false);
         let c = a.to_qkv.inputs;
         let mut part = |conv: &Conv, outputs| self.tables.conv(conv, Method::Point, outputs);
-        let convs =
-            [part(&a.to_qkv, 0..c), part(&a.to_qkv, c..2 * c), part(&a.to_qkv, 2 * c..3 * c), part(&a.proj, 0..c)];
+        let convs = [
+            part(&a.to_qkv, 0..c),
+            part(&a.to_qkv, c..2 * c),
+            part(&a.to_qkv, 2 * c..3 * c),
+            part(&a.proj, 0..c),
+        ];
         self.push(Op::Attention(convs), input, Some(residual), c, 0);
         self.raw();
     }
@@ -157,7 +195,14 @@ impl<'t> Builder<'t> {
         self.push(Op::Conv(index), input, residual, conv.outputs, 0);
     }
 
-    fn conv_range(&mut self, conv: &Conv, method: Method, range: Range<usize>, shift: i32, residual: Option<BufferId>) {
+    fn conv_range(
+        &mut self,
+        conv: &Conv,
+        method: Method,
+        range: Range<usize>,
+        shift: i32,
+        residual: Option<BufferId>,
+    ) {
         let input = self.raw();
         self.plan.buffers[input].history |= matches!(conv.taps, Taps::Causal | Taps::Time);
         let channels = range.len();
@@ -165,20 +210,43 @@ impl<'t> Builder<'t> {
         self.push(Op::Conv(index), input, residual, channels, shift);
     }
 
-    fn push(&mut self, op: Op, input: BufferId, residual: Option<BufferId>, channels: usize, shift: i32) {
+    fn push(
+        &mut self,
+        op: Op,
+        input: BufferId,
+        residual: Option<BufferId>,
+        channels: usize,
+        shift: i32,
+    ) {
         let shift = self.at.shift + shift;
-        self.plan.steps.push(Step { op, input, residual, raw: None, act: None });
-        self.at = Cursor { step: Some(self.plan.steps.len() - 1), channels, shift };
+        self.plan.steps.push(Step {
+            op,
+            input,
+            residual,
+            raw: None,
+            act: None,
+        });
+        self.at = Cursor {
+            step: Some(self.plan.steps.len() - 1),
+            channels,
+            shift,
+        };
     }
 
     fn buffer(&mut self) -> BufferId {
-        self.plan.buffers.push(Buffer { channels: self.at.channels, shift: self.at.shift, history: false });
+        self.plan.buffers.push(Buffer {
+            channels: self.at.channels,
+            shift: self.at.shift,
+            history: false,
+        });
         self.plan.buffers.len() - 1
     }
 
     /// The buffer of the present result as it is.
     fn raw(&mut self) -> BufferId {
-        let Some(step) = self.at.step else { return self.plan.input };
+        let Some(step) = self.at.step else {
+            return self.plan.input;
+        };
         if let Some(raw) = self.plan.steps[step].raw {
             return raw;
         }
@@ -222,7 +290,11 @@ mod tests {
         // conv2, conv1; middle: 2 blocks, attention and the norm after it; 12 blocks of which one has a shortcut; 3
         // enlargements; head.
         assert_eq!(plan.steps.len(), 2 + 4 + 2 + 24 + 1 + 3 + 1);
-        assert!(plan.steps.iter().all(|s| s.raw.is_some() || s.act.is_some()));
+        assert!(
+            plan.steps
+                .iter()
+                .all(|s| s.raw.is_some() || s.act.is_some())
+        );
     }
 
     #[test]

@@ -62,7 +62,11 @@ pub fn measure_peak(options: CpuOptions) -> Result<f64> {
     let threads: Vec<usize> = (0..machine.threads).collect();
     let start = Instant::now();
     let operations = machine.map(&threads, |_| {
-        let mut job = Peak { rounds: ROUNDS, operations: 0, result: 0.0 };
+        let mut job = Peak {
+            rounds: ROUNDS,
+            operations: 0,
+            result: 0.0,
+        };
         kernels::peak(machine.isa, &mut job);
         std::hint::black_box(job.result);
         job.operations
@@ -93,7 +97,13 @@ impl CpuEngine {
         let machine = options.machine()?;
         let decoder = Model::new(&arch::decoder(&config), weights.clone(), options.precision);
         let encoder = Model::new(&arch::encoder(&config), weights.clone(), Precision::F32);
-        Ok(Self { config, machine, decoder, encoder, has_time: weights.has_time() })
+        Ok(Self {
+            config,
+            machine,
+            decoder,
+            encoder,
+            has_time: weights.has_time(),
+        })
     }
 
     /// Reads and packs the decoder's weights for single frames now instead of at the first step.

@@ -58,7 +58,11 @@ impl Isa {
 
     /// All this CPU has, the widest last.
     pub fn available() -> Vec<Self> {
-        Kind::ALL.into_iter().filter(|k| k.present()).map(Self).collect()
+        Kind::ALL
+            .into_iter()
+            .filter(|k| k.present())
+            .map(Self)
+            .collect()
     }
 
     /// The instruction set called `name`.
@@ -66,10 +70,18 @@ impl Isa {
     /// # Errors
     /// [`Error::Unsupported`] if there is none of that name or this CPU lacks it.
     pub fn named(name: &str) -> Result<Self> {
-        let names = |kinds: &[Kind]| kinds.iter().map(|k| k.name()).collect::<Vec<_>>().join(", ");
+        let names = |kinds: &[Kind]| {
+            kinds
+                .iter()
+                .map(|k| k.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match Kind::ALL.into_iter().find(|k| k.name() == name) {
             Some(kind) if kind.present() => Ok(Self(kind)),
-            Some(_) => Err(Error::Unsupported(format!("this CPU does not have the instruction set '{name}'"))),
+            Some(_) => Err(Error::Unsupported(format!(
+                "this CPU does not have the instruction set '{name}'"
+            ))),
             None => Err(Error::Unsupported(format!(
                 "'{name}' is no instruction set; expected one of {}",
                 names(&Kind::ALL)
@@ -120,8 +132,17 @@ mod tests {
 
     #[test]
     fn unknown_and_absent_sets_are_refused_by_name() {
-        assert!(Isa::named("sse9").unwrap_err().to_string().contains("'sse9'"));
-        let absent = if cfg!(target_arch = "x86_64") { "neon" } else { "avx512" };
+        assert!(
+            Isa::named("sse9")
+                .unwrap_err()
+                .to_string()
+                .contains("'sse9'")
+        );
+        let absent = if cfg!(target_arch = "x86_64") {
+            "neon"
+        } else {
+            "avx512"
+        };
         assert!(Isa::named(absent).unwrap_err().to_string().contains(absent));
     }
 }

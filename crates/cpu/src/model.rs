@@ -22,10 +22,17 @@ pub(crate) struct Plans {
 
 impl Plans {
     pub fn new(layers: &[Layer], precision: Precision) -> Self {
-        let mut tables = Tables { precision, ..Tables::default() };
+        let mut tables = Tables {
+            precision,
+            ..Tables::default()
+        };
         let image = builder::image(layers, &mut tables);
         let clip = builder::clip(layers, &mut tables);
-        Self { tables, image, clip }
+        Self {
+            tables,
+            image,
+            clip,
+        }
     }
 
     /// The convolutions of a single frame, and what for.
@@ -35,7 +42,10 @@ impl Plans {
 
     /// The convolutions of a clip, and what for.
     pub fn clip_convs(&self) -> BTreeMap<usize, Use> {
-        self.clip.iter().flat_map(|stage| convs(stage.plan())).collect()
+        self.clip
+            .iter()
+            .flat_map(|stage| convs(stage.plan()))
+            .collect()
     }
 }
 
@@ -64,7 +74,12 @@ impl Model {
     pub fn new(layers: &[Layer], source: Arc<dyn Weights>, precision: Precision) -> Self {
         let plans = Plans::new(layers, precision);
         let convs = plans.tables.convs.iter().map(|_| OnceLock::new()).collect();
-        Self { plans, convs, norms: OnceLock::new(), source }
+        Self {
+            plans,
+            convs,
+            norms: OnceLock::new(),
+            source,
+        }
     }
 
     /// Loads and packs what a single frame needs, in parallel.
@@ -79,16 +94,24 @@ impl Model {
 
     fn prepare(&self, machine: &Machine, wanted: BTreeMap<usize, Use>) -> Result<()> {
         if self.norms.get().is_none() {
-            let norms: Result<Vec<_>> =
-                self.plans.tables.norms.iter().map(|spec| NormWeights::load(spec, &*self.source)).collect();
+            let norms: Result<Vec<_>> = self
+                .plans
+                .tables
+                .norms
+                .iter()
+                .map(|spec| NormWeights::load(spec, &*self.source))
+                .collect();
             let norms = norms?;
             self.norms.get_or_init(|| norms);
         }
         let wanted: Vec<_> = wanted.into_iter().collect();
         let load = |(index, usage): &(usize, Use)| {
             if self.convs[*index].get().is_none() {
-                let loaded =
-                    ConvWeights::load(&self.plans.tables.convs[*index], &self.source, self.plans.tables.precision)?;
+                let loaded = ConvWeights::load(
+                    &self.plans.tables.convs[*index],
+                    &self.source,
+                    self.plans.tables.precision,
+                )?;
                 self.convs[*index].get_or_init(|| loaded);
             }
             self.conv(*index).prepare(machine, *usage)
@@ -98,7 +121,9 @@ impl Model {
 
     /// A convolution's weights, which must have been prepared.
     pub fn conv(&self, index: usize) -> &ConvWeights {
-        self.convs[index].get().expect("sessions prepare what they run")
+        self.convs[index]
+            .get()
+            .expect("sessions prepare what they run")
     }
 
     /// A norm's weights, which must have been prepared.

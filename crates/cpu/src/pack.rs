@@ -32,7 +32,9 @@ fn combination(set: usize, frames: usize) -> Vec<f32> {
     match set {
         HALF_SUM => vec![0.5; frames],
         HALF_DIFFERENCE => vec![0.5, -0.5, 0.5],
-        tap => (0..frames).map(|frame| if frame == tap { 1.0 } else { 0.0 }).collect(),
+        tap => (0..frames)
+            .map(|frame| if frame == tap { 1.0 } else { 0.0 })
+            .collect(),
     }
 }
 
@@ -58,22 +60,38 @@ impl ConvWeights {
         bias.resize(spec.padded_outputs(), 0.0);
         let sets = (0..SETS).map(|_| OnceLock::new()).collect();
         let (taps, last_taps) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { spec: spec.clone(), bias, sets, taps, last_taps, precision, source: source.clone() })
+        Ok(Self {
+            spec: spec.clone(),
+            bias,
+            sets,
+            taps,
+            last_taps,
+            precision,
+            source: source.clone(),
+        })
     }
 
     /// Packs what `usage` needs and is not packed yet.
     pub fn prepare(&self, machine: &Machine, usage: Use) -> Result<()> {
         if self.spec.keeps_taps(usage, self.precision) {
             let frames = self.spec.kept_frames(usage);
-            let kept = if frames == 1 { &self.last_taps } else { &self.taps };
+            let kept = if frames == 1 {
+                &self.last_taps
+            } else {
+                &self.taps
+            };
             if kept.get().is_none() {
                 let taps = self.read_taps(frames, self.precision, &self.read()?);
                 kept.get_or_init(|| taps);
             }
             return Ok(());
         }
-        let missing: Vec<usize> =
-            self.spec.sets(usage).into_iter().filter(|&set| self.sets[set].get().is_none()).collect();
+        let missing: Vec<usize> = self
+            .spec
+            .sets(usage)
+            .into_iter()
+            .filter(|&set| self.sets[set].get().is_none())
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -94,19 +112,35 @@ impl ConvWeights {
 
     /// A set that is packed, which must have been prepared.
     pub fn packed(&self, set: usize) -> &[f32] {
-        self.sets[set].get().expect("sessions prepare what they run")
+        self.sets[set]
+            .get()
+            .expect("sessions prepare what they run")
     }
 
     /// The sets `wanted`, which must have been prepared. What is not packed is expanded into `memory`.
-    pub fn sets<'a>(&'a self, machine: &Machine, wanted: &[usize], memory: &'a mut Pages) -> Sets<'a> {
+    pub fn sets<'a>(
+        &'a self,
+        machine: &Machine,
+        wanted: &[usize],
+        memory: &'a mut Pages,
+    ) -> Sets<'a> {
         let mut sets: Sets<'a> = [&[]; SETS];
-        let missing: Vec<usize> = wanted.iter().copied().filter(|&set| self.sets[set].get().is_none()).collect();
+        let missing: Vec<usize> = wanted
+            .iter()
+            .copied()
+            .filter(|&set| self.sets[set].get().is_none())
+            .collect();
         if !missing.is_empty() {
             self.expand(machine, &missing, memory);
         }
-        let packed = wanted.iter().filter_map(|&set| Some((set, &**self.sets[set].get()?)));
+        let packed = wanted
+            .iter()
+            .filter_map(|&set| Some((set, &**self.sets[set].get()?)));
         packed.for_each(|(set, values)| sets[set] = values);
-        missing.iter().zip(memory.chunks_exact(self.spec.packed_len())).for_each(|(&set, values)| sets[set] = values);
+        missing
+            .iter()
+            .zip(memory.chunks_exact(self.spec.packed_len()))
+            .for_each(|(&set, values)| sets[set] = values);
         sets
     }
 
@@ -116,21 +150,42 @@ impl ConvWeights {
         // The last set of taps by themselves is all that single frames need.
         let (taps, frames) = match self.last_taps.get() {
             Some(last) if sets == [all - 1] => (last, 1),
-            _ => (self.taps.get().expect("sessions prepare what they run"), all),
+            _ => (
+                self.taps.get().expect("sessions prepare what they run"),
+                all,
+            ),
         };
         let (length, panels) = (self.spec.packed_len(), self.spec.padded_outputs() / BLOCK);
         let memory = at_least(memory, sets.len() * length);
-        let parts = memory.chunks_exact_mut(length).zip(sets).flat_map(|(set, &number)| {
-            set.chunks_exact_mut(length / panels).enumerate().map(move |(panel, elements)| (number, panel, elements))
-        });
+        let parts = memory
+            .chunks_exact_mut(length)
+            .zip(sets)
+            .flat_map(|(set, &number)| {
+                set.chunks_exact_mut(length / panels)
+                    .enumerate()
+                    .map(move |(panel, elements)| (number, panel, elements))
+            });
         machine.run(parts.collect(), |(set, panel, elements), _| {
             let count = taps_len(&self.spec, frames);
             let taps = match self.precision {
                 Precision::F32 => Kept::F32(&taps[panel * count..][..count]),
-                Precision::Bf16 => Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count]),
+                Precision::Bf16 => {
+                    Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count])
+                }
             };
-            let factors = if frames == 1 { &vec![1.0] } else { &combination(set, frames) };
-            kernels::expand(machine.isa, Expand { taps, factors, elements });
+            let factors = if frames == 1 {
+                &vec![1.0]
+            } else {
+                &combination(set, frames)
+            };
+            kernels::expand(
+                machine.isa,
+                Expand {
+                    taps,
+                    factors,
+                    elements,
+                },
+            );
         });
     }
 
@@ -151,10 +206,15 @@ impl ConvWeights {
             }
         };
         for (o, output) in spec.outputs.clone().enumerate() {
-            let kernels = tensor[output * spec.k() * all * TAPS..].chunks_exact(all * TAPS).take(spec.k());
+            let kernels = tensor[output * spec.k() * all * TAPS..]
+                .chunks_exact(all * TAPS)
+                .take(spec.k());
             for (input, kernel) in kernels.enumerate() {
                 for (tap, value) in kernel[(all - frames) * TAPS..].iter().enumerate() {
-                    put(o / BLOCK * count + (input * frames * TAPS + tap) * BLOCK + o % BLOCK, *value);
+                    put(
+                        o / BLOCK * count + (input * frames * TAPS + tap) * BLOCK + o % BLOCK,
+                        *value,
+                    );
                 }
             }
         }
@@ -167,13 +227,27 @@ impl ConvWeights {
             Method::Winograd => {
                 // The last tap, which single frames meet, needs no others.
                 let all = self.spec.frames();
-                let (frames, factors) = if set + 1 == all { (1, vec![1.0]) } else { (all, combination(set, all)) };
+                let (frames, factors) = if set + 1 == all {
+                    (1, vec![1.0])
+                } else {
+                    (all, combination(set, all))
+                };
                 let taps = self.read_taps(frames, Precision::F32, tensor);
                 let mut packed = Pages::zeros(self.spec.packed_len());
-                let (count, panels) = (taps_len(&self.spec, frames), self.spec.padded_outputs() / BLOCK);
+                let (count, panels) = (
+                    taps_len(&self.spec, frames),
+                    self.spec.padded_outputs() / BLOCK,
+                );
                 let elements = packed.chunks_exact_mut(self.spec.packed_len() / panels);
                 for (taps, elements) in taps.chunks_exact(count).zip(elements) {
-                    kernels::expand(machine.isa, Expand { taps: Kept::F32(taps), factors: &factors, elements });
+                    kernels::expand(
+                        machine.isa,
+                        Expand {
+                            taps: Kept::F32(taps),
+                            factors: &factors,
+                            elements,
+                        },
+                    );
                 }
                 packed
             }
@@ -197,9 +271,14 @@ impl NormWeights {
     pub fn load(spec: &NormSpec, source: &dyn Weights) -> Result<Self> {
         let mut gamma = source.tensor(&spec.norm.gamma())?.into_data();
         let root = (spec.norm.channels as f64).sqrt();
-        gamma.iter_mut().for_each(|g| *g = (f64::from(*g) * root) as f32);
+        gamma
+            .iter_mut()
+            .for_each(|g| *g = (f64::from(*g) * root) as f32);
         gamma.resize(padded(spec.norm.channels), 0.0);
-        Ok(Self { gamma, silu: spec.silu })
+        Ok(Self {
+            gamma,
+            silu: spec.silu,
+        })
     }
 }
 
@@ -216,9 +295,14 @@ impl Kernels<'_> {
     fn taps(&self, output: usize, input: usize) -> [f64; TAPS] {
         let mut taps = [0.0; TAPS];
         let start = (output * self.inputs + input) * self.combination.len() * self.area;
-        for (values, factor) in self.data[start..].chunks_exact(self.area).zip(self.combination) {
+        for (values, factor) in self.data[start..]
+            .chunks_exact(self.area)
+            .zip(self.combination)
+        {
             if *factor != 0.0 {
-                taps.iter_mut().zip(values).for_each(|(tap, value)| *tap += f64::from(*factor) * f64::from(*value));
+                taps.iter_mut()
+                    .zip(values)
+                    .for_each(|(tap, value)| *tap += f64::from(*factor) * f64::from(*value));
             }
         }
         taps
@@ -229,18 +313,26 @@ impl Kernels<'_> {
 fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Pages {
     let inputs = spec.conv.inputs;
     let area = tensor.len() / (spec.conv.outputs * inputs * combination.len());
-    let kernels = Kernels { data: tensor, inputs, area, combination };
+    let kernels = Kernels {
+        data: tensor,
+        inputs,
+        area,
+        combination,
+    };
     let panel = spec.method.elements() * spec.k() * BLOCK;
     let mut packed = Pages::zeros(spec.packed_len());
     for (o, output) in spec.outputs.clone().enumerate() {
         for input in 0..inputs {
             let taps = kernels.taps(output, input);
             let mut put = |element: usize, row: usize, value: f64| {
-                packed[o / BLOCK * panel + (element * spec.k() + row) * BLOCK + o % BLOCK] = value as f32;
+                packed[o / BLOCK * panel + (element * spec.k() + row) * BLOCK + o % BLOCK] =
+                    value as f32;
             };
             match spec.method {
                 Method::Enlarge => transform(&ENLARGE, &taps, |e, v| put(e, input, v)),
-                Method::Strided => (0..area).for_each(|tap| put(0, tap * padded(inputs) + input, taps[tap])),
+                Method::Strided => {
+                    (0..area).for_each(|tap| put(0, tap * padded(inputs) + input, taps[tap]))
+                }
                 Method::Winograd | Method::Point => put(0, input, taps[0]),
             }
         }
@@ -252,7 +344,11 @@ fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Pages {
 const ENLARGE: [[f64; 3]; 3] = [[1.0, 1.0, 1.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
 
 /// `G g G^T`, element by element.
-fn transform<const N: usize>(matrix: &[[f64; 3]; N], taps: &[f64; TAPS], mut put: impl FnMut(usize, f64)) {
+fn transform<const N: usize>(
+    matrix: &[[f64; 3]; N],
+    taps: &[f64; TAPS],
+    mut put: impl FnMut(usize, f64),
+) {
     for (y, row) in matrix.iter().enumerate() {
         let column = |x: usize| (0..3).map(|i| row[i] * taps[3 * i + x]).sum::<f64>();
         let columns = [column(0), column(1), column(2)];
@@ -273,8 +369,17 @@ mod tests {
 
     /// A residual convolution of a small model, with 20 outputs of 40 inputs.
     fn causal() -> ConvSpec {
-        let conv = Conv { name: "decoder.middle.0.residual.2".into(), inputs: 40, outputs: 20, taps: Taps::Causal };
-        ConvSpec { conv, outputs: 0..20, method: Method::Winograd }
+        let conv = Conv {
+            name: "decoder.middle.0.residual.2".into(),
+            inputs: 40,
+            outputs: 20,
+            taps: Taps::Causal,
+        };
+        ConvSpec {
+            conv,
+            outputs: 0..20,
+            method: Method::Winograd,
+        }
     }
 
     fn weights(spec: &ConvSpec, precision: Precision) -> ConvWeights {
@@ -284,8 +389,17 @@ mod tests {
 
     #[test]
     fn panels_hold_each_weight_once_and_zeros_elsewhere() {
-        let conv = Conv { name: "shortcut".into(), inputs: 3, outputs: 20, taps: Taps::Point };
-        let spec = ConvSpec { conv: conv.clone(), outputs: 0..20, method: Method::Point };
+        let conv = Conv {
+            name: "shortcut".into(),
+            inputs: 3,
+            outputs: 20,
+            taps: Taps::Point,
+        };
+        let spec = ConvSpec {
+            conv: conv.clone(),
+            outputs: 0..20,
+            method: Method::Point,
+        };
         let packed = weights(&spec, Precision::F32);
         let machine = Machine::new(Isa::detect(), 1).unwrap();
         packed.prepare(&machine, Use::Image).unwrap();
@@ -294,7 +408,11 @@ mod tests {
         let sets = packed.sets(&machine, &[0], &mut memory);
         for o in 0..32 {
             for i in 0..3 {
-                let want = if o < 20 { tensor.data()[o * 3 + i] } else { 0.0 };
+                let want = if o < 20 {
+                    tensor.data()[o * 3 + i]
+                } else {
+                    0.0
+                };
                 assert_eq!(sets[0][(o / 16 * 3 + i) * 16 + o % 16], want, "{o} {i}");
             }
         }
@@ -312,8 +430,15 @@ mod tests {
         kept.taps.get_or_init(|| taps);
         let wanted = [0, 2, HALF_SUM, HALF_DIFFERENCE];
         let (mut memory, mut unused) = (Pages::default(), Pages::default());
-        let (kept, packed) = (kept.sets(&machine, &wanted, &mut memory), packed.sets(&machine, &wanted, &mut unused));
-        assert!(wanted.iter().all(|&set| kept[set].len() == spec.packed_len() && kept[set] == packed[set]));
+        let (kept, packed) = (
+            kept.sets(&machine, &wanted, &mut memory),
+            packed.sets(&machine, &wanted, &mut unused),
+        );
+        assert!(
+            wanted
+                .iter()
+                .all(|&set| kept[set].len() == spec.packed_len() && kept[set] == packed[set])
+        );
         assert!(unused.is_empty() && kept[1].is_empty());
     }
 
@@ -341,7 +466,12 @@ mod tests {
                 weights.taps.get_or_init(|| taps);
                 for set in 0..SETS {
                     let combination = combination(set, 3);
-                    let kernels = Kernels { data: &tensor, inputs: 40, area: TAPS, combination: &combination };
+                    let kernels = Kernels {
+                        data: &tensor,
+                        inputs: 40,
+                        area: TAPS,
+                        combination: &combination,
+                    };
                     let mut want = vec![0.0; spec.packed_len()];
                     for (o, i) in (0..20).flat_map(|o| (0..40).map(move |i| (o, i))) {
                         transform(&G, &kernels.taps(o, i), |e, v| {

@@ -18,7 +18,8 @@ impl Pages {
         if n == 0 {
             return Self(None);
         }
-        let map = MmapMut::map_anon(n * size_of::<f32>()).unwrap_or_else(|e| panic!("memory for {n} values: {e}"));
+        let map = MmapMut::map_anon(n * size_of::<f32>())
+            .unwrap_or_else(|e| panic!("memory for {n} values: {e}"));
         Self(Some(map))
     }
 
@@ -55,7 +56,9 @@ impl Deref for Pages {
 
 impl DerefMut for Pages {
     fn deref_mut(&mut self) -> &mut [f32] {
-        self.0.as_mut().map_or(&mut [], |map| bytemuck::cast_slice_mut(map))
+        self.0
+            .as_mut()
+            .map_or(&mut [], |map| bytemuck::cast_slice_mut(map))
     }
 }
 

@@ -7,13 +7,24 @@ use crate::rows::Extent;
 
 /// Frame `t` of `[C, T, H, W]` as rows of pixels with margins, as [`crate::rows::Rows`] holds them.
 pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
-    let Extent { channels, width, height, .. } = extent;
+    let Extent {
+        channels,
+        width,
+        height,
+        ..
+    } = extent;
     let mut values = Pages::zeros(extent.stride() * height);
     let (count, frames) = (array.shape()[0], array.shape()[1]);
     for c in 0..count {
         let plane = &array.data()[(c * frames + t) * height * width..][..height * width];
-        for (row, target) in plane.chunks_exact(width).zip(values.chunks_exact_mut(extent.stride())) {
-            for (value, pixel) in row.iter().zip(target[channels..].chunks_exact_mut(channels)) {
+        for (row, target) in plane
+            .chunks_exact(width)
+            .zip(values.chunks_exact_mut(extent.stride()))
+        {
+            for (value, pixel) in row
+                .iter()
+                .zip(target[channels..].chunks_exact_mut(channels))
+            {
                 pixel[c] = *value;
             }
         }
@@ -32,21 +43,30 @@ pub(crate) struct Picture {
 impl Picture {
     /// `shape` is that of the array.
     pub fn new(shape: [usize; 4], scale: usize) -> Self {
-        Self { array: Array::zeros(shape), scale, frame: 0 }
+        Self {
+            array: Array::zeros(shape),
+            scale,
+            frame: 0,
+        }
     }
 
     /// Writes row `y` of the frame `ahead` of the present one: channel `r^2 c + r i + j` is plane `c` at `(r y + i, r x
     /// + j)`.
     pub fn row(&mut self, ahead: usize, y: usize, pixels: &[f32]) {
         let r = self.scale;
-        let &[planes, frames, height, width] = self.array.shape() else { return };
+        let &[planes, frames, height, width] = self.array.shape() else {
+            return;
+        };
         let channels = pixels.len() / (width / r);
         for c in 0..planes {
             for i in 0..r {
                 let start = ((c * frames + self.frame + ahead) * height + r * y + i) * width;
                 let target = &mut self.array.data_mut()[start..start + width];
                 let first = r * r * c + r * i;
-                for (out, pixel) in target.chunks_exact_mut(r).zip(pixels.chunks_exact(channels)) {
+                for (out, pixel) in target
+                    .chunks_exact_mut(r)
+                    .zip(pixels.chunks_exact(channels))
+                {
                     out.copy_from_slice(&pixel[first..first + r]);
                 }
             }

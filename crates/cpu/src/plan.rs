@@ -99,7 +99,9 @@ impl ConvSpec {
         match (self.frames(), usage) {
             (frames, Use::Image | Use::Coarse) => vec![frames - 1],
             (1, _) => vec![0],
-            (_, Use::Pairs) if self.method == Method::Winograd => vec![0, 2, HALF_SUM, HALF_DIFFERENCE],
+            (_, Use::Pairs) if self.method == Method::Winograd => {
+                vec![0, 2, HALF_SUM, HALF_DIFFERENCE]
+            }
             _ => vec![0, 1, 2],
         }
     }
@@ -126,13 +128,21 @@ impl ConvSpec {
 
     /// Bytes that the expanded sets take while the convolution runs.
     pub fn expanded_bytes(&self, usage: Use, precision: Precision) -> usize {
-        let expanded = if self.keeps_taps(usage, precision) { self.sets(usage).len() } else { 0 };
+        let expanded = if self.keeps_taps(usage, precision) {
+            self.sets(usage).len()
+        } else {
+            0
+        };
         expanded * self.packed_len() * size_of::<f32>()
     }
 
     /// Temporal taps that are kept.
     pub fn kept_frames(&self, usage: Use) -> usize {
-        if matches!(usage, Use::Image | Use::Coarse) { 1 } else { self.frames() }
+        if matches!(usage, Use::Image | Use::Coarse) {
+            1
+        } else {
+            self.frames()
+        }
     }
 
     fn taps(&self, usage: Use) -> usize {
@@ -231,19 +241,32 @@ pub(crate) enum Stage {
 impl Tables {
     /// The index of a convolution, which is entered if it is new.
     pub fn conv(&mut self, conv: &Conv, method: Method, outputs: Range<usize>) -> usize {
-        let spec = ConvSpec { conv: conv.clone(), outputs, method };
-        self.convs.iter().position(|c| *c == spec).unwrap_or_else(|| {
-            self.convs.push(spec);
-            self.convs.len() - 1
-        })
+        let spec = ConvSpec {
+            conv: conv.clone(),
+            outputs,
+            method,
+        };
+        self.convs
+            .iter()
+            .position(|c| *c == spec)
+            .unwrap_or_else(|| {
+                self.convs.push(spec);
+                self.convs.len() - 1
+            })
     }
 
     /// The index of a norm, which is entered if it is new.
     pub fn norm(&mut self, norm: &Norm, silu: bool) -> usize {
-        let spec = NormSpec { norm: norm.clone(), silu };
-        self.norms.iter().position(|n| *n == spec).unwrap_or_else(|| {
-            self.norms.push(spec);
-            self.norms.len() - 1
-        })
+        let spec = NormSpec {
+            norm: norm.clone(),
+            silu,
+        };
+        self.norms
+            .iter()
+            .position(|n| *n == spec)
+            .unwrap_or_else(|| {
+                self.norms.push(spec);
+                self.norms.len() - 1
+            })
     }
 }

@@ -27,16 +27,25 @@ impl CpuEngine {
         if [z, t] != [self.config_ref().z_dim, 1] || h == 0 || w == 0 {
             let expected = format!("[{}, 1, h, w]", self.config_ref().z_dim);
             let got = format!("{:?}", latent.shape());
-            return Err(vae2x_core::Error::Shape { what: "latent".into(), expected, got });
+            return Err(vae2x_core::Error::Shape {
+                what: "latent".into(),
+                expected,
+                got,
+            });
         }
         self.prepare_decoder()?;
         let model = self.decoder_model();
-        let options = RunOptions { mode: Mode::Image, size: [h, w] };
+        let options = RunOptions {
+            mode: Mode::Image,
+            size: [h, w],
+        };
         let mut runner = Runner::new(model, self.machine(), &model.plans.image, options);
         let input = crate::picture::frame(latent, 0, runner.input());
         runner.run(vec![input], &mut |_, _, _| (), &mut |_| ());
         let times = model.plans.image.steps.iter().zip(runner.seconds());
-        Ok(times.map(|(step, &seconds)| self.step_time(step, [h, w], seconds)).collect())
+        Ok(times
+            .map(|(step, &seconds)| self.step_time(step, [h, w], seconds))
+            .collect())
     }
 
     fn step_time(&self, step: &Step, size: [usize; 2], seconds: f64) -> StepTime {
@@ -46,13 +55,28 @@ impl CpuEngine {
         match &step.op {
             Op::Conv(index) => {
                 let spec = &plans.tables.convs[*index];
-                let name = format!("{:?} {} -> {} at {pixels}", spec.method, spec.conv.inputs, spec.conv.outputs);
+                let name = format!(
+                    "{:?} {} -> {} at {pixels}",
+                    spec.method, spec.conv.inputs, spec.conv.outputs
+                );
                 let macs = spec.method.direct_taps() * spec.conv.inputs * spec.conv.outputs;
                 let direct_flops = 2.0 * (macs * extent.width * extent.height) as f64;
-                StepTime { name, seconds, direct_flops }
+                StepTime {
+                    name,
+                    seconds,
+                    direct_flops,
+                }
             }
-            Op::Attention(_) => StepTime { name: format!("Attention at {pixels}"), seconds, direct_flops: 0.0 },
-            Op::Copy => StepTime { name: format!("Norm at {pixels}"), seconds, direct_flops: 0.0 },
+            Op::Attention(_) => StepTime {
+                name: format!("Attention at {pixels}"),
+                seconds,
+                direct_flops: 0.0,
+            },
+            Op::Copy => StepTime {
+                name: format!("Norm at {pixels}"),
+                seconds,
+                direct_flops: 0.0,
+            },
         }
     }
 }

@@ -27,7 +27,13 @@ pub(crate) struct Extent {
 
 impl Extent {
     pub fn new(channels: usize, width: usize, height: usize) -> Self {
-        Self { channels: padded(channels), width, height, capacity: height, slots: 1 }
+        Self {
+            channels: padded(channels),
+            width,
+            height,
+            capacity: height,
+            slots: 1,
+        }
     }
 
     /// Values of a row with its margins.
@@ -40,9 +46,14 @@ impl Extent {
         if slot.is_empty() {
             *slot = Pages::large(self.stride() * self.capacity);
         }
-        let mut rows: Vec<Option<&mut [f32]>> = slot.chunks_exact_mut(self.stride()).map(Some).collect();
+        let mut rows: Vec<Option<&mut [f32]>> =
+            slot.chunks_exact_mut(self.stride()).map(Some).collect();
         let pixels = self.channels..self.channels * (self.width + 1);
-        let taken = ys.map(|y| rows[y % self.capacity].take().map(|row| &mut row[pixels.clone()]));
+        let taken = ys.map(|y| {
+            rows[y % self.capacity]
+                .take()
+                .map(|row| &mut row[pixels.clone()])
+        });
         taken.flatten().collect()
     }
 
@@ -63,7 +74,11 @@ pub(crate) struct Rows {
 impl Rows {
     pub fn new(extent: Extent) -> Self {
         let slots = (0..extent.slots).map(|_| Pages::default()).collect();
-        Self { extent, slots, zeros: Pages::zeros(extent.stride()) }
+        Self {
+            extent,
+            slots,
+            zeros: Pages::zeros(extent.stride()),
+        }
     }
 
     fn place(&self, y: usize) -> usize {
@@ -92,12 +107,19 @@ impl Rows {
     }
 
     /// The pixels of some rows of `count` frames from `frame` on, in order, for writing. There must be as many slots.
-    pub fn pixels_mut(&mut self, frame: usize, count: usize, ys: Range<usize>) -> Vec<Vec<&mut [f32]>> {
+    pub fn pixels_mut(
+        &mut self,
+        frame: usize,
+        count: usize,
+        ys: Range<usize>,
+    ) -> Vec<Vec<&mut [f32]>> {
         let (extent, slots) = (self.extent, self.slots.len());
         debug_assert!(ys.len() <= extent.capacity && count <= slots);
         let mut picked: Vec<Option<&mut Pages>> = self.slots.iter_mut().map(Some).collect();
         let frames = (frame..frame + count).filter_map(|n| picked[n % slots].take());
-        frames.map(|slot| extent.pixels_mut(slot, ys.clone())).collect()
+        frames
+            .map(|slot| extent.pixels_mut(slot, ys.clone()))
+            .collect()
     }
 
     /// Puts a whole frame in its slot.
@@ -125,7 +147,10 @@ mod tests {
 
     #[test]
     fn rows_wrap_around_and_margins_stay_zero() {
-        let mut rows = Rows::new(Extent { capacity: 3, ..Extent::new(5, 6, 10) });
+        let mut rows = Rows::new(Extent {
+            capacity: 3,
+            ..Extent::new(5, 6, 10)
+        });
         for (y, row) in (4..7).zip(rows.pixels_mut(0, 1, 4..7).remove(0)) {
             row.fill(y as f32);
         }
@@ -135,6 +160,11 @@ mod tests {
             assert!(row[..16].iter().chain(&row[7 * 16..]).all(|x| *x == 0.0));
             assert!(rows.pixels(0, y as usize).iter().all(|x| *x == y as f32));
         }
-        assert!(rows.row(0, -1).iter().chain(rows.row(0, 10)).all(|x| *x == 0.0));
+        assert!(
+            rows.row(0, -1)
+                .iter()
+                .chain(rows.row(0, 10))
+                .all(|x| *x == 0.0)
+        );
     }
 }

@@ -49,7 +49,12 @@ pub(crate) struct Runner<'e> {
 }
 
 /// The extents of all buffers of a plan.
-pub(crate) fn extents(plan: &Plan, schedule: Schedule<'_>, size: [usize; 2], mode: Mode) -> Vec<Extent> {
+pub(crate) fn extents(
+    plan: &Plan,
+    schedule: Schedule<'_>,
+    size: [usize; 2],
+    mode: Mode,
+) -> Vec<Extent> {
     /// Frames that a causal convolution sees besides the present one.
     const PAST: usize = 2;
     let together = if plan.usage == Use::Pairs { 2 } else { 1 };
@@ -58,19 +63,44 @@ pub(crate) fn extents(plan: &Plan, schedule: Schedule<'_>, size: [usize; 2], mod
         let whole = plan.extent(id, size);
         let stays = mode != Mode::Image && plan.buffers[id].history;
         let leaves_whole = mode == Mode::Clip && plan.outputs.contains(&id);
-        let capacity = if stays || leaves_whole { whole.height } else { capacities[id].min(whole.height) };
-        Extent { slots: if stays { PAST + together } else { together }, capacity, ..whole }
+        let capacity = if stays || leaves_whole {
+            whole.height
+        } else {
+            capacities[id].min(whole.height)
+        };
+        Extent {
+            slots: if stays { PAST + together } else { together },
+            capacity,
+            ..whole
+        }
     };
     (0..plan.buffers.len()).map(extent).collect()
 }
 
 impl<'e> Runner<'e> {
     /// For frames of height and width `size`.
-    pub fn new(model: &'e Model, machine: &'e Machine, plan: &'e Plan, options: RunOptions) -> Self {
+    pub fn new(
+        model: &'e Model,
+        machine: &'e Machine,
+        plan: &'e Plan,
+        options: RunOptions,
+    ) -> Self {
         let RunOptions { mode, size } = options;
         let schedule = Schedule::new(plan, &model.plans.tables, size, machine.threads);
-        let rows = extents(plan, schedule, size, mode).into_iter().map(Rows::new).collect();
-        Self { model, machine, plan, mode, size, rows, frames: 0, seconds: vec![0.0; plan.steps.len()] }
+        let rows = extents(plan, schedule, size, mode)
+            .into_iter()
+            .map(Rows::new)
+            .collect();
+        Self {
+            model,
+            machine,
+            plan,
+            mode,
+            size,
+            rows,
+            frames: 0,
+            seconds: vec![0.0; plan.steps.len()],
+        }
     }
 
     /// Time spent in each step so far.
@@ -91,12 +121,25 @@ impl<'e> Runner<'e> {
 
     /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows
     /// of those that do not. `progress` is told the fraction done.
-    pub fn run(&mut self, frames: Vec<Pages>, emit: Emit<'_>, progress: &mut dyn FnMut(f32)) -> Vec<Pages> {
+    pub fn run(
+        &mut self,
+        frames: Vec<Pages>,
+        emit: Emit<'_>,
+        progress: &mut dyn FnMut(f32),
+    ) -> Vec<Pages> {
         let now = self.frames..self.frames + frames.len();
         frames.into_iter().for_each(|frame| self.put(frame));
         let plan = self.plan;
-        let mut schedule = Schedule::new(plan, &self.model.plans.tables, self.size, self.machine.threads);
-        let (mut done, total) = (0.0, plan.steps.iter().map(|step| self.cost(step)).sum::<f64>());
+        let mut schedule = Schedule::new(
+            plan,
+            &self.model.plans.tables,
+            self.size,
+            self.machine.threads,
+        );
+        let (mut done, total) = (
+            0.0,
+            plan.steps.iter().map(|step| self.cost(step)).sum::<f64>(),
+        );
         while let Some((index, units)) = schedule.next() {
             let step = &plan.steps[index];
             let rows = schedule.output(index, &units);
@@ -104,10 +147,14 @@ impl<'e> Runner<'e> {
             self.step(step, units.clone(), rows.clone(), now.clone());
             self.seconds[index] += start.elapsed().as_secs_f64();
             schedule.finish(index, units.end);
-            done += self.cost(step) * rows.len() as f64 / self.rows[step.target()].extent.height as f64;
+            done +=
+                self.cost(step) * rows.len() as f64 / self.rows[step.target()].extent.height as f64;
             if self.mode != Mode::Clip && step.targets().any(|id| id == plan.outputs[0]) {
                 let output = &self.rows[plan.outputs[0]];
-                now.clone().for_each(|n| rows.clone().for_each(|y| emit(n - now.start, y, output.pixels(n, y))));
+                now.clone().for_each(|n| {
+                    rows.clone()
+                        .for_each(|y| emit(n - now.start, y, output.pixels(n, y)))
+                });
             }
             if self.mode == Mode::Image {
                 self.release(&schedule);
@@ -140,7 +187,9 @@ impl<'e> Runner<'e> {
                 let spec = &self.model.plans.tables.convs[*index];
                 pixels * (spec.method.elements() * spec.k() * spec.padded_outputs()) as f64
             }
-            Op::Attention(_) => pixels * output.channels as f64 * (4.0 * output.channels as f64 + 2.0 * pixels),
+            Op::Attention(_) => {
+                pixels * output.channels as f64 * (4.0 * output.channels as f64 + 2.0 * pixels)
+            }
             Op::Copy => pixels * output.channels as f64,
         }
     }
@@ -149,10 +198,16 @@ impl<'e> Runner<'e> {
     fn step(&mut self, step: &Step, units: Range<usize>, made: Range<usize>, now: Range<usize>) {
         let mut raw = step.raw.map(|id| std::mem::take(&mut self.rows[id]));
         let mut act = step.act.map(|(id, _)| std::mem::take(&mut self.rows[id]));
-        let channels = raw.as_ref().or(act.as_ref()).map_or(0, |rows| rows.extent.channels);
+        let channels = raw
+            .as_ref()
+            .or(act.as_ref())
+            .map_or(0, |rows| rows.extent.channels);
         let norm = step.act.map(|(_, norm)| self.model.norm(norm));
         let width = self.plan.extent(step.target(), self.size).width;
-        let (mut raws, mut acts) = (written(&mut raw, &now, &made), written(&mut act, &now, &made));
+        let (mut raws, mut acts) = (
+            written(&mut raw, &now, &made),
+            written(&mut act, &now, &made),
+        );
         let mut next = || Target {
             channels,
             raw: raws.as_mut().and_then(Iterator::next),
@@ -166,7 +221,13 @@ impl<'e> Runner<'e> {
             Op::Attention(parts) => self.attention(step, parts, work, targets),
             Op::Copy => {
                 for (target, n) in targets.into_iter().zip(work.now) {
-                    copy::run(self.machine, &self.rows[step.input], n, work.units.clone(), target);
+                    copy::run(
+                        self.machine,
+                        &self.rows[step.input],
+                        n,
+                        work.units.clone(),
+                        target,
+                    );
                 }
             }
         }
@@ -179,7 +240,12 @@ impl<'e> Runner<'e> {
         let weights = parts.map(|index| self.model.conv(index));
         let residual = &self.rows[step.residual.expect("attention is added to its input")];
         for (target, frame) in targets.into_iter().zip(work.now) {
-            let job = attention::Attention { weights, input: &self.rows[step.input], residual, frame };
+            let job = attention::Attention {
+                weights,
+                input: &self.rows[step.input],
+                residual,
+                frame,
+            };
             attention::run(self.machine, &job, target);
         }
     }
@@ -191,13 +257,22 @@ impl<'e> Runner<'e> {
         let together = work.now.len() == 2 && spec.frames() > 1 && spec.method == Method::Winograd;
         let wanted = match together {
             true => spec.sets(Use::Pairs),
-            false => (spec.frames() - 1 - self.past(spec, work.now.end - 1)..spec.frames()).collect(),
+            false => {
+                (spec.frames() - 1 - self.past(spec, work.now.end - 1)..spec.frames()).collect()
+            }
         };
         self.machine.with_expanded(|memory| {
             let sets = &weights.sets(self.machine, &wanted, memory);
             match <[Target<'_>; 2]>::try_from(targets) {
                 Ok(targets) if together => {
-                    let pair = pair::Pair { weights, sets, input, residual, frame: work.now.start, columns };
+                    let pair = pair::Pair {
+                        weights,
+                        sets,
+                        input,
+                        residual,
+                        frame: work.now.start,
+                        columns,
+                    };
                     pair::run(self.machine, &pair, work.units, targets);
                 }
                 Ok(targets) => self.conv_frames(step, weights, sets, work, targets.into()),
@@ -215,14 +290,31 @@ impl<'e> Runner<'e> {
     }
 
     /// A convolution of one frame after the other.
-    fn conv_frames(&self, step: &Step, weights: &ConvWeights, sets: &Sets<'_>, work: Work, targets: Vec<Target<'_>>) {
+    fn conv_frames(
+        &self,
+        step: &Step,
+        weights: &ConvWeights,
+        sets: &Sets<'_>,
+        work: Work,
+        targets: Vec<Target<'_>>,
+    ) {
         let (input, spec) = (&self.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         for (target, n) in targets.into_iter().zip(work.now) {
-            let frame = |ago: usize| conv::Past { rows: input, frame: n - ago, tap: spec.frames() - 1 - ago };
+            let frame = |ago: usize| conv::Past {
+                rows: input,
+                frame: n - ago,
+                tap: spec.frames() - 1 - ago,
+            };
             let frames: Vec<_> = (0..=self.past(spec, n)).map(frame).collect();
             let residual = step.residual.map(|id| (&self.rows[id], n));
-            let conv = conv::Conv { weights, sets, frames: &frames, residual, columns };
+            let conv = conv::Conv {
+                weights,
+                sets,
+                frames: &frames,
+                residual,
+                columns,
+            };
             conv::run(self.machine, &conv, work.units.clone(), target);
         }
     }
@@ -234,7 +326,10 @@ fn written<'r>(
     now: &Range<usize>,
     made: &Range<usize>,
 ) -> Option<std::vec::IntoIter<Vec<&'r mut [f32]>>> {
-    rows.as_mut().map(|rows| rows.pixels_mut(now.start, now.len(), made.clone()).into_iter())
+    rows.as_mut().map(|rows| {
+        rows.pixels_mut(now.start, now.len(), made.clone())
+            .into_iter()
+    })
 }
 
 /// What a step is to do.

@@ -123,17 +123,33 @@ impl<'p> Schedule<'p> {
                 false => (threads * BATCH * weight(plan, &step.op, tables))
                     .div_ceil(columns * elements.max(ELEMENTS_AT_LEAST)),
             };
-            Progress { flow, done: 0, total, batch: batch.max(1) }
+            Progress {
+                flow,
+                done: 0,
+                total,
+                batch: batch.max(1),
+            }
         };
-        let heights = (0..plan.buffers.len()).map(|id| extent(id).height).collect();
+        let heights = (0..plan.buffers.len())
+            .map(|id| extent(id).height)
+            .collect();
         let producer = |id: BufferId| plan.steps.iter().position(|step| step.makes(id));
         let producers = (0..plan.buffers.len()).map(producer).collect();
-        Self { plan, steps: plan.steps.iter().map(step).collect(), heights, producers }
+        Self {
+            plan,
+            steps: plan.steps.iter().map(step).collect(),
+            heights,
+            producers,
+        }
     }
 
     /// Rows of a buffer that are there.
     fn made(&self, id: BufferId) -> usize {
-        self.producers[id].map_or(self.heights[id], |i| self.steps[i].flow.makes(self.steps[i].done, self.heights[id]))
+        self.producers[id].map_or(self.heights[id], |i| {
+            self.steps[i]
+                .flow
+                .makes(self.steps[i].done, self.heights[id])
+        })
     }
 
     /// Units of step `i` whose inputs are there.
@@ -177,7 +193,10 @@ impl<'p> Schedule<'p> {
 
     /// Output rows that `units` of a step make.
     pub fn output(&self, step: usize, units: &Range<usize>) -> Range<usize> {
-        let (flow, height) = (self.steps[step].flow, self.heights[self.plan.steps[step].target()]);
+        let (flow, height) = (
+            self.steps[step].flow,
+            self.heights[self.plan.steps[step].target()],
+        );
         flow.makes(units.start, height)..flow.makes(units.end, height)
     }
 
@@ -222,7 +241,9 @@ fn weight(plan: &Plan, op: &Op, tables: &Tables) -> usize {
     const READ: usize = 2;
     const EXPANDED: usize = 4;
     match op {
-        Op::Conv(index) if tables.convs[*index].keeps_taps(plan.usage, tables.precision) => EXPANDED,
+        Op::Conv(index) if tables.convs[*index].keeps_taps(plan.usage, tables.precision) => {
+            EXPANDED
+        }
         Op::Conv(index) if tables.convs[*index].is_large() => READ,
         _ => 1,
     }
@@ -239,7 +260,9 @@ impl Step {
 
     /// One of the buffers it writes; all have the same extents.
     pub fn target(&self) -> BufferId {
-        self.targets().next().expect("a plan holds no step without a result")
+        self.targets()
+            .next()
+            .expect("a plan holds no step without a result")
     }
 
     fn makes(&self, id: BufferId) -> bool {
@@ -256,13 +279,23 @@ impl Plan {
     /// What the weights of a step are for.
     pub fn usage(&self, step: &Step) -> Use {
         let coarse = self.buffers[step.target()].shift == self.coarsest();
-        if self.usage == Use::Image && coarse { Use::Coarse } else { self.usage }
+        if self.usage == Use::Image && coarse {
+            Use::Coarse
+        } else {
+            self.usage
+        }
     }
 
     /// A buffer's extents, holding whole frames, for an input of height and width `size`.
     pub fn extent(&self, id: BufferId, size: [usize; 2]) -> Extent {
         let buffer = &self.buffers[id];
-        let [h, w] = size.map(|n| if buffer.shift >= 0 { n << buffer.shift } else { n >> -buffer.shift });
+        let [h, w] = size.map(|n| {
+            if buffer.shift >= 0 {
+                n << buffer.shift
+            } else {
+                n >> -buffer.shift
+            }
+        });
         Extent::new(buffer.channels, w, h)
     }
 }
@@ -299,7 +332,12 @@ mod tests {
         let (plan, low) = run([64, 128]);
         let (_, high) = run([256, 128]);
         for (id, buffer) in plan.buffers.iter().enumerate().filter(|(_, b)| b.shift > 0) {
-            assert!(high[id] <= low[id].max(32), "{buffer:?}: {} {}", low[id], high[id]);
+            assert!(
+                high[id] <= low[id].max(32),
+                "{buffer:?}: {} {}",
+                low[id],
+                high[id]
+            );
         }
     }
 }

@@ -47,7 +47,13 @@ struct Part<'e> {
 
 impl<'e> Stream<'e> {
     fn new(engine: &'e CpuEngine, model: &'e Model, group: usize) -> Self {
-        Self { model, machine: engine.machine(), has_time: engine.has_time(), group, state: State::Empty }
+        Self {
+            model,
+            machine: engine.machine(),
+            has_time: engine.has_time(),
+            group,
+            state: State::Empty,
+        }
     }
 
     /// Whether the next frame is the first of its clip.
@@ -64,12 +70,23 @@ impl<'e> Stream<'e> {
         if before == size {
             return Ok(());
         }
-        let [expected, got] = [before, size].map(|[h, w]| format!("{h} x {w}, as in the first frame of the clip"));
-        Err(Error::Shape { what: what.into(), expected, got: got.replace(", as in the first frame of the clip", "") })
+        let [expected, got] =
+            [before, size].map(|[h, w]| format!("{h} x {w}, as in the first frame of the clip"));
+        Err(Error::Shape {
+            what: what.into(),
+            expected,
+            got: got.replace(", as in the first frame of the clip", ""),
+        })
     }
 
     /// Runs frames `[C, T, H, W]`; the frames that leave go to `picture`, which knows how many they will be.
-    fn step(&mut self, frames: &Array, picture: &mut Picture, expected: usize, progress: Progress<'_>) -> Result<()> {
+    fn step(
+        &mut self,
+        frames: &Array,
+        picture: &mut Picture,
+        expected: usize,
+        progress: Progress<'_>,
+    ) -> Result<()> {
         let size = [frames.shape()[2], frames.shape()[3]];
         if self.is_new() && frames.shape()[1] == 1 {
             self.model.prepare_image(self.machine)?;
@@ -78,7 +95,9 @@ impl<'e> Stream<'e> {
             return Ok(());
         }
         if !self.has_time {
-            return Err(Error::Unsupported("these weights are for single frames; they cannot run a clip".into()));
+            return Err(Error::Unsupported(
+                "these weights are for single frames; they cannot run a clip".into(),
+            ));
         }
         self.model.prepare_clip(self.machine)?;
         let mut parts = match std::mem::replace(&mut self.state, State::Empty) {
@@ -108,10 +127,17 @@ impl<'e> Stream<'e> {
 
     fn image(&self, frames: &Array, picture: &mut Picture, progress: Progress<'_>) {
         let size = [frames.shape()[2], frames.shape()[3]];
-        let options = RunOptions { mode: Mode::Image, size };
+        let options = RunOptions {
+            mode: Mode::Image,
+            size,
+        };
         let mut runner = Runner::new(self.model, self.machine, &self.model.plans.image, options);
         let input = frame(frames, 0, runner.input());
-        runner.run(vec![input], &mut |_, y, pixels| picture.row(0, y, pixels), progress);
+        runner.run(
+            vec![input],
+            &mut |_, y, pixels| picture.row(0, y, pixels),
+            progress,
+        );
     }
 
     /// The stages for frames of height and width `size`.
@@ -120,10 +146,18 @@ impl<'e> Stream<'e> {
         let mut parts = Vec::new();
         for (i, stage) in stages.iter().enumerate() {
             let plan = stage.plan();
-            let mode = if i + 1 == stages.len() { Mode::ClipEnd } else { Mode::Clip };
+            let mode = if i + 1 == stages.len() {
+                Mode::ClipEnd
+            } else {
+                Mode::Clip
+            };
             let options = RunOptions { mode, size };
             let runner = Runner::new(self.model, self.machine, plan, options);
-            parts.push(Part { stage, runner, frames: 0 });
+            parts.push(Part {
+                stage,
+                runner,
+                frames: 0,
+            });
             let output = plan.extent(plan.outputs[0], size);
             size = [output.height, output.width];
         }
@@ -151,7 +185,12 @@ impl Picture {
 }
 
 /// Puts a group of frames in.
-fn feed_frames(parts: &mut [Part<'_>], frames: &Array, group: Range<usize>, out: &mut dyn FnMut(Event<'_>)) {
+fn feed_frames(
+    parts: &mut [Part<'_>],
+    frames: &Array,
+    group: Range<usize>,
+    out: &mut dyn FnMut(Event<'_>),
+) {
     if let Some(first) = parts.first() {
         let extent = first.runner.input();
         let values = group.map(|t| frame(frames, t, extent)).collect();
@@ -161,11 +200,17 @@ fn feed_frames(parts: &mut [Part<'_>], frames: &Array, group: Range<usize>, out:
 
 /// Puts frames into the first of `parts`, and what leaves it into the others.
 fn feed(parts: &mut [Part<'_>], frames: Vec<Pages>, out: &mut dyn FnMut(Event<'_>)) {
-    let Some((part, rest)) = parts.split_first_mut() else { return };
+    let Some((part, rest)) = parts.split_first_mut() else {
+        return;
+    };
     let mut frames = frames.into_iter();
     let mut results = Vec::new();
     while let Some(frame) = frames.next() {
-        let second = if part.stage.plan().usage == Use::Pairs && part.frames > 0 { frames.next() } else { None };
+        let second = if part.stage.plan().usage == Use::Pairs && part.frames > 0 {
+            frames.next()
+        } else {
+            None
+        };
         let group: Vec<Pages> = [frame].into_iter().chain(second).collect();
         let count = group.len();
         results.append(&mut part.step(group, out));
@@ -186,7 +231,9 @@ impl Part<'_> {
         match self.stage {
             Stage::TimeUp(_) if n == 0 => return frames,
             Stage::TimeDown(_) if n == 0 => {
-                frames.iter().for_each(|frame| self.runner.put(frame.clone()));
+                frames
+                    .iter()
+                    .for_each(|frame| self.runner.put(frame.clone()));
                 return frames;
             }
             Stage::TimeDown(_) if n % 2 == 1 => {
@@ -195,7 +242,11 @@ impl Part<'_> {
             }
             _ => {}
         }
-        self.runner.run(frames, &mut |frame, y, pixels| out(Event::Row(frame, y, pixels)), &mut |_| ())
+        self.runner.run(
+            frames,
+            &mut |frame, y, pixels| out(Event::Row(frame, y, pixels)),
+            &mut |_| (),
+        )
     }
 }
 
@@ -207,7 +258,10 @@ pub(crate) struct Decode<'e> {
 
 impl<'e> Decode<'e> {
     pub fn new(engine: &'e CpuEngine, model: &'e Model) -> Self {
-        Self { engine, stream: Stream::new(engine, model, 1) }
+        Self {
+            engine,
+            stream: Stream::new(engine, model, 1),
+        }
     }
 }
 
@@ -217,14 +271,24 @@ impl DecodeSession for Decode<'_> {
         let [z, t, h, w] = latent.dims("latent")?;
         if z != config.z_dim || t == 0 || h == 0 || w == 0 {
             let expected = format!("[{}, t, h, w] with extents of at least 1", config.z_dim);
-            return Err(Error::Shape { what: "latent".into(), expected, got: format!("{:?}", latent.shape()) });
+            return Err(Error::Shape {
+                what: "latent".into(),
+                expected,
+                got: format!("{:?}", latent.shape()),
+            });
         }
         self.stream.check_size("latent", [h, w])?;
         let scale = config.scale()?;
-        let frames = if self.stream.is_new() { vae2x_core::time::frames(t) } else { TEMPORAL_FACTOR * t };
+        let frames = if self.stream.is_new() {
+            vae2x_core::time::frames(t)
+        } else {
+            TEMPORAL_FACTOR * t
+        };
         let pixels = scale * SPATIAL_FACTOR;
         let mut picture = Picture::new([3, frames, pixels * h, pixels * w], scale);
-        self.engine.machine().enter(|| self.stream.step(latent, &mut picture, frames, progress))?;
+        self.engine
+            .machine()
+            .enter(|| self.stream.step(latent, &mut picture, frames, progress))?;
         Ok(picture.into_array())
     }
 
@@ -241,7 +305,10 @@ pub(crate) struct Encode<'e> {
 
 impl<'e> Encode<'e> {
     pub fn new(engine: &'e CpuEngine, model: &'e Model) -> Self {
-        Self { engine, stream: Stream::new(engine, model, TEMPORAL_FACTOR) }
+        Self {
+            engine,
+            stream: Stream::new(engine, model, TEMPORAL_FACTOR),
+        }
     }
 }
 
@@ -257,14 +324,20 @@ impl EncodeSession for Encode<'_> {
         if c != 3 || !whole || !divides(h) || !divides(w) {
             let count = if new { "1 + 4 k" } else { "4 k" };
             let expected = format!("[3, f, 8h, 8w] with f = {count}");
-            return Err(Error::Shape { what: "pixels".into(), expected, got: format!("{:?}", pixels.shape()) });
+            return Err(Error::Shape {
+                what: "pixels".into(),
+                expected,
+                got: format!("{:?}", pixels.shape()),
+            });
         }
         self.stream.check_size("pixels", [h, w])?;
         let frames = f.div_ceil(TEMPORAL_FACTOR);
         let z = self.engine.config_ref().z_dim;
         // The mean comes first; the log-variance is left.
         let mut picture = Picture::new([z, frames, h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], 1);
-        self.engine.machine().enter(|| self.stream.step(pixels, &mut picture, frames, progress))?;
+        self.engine
+            .machine()
+            .enter(|| self.stream.step(pixels, &mut picture, frames, progress))?;
         Ok(picture.into_array())
     }
 

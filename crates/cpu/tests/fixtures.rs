@@ -9,7 +9,15 @@ use vae2x_cpu::{CpuEngine, CpuOptions, Isa, Precision};
 use vae2x_testkit::{shared, tolerance, vae};
 
 fn engine(weights: &Arc<dyn Weights>, isa: Isa, threads: usize) -> CpuEngine {
-    CpuEngine::new(weights.clone(), CpuOptions { threads, isa: Some(isa), ..CpuOptions::default() }).unwrap()
+    CpuEngine::new(
+        weights.clone(),
+        CpuOptions {
+            threads,
+            isa: Some(isa),
+            ..CpuOptions::default()
+        },
+    )
+    .unwrap()
 }
 
 fn full() -> Arc<dyn Weights> {
@@ -35,7 +43,11 @@ fn tiny_models_match_the_goldens() {
 fn the_full_model_matches_the_goldens() {
     let weights = full();
     for isa in Isa::available() {
-        vae::check_fixtures(&engine(&weights, isa, 2), "vae_full_up2x", tolerance::CPU_F32);
+        vae::check_fixtures(
+            &engine(&weights, isa, 2),
+            "vae_full_up2x",
+            tolerance::CPU_F32,
+        );
     }
 }
 
@@ -43,7 +55,11 @@ fn the_full_model_matches_the_goldens() {
 fn weights_in_bf16_stay_near_the_goldens() {
     let weights = full();
     for isa in Isa::available() {
-        let options = CpuOptions { threads: 2, isa: Some(isa), precision: Precision::Bf16 };
+        let options = CpuOptions {
+            threads: 2,
+            isa: Some(isa),
+            precision: Precision::Bf16,
+        };
         let engine = CpuEngine::new(weights.clone(), options).unwrap();
         vae::check_fixtures(&engine, "vae_full_up2x", tolerance::CPU_BF16);
     }

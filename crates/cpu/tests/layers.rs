@@ -13,18 +13,44 @@ use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{tolerance, vae};
 
 fn array(shape: &[usize]) -> Array {
-    Array::new(shape, formula::unit("input", shape.iter().product()).collect()).unwrap()
+    Array::new(
+        shape,
+        formula::unit("input", shape.iter().product()).collect(),
+    )
+    .unwrap()
 }
 
 fn engine(config: &VaeConfig, isa: Isa, threads: usize) -> CpuEngine {
     let weights: Arc<dyn Weights> = Arc::new(FormulaWeights::new(config.clone()));
-    CpuEngine::new(weights, CpuOptions { threads, isa: Some(isa), ..CpuOptions::default() }).unwrap()
+    CpuEngine::new(
+        weights,
+        CpuOptions {
+            threads,
+            isa: Some(isa),
+            ..CpuOptions::default()
+        },
+    )
+    .unwrap()
 }
 
 /// Decodes and encodes with `a` and `b`.
-fn both(a: &CpuEngine, b: &CpuEngine, latent: &Array, pixels: &Array, check: impl Fn(&str, &Array, &Array)) {
-    check("decoded", &vae::decode_whole(a, latent), &vae::decode_whole(b, latent));
-    check("encoded", &vae::encode_whole(a, pixels), &vae::encode_whole(b, pixels));
+fn both(
+    a: &CpuEngine,
+    b: &CpuEngine,
+    latent: &Array,
+    pixels: &Array,
+    check: impl Fn(&str, &Array, &Array),
+) {
+    check(
+        "decoded",
+        &vae::decode_whole(a, latent),
+        &vae::decode_whole(b, latent),
+    );
+    check(
+        "encoded",
+        &vae::encode_whole(a, pixels),
+        &vae::encode_whole(b, pixels),
+    );
 }
 
 proptest! {
@@ -62,12 +88,20 @@ fn what_does_not_fit_is_refused_in_words() {
     let engine = engine(&config, Isa::detect(), 1);
     let mut decoder = engine.decoder();
     let mut decode = |shape: &[usize]| decoder.step(&array(shape), &mut |_| ());
-    assert!(decode(&[4, 1, 2, 2]).unwrap_err().to_string().contains("[4, 1, 2, 2]"));
+    assert!(
+        decode(&[4, 1, 2, 2])
+            .unwrap_err()
+            .to_string()
+            .contains("[4, 1, 2, 2]")
+    );
     assert!(decode(&[16, 0, 2, 2]).is_err());
     assert!(decode(&[16, 2, 2]).is_err());
     assert!(decode(&[16, 1, 2, 2]).is_ok());
     let message = decode(&[16, 1, 2, 3]).unwrap_err().to_string();
-    assert!(message.contains("2 x 2") && message.contains("2 x 3"), "{message}");
+    assert!(
+        message.contains("2 x 2") && message.contains("2 x 3"),
+        "{message}"
+    );
     let mut encoder = engine.encoder();
     let mut encode = |shape: &[usize]| encoder.step(&array(shape), &mut |_| ());
     assert!(encode(&[3, 2, 8, 8]).is_err());
@@ -97,12 +131,22 @@ impl Weights for SingleFrames {
 
 #[test]
 fn weights_for_single_frames_run_single_frames_only() {
-    let weights = Arc::new(SingleFrames(FormulaWeights::new(VaeConfig::with_widths(2, 3))));
+    let weights = Arc::new(SingleFrames(FormulaWeights::new(VaeConfig::with_widths(
+        2, 3,
+    ))));
     let engine = CpuEngine::new(weights, CpuOptions::default()).unwrap();
     let mut decoder = engine.decoder();
     assert!(decoder.step(&array(&[16, 1, 2, 2]), &mut |_| ()).is_ok());
-    assert!(matches!(decoder.step(&array(&[16, 1, 2, 2]), &mut |_| ()), Err(Error::Unsupported(_))));
-    assert!(engine.decoder().step(&array(&[16, 2, 2, 2]), &mut |_| ()).is_err());
+    assert!(matches!(
+        decoder.step(&array(&[16, 1, 2, 2]), &mut |_| ()),
+        Err(Error::Unsupported(_))
+    ));
+    assert!(
+        engine
+            .decoder()
+            .step(&array(&[16, 2, 2, 2]), &mut |_| ())
+            .is_err()
+    );
 }
 
 #[test]
@@ -115,8 +159,14 @@ fn progress_rises_to_one() {
             rising &= fraction >= last;
             last = fraction;
         };
-        engine.decoder().step(&array(&[16, frames, 5, 6]), &mut note).unwrap();
-        assert!(rising && (last - 1.0).abs() < 1e-4, "{frames} frames: {last}");
+        engine
+            .decoder()
+            .step(&array(&[16, frames, 5, 6]), &mut note)
+            .unwrap();
+        assert!(
+            rising && (last - 1.0).abs() < 1e-4,
+            "{frames} frames: {last}"
+        );
     }
 }
 
@@ -127,10 +177,23 @@ fn the_memory_estimate_counts_what_grows() {
     let (low, high) = (total([1, 64, 64]), total([1, 128, 64]));
     assert_eq!(high.output, 2 * low.output);
     assert_eq!(high.weights, low.weights);
-    assert!(high.working > low.working && high.working < 2 * low.working, "{low:?} {high:?}");
+    assert!(
+        high.working > low.working && high.working < 2 * low.working,
+        "{low:?} {high:?}"
+    );
     // A clip needs four sets where a single frame needs one, but of large convolutions it keeps the taps.
     let clip = total([2, 64, 64]);
-    assert!(clip.weights > low.weights && clip.weights < 3 * low.weights, "{low:?} {clip:?}");
-    let half = decode_memory(&config, [1, 64, 64], CpuOptions { precision: Precision::Bf16, ..CpuOptions::default() });
+    assert!(
+        clip.weights > low.weights && clip.weights < 3 * low.weights,
+        "{low:?} {clip:?}"
+    );
+    let half = decode_memory(
+        &config,
+        [1, 64, 64],
+        CpuOptions {
+            precision: Precision::Bf16,
+            ..CpuOptions::default()
+        },
+    );
     assert!(half.unwrap().total() < low.total() * 3 / 4);
 }

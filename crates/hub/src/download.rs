@@ -53,8 +53,16 @@ impl Download<'_> {
     }
 
     fn transfer(&self, on_transfer: &mut OnTransfer<'_>) -> Result<()> {
-        let progress = Reporter { file: &self.file.name, done: 0, total: 0, on_transfer };
-        let arrived = self.api.download_with_progress(&self.file.name, progress).map_err(|e| self.failed(e))?;
+        let progress = Reporter {
+            file: &self.file.name,
+            done: 0,
+            total: 0,
+            on_transfer,
+        };
+        let arrived = self
+            .api
+            .download_with_progress(&self.file.name, progress)
+            .map_err(|e| self.failed(e))?;
         if !is_whole(&arrived, self.file.size) {
             self.discard(&arrived)?;
             return Err(self.broken("its size is not the one that the hub lists"));
@@ -67,11 +75,16 @@ impl Download<'_> {
 
     /// Links the snapshot to a blob that an older commit of the repository brought.
     fn link_blob(&self) -> bool {
-        let Some(name) = self.file.blob() else { return false };
+        let Some(name) = self.file.blob() else {
+            return false;
+        };
         let blob = self.cache.blob_path(name);
         is_whole(&blob, self.file.size)
             && self.file.size.is_some()
-            && self.pointer.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok())
+            && self
+                .pointer
+                .parent()
+                .is_some_and(|folder| std::fs::create_dir_all(folder).is_ok())
             && link(&blob, name, self.pointer, &self.file.name).is_ok()
     }
 
@@ -82,7 +95,9 @@ impl Download<'_> {
 
     /// Removes a `.part` with nothing left to ask for: the hub would refuse the empty range.
     fn drop_full_part(&self) {
-        let Some((name, size)) = self.file.blob().zip(self.file.size) else { return };
+        let Some((name, size)) = self.file.blob().zip(self.file.size) else {
+            return;
+        };
         let part = self.cache.blob_path(name).with_extension("part");
         if std::fs::metadata(&part).is_ok_and(|m| m.len() >= size) {
             // If it cannot be removed, the transfer fails with its own message.
@@ -101,14 +116,21 @@ impl Download<'_> {
     fn failed(&self, error: ApiError) -> HubError {
         match error {
             ApiError::RequestError(e) => match &*e {
-                ureq::Error::StatusCode(code @ (408 | 416 | 429 | 500..)) => self.broken(&format!("HTTP {code}")),
+                ureq::Error::StatusCode(code @ (408 | 416 | 429 | 500..)) => {
+                    self.broken(&format!("HTTP {code}"))
+                }
                 e => request_failed(self.id, self.config, &format!("'{}'", self.file.name), e),
             },
             ApiError::IoError(e) if is_of_the_network(&e) => self.broken(&e.to_string()),
-            ApiError::IoError(source) => HubError::Cache { path: self.config.cache.clone(), source },
-            ApiError::LockAcquisition(lock) => {
-                HubError::Busy { id: Box::new(self.id.clone()), file: self.file.name.clone(), lock }
-            }
+            ApiError::IoError(source) => HubError::Cache {
+                path: self.config.cache.clone(),
+                source,
+            },
+            ApiError::LockAcquisition(lock) => HubError::Busy {
+                id: Box::new(self.id.clone()),
+                file: self.file.name.clone(),
+                lock,
+            },
             other => HubError::Server {
                 id: Box::new(self.id.clone()),
                 endpoint: self.config.endpoint.clone(),
@@ -119,7 +141,11 @@ impl Download<'_> {
     }
 
     fn broken(&self, reason: &str) -> HubError {
-        HubError::Broken { id: Box::new(self.id.clone()), file: self.file.name.clone(), reason: reason.to_owned() }
+        HubError::Broken {
+            id: Box::new(self.id.clone()),
+            file: self.file.name.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }
 
@@ -129,24 +155,45 @@ pub(crate) fn is_whole(path: &Path, size: Option<u64>) -> bool {
 }
 
 /// The error of a request for `what` that failed before its answer's body.
-pub(crate) fn request_failed(id: &HubId, config: &HubConfig, what: &str, error: &ureq::Error) -> HubError {
+pub(crate) fn request_failed(
+    id: &HubId,
+    config: &HubConfig,
+    what: &str,
+    error: &ureq::Error,
+) -> HubError {
     use ureq::Error as E;
     let (id, endpoint) = (Box::new(id.clone()), config.endpoint.clone());
     match error {
-        E::StatusCode(status @ (401 | 403)) => {
-            HubError::Denied { id, endpoint, status: *status, gated: false, with_token: config.token.is_some() }
-        }
-        E::StatusCode(status) => {
-            HubError::Server { id, endpoint, what: what.to_owned(), reason: format!("HTTP {status}") }
-        }
+        E::StatusCode(status @ (401 | 403)) => HubError::Denied {
+            id,
+            endpoint,
+            status: *status,
+            gated: false,
+            with_token: config.token.is_some(),
+        },
+        E::StatusCode(status) => HubError::Server {
+            id,
+            endpoint,
+            what: what.to_owned(),
+            reason: format!("HTTP {status}"),
+        },
         E::Io(_)
         | E::Timeout(_)
         | E::HostNotFound
         | E::ConnectionFailed
         | E::ConnectProxyFailed(_)
         | E::Tls(_)
-        | E::Rustls(_) => HubError::NoNetwork { id, endpoint, reason: error.to_string() },
-        other => HubError::Server { id, endpoint, what: what.to_owned(), reason: other.to_string() },
+        | E::Rustls(_) => HubError::NoNetwork {
+            id,
+            endpoint,
+            reason: error.to_string(),
+        },
+        other => HubError::Server {
+            id,
+            endpoint,
+            what: what.to_owned(),
+            reason: other.to_string(),
+        },
     }
 }
 
@@ -167,9 +214,10 @@ fn is_of_the_network(error: &io::Error) -> bool {
 
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
-            Err(HubError::Cache { path: path.to_path_buf(), source })
-        }
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(HubError::Cache {
+            path: path.to_path_buf(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -203,7 +251,11 @@ impl hf_hub::api::Progress for Reporter<'_, '_> {
 
     fn update(&mut self, size: usize) {
         self.done += size as u64;
-        (self.on_transfer)(Transfer { file: self.file, done: self.done, total: self.total });
+        (self.on_transfer)(Transfer {
+            file: self.file,
+            done: self.done,
+            total: self.total,
+        });
     }
 
     fn finish(&mut self) {}

@@ -139,26 +139,42 @@ pub enum HubError {
 fn denied(endpoint: &str, id: &HubId, gated: bool, with_token: bool) -> String {
     let repo = &id.repo;
     match (gated, with_token) {
-        (true, false) => format!("it is gated: accept its terms at {endpoint}/{repo} and set HF_TOKEN"),
+        (true, false) => {
+            format!("it is gated: accept its terms at {endpoint}/{repo} and set HF_TOKEN")
+        }
         (true, true) => {
-            format!("it is gated, and this token's account has not accepted its terms at {endpoint}/{repo}")
+            format!(
+                "it is gated, and this token's account has not accepted its terms at {endpoint}/{repo}"
+            )
         }
         (false, false) => {
-            "it is private or gated, or does not exist; set HF_TOKEN to a token that may read it".to_owned()
+            "it is private or gated, or does not exist; set HF_TOKEN to a token that may read it"
+                .to_owned()
         }
-        (false, true) => "the token (HF_TOKEN or the token file) may not read it, or it does not exist".to_owned(),
+        (false, true) => {
+            "the token (HF_TOKEN or the token file) may not read it, or it does not exist"
+                .to_owned()
+        }
     }
 }
 
 /// Where in the repository the search was.
 fn inside(id: &HubId) -> String {
-    id.inner.as_ref().map(|inner| format!(" at '{inner}'")).unwrap_or_default()
+    id.inner
+        .as_ref()
+        .map(|inner| format!(" at '{inner}'"))
+        .unwrap_or_default()
 }
 
 /// Names a few of `names`.
 fn list(names: &[String]) -> String {
     const NAMED: usize = 8;
-    let head = names.iter().take(NAMED).map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+    let head = names
+        .iter()
+        .take(NAMED)
+        .map(|n| format!("'{n}'"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len() {
         0 => "no weights files at all".to_owned(),
         n if n > NAMED => format!("{head} and {} more", n - NAMED),

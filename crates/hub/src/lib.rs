@@ -63,7 +63,11 @@ pub struct Resolved {
 ///
 /// # Errors
 /// Those of [`Source::parse`] and [`fetch`].
-pub fn resolve(argument: &str, config: &HubConfig, on_transfer: &mut OnTransfer<'_>) -> Result<PathBuf> {
+pub fn resolve(
+    argument: &str,
+    config: &HubConfig,
+    on_transfer: &mut OnTransfer<'_>,
+) -> Result<PathBuf> {
     match Source::parse(argument)? {
         Source::Local(path) => Ok(path),
         Source::Hub(id) => Ok(fetch(&id, config, on_transfer)?.path),
@@ -83,7 +87,9 @@ pub fn fetch(id: &HubId, config: &HubConfig, on_transfer: &mut OnTransfer<'_>) -
     let pick = match &id.inner {
         Some(inner) => pick::inside(id, repo.names(), inner),
         None => pick::anywhere(id, repo.names(), &mut |file| {
-            Ok(names_autoencoder(&repo.read(&repo.file(file, &mut |_| ())?)?))
+            Ok(names_autoencoder(
+                &repo.read(&repo.file(file, &mut |_| ())?)?,
+            ))
         }),
     };
     let pick = pick.map_err(|e| repo.explain(e))?;
@@ -94,16 +100,28 @@ pub fn fetch(id: &HubId, config: &HubConfig, on_transfer: &mut OnTransfer<'_>) -
 
 /// Fetches the configuration first: it is small, and a folder is complete once its weights are there.
 fn bring(repo: &RepoView<'_>, pick: &Pick, on_transfer: &mut OnTransfer<'_>) -> Result<Resolved> {
-    let config = pick.config.as_deref().map(|file| repo.file(file, on_transfer)).transpose()?;
+    let config = pick
+        .config
+        .as_deref()
+        .map(|file| repo.file(file, on_transfer))
+        .transpose()?;
     let weights = repo.file(&pick.weights, on_transfer)?;
-    let folder = weights.parent().filter(|_| config.is_some() && !pick.explicit_file);
-    Ok(Resolved { path: folder.unwrap_or(&weights).to_path_buf(), weights, config })
+    let folder = weights
+        .parent()
+        .filter(|_| config.is_some() && !pick.explicit_file);
+    Ok(Resolved {
+        path: folder.unwrap_or(&weights).to_path_buf(),
+        weights,
+        config,
+    })
 }
 
 /// Whether a diffusers `config.json` may be that of an autoencoder. One that names no class may.
 fn names_autoencoder(config: &[u8]) -> bool {
     let config: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
-    config["_class_name"].as_str().is_none_or(|class| class.starts_with("Autoencoder"))
+    config["_class_name"]
+        .as_str()
+        .is_none_or(|class| class.starts_with("Autoencoder"))
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ pub(crate) fn inside(id: &HubId, names: &[String], inner: &str) -> Result<Pick> 
     if names.iter().any(|n| n == inner) {
         let (folder, file) = split(inner);
         let config = config_in(names, folder).filter(|_| file.starts_with(DIFFUSERS_STEM));
-        return Ok(Pick { weights: inner.to_owned(), config, explicit_file: true });
+        return Ok(Pick {
+            weights: inner.to_owned(),
+            config,
+            explicit_file: true,
+        });
     }
     in_folder(id, names, inner)?.ok_or_else(|| no_match(id, names))
 }
@@ -37,7 +41,11 @@ pub(crate) fn inside(id: &HubId, names: &[String], inner: &str) -> Result<Pick> 
 ///
 /// # Errors
 /// [`HubError::NoMatch`], [`HubError::Ambiguous`], and what `is_autoencoder` returns.
-pub(crate) fn anywhere(id: &HubId, names: &[String], is_autoencoder: &mut IsAutoencoder<'_>) -> Result<Pick> {
+pub(crate) fn anywhere(
+    id: &HubId,
+    names: &[String],
+    is_autoencoder: &mut IsAutoencoder<'_>,
+) -> Result<Pick> {
     let mut folders = diffusers_folders(names);
     let at_root = format!("{DIFFUSERS_STEM}.safetensors");
     // Shards at the root are a diffusion model; no VAE needs any.
@@ -60,13 +68,19 @@ pub(crate) fn anywhere(id: &HubId, names: &[String], is_autoencoder: &mut IsAuto
     match models.as_slice() {
         [] => only_file(id, names),
         [one] => in_folder(id, names, one)?.ok_or_else(|| no_match(id, names)),
-        _ => Err(HubError::Ambiguous { id: Box::new(id.clone()), candidates: models }),
+        _ => Err(HubError::Ambiguous {
+            id: Box::new(id.clone()),
+            candidates: models,
+        }),
     }
 }
 
 /// The model directly in `folder`, if there is any.
 fn in_folder(id: &HubId, names: &[String], folder: &str) -> Result<Option<Pick>> {
-    let here: Vec<&String> = names.iter().filter(|n| split(n).0 == folder && is_weights(n)).collect();
+    let here: Vec<&String> = names
+        .iter()
+        .filter(|n| split(n).0 == folder && is_weights(n))
+        .collect();
     let plain = join(folder, &format!("{DIFFUSERS_STEM}.safetensors"));
     let diffusers: Vec<&String> = here.iter().copied().filter(|n| is_diffusers(n)).collect();
     let fitting = match (here.iter().find(|n| ***n == plain), diffusers.is_empty()) {
@@ -74,7 +88,11 @@ fn in_folder(id: &HubId, names: &[String], folder: &str) -> Result<Option<Pick>>
         (None, false) => diffusers,
         (None, true) => here,
     };
-    let pick = |w: &String| Pick { weights: w.clone(), config: config_in(names, folder), explicit_file: false };
+    let pick = |w: &String| Pick {
+        weights: w.clone(),
+        config: config_in(names, folder),
+        explicit_file: false,
+    };
     match fitting.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(pick(one))),
@@ -86,26 +104,47 @@ fn in_folder(id: &HubId, names: &[String], folder: &str) -> Result<Option<Pick>>
 fn only_file(id: &HubId, names: &[String]) -> Result<Pick> {
     // A diffusers model that got here is of another class.
     let other_model = |n: &str| is_diffusers(n) && config_in(names, split(n).0).is_some();
-    let all: Vec<&String> = names.iter().filter(|n| is_weights(n) && !other_model(n)).collect();
-    let vaes: Vec<&String> = all.iter().copied().filter(|n| n.to_ascii_lowercase().contains("vae")).collect();
+    let all: Vec<&String> = names
+        .iter()
+        .filter(|n| is_weights(n) && !other_model(n))
+        .collect();
+    let vaes: Vec<&String> = all
+        .iter()
+        .copied()
+        .filter(|n| n.to_ascii_lowercase().contains("vae"))
+        .collect();
     match if vaes.is_empty() { all } else { vaes }.as_slice() {
         [] => Err(no_match(id, names)),
-        [one] => Ok(Pick { weights: (*one).clone(), config: None, explicit_file: false }),
+        [one] => Ok(Pick {
+            weights: (*one).clone(),
+            config: None,
+            explicit_file: false,
+        }),
         many => Err(ambiguous(id, many)),
     }
 }
 
 fn ambiguous(id: &HubId, candidates: &[&String]) -> HubError {
-    HubError::Ambiguous { id: Box::new(id.clone()), candidates: candidates.iter().map(|n| (*n).clone()).collect() }
+    HubError::Ambiguous {
+        id: Box::new(id.clone()),
+        candidates: candidates.iter().map(|n| (*n).clone()).collect(),
+    }
 }
 
 fn no_match(id: &HubId, names: &[String]) -> HubError {
-    HubError::NoMatch { id: Box::new(id.clone()), found: names.iter().filter(|n| is_weights(n)).cloned().collect() }
+    HubError::NoMatch {
+        id: Box::new(id.clone()),
+        found: names.iter().filter(|n| is_weights(n)).cloned().collect(),
+    }
 }
 
 /// Folders with a `config.json` and weights named as diffusers names them, the root (empty) first.
 fn diffusers_folders(names: &[String]) -> Vec<&str> {
-    let mut folders: Vec<&str> = names.iter().filter(|n| is_diffusers(n)).map(|n| split(n).0).collect();
+    let mut folders: Vec<&str> = names
+        .iter()
+        .filter(|n| is_diffusers(n))
+        .map(|n| split(n).0)
+        .collect();
     folders.retain(|f| config_in(names, f).is_some());
     folders.sort_unstable();
     folders.dedup();
@@ -126,7 +165,11 @@ fn config_in(names: &[String], folder: &str) -> Option<String> {
 }
 
 fn join(folder: &str, file: &str) -> String {
-    if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
+    if folder.is_empty() {
+        file.to_owned()
+    } else {
+        format!("{folder}/{file}")
+    }
 }
 
 /// Folder and file name.
@@ -139,7 +182,11 @@ mod tests {
     use super::*;
 
     fn id() -> HubId {
-        HubId { repo: "owner/name".into(), revision: None, inner: None }
+        HubId {
+            repo: "owner/name".into(),
+            revision: None,
+            inner: None,
+        }
     }
 
     fn names(list: &[&str]) -> Vec<String> {
@@ -148,12 +195,17 @@ mod tests {
 
     /// Picks from `list`, where every folder but `others` holds an autoencoder.
     fn pick(list: &[&str], others: &[&str]) -> Result<(String, Option<String>)> {
-        let pick = anywhere(&id(), &names(list), &mut |config| Ok(!others.contains(&config)))?;
+        let pick = anywhere(&id(), &names(list), &mut |config| {
+            Ok(!others.contains(&config))
+        })?;
         Ok((pick.weights, pick.config))
     }
 
     fn model(folder: &str) -> (String, Option<String>) {
-        (format!("{folder}diffusion_pytorch_model.safetensors"), Some(format!("{folder}config.json")))
+        (
+            format!("{folder}diffusion_pytorch_model.safetensors"),
+            Some(format!("{folder}config.json")),
+        )
     }
 
     const UPSCALE2X: [&str; 4] = [
@@ -170,32 +222,76 @@ mod tests {
         let all: Vec<&str> = root.iter().chain(&vae).chain(&UPSCALE2X).copied().collect();
         assert_eq!(pick(&all, &[]).unwrap(), model(""));
         assert_eq!(pick(&all[2..], &[]).unwrap(), model("vae/"));
-        assert_eq!(pick(&all[4..], &[]).unwrap(), model("diffusers/Wan2.1_VAE_upscale2x_imageonly_real_v1/"));
-        assert_eq!(pick(&UPSCALE2X[..2], &[]).unwrap(), (UPSCALE2X[1].to_owned(), None));
+        assert_eq!(
+            pick(&all[4..], &[]).unwrap(),
+            model("diffusers/Wan2.1_VAE_upscale2x_imageonly_real_v1/")
+        );
+        assert_eq!(
+            pick(&UPSCALE2X[..2], &[]).unwrap(),
+            (UPSCALE2X[1].to_owned(), None)
+        );
     }
 
     #[test]
     fn a_pipeline_gives_its_vae() {
-        let list = ["model_index.json", "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors"];
+        let list = [
+            "model_index.json",
+            "transformer/config.json",
+            "transformer/diffusion_pytorch_model.safetensors",
+        ];
         let vae = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"];
         let all: Vec<&str> = list.iter().chain(&vae).copied().collect();
-        assert_eq!(pick(&all, &["transformer/config.json"]).unwrap(), model("vae/"));
+        assert_eq!(
+            pick(&all, &["transformer/config.json"]).unwrap(),
+            model("vae/")
+        );
     }
 
     #[test]
     fn a_diffusion_model_at_the_root_is_no_vae() {
-        let whole = ["config.json", "diffusion_pytorch_model.safetensors", "Wan2.1_VAE.pth", "models_t5.pth"];
-        assert_eq!(pick(&whole, &["config.json"]).unwrap(), ("Wan2.1_VAE.pth".to_owned(), None));
-        let sharded = ["config.json", "diffusion_pytorch_model-00001-of-00006.safetensors", "Wan2.1_VAE.pth"];
-        assert_eq!(pick(&sharded, &["config.json"]).unwrap(), ("Wan2.1_VAE.pth".to_owned(), None));
-        assert!(matches!(pick(&whole[..2], &["config.json"]), Err(HubError::NoMatch { .. })));
+        let whole = [
+            "config.json",
+            "diffusion_pytorch_model.safetensors",
+            "Wan2.1_VAE.pth",
+            "models_t5.pth",
+        ];
+        assert_eq!(
+            pick(&whole, &["config.json"]).unwrap(),
+            ("Wan2.1_VAE.pth".to_owned(), None)
+        );
+        let sharded = [
+            "config.json",
+            "diffusion_pytorch_model-00001-of-00006.safetensors",
+            "Wan2.1_VAE.pth",
+        ];
+        assert_eq!(
+            pick(&sharded, &["config.json"]).unwrap(),
+            ("Wan2.1_VAE.pth".to_owned(), None)
+        );
+        assert!(matches!(
+            pick(&whole[..2], &["config.json"]),
+            Err(HubError::NoMatch { .. })
+        ));
     }
 
     #[test]
     fn weights_without_config_are_a_file() {
-        assert_eq!(pick(&["diffusion_pytorch_model.safetensors"], &[]).unwrap().1, None);
-        assert_eq!(pick(&["vae/qwen.safetensors", "unet/a.safetensors"], &[]).unwrap().0, "vae/qwen.safetensors");
-        let repacked = ["split_files/vae/wan.safetensors", "split_files/clip.safetensors"];
+        assert_eq!(
+            pick(&["diffusion_pytorch_model.safetensors"], &[])
+                .unwrap()
+                .1,
+            None
+        );
+        assert_eq!(
+            pick(&["vae/qwen.safetensors", "unet/a.safetensors"], &[])
+                .unwrap()
+                .0,
+            "vae/qwen.safetensors"
+        );
+        let repacked = [
+            "split_files/vae/wan.safetensors",
+            "split_files/clip.safetensors",
+        ];
         assert_eq!(pick(&repacked, &[]).unwrap().0, repacked[0]);
     }
 
@@ -208,24 +304,50 @@ mod tests {
             "b/diffusion_pytorch_model.safetensors",
         ];
         let message = pick(&two, &[]).unwrap_err().to_string();
-        assert!(message.contains("owner/name:PATH") && message.contains("'a', 'b'"), "{message}");
+        assert!(
+            message.contains("owner/name:PATH") && message.contains("'a', 'b'"),
+            "{message}"
+        );
         assert_eq!(pick(&two, &["b/config.json"]).unwrap(), model("a/"));
-        let message = pick(&["a.safetensors", "b.pth"], &[]).unwrap_err().to_string();
+        let message = pick(&["a.safetensors", "b.pth"], &[])
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("'a.safetensors', 'b.pth'"), "{message}");
     }
 
     #[test]
     fn an_inner_path_is_a_file_or_a_folder() {
         let list = names(&UPSCALE2X);
-        let inside = |inner: &str| inside(&HubId { inner: Some(inner.to_owned()), ..id() }, &list, inner);
+        let inside = |inner: &str| {
+            inside(
+                &HubId {
+                    inner: Some(inner.to_owned()),
+                    ..id()
+                },
+                &list,
+                inner,
+            )
+        };
         let file = inside(UPSCALE2X[1]).unwrap();
-        assert_eq!((file.weights.as_str(), file.config, file.explicit_file), (UPSCALE2X[1], None, true));
+        assert_eq!(
+            (file.weights.as_str(), file.config, file.explicit_file),
+            (UPSCALE2X[1], None, true)
+        );
         let file = inside(UPSCALE2X[3]).unwrap();
-        assert_eq!((file.config.as_deref(), file.explicit_file), (Some(UPSCALE2X[2]), true));
+        assert_eq!(
+            (file.config.as_deref(), file.explicit_file),
+            (Some(UPSCALE2X[2]), true)
+        );
         let folder = inside("diffusers/Wan2.1_VAE_upscale2x_imageonly_real_v1").unwrap();
-        assert_eq!((folder.weights.as_str(), folder.explicit_file), (UPSCALE2X[3], false));
+        assert_eq!(
+            (folder.weights.as_str(), folder.explicit_file),
+            (UPSCALE2X[3], false)
+        );
         let message = inside("gone").unwrap_err().to_string();
-        assert!(message.contains("at 'gone'") && message.contains(UPSCALE2X[1]), "{message}");
+        assert!(
+            message.contains("at 'gone'") && message.contains(UPSCALE2X[1]),
+            "{message}"
+        );
     }
 
     #[test]

@@ -52,7 +52,11 @@ struct Listing {
 impl RemoteFile {
     /// The name of the blob in the cache, if the hub gave one that can be a file name.
     pub(crate) fn blob(&self) -> Option<&str> {
-        let name = self.lfs.as_ref().map(|lfs| lfs.sha256.as_str()).or(self.blob_id.as_deref())?;
+        let name = self
+            .lfs
+            .as_ref()
+            .map(|lfs| lfs.sha256.as_str())
+            .or(self.blob_id.as_deref())?;
         is_plain(name).then_some(name)
     }
 }
@@ -78,8 +82,15 @@ impl<'a> RepoView<'a> {
             return Self::cached(id, config, None).ok_or_else(|| not_cached(id, config));
         }
         match Self::listed(id, config) {
-            Err(HubError::NoNetwork { id: asked, endpoint, reason }) => Self::cached(id, config, Some(reason.clone()))
-                .ok_or(HubError::NoNetwork { id: asked, endpoint, reason }),
+            Err(HubError::NoNetwork {
+                id: asked,
+                endpoint,
+                reason,
+            }) => Self::cached(id, config, Some(reason.clone())).ok_or(HubError::NoNetwork {
+                id: asked,
+                endpoint,
+                reason,
+            }),
             done => done,
         }
     }
@@ -90,7 +101,10 @@ impl<'a> RepoView<'a> {
             .with_token(config.token.clone())
             .with_progress(false)
             .build()
-            .map_err(|e| HubError::Config { name: "HF_ENDPOINT", problem: e.to_string() })?
+            .map_err(|e| HubError::Config {
+                name: "HF_ENDPOINT",
+                problem: e.to_string(),
+            })?
             .repo(hub_repo(id));
         let Listing { sha, siblings } = list(&api, id, config)?;
         let files = siblings.into_iter().filter(|f| is_safe(&f.name)).collect();
@@ -107,20 +121,45 @@ impl<'a> RepoView<'a> {
             return None;
         }
         let mut names = Vec::new();
-        walk(&folder.join("snapshots").join(&commit), "", MAX_DEPTH, &mut names);
-        let file = |name| RemoteFile { name, size: None, blob_id: None, lfs: None };
+        walk(
+            &folder.join("snapshots").join(&commit),
+            "",
+            MAX_DEPTH,
+            &mut names,
+        );
+        let file = |name| RemoteFile {
+            name,
+            size: None,
+            blob_id: None,
+            lfs: None,
+        };
         let files: Vec<RemoteFile> = names.into_iter().map(file).collect();
-        (!files.is_empty()).then(|| Self { unreachable, ..Self::new(id, config, commit, files) })
+        (!files.is_empty()).then(|| Self {
+            unreachable,
+            ..Self::new(id, config, commit, files)
+        })
     }
 
     fn new(id: &'a HubId, config: &'a HubConfig, commit: String, files: Vec<RemoteFile>) -> Self {
         let cache = Cache::new(config.cache.clone()).repo(hub_repo(id));
         let names = files.iter().map(|f| f.name.clone()).collect();
-        Self { id, config, cache, api: None, unreachable: None, commit, files, names }
+        Self {
+            id,
+            config,
+            cache,
+            api: None,
+            unreachable: None,
+            commit,
+            files,
+            names,
+        }
     }
 
     fn with_api(self, api: ApiRepo) -> Self {
-        Self { api: Some(api), ..self }
+        Self {
+            api: Some(api),
+            ..self
+        }
     }
 
     /// The files of the revision; without the hub, those in the cache.
@@ -131,30 +170,58 @@ impl<'a> RepoView<'a> {
     /// The path of a listed file in the cache, downloaded if it is not there.
     pub(crate) fn file(&self, name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<PathBuf> {
         let pointer = self.cache.pointer_path(&self.commit).join(name);
-        let Some((api, file)) = self.api.as_ref().zip(self.files.iter().find(|f| f.name == name)) else {
-            return if pointer.is_file() { Ok(pointer) } else { Err(self.missing()) };
+        let Some((api, file)) = self
+            .api
+            .as_ref()
+            .zip(self.files.iter().find(|f| f.name == name))
+        else {
+            return if pointer.is_file() {
+                Ok(pointer)
+            } else {
+                Err(self.missing())
+            };
         };
         if download::is_whole(&pointer, file.size) {
             return Ok(pointer);
         }
-        Download { id: self.id, config: self.config, api, cache: &self.cache, file, pointer: &pointer }
-            .run(on_transfer)?;
+        Download {
+            id: self.id,
+            config: self.config,
+            api,
+            cache: &self.cache,
+            file,
+            pointer: &pointer,
+        }
+        .run(on_transfer)?;
         Ok(pointer)
     }
 
     /// The bytes of a file of the cache.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        std::fs::read(path).map_err(|source| HubError::Cache { path: path.to_path_buf(), source })
+        std::fs::read(path).map_err(|source| HubError::Cache {
+            path: path.to_path_buf(),
+            source,
+        })
     }
 
     /// Notes which commit the revision is, for a later call without a network.
     pub(crate) fn remember(&self) -> Result<()> {
-        let revision = self.config.cache.join(hub_repo(self.id).folder_name()).join("refs").join(self.id.revision());
+        let revision = self
+            .config
+            .cache
+            .join(hub_repo(self.id).folder_name())
+            .join("refs")
+            .join(self.id.revision());
         let known = std::fs::read_to_string(&revision).is_ok_and(|commit| commit == self.commit);
         if self.api.is_none() || known || self.id.revision() == self.commit {
             return Ok(());
         }
-        self.cache.create_ref(&self.commit).map_err(|source| HubError::Cache { path: revision, source })
+        self.cache
+            .create_ref(&self.commit)
+            .map_err(|source| HubError::Cache {
+                path: revision,
+                source,
+            })
     }
 
     /// A list from the cache has only what earlier calls brought: what it lacks, the hub may have.
@@ -182,17 +249,28 @@ fn hub_repo(id: &HubId) -> Repo {
 }
 
 fn not_cached(id: &HubId, config: &HubConfig) -> HubError {
-    HubError::NotCached { id: Box::new(id.clone()), cache: config.cache.clone() }
+    HubError::NotCached {
+        id: Box::new(id.clone()),
+        cache: config.cache.clone(),
+    }
 }
 
 /// Asks the hub for the files of a revision, with sizes and hashes.
 fn list(api: &ApiRepo, id: &HubId, config: &HubConfig) -> Result<Listing> {
     const WHAT: &str = "the list of files";
     let request = api.info_request().query("blobs", "true").config();
-    let request =
-        request.http_status_as_error(false).timeout_connect(Some(CONNECT_LIMIT)).timeout_global(Some(LIST_LIMIT));
-    let mut response = request.build().call().map_err(|e| request_failed(id, config, WHAT, &e))?;
-    let gated = response.headers().get("x-error-code").is_some_and(|code| code == "GatedRepo");
+    let request = request
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_LIMIT))
+        .timeout_global(Some(LIST_LIMIT));
+    let mut response = request
+        .build()
+        .call()
+        .map_err(|e| request_failed(id, config, WHAT, &e))?;
+    let gated = response
+        .headers()
+        .get("x-error-code")
+        .is_some_and(|code| code == "GatedRepo");
     let endpoint = config.endpoint.clone();
     let reason = match response.status().as_u16() {
         200 => match response.body_mut().read_json::<Listing>() {
@@ -209,16 +287,31 @@ fn list(api: &ApiRepo, id: &HubId, config: &HubConfig) -> Result<Listing> {
                 with_token: config.token.is_some(),
             });
         }
-        404 => return Err(HubError::NoRepo { id: Box::new(id.clone()), endpoint }),
+        404 => {
+            return Err(HubError::NoRepo {
+                id: Box::new(id.clone()),
+                endpoint,
+            });
+        }
         status => format!("HTTP {status}"),
     };
-    Err(HubError::Server { id: Box::new(id.clone()), endpoint, what: WHAT.to_owned(), reason })
+    Err(HubError::Server {
+        id: Box::new(id.clone()),
+        endpoint,
+        what: WHAT.to_owned(),
+        reason,
+    })
 }
 
 /// Collects the files under `folder`, as paths relative to the snapshot with `/` between their parts.
 fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for (path, name) in entries.map(|e| (e.path(), format!("{prefix}{}", e.file_name().to_string_lossy()))) {
+    for (path, name) in entries.map(|e| {
+        (
+            e.path(),
+            format!("{prefix}{}", e.file_name().to_string_lossy()),
+        )
+    }) {
         if path.is_file() {
             names.push(name);
         } else if path.is_dir() && depth > 0 {
@@ -229,13 +322,18 @@ fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) {
 
 /// Whether a name from the hub stays inside the snapshot's folder, and an error that has it on one line.
 fn is_safe(name: &str) -> bool {
-    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let inside = Path::new(name)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     !name.is_empty() && inside && !name.contains(['\\', ':']) && !name.contains(char::is_control)
 }
 
 /// Whether a commit or hash is a single plain file name.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 #[cfg(test)]
@@ -245,7 +343,16 @@ mod tests {
     #[test]
     fn names_that_leave_the_snapshot_are_unsafe() {
         assert!(is_safe("a/b.safetensors"));
-        for name in ["", "../a", "a/../../b", "/etc/passwd", "..\\a", "C:a", "a/./../b", "a\nb"] {
+        for name in [
+            "",
+            "../a",
+            "a/../../b",
+            "/etc/passwd",
+            "..\\a",
+            "C:a",
+            "a/./../b",
+            "a\nb",
+        ] {
             assert!(!is_safe(name), "{name}");
         }
         assert!(is_plain("0123abcdef") && !is_plain("..") && !is_plain("a/b") && !is_plain(""));
@@ -254,7 +361,9 @@ mod tests {
     #[test]
     fn the_blob_of_a_large_file_is_named_by_its_sha256() {
         let file = |json: &str| serde_json::from_str::<RemoteFile>(json).unwrap();
-        let large = file(r#"{"rfilename":"a","size":9,"blobId":"g","lfs":{"sha256":"s","size":9,"pointerSize":1}}"#);
+        let large = file(
+            r#"{"rfilename":"a","size":9,"blobId":"g","lfs":{"sha256":"s","size":9,"pointerSize":1}}"#,
+        );
         assert_eq!((large.blob(), large.size), (Some("s"), Some(9)));
         assert_eq!(file(r#"{"rfilename":"a","blobId":"g"}"#).blob(), Some("g"));
         assert_eq!(file(r#"{"rfilename":"a","blobId":"../g"}"#).blob(), None);

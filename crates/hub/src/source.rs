@@ -52,13 +52,22 @@ impl Source {
             None => (head, None),
         };
         if looks_like_path(argument, repo) {
-            return Err(HubError::NoSuchFile { path: path.to_path_buf() });
+            return Err(HubError::NoSuchFile {
+                path: path.to_path_buf(),
+            });
         }
-        let bad = |problem| HubError::BadId { argument: argument.to_owned(), problem };
+        let bad = |problem| HubError::BadId {
+            argument: argument.to_owned(),
+            problem,
+        };
         check_repo(repo).map_err(bad)?;
         let revision = revision.map(check_revision).transpose().map_err(bad)?;
         let inner = inner.map(check_inner).transpose().map_err(bad)?;
-        Ok(Self::Hub(HubId { repo: repo.to_owned(), revision, inner }))
+        Ok(Self::Hub(HubId {
+            repo: repo.to_owned(),
+            revision,
+            inner,
+        }))
     }
 }
 
@@ -72,7 +81,10 @@ impl HubId {
     /// The same repository and revision as a whole.
     #[must_use]
     pub fn without_inner(&self) -> Self {
-        Self { inner: None, ..self.clone() }
+        Self {
+            inner: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -91,7 +103,9 @@ impl fmt::Display for HubId {
 
 /// Whether `name` ends like a weights file. `repo.v1.5` does not.
 pub(crate) fn has_weight_extension(name: &str, extensions: &[&str]) -> bool {
-    Path::new(name).extension().is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
+    Path::new(name)
+        .extension()
+        .is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
 fn looks_like_path(argument: &str, repo: &str) -> bool {
@@ -110,7 +124,11 @@ fn check_repo(repo: &str) -> Result<(), &'static str> {
         if part.is_empty() || part.len() > MAX_NAME || !part.chars().all(plain) {
             return Err("names have 1 to 96 letters, digits, '-', '_' and '.'");
         }
-        if part.starts_with(['-', '.']) || part.ends_with(['-', '.']) || part.contains("..") || part.contains("--") {
+        if part.starts_with(['-', '.'])
+            || part.ends_with(['-', '.'])
+            || part.contains("..")
+            || part.contains("--")
+        {
             return Err("names neither begin nor end with '-' or '.', nor repeat them");
         }
     }
@@ -120,7 +138,11 @@ fn check_repo(repo: &str) -> Result<(), &'static str> {
 fn check_revision(revision: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let part = |p: &str| !p.is_empty() && p != "." && !p.contains("..") && p.chars().all(plain);
-    if revision.split('/').all(part) { Ok(revision.to_owned()) } else { Err("the revision after '@' is malformed") }
+    if revision.split('/').all(part) {
+        Ok(revision.to_owned())
+    } else {
+        Err("the revision after '@' is malformed")
+    }
 }
 
 fn check_inner(inner: &str) -> Result<String, &'static str> {
@@ -148,11 +170,26 @@ mod tests {
     fn hub_ids_have_a_repo_a_revision_and_a_path() {
         let some = |s: &str| Some(s.to_owned());
         let repo = "spacepxl/Wan2.1-VAE-upscale2x".to_owned();
-        assert_eq!(hub("spacepxl/Wan2.1-VAE-upscale2x"), (repo.clone(), None, None));
-        assert_eq!(hub("spacepxl/Wan2.1-VAE-upscale2x:a/b/"), (repo.clone(), None, some("a/b")));
-        assert_eq!(hub("spacepxl/Wan2.1-VAE-upscale2x:a.safetensors"), (repo.clone(), None, some("a.safetensors")));
-        assert_eq!(hub("spacepxl/Wan2.1-VAE-upscale2x@refs/pr/1"), (repo.clone(), some("refs/pr/1"), None));
-        assert_eq!(hub("spacepxl/Wan2.1-VAE-upscale2x@v1:vae"), (repo, some("v1"), some("vae")));
+        assert_eq!(
+            hub("spacepxl/Wan2.1-VAE-upscale2x"),
+            (repo.clone(), None, None)
+        );
+        assert_eq!(
+            hub("spacepxl/Wan2.1-VAE-upscale2x:a/b/"),
+            (repo.clone(), None, some("a/b"))
+        );
+        assert_eq!(
+            hub("spacepxl/Wan2.1-VAE-upscale2x:a.safetensors"),
+            (repo.clone(), None, some("a.safetensors"))
+        );
+        assert_eq!(
+            hub("spacepxl/Wan2.1-VAE-upscale2x@refs/pr/1"),
+            (repo.clone(), some("refs/pr/1"), None)
+        );
+        assert_eq!(
+            hub("spacepxl/Wan2.1-VAE-upscale2x@v1:vae"),
+            (repo, some("v1"), some("vae"))
+        );
     }
 
     #[test]
@@ -172,17 +209,29 @@ mod tests {
             "",
         ] {
             let error = Source::parse(argument).unwrap_err();
-            assert!(matches!(error, HubError::NoSuchFile { .. }), "{argument}: {error}");
+            assert!(
+                matches!(error, HubError::NoSuchFile { .. }),
+                "{argument}: {error}"
+            );
         }
     }
 
     #[test]
     fn malformed_ids_say_what_is_wrong() {
-        for argument in
-            ["name", "owner/", "o wner/name", "owner/na--me", "owner/name:", "owner/name@", "owner/name@../x"]
-        {
+        for argument in [
+            "name",
+            "owner/",
+            "o wner/name",
+            "owner/na--me",
+            "owner/name:",
+            "owner/name@",
+            "owner/name@../x",
+        ] {
             let error = Source::parse(argument).unwrap_err();
-            assert!(matches!(error, HubError::BadId { .. }), "{argument}: {error}");
+            assert!(
+                matches!(error, HubError::BadId { .. }),
+                "{argument}: {error}"
+            );
             assert!(error.to_string().contains("owner/name:path"), "{error}");
         }
     }
@@ -192,6 +241,9 @@ mod tests {
         let folder = env!("CARGO_MANIFEST_DIR");
         assert_eq!(Source::parse(folder).unwrap(), Source::Local(folder.into()));
         // Tests run in the crate's folder.
-        assert_eq!(Source::parse("src/lib.rs").unwrap(), Source::Local("src/lib.rs".into()));
+        assert_eq!(
+            Source::parse("src/lib.rs").unwrap(),
+            Source::Local("src/lib.rs".into())
+        );
     }
 }

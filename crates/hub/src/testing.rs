@@ -74,7 +74,11 @@ impl FakeHub {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
         let thread = std::thread::spawn(move || serve(&listener, &shared));
-        Self { address, state, thread: Some(thread) }
+        Self {
+            address,
+            state,
+            thread: Some(thread),
+        }
     }
 
     /// The endpoint.
@@ -85,9 +89,22 @@ impl FakeHub {
 
     /// Adds a public repository, or a new commit of one. Files that end in `.safetensors` or `.pth` count as large.
     pub fn publish(&self, repo: &str, files: &[(&str, &[u8])]) {
-        let files: BTreeMap<String, Vec<u8>> = files.iter().map(|(n, b)| ((*n).to_owned(), b.to_vec())).collect();
-        let all: Vec<u8> = files.iter().flat_map(|(n, b)| n.bytes().chain(b.iter().copied())).collect();
-        self.state().repos.insert(repo.to_owned(), FakeRepo { commit: hash(&all, 40), files, ..FakeRepo::default() });
+        let files: BTreeMap<String, Vec<u8>> = files
+            .iter()
+            .map(|(n, b)| ((*n).to_owned(), b.to_vec()))
+            .collect();
+        let all: Vec<u8> = files
+            .iter()
+            .flat_map(|(n, b)| n.bytes().chain(b.iter().copied()))
+            .collect();
+        self.state().repos.insert(
+            repo.to_owned(),
+            FakeRepo {
+                commit: hash(&all, 40),
+                files,
+                ..FakeRepo::default()
+            },
+        );
     }
 
     /// Makes a published repository private: nothing of it without `token`.
@@ -140,7 +157,9 @@ impl Drop for FakeHub {
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    state
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn serve(listener: &TcpListener, state: &Arc<Mutex<State>>) {
@@ -165,8 +184,11 @@ fn handle(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         state.asked.push(asked.clone());
         state.answer(&asked, &base)
     };
-    let mut head =
-        format!("HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n", answer.status, answer.body.len());
+    let mut head = format!(
+        "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        answer.status,
+        answer.body.len()
+    );
     for (name, value) in &answer.headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -181,12 +203,22 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Asked> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let mut words = first.split(' ').map(str::to_owned);
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut asked = Asked { method, path, range: None, authorization: None };
+    let (method, path) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let mut asked = Asked {
+        method,
+        path,
+        range: None,
+        authorization: None,
+    };
     for line in lines {
         let line = line?;
         match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("range") => asked.range = Some(value.to_owned()),
+            Some((name, value)) if name.eq_ignore_ascii_case("range") => {
+                asked.range = Some(value.to_owned())
+            }
             Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
                 asked.authorization = Some(value.to_owned());
             }
@@ -199,48 +231,105 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Asked> {
 
 impl State {
     fn answer(&mut self, asked: &Asked, base: &str) -> Answer {
-        let path = asked.path.split('?').next().unwrap_or_default().trim_start_matches('/');
+        let path = asked
+            .path
+            .split('?')
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('/');
         let (kind, rest) = match path.strip_prefix("api/models/") {
             Some(rest) => ("list", rest),
-            None => match path.strip_prefix("api/resolve-cache/models/").or(path.strip_prefix("cdn/")) {
+            None => match path
+                .strip_prefix("api/resolve-cache/models/")
+                .or(path.strip_prefix("cdn/"))
+            {
                 Some(rest) => ("content", rest),
                 None => ("resolve", path),
             },
         };
         let Some((id, repo, rest)) = self.repos.iter().find_map(|(id, repo)| {
-            Some((id.clone(), repo.clone(), rest.strip_prefix(id.as_str())?.strip_prefix('/')?.to_owned()))
+            Some((
+                id.clone(),
+                repo.clone(),
+                rest.strip_prefix(id.as_str())?
+                    .strip_prefix('/')?
+                    .to_owned(),
+            ))
         }) else {
             return refusal("404 Not Found", "RepoNotFound");
         };
-        let shown = asked.authorization.as_deref().and_then(|a| a.strip_prefix("Bearer "));
+        let shown = asked
+            .authorization
+            .as_deref()
+            .and_then(|a| a.strip_prefix("Bearer "));
         // The content server's addresses are secrets in themselves.
         let open = kind == "content" || (kind == "list" && repo.gated);
         if !open && repo.token.is_some() && shown != repo.token.as_deref() {
-            return refusal("401 Unauthorized", if repo.gated { "GatedRepo" } else { "RepoNotFound" });
+            return refusal(
+                "401 Unauthorized",
+                if repo.gated {
+                    "GatedRepo"
+                } else {
+                    "RepoNotFound"
+                },
+            );
         }
         match kind {
-            "list" => list(&id, &repo, rest.strip_prefix("revision/").unwrap_or_default()),
-            "resolve" => resolve(base, &id, &repo, rest.strip_prefix("resolve/").unwrap_or_default()),
-            _ => self.content(&repo, rest.split_once('/').unwrap_or_default().1, asked.range.as_deref()),
+            "list" => list(
+                &id,
+                &repo,
+                rest.strip_prefix("revision/").unwrap_or_default(),
+            ),
+            "resolve" => resolve(
+                base,
+                &id,
+                &repo,
+                rest.strip_prefix("resolve/").unwrap_or_default(),
+            ),
+            _ => self.content(
+                &repo,
+                rest.split_once('/').unwrap_or_default().1,
+                asked.range.as_deref(),
+            ),
         }
     }
 
     /// A file or a range of it.
     fn content(&mut self, repo: &FakeRepo, name: &str, range: Option<&str>) -> Answer {
-        let Some(bytes) = repo.files.get(name) else { return refusal("404 Not Found", "EntryNotFound") };
+        let Some(bytes) = repo.files.get(name) else {
+            return refusal("404 Not Found", "EntryNotFound");
+        };
         let first_byte = range == Some("bytes=0-0");
-        let mut headers = vec![("ETag", format!("\"{}\"", etag(name, bytes))), ("X-Repo-Commit", repo.commit.clone())];
+        let mut headers = vec![
+            ("ETag", format!("\"{}\"", etag(name, bytes))),
+            ("X-Repo-Commit", repo.commit.clone()),
+        ];
         let whole = !first_byte && self.ignore_ranges;
-        let (status, body) = match range.filter(|_| !whole).map(|r| parse_range(r, bytes.len())) {
+        let (status, body) = match range
+            .filter(|_| !whole)
+            .map(|r| parse_range(r, bytes.len()))
+        {
             None => ("200 OK", bytes.clone()),
             Some(None) => return refusal("416 Range Not Satisfiable", "InvalidRange"),
             Some(Some((start, end))) => {
-                headers.push(("Content-Range", format!("bytes {start}-{}/{}", end - 1, bytes.len())));
+                headers.push((
+                    "Content-Range",
+                    format!("bytes {start}-{}/{}", end - 1, bytes.len()),
+                ));
                 ("206 Partial Content", bytes[start..end].to_vec())
             }
         };
-        let sent = if first_byte { body.len() } else { self.broken_length(body.len()) };
-        Answer { status, headers, body, sent }
+        let sent = if first_byte {
+            body.len()
+        } else {
+            self.broken_length(body.len())
+        };
+        Answer {
+            status,
+            headers,
+            body,
+            sent,
+        }
     }
 
     fn broken_length(&mut self, length: usize) -> usize {
@@ -258,13 +347,24 @@ fn list(id: &str, repo: &FakeRepo, revision: &str) -> Answer {
     if revision != "main" && revision != repo.commit {
         return refusal("404 Not Found", "RevisionNotFound");
     }
-    let siblings: Vec<_> = repo.files.iter().map(|(name, bytes)| sibling(name, bytes)).collect();
-    let body = serde_json::json!({ "id": id, "sha": repo.commit, "siblings": siblings }).to_string().into_bytes();
-    answer("200 OK", vec![("Content-Type", "application/json".to_owned())], body)
+    let siblings: Vec<_> = repo
+        .files
+        .iter()
+        .map(|(name, bytes)| sibling(name, bytes))
+        .collect();
+    let body = serde_json::json!({ "id": id, "sha": repo.commit, "siblings": siblings })
+        .to_string()
+        .into_bytes();
+    answer(
+        "200 OK",
+        vec![("Content-Type", "application/json".to_owned())],
+        body,
+    )
 }
 
 fn sibling(name: &str, bytes: &[u8]) -> serde_json::Value {
-    let mut entry = serde_json::json!({ "rfilename": name, "size": bytes.len(), "blobId": hash(bytes, 40) });
+    let mut entry =
+        serde_json::json!({ "rfilename": name, "size": bytes.len(), "blobId": hash(bytes, 40) });
     if is_large(name) {
         entry["lfs"] = serde_json::json!({ "sha256": hash(bytes, 64), "size": bytes.len(), "pointerSize": 134 });
     }
@@ -274,11 +374,17 @@ fn sibling(name: &str, bytes: &[u8]) -> serde_json::Value {
 /// Sends a client on: to the content server for a large file, to a path of the hub for a small one.
 fn resolve(base: &str, id: &str, repo: &FakeRepo, rest: &str) -> Answer {
     let name = rest.split_once('/').unwrap_or_default().1;
-    let Some(bytes) = repo.files.get(name) else { return refusal("404 Not Found", "EntryNotFound") };
+    let Some(bytes) = repo.files.get(name) else {
+        return refusal("404 Not Found", "EntryNotFound");
+    };
     let commit = repo.commit.clone();
     if !is_large(name) {
         let location = format!("/api/resolve-cache/models/{id}/{commit}/{name}");
-        return answer("307 Temporary Redirect", vec![("Location", location)], Vec::new());
+        return answer(
+            "307 Temporary Redirect",
+            vec![("Location", location)],
+            Vec::new(),
+        );
     }
     let headers = vec![
         ("Location", format!("{base}/cdn/{id}/{commit}/{name}")),
@@ -290,7 +396,12 @@ fn resolve(base: &str, id: &str, repo: &FakeRepo, rest: &str) -> Answer {
 }
 
 fn answer(status: &'static str, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Answer {
-    Answer { status, headers, sent: body.len(), body }
+    Answer {
+        status,
+        headers,
+        sent: body.len(),
+        body,
+    }
 }
 
 fn refusal(status: &'static str, code: &str) -> Answer {
@@ -309,13 +420,21 @@ fn etag(name: &str, bytes: &[u8]) -> String {
 fn parse_range(range: &str, length: usize) -> Option<(usize, usize)> {
     let (start, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let start: usize = start.parse().ok()?;
-    let end = last.parse().map_or(length, |last: usize| last.saturating_add(1).min(length));
+    let end = last
+        .parse()
+        .map_or(length, |last: usize| last.saturating_add(1).min(length));
     (start < end).then_some((start, end))
 }
 
 /// FNV-1a in hexadecimal digits, repeated to `digits` of them.
 fn hash(bytes: &[u8], digits: usize) -> String {
     let seed = 0xcbf2_9ce4_8422_2325_u64;
-    let value = bytes.iter().fold(seed, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
-    format!("{value:016x}").chars().cycle().take(digits).collect()
+    let value = bytes.iter().fold(seed, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{value:016x}")
+        .chars()
+        .cycle()
+        .take(digits)
+        .collect()
 }

@@ -18,7 +18,10 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let (hub, home) = (FakeHub::start(), tempfile::tempdir().unwrap());
-        let config = HubConfig { endpoint: hub.url(), ..HubConfig::at_home(home.path()) };
+        let config = HubConfig {
+            endpoint: hub.url(),
+            ..HubConfig::at_home(home.path())
+        };
         Self { hub, home, config }
     }
 
@@ -36,8 +39,14 @@ impl Place {
             &[
                 ("README.md", readme.as_bytes()),
                 ("model_v1.safetensors", b"the same weights under other keys"),
-                (&format!("{FOLDER}/config.json"), br#"{"_class_name": "AutoencoderKLWan"}"#),
-                (&format!("{FOLDER}/diffusion_pytorch_model.safetensors"), &weights()),
+                (
+                    &format!("{FOLDER}/config.json"),
+                    br#"{"_class_name": "AutoencoderKLWan"}"#,
+                ),
+                (
+                    &format!("{FOLDER}/diffusion_pytorch_model.safetensors"),
+                    &weights(),
+                ),
             ],
         );
     }
@@ -51,7 +60,10 @@ impl Place {
     }
 
     fn offline(&self) -> HubConfig {
-        HubConfig { offline: true, ..self.config.clone() }
+        HubConfig {
+            offline: true,
+            ..self.config.clone()
+        }
     }
 
     /// The paths asked for since the last call.
@@ -78,28 +90,50 @@ fn weights() -> Vec<u8> {
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-    entries.flat_map(|p| if p.is_dir() { files_below(&p) } else { vec![p] }).collect()
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path());
+    entries
+        .flat_map(|p| if p.is_dir() { files_below(&p) } else { vec![p] })
+        .collect()
 }
 
 #[test]
 fn a_fresh_fetch_fills_the_usual_cache() {
     let place = Place::with_model();
     let mut seen = Vec::new();
-    let Source::Hub(id) = Source::parse(REPO).unwrap() else { panic!("not a hub id") };
-    let found = vae2x_hub::fetch(&id, &place.config, &mut |t| seen.push((t.file.to_owned(), t.done, t.total))).unwrap();
+    let Source::Hub(id) = Source::parse(REPO).unwrap() else {
+        panic!("not a hub id")
+    };
+    let found = vae2x_hub::fetch(&id, &place.config, &mut |t| {
+        seen.push((t.file.to_owned(), t.done, t.total))
+    })
+    .unwrap();
 
-    assert!(found.path.ends_with(FOLDER) && found.path.is_dir(), "{found:?}");
-    assert_eq!(found.weights, found.path.join("diffusion_pytorch_model.safetensors"));
+    assert!(
+        found.path.ends_with(FOLDER) && found.path.is_dir(),
+        "{found:?}"
+    );
+    assert_eq!(
+        found.weights,
+        found.path.join("diffusion_pytorch_model.safetensors")
+    );
     assert_eq!(found.config, Some(found.path.join("config.json")));
     assert_eq!(std::fs::read(&found.weights).unwrap(), weights());
 
     let root = place.home.path().join("hub/models--owner--vae2x");
     let commit = std::fs::read_to_string(root.join("refs/main")).unwrap();
     assert_eq!(found.path, root.join("snapshots").join(commit).join(FOLDER));
-    assert!(files_below(&root).iter().all(|f| f.extension().is_none_or(|e| e != "part")));
+    assert!(
+        files_below(&root)
+            .iter()
+            .all(|f| f.extension().is_none_or(|e| e != "part"))
+    );
 
-    let (file, total) = (format!("{FOLDER}/diffusion_pytorch_model.safetensors"), weights().len() as u64);
+    let (file, total) = (
+        format!("{FOLDER}/diffusion_pytorch_model.safetensors"),
+        weights().len() as u64,
+    );
     assert_eq!(seen.last(), Some(&(file, total, total)));
     assert!(seen.iter().any(|(_, done, total)| done < total));
 }
@@ -110,7 +144,10 @@ fn a_second_fetch_asks_for_the_list_alone() {
     let first = place.fetch(REPO).unwrap();
     assert!(place.asked().len() > 1);
     assert_eq!(place.fetch(REPO).unwrap(), first);
-    assert_eq!(place.asked(), [format!("/api/models/{REPO}/revision/main?blobs=true")]);
+    assert_eq!(
+        place.asked(),
+        [format!("/api/models/{REPO}/revision/main?blobs=true")]
+    );
 }
 
 #[test]
@@ -140,9 +177,18 @@ fn a_later_call_goes_on_where_an_earlier_one_gave_up() {
     let place = Place::with_model();
     place.hub.break_after(70_000, 3);
     let message = place.error(REPO);
-    assert!(message.contains(REPO) && message.contains("diffusion_pytorch_model.safetensors"), "{message}");
-    assert!(message.contains("broke") && message.contains("again"), "{message}");
-    assert!(fetch(REPO, &place.offline()).is_err(), "half a file is no file");
+    assert!(
+        message.contains(REPO) && message.contains("diffusion_pytorch_model.safetensors"),
+        "{message}"
+    );
+    assert!(
+        message.contains("broke") && message.contains("again"),
+        "{message}"
+    );
+    assert!(
+        fetch(REPO, &place.offline()).is_err(),
+        "half a file is no file"
+    );
 
     drop(place.hub.take_asked());
     let found = place.fetch(REPO).unwrap();
@@ -171,9 +217,15 @@ fn a_full_part_left_by_a_killed_program_is_no_obstacle() {
     place.hub.break_after(70_000, 3);
     place.error(REPO);
     let is_part = |f: &PathBuf| f.extension().is_some_and(|e| e == "part");
-    let part = files_below(place.home.path()).into_iter().find(is_part).unwrap();
+    let part = files_below(place.home.path())
+        .into_iter()
+        .find(is_part)
+        .unwrap();
     std::fs::write(&part, weights()).unwrap();
-    assert_eq!(std::fs::read(place.fetch(REPO).unwrap().weights).unwrap(), weights());
+    assert_eq!(
+        std::fs::read(place.fetch(REPO).unwrap().weights).unwrap(),
+        weights()
+    );
     assert!(!part.exists());
 }
 
@@ -182,7 +234,10 @@ fn a_damaged_file_of_the_cache_is_fetched_again() {
     let place = Place::with_model();
     let found = place.fetch(REPO).unwrap();
     std::fs::write(std::fs::canonicalize(&found.weights).unwrap(), b"short").unwrap();
-    assert_eq!(std::fs::read(place.fetch(REPO).unwrap().weights).unwrap(), weights());
+    assert_eq!(
+        std::fs::read(place.fetch(REPO).unwrap().weights).unwrap(),
+        weights()
+    );
 }
 
 #[test]
@@ -191,13 +246,23 @@ fn offline_uses_the_cache_alone() {
     let found = place.fetch(REPO).unwrap();
     drop(place.hub.take_asked());
     assert_eq!(fetch(REPO, &place.offline()).unwrap(), found);
-    assert_eq!(fetch(&format!("{REPO}:{FOLDER}"), &place.offline()).unwrap(), found);
+    assert_eq!(
+        fetch(&format!("{REPO}:{FOLDER}"), &place.offline()).unwrap(),
+        found
+    );
 
-    for id in ["owner/other", &format!("{REPO}:model_v1.safetensors"), &format!("{REPO}@v2")] {
+    for id in [
+        "owner/other",
+        &format!("{REPO}:model_v1.safetensors"),
+        &format!("{REPO}@v2"),
+    ] {
         let error = fetch(id, &place.offline()).unwrap_err();
         assert!(matches!(error, HubError::NotCached { .. }), "{error}");
         let message = one_line(&error);
-        assert!(message.contains(id) && message.contains("HF_HUB_OFFLINE"), "{message}");
+        assert!(
+            message.contains(id) && message.contains("HF_HUB_OFFLINE"),
+            "{message}"
+        );
     }
     assert_eq!(place.asked(), Vec::<String>::new());
 }
@@ -213,7 +278,10 @@ fn without_a_network_the_cache_answers_or_the_error_names_the_endpoint() {
         let error = fetch(id, &config).unwrap_err();
         assert!(matches!(error, HubError::NoNetwork { .. }), "{error}");
         let message = one_line(&error);
-        assert!(message.contains(id) && message.contains(&url) && message.contains("HF_HUB_OFFLINE"), "{message}");
+        assert!(
+            message.contains(id) && message.contains(&url) && message.contains("HF_HUB_OFFLINE"),
+            "{message}"
+        );
     }
 }
 
@@ -225,7 +293,10 @@ fn a_missing_repository_is_named() {
         assert!(matches!(error, HubError::NoRepo { .. }), "{error}");
         assert!(one_line(&error).contains(id), "{error}");
     }
-    assert!(files_below(place.home.path()).is_empty(), "nothing is left behind");
+    assert!(
+        files_below(place.home.path()).is_empty(),
+        "nothing is left behind"
+    );
 }
 
 #[test]
@@ -237,18 +308,43 @@ fn private_and_gated_repositories_ask_for_a_token() {
             false => place.hub.make_private(REPO, "hf_right"),
         }
         let denied = place.error(REPO);
-        assert!(denied.contains(REPO) && denied.contains("401") && denied.contains("set HF_TOKEN"), "{denied}");
-        let wrong = HubConfig { token: Some("hf_wrong".into()), ..place.config.clone() };
+        assert!(
+            denied.contains(REPO) && denied.contains("401") && denied.contains("set HF_TOKEN"),
+            "{denied}"
+        );
+        let wrong = HubConfig {
+            token: Some("hf_wrong".into()),
+            ..place.config.clone()
+        };
         let error = fetch(REPO, &wrong).unwrap_err();
-        assert!(matches!(error, HubError::Denied { status: 401, with_token: true, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                HubError::Denied {
+                    status: 401,
+                    with_token: true,
+                    ..
+                }
+            ),
+            "{error}"
+        );
         assert!(!one_line(&error).contains("hf_wrong"), "{error}");
 
         drop(place.hub.take_asked());
-        let right = HubConfig { token: Some("hf_right".into()), ..place.config.clone() };
-        assert_eq!(std::fs::read(fetch(REPO, &right).unwrap().weights).unwrap(), weights());
+        let right = HubConfig {
+            token: Some("hf_right".into()),
+            ..place.config.clone()
+        };
+        assert_eq!(
+            std::fs::read(fetch(REPO, &right).unwrap().weights).unwrap(),
+            weights()
+        );
         let asked = place.hub.take_asked();
         assert!(
-            asked.iter().all(|a| a.authorization.as_deref() == Some("Bearer hf_right") || a.path.starts_with("/cdn"))
+            asked
+                .iter()
+                .all(|a| a.authorization.as_deref() == Some("Bearer hf_right")
+                    || a.path.starts_with("/cdn"))
         );
     }
 }
@@ -256,13 +352,29 @@ fn private_and_gated_repositories_ask_for_a_token() {
 #[test]
 fn an_ambiguous_repository_lists_its_models() {
     let place = Place::new();
-    place.hub.publish("owner/many", &[("one.safetensors", b"1"), ("two.pth", b"22"), ("README.md", b"")]);
+    place.hub.publish(
+        "owner/many",
+        &[
+            ("one.safetensors", b"1"),
+            ("two.pth", b"22"),
+            ("README.md", b""),
+        ],
+    );
     let message = place.error("owner/many");
-    assert!(message.contains("owner/many:PATH") && message.contains("'one.safetensors', 'two.pth'"), "{message}");
+    assert!(
+        message.contains("owner/many:PATH") && message.contains("'one.safetensors', 'two.pth'"),
+        "{message}"
+    );
     let found = place.fetch("owner/many:two.pth").unwrap();
-    assert_eq!((std::fs::read(&found.path).unwrap(), found.config), (b"22".to_vec(), None));
+    assert_eq!(
+        (std::fs::read(&found.path).unwrap(), found.config),
+        (b"22".to_vec(), None)
+    );
     let message = place.error("owner/many:three.pth");
-    assert!(message.contains("'three.pth'") && message.contains("'one.safetensors'"), "{message}");
+    assert!(
+        message.contains("'three.pth'") && message.contains("'one.safetensors'"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -274,20 +386,42 @@ fn a_diffusion_model_at_the_root_is_not_downloaded() {
         ("Wan2.1_VAE.pth", b"the VAE"),
     ];
     place.hub.publish("owner/wan", &files);
-    assert!(place.fetch("owner/wan").unwrap().path.ends_with("Wan2.1_VAE.pth"));
-    assert!(place.asked().iter().all(|path| !path.contains("diffusion_pytorch_model")));
+    assert!(
+        place
+            .fetch("owner/wan")
+            .unwrap()
+            .path
+            .ends_with("Wan2.1_VAE.pth")
+    );
+    assert!(
+        place
+            .asked()
+            .iter()
+            .all(|path| !path.contains("diffusion_pytorch_model"))
+    );
 }
 
 #[test]
 fn a_commit_can_be_named_and_resolve_gives_the_path() {
     let place = Place::with_model();
     let main = place.fetch(REPO).unwrap();
-    let commit = std::fs::read_to_string(place.home.path().join("hub/models--owner--vae2x/refs/main")).unwrap();
+    let commit =
+        std::fs::read_to_string(place.home.path().join("hub/models--owner--vae2x/refs/main"))
+            .unwrap();
     let argument = format!("{REPO}@{commit}:{FOLDER}");
-    assert_eq!(vae2x_hub::resolve(&argument, &place.config, &mut |_| ()).unwrap(), main.path);
-    assert_eq!(vae2x_hub::resolve(&argument, &place.offline(), &mut |_| ()).unwrap(), main.path);
+    assert_eq!(
+        vae2x_hub::resolve(&argument, &place.config, &mut |_| ()).unwrap(),
+        main.path
+    );
+    assert_eq!(
+        vae2x_hub::resolve(&argument, &place.offline(), &mut |_| ()).unwrap(),
+        main.path
+    );
     let local = main.weights.to_str().unwrap();
-    assert_eq!(vae2x_hub::resolve(local, &place.config, &mut |_| ()).unwrap(), main.weights);
+    assert_eq!(
+        vae2x_hub::resolve(local, &place.config, &mut |_| ()).unwrap(),
+        main.weights
+    );
 }
 
 #[test]
@@ -304,8 +438,15 @@ fn two_calls_at_once_both_get_the_model() {
 #[test]
 fn an_unwritable_cache_is_named() {
     let place = Place::with_model();
-    std::fs::write(place.home.path().join("hub"), b"a file where a folder should be").unwrap();
+    std::fs::write(
+        place.home.path().join("hub"),
+        b"a file where a folder should be",
+    )
+    .unwrap();
     let error = place.fetch(REPO).unwrap_err();
     assert!(matches!(error, HubError::Cache { .. }), "{error}");
-    assert!(one_line(&error).contains(place.home.path().to_str().unwrap()), "{error}");
+    assert!(
+        one_line(&error).contains(place.home.path().to_str().unwrap()),
+        "{error}"
+    );
 }

@@ -51,7 +51,10 @@ impl ArrayFormat {
 fn npy_header(shape: &[usize]) -> Vec<u8> {
     const PREFIX: usize = 10;
     let extents: String = shape.iter().map(|n| format!("{n}, ")).collect();
-    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
+    let mut text = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}",
+        extents.trim_end()
+    );
     let padded = (PREFIX + text.len() + 1).next_multiple_of(64) - PREFIX;
     text.extend(std::iter::repeat_n(' ', padded - text.len() - 1));
     text.push('\n');
@@ -60,8 +63,12 @@ fn npy_header(shape: &[usize]) -> Vec<u8> {
 }
 
 fn safetensors_header(name: &str, shape: &[usize], bytes: usize) -> Vec<u8> {
-    let mut text = json!({ name: { "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] } }).to_string();
-    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    let mut text =
+        json!({ name: { "dtype": "F32", "shape": shape, "data_offsets": [0, bytes] } }).to_string();
+    text.extend(std::iter::repeat_n(
+        ' ',
+        text.len().next_multiple_of(8) - text.len(),
+    ));
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }
 
@@ -82,7 +89,15 @@ impl ArraySink {
     /// Opens the file of `items` clips of `frames` frames.
     pub fn create(path: &Path, format: ArrayFormat, items: usize, frames: usize) -> Result<Self> {
         let temp = TempFile::create(path)?;
-        Ok(Self { path: path.to_path_buf(), format, items, frames, temp, layout: None, pushed: 0 })
+        Ok(Self {
+            path: path.to_path_buf(),
+            format,
+            items,
+            frames,
+            temp,
+            layout: None,
+            pushed: 0,
+        })
     }
 
     /// Writes the next frame, `[3, H, W]`, clamped to [-1, 1].
@@ -104,7 +119,10 @@ impl ArraySink {
         let (item, index) = (self.pushed / self.frames, self.pushed % self.frames);
         for (colour, values) in frame.data().chunks_exact(plane).enumerate() {
             let at = ((item * 3 + colour) * self.frames + index) * plane * size_of::<f32>();
-            let bytes: Vec<u8> = values.iter().flat_map(|v| v.clamp(-1.0, 1.0).to_le_bytes()).collect();
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|v| v.clamp(-1.0, 1.0).to_le_bytes())
+                .collect();
             self.write_at(header + at as u64, &bytes)?;
         }
         self.pushed += 1;
@@ -118,14 +136,18 @@ impl ArraySink {
 
     /// Writes the header, now that the size is known.
     fn begin(&mut self, size: [usize; 2]) -> Result<(u64, [usize; 2])> {
-        let header = self.format.header("pixels", &[self.items, 3, self.frames, size[0], size[1]])?;
+        let header = self
+            .format
+            .header("pixels", &[self.items, 3, self.frames, size[0], size[1]])?;
         self.write_at(0, &header)?;
         Ok(*self.layout.insert((header.len() as u64, size)))
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let file = self.temp.file()?;
-        let written = file.seek(SeekFrom::Start(offset)).and_then(|_| file.write_all(bytes));
+        let written = file
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| file.write_all(bytes));
         written.map_err(|e| Error::io(&self.path, e))
     }
 }

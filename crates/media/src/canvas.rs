@@ -32,7 +32,11 @@ impl Pen {
 impl Canvas {
     /// One grey everywhere.
     pub fn new([height, width]: [usize; 2], paper: f32) -> Self {
-        Self { height, width, data: vec![paper; 3 * height * width] }
+        Self {
+            height,
+            width,
+            data: vec![paper; 3 * height * width],
+        }
     }
 
     /// The picture.
@@ -59,7 +63,11 @@ impl Canvas {
             let glyph = font8x8::BASIC_FONTS.get(letter).unwrap_or_default();
             for y in 0..LETTER * dot {
                 for x in (0..LETTER * dot).filter(|x| glyph[y / dot] >> (x / dot) & 1 == 1) {
-                    self.cover([top + y as f64, left + (i * LETTER * dot + x) as f64], pen.colour, 1.0);
+                    self.cover(
+                        [top + y as f64, left + (i * LETTER * dot + x) as f64],
+                        pen.colour,
+                        1.0,
+                    );
                 }
             }
         }
@@ -69,13 +77,20 @@ impl Canvas {
     pub fn line(&mut self, from: [f64; 2], to: [f64; 2], pen: Pen) {
         let reach = pen.width as f64 / 2.0 + 0.5;
         let range = |axis: usize| {
-            let (low, high) = (from[axis].min(to[axis]) - reach, from[axis].max(to[axis]) + reach);
+            let (low, high) = (
+                from[axis].min(to[axis]) - reach,
+                from[axis].max(to[axis]) + reach,
+            );
             low.floor().max(0.0) as usize..=high.ceil().max(0.0) as usize
         };
         for y in range(0) {
             for x in range(1) {
                 let point = [y as f64, x as f64];
-                self.cover(point, pen.colour, (reach - distance(point, from, to)).clamp(0.0, 1.0));
+                self.cover(
+                    point,
+                    pen.colour,
+                    (reach - distance(point, from, to)).clamp(0.0, 1.0),
+                );
             }
         }
     }
@@ -103,7 +118,10 @@ fn distance([y, x]: [f64; 2], [y0, x0]: [f64; 2], [y1, x1]: [f64; 2]) -> f64 {
 mod tests {
     use super::*;
 
-    const PEN: Pen = Pen { colour: [-1.0, 0.0, 1.0], width: 2 };
+    const PEN: Pen = Pen {
+        colour: [-1.0, 0.0, 1.0],
+        width: 2,
+    };
 
     #[test]
     fn a_line_covers_what_lies_on_it_and_nothing_far_from_it() {

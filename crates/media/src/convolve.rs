@@ -45,7 +45,11 @@ impl Kernel {
     pub fn response(&self, frequency: f64) -> f64 {
         let centre = (self.0.len() as f64 - 1.0) / 2.0;
         let turn = std::f64::consts::TAU * frequency;
-        self.0.iter().enumerate().map(|(i, tap)| tap * (turn * (i as f64 - centre)).cos()).sum()
+        self.0
+            .iter()
+            .enumerate()
+            .map(|(i, tap)| tap * (turn * (i as f64 - centre)).cos())
+            .sum()
     }
 
     fn len(&self) -> usize {
@@ -81,13 +85,18 @@ fn along_rows(plane: &[f32], width: usize, kernel: &Kernel, stride: usize) -> Ve
     let before = (kernel.len() - stride) / 2;
     let mut padded = vec![0.0; width + 2 * before];
     let mut out = vec![0.0; plane.len() / width * (width / stride)];
-    for (row, sums) in plane.chunks_exact(width).zip(out.chunks_exact_mut(width / stride)) {
+    for (row, sums) in plane
+        .chunks_exact(width)
+        .zip(out.chunks_exact_mut(width / stride))
+    {
         padded[before..before + width].copy_from_slice(row);
         for i in (0..before).chain(before + width..padded.len()) {
             padded[i] = row[mirrored(i as isize - before as isize, width)];
         }
         for (k, tap) in kernel.taps() {
-            sums.iter_mut().zip(padded[k..].iter().step_by(stride)).for_each(|(sum, v)| *sum += tap * v);
+            sums.iter_mut()
+                .zip(padded[k..].iter().step_by(stride))
+                .for_each(|(sum, v)| *sum += tap * v);
         }
     }
     out
@@ -101,7 +110,9 @@ fn along_columns(plane: &[f32], width: usize, kernel: &Kernel, stride: usize) ->
     for (y, sums) in out.chunks_exact_mut(width).enumerate() {
         for (k, tap) in kernel.taps() {
             let row = mirrored((y * stride + k) as isize - before, height);
-            sums.iter_mut().zip(&plane[row * width..][..width]).for_each(|(sum, v)| *sum += tap * v);
+            sums.iter_mut()
+                .zip(&plane[row * width..][..width])
+                .for_each(|(sum, v)| *sum += tap * v);
         }
     }
     out
@@ -134,7 +145,9 @@ mod tests {
                 f64::from(picture.data()[(c * h + y) * w + x])
             };
             let pairs = (0..kernel.len()).flat_map(|ky| (0..kernel.len()).map(move |kx| (ky, kx)));
-            *value = pairs.map(|(ky, kx)| kernel.0[ky] * kernel.0[kx] * at(ky, kx)).sum::<f64>() as f32;
+            *value = pairs
+                .map(|(ky, kx)| kernel.0[ky] * kernel.0[kx] * at(ky, kx))
+                .sum::<f64>() as f32;
         }
         out
     }
@@ -169,9 +182,15 @@ mod tests {
 
     #[test]
     fn joined_kernels_multiply_their_responses() {
-        let (a, b) = (Kernel::gaussian(0.7), Kernel::sampled(4, |x| 1.0 / (1.0 + x * x)));
+        let (a, b) = (
+            Kernel::gaussian(0.7),
+            Kernel::sampled(4, |x| 1.0 / (1.0 + x * x)),
+        );
         for frequency in [0.0, 0.1, 0.37, 0.5] {
-            let (got, want) = (a.then(&b).response(frequency), a.response(frequency) * b.response(frequency));
+            let (got, want) = (
+                a.then(&b).response(frequency),
+                a.response(frequency) * b.response(frequency),
+            );
             assert!((got - want).abs() < 1e-12, "{frequency}: {got} {want}");
         }
     }

@@ -24,7 +24,12 @@ pub fn crop(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
 /// [`vae2x_core::Error::Shape`] unless the array has three axes.
 pub fn pad(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
     let [n, h, w] = planes.dims("planes")?;
-    gather(planes, [n, height, width], |y| y.min(h - 1), |x| x.min(w - 1))
+    gather(
+        planes,
+        [n, height, width],
+        |y| y.min(h - 1),
+        |x| x.min(w - 1),
+    )
 }
 
 /// Each plane continued by its mirror image.
@@ -36,8 +41,14 @@ pub fn pad(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
 /// [`vae2x_core::Error::Shape`] unless the array has three axes.
 pub fn mirror(planes: &Array, [height, width]: [usize; 2]) -> Result<Array> {
     let [n, h, w] = planes.dims("planes")?;
-    let mirrored = |i: usize, length: usize| (i % (2 * length)).min(2 * length - 1 - i % (2 * length));
-    gather(planes, [n, height, width], |y| mirrored(y, h), |x| mirrored(x, w))
+    let mirrored =
+        |i: usize, length: usize| (i % (2 * length)).min(2 * length - 1 - i % (2 * length));
+    gather(
+        planes,
+        [n, height, width],
+        |y| mirrored(y, h),
+        |x| mirrored(x, w),
+    )
 }
 
 /// The upper left part of each plane.
@@ -76,8 +87,14 @@ mod tests {
     fn planes_are_cut_and_continued() {
         let planes = Array::new([1, 3, 3], (0..9).map(|i| i as f32).collect()).unwrap();
         assert_eq!(crop(&planes, [1, 2]).unwrap().data(), [3., 4.]);
-        assert_eq!(pad(&planes, [4, 4]).unwrap().data()[10..], [8., 8., 6., 7., 8., 8.]);
-        assert_eq!(mirror(&planes, [3, 8]).unwrap().data()[..8], [0., 1., 2., 2., 1., 0., 0., 1.]);
+        assert_eq!(
+            pad(&planes, [4, 4]).unwrap().data()[10..],
+            [8., 8., 6., 7., 8., 8.]
+        );
+        assert_eq!(
+            mirror(&planes, [3, 8]).unwrap().data()[..8],
+            [0., 1., 2., 2., 1., 0., 0., 1.]
+        );
         assert_eq!(corner(&planes, [2, 1]).unwrap().data(), [0., 3.]);
     }
 }

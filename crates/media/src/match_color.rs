@@ -39,8 +39,11 @@ pub fn match_color(picture: &Array, reference: &Array, matching: Matching) -> Re
     picture_size(reference)?;
     match matching {
         Matching::Low { brightness, colour } => {
-            let brightness =
-                resize_planes(&luma(&difference(picture, reference, brightness)?)?, size, Filter::Lanczos3)?;
+            let brightness = resize_planes(
+                &luma(&difference(picture, reference, brightness)?)?,
+                size,
+                Filter::Lanczos3,
+            )?;
             let mut colours = difference(picture, reference, colour)?;
             remove_pattern(&mut colours)?;
             let mut out = resize(&colours, size, Filter::Lanczos3)?;
@@ -65,10 +68,15 @@ pub fn match_color(picture: &Array, reference: &Array, matching: Matching) -> Re
 
 /// Reference minus picture on a grid of `step` pixels of the picture.
 fn difference(picture: &Array, reference: &Array, step: usize) -> Result<Array> {
-    let grid = picture_size(picture)?.map(|side| (side as f64 / step.max(1) as f64).round().max(1.0) as usize);
+    let grid = picture_size(picture)?
+        .map(|side| (side as f64 / step.max(1) as f64).round().max(1.0) as usize);
     let mut difference = resize(reference, grid, Filter::Lanczos3)?;
     let own = resize(picture, grid, Filter::Lanczos3)?;
-    difference.data_mut().iter_mut().zip(own.data()).for_each(|(r, p)| *r -= p);
+    difference
+        .data_mut()
+        .iter_mut()
+        .zip(own.data())
+        .for_each(|(r, p)| *r -= p);
     Ok(difference)
 }
 
@@ -93,7 +101,10 @@ fn remove_pattern(grid: &mut Array) -> Result<()> {
         }
         let (mean, _) = mean_and_deviation(plane);
         let pattern = sums.map(|(sum, count)| (sum / count - mean) as f32);
-        plane.iter_mut().enumerate().for_each(|(i, value)| *value -= pattern[place(i)]);
+        plane
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, value)| *value -= pattern[place(i)]);
     }
     Ok(())
 }
@@ -103,15 +114,25 @@ fn luma(picture: &Array) -> Result<Array> {
     const WEIGHTS: [f32; 3] = [0.2126, 0.7152, 0.0722];
     let [h, w] = picture_size(picture)?;
     let plane = h * w;
-    let at = |i: usize| (0..3).map(|c| WEIGHTS[c] * picture.data()[c * plane + i]).sum();
+    let at = |i: usize| {
+        (0..3)
+            .map(|c| WEIGHTS[c] * picture.data()[c * plane + i])
+            .sum()
+    };
     Array::new([1, h, w], (0..plane).map(at).collect())
 }
 
 /// Gives `values` another mean and deviation; flat ones get the mean alone.
 fn restate(values: &mut [f32], (mean, deviation): (f64, f64)) {
     let (own_mean, own_deviation) = mean_and_deviation(values);
-    let gain = if own_deviation > FLAT { deviation / own_deviation } else { 1.0 };
-    values.iter_mut().for_each(|v| *v = ((f64::from(*v) - own_mean) * gain + mean) as f32);
+    let gain = if own_deviation > FLAT {
+        deviation / own_deviation
+    } else {
+        1.0
+    };
+    values
+        .iter_mut()
+        .for_each(|v| *v = ((f64::from(*v) - own_mean) * gain + mean) as f32);
 }
 
 /// A channel that varies by less than a tenth of an 8-bit step has no contrast to be scaled.
@@ -120,7 +141,11 @@ const FLAT: f64 = 0.1 / 127.5;
 fn mean_and_deviation(values: &[f32]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+    let variance = values
+        .iter()
+        .map(|&v| (f64::from(v) - mean).powi(2))
+        .sum::<f64>()
+        / n;
     (mean, variance.sqrt())
 }
 
@@ -129,31 +154,49 @@ mod tests {
     use super::*;
     use vae2x_testkit::compare::assert_close;
 
-    const LOW: Matching = Matching::Low { brightness: 8, colour: 2 };
+    const LOW: Matching = Matching::Low {
+        brightness: 8,
+        colour: 2,
+    };
 
     /// Waves of these periods; those of the second list in red and blue so that brightness stays.
     fn waves(grey: &[f64], coloured: &[f64], size: [usize; 2]) -> Array {
         let value = |c: usize, y: usize, x: usize| {
             let wave = |period: &f64| (std::f64::consts::TAU * (x + y) as f64 / period).sin();
             let tint = [0.1, 0.0, -0.1 * 0.2126 / 0.0722][c];
-            (grey.iter().map(wave).sum::<f64>() * 0.1 + coloured.iter().map(wave).sum::<f64>() * tint) as f32
+            (grey.iter().map(wave).sum::<f64>() * 0.1
+                + coloured.iter().map(wave).sum::<f64>() * tint) as f32
         };
         let plane = size[0] * size[1];
-        let data = (0..3 * plane).map(|i| value(i / plane, i / size[1] % size[0], i % size[1])).collect();
+        let data = (0..3 * plane)
+            .map(|i| value(i / plane, i / size[1] % size[0], i % size[1]))
+            .collect();
         Array::new([3, size[0], size[1]], data).unwrap()
     }
 
     fn plus(picture: &Array, shift: [f32; 3]) -> Array {
         let plane = picture.data().len() / 3;
-        let data = picture.data().iter().enumerate().map(|(i, v)| v + shift[i / plane]).collect();
+        let data = picture
+            .data()
+            .iter()
+            .enumerate()
+            .map(|(i, v)| v + shift[i / plane])
+            .collect();
         Array::new(picture.shape(), data).unwrap()
     }
 
     /// The part away from the edges, where reduced grids have nothing to look at.
     fn middle(picture: &Array) -> Array {
         let [_, h, w] = picture.dims("picture").unwrap();
-        let rows = picture.data().chunks_exact(w).enumerate().filter(|(i, _)| (24..h - 24).contains(&(i % h)));
-        let data: Vec<f32> = rows.flat_map(|(_, row)| &row[24..w - 24]).copied().collect();
+        let rows = picture
+            .data()
+            .chunks_exact(w)
+            .enumerate()
+            .filter(|(i, _)| (24..h - 24).contains(&(i % h)));
+        let data: Vec<f32> = rows
+            .flat_map(|(_, row)| &row[24..w - 24])
+            .copied()
+            .collect();
         Array::new([3, h - 48, w - 48], data).unwrap()
     }
 
@@ -162,10 +205,20 @@ mod tests {
         let picture = waves(&[3.0, 6.0], &[40.0], [96, 128]);
         let shifted = plus(&picture, [0.1, -0.05, 0.02]);
         for matching in [LOW, Matching::Stats] {
-            assert_close("matched", &match_color(&shifted, &picture, matching).unwrap(), &picture, 0.01);
+            assert_close(
+                "matched",
+                &match_color(&shifted, &picture, matching).unwrap(),
+                &picture,
+                0.01,
+            );
         }
         let small = resize(&picture, [48, 64], Filter::Area).unwrap();
-        assert_close("another size", &match_color(&shifted, &small, LOW).unwrap(), &picture, 0.02);
+        assert_close(
+            "another size",
+            &match_color(&shifted, &small, LOW).unwrap(),
+            &picture,
+            0.02,
+        );
     }
 
     #[test]
@@ -186,17 +239,28 @@ mod tests {
             let reference = waves(&[5.0], &[40.0, period], size);
             let want = waves(&[5.0], &[40.0], size);
             let matched = match_color(&picture, &reference, LOW).unwrap();
-            assert_close(&format!("{period}"), &middle(&matched), &middle(&want), 0.04);
+            assert_close(
+                &format!("{period}"),
+                &middle(&matched),
+                &middle(&want),
+                0.04,
+            );
         }
     }
 
     #[test]
     fn statistics_are_the_references_whatever_it_shows() {
         let reference = plus(&waves(&[9.0], &[31.0], [40, 60]), [0.2, 0.0, -0.3]);
-        let matched = match_color(&waves(&[7.0], &[7.0], [64, 64]), &reference, Matching::Stats).unwrap();
+        let matched = match_color(
+            &waves(&[7.0], &[7.0], [64, 64]),
+            &reference,
+            Matching::Stats,
+        )
+        .unwrap();
         for c in 0..3 {
             let (mean, deviation) = mean_and_deviation(&matched.data()[c * 4096..][..4096]);
-            let (want_mean, want_deviation) = mean_and_deviation(&reference.data()[c * 2400..][..2400]);
+            let (want_mean, want_deviation) =
+                mean_and_deviation(&reference.data()[c * 2400..][..2400]);
             assert!((mean - want_mean).abs() < 1e-5 && (deviation - want_deviation).abs() < 1e-5);
         }
         let flat = Array::new([3, 4, 4], vec![0.5; 48]).unwrap();
@@ -206,7 +270,12 @@ mod tests {
 
     #[test]
     fn pictures_below_a_step_get_the_mean() {
-        let matched = match_color(&plus(&Array::zeros([3, 4, 4]), [0.3; 3]), &Array::zeros([3, 2, 2]), LOW).unwrap();
+        let matched = match_color(
+            &plus(&Array::zeros([3, 4, 4]), [0.3; 3]),
+            &Array::zeros([3, 2, 2]),
+            LOW,
+        )
+        .unwrap();
         assert!(matched.data().iter().all(|v| v.abs() < 1e-6));
     }
 }

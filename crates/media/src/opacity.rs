@@ -17,8 +17,18 @@ use crate::pixels::picture_size;
 /// [`vae2x_core::Error::Shape`] unless the picture is one and the opacity fits it.
 pub fn fill_clear(picture: &Array, opacity: &Array) -> Result<Array> {
     let size = picture_size(picture)?;
-    let weights = opacity.clone().reshape(size)?.into_data().iter().map(|v| (v + 1.0) / 2.0).collect();
-    let level = Level { size, colours: picture.data().to_vec(), weights };
+    let weights = opacity
+        .clone()
+        .reshape(size)?
+        .into_data()
+        .iter()
+        .map(|v| (v + 1.0) / 2.0)
+        .collect();
+    let level = Level {
+        size,
+        colours: picture.data().to_vec(),
+        weights,
+    };
     let mut filled = level.filled();
     // A picture without anything to see stays black, or whatever it was.
     if filled.iter().any(|v| v.is_nan()) {
@@ -51,11 +61,21 @@ impl Level {
         let [ch, cw] = coarse.size;
         let coarse = coarse.filled();
         let mut colours = self.colours;
-        for (i, _) in self.weights.iter().enumerate().filter(|(_, weight)| !is_known(weight)) {
+        for (i, _) in self
+            .weights
+            .iter()
+            .enumerate()
+            .filter(|(_, weight)| !is_known(weight))
+        {
             let (rows, columns) = (between(i / w, ch), between(i % w, cw));
             for c in 0..3 {
                 let at = |y: usize, x: usize| coarse[(c * ch + y) * cw + x];
-                let along = |y: usize| columns.iter().map(|&(x, share)| share * at(y, x)).sum::<f32>();
+                let along = |y: usize| {
+                    columns
+                        .iter()
+                        .map(|&(x, share)| share * at(y, x))
+                        .sum::<f32>()
+                };
                 colours[c * h * w + i] = rows.iter().map(|&(y, share)| share * along(y)).sum();
             }
         }
@@ -66,23 +86,42 @@ impl Level {
     fn halved(&self) -> Self {
         let [h, w] = self.size;
         let [ch, cw] = self.size.map(|n| n.div_ceil(2));
-        let mut coarse = Self { size: [ch, cw], colours: vec![0.0; 3 * ch * cw], weights: vec![0.0; ch * cw] };
+        let mut coarse = Self {
+            size: [ch, cw],
+            colours: vec![0.0; 3 * ch * cw],
+            weights: vec![0.0; ch * cw],
+        };
         for (i, &weight) in self.weights.iter().enumerate() {
             let place = i / w / 2 * cw + i % w / 2;
             coarse.weights[place] += weight;
-            (0..3).for_each(|c| coarse.colours[c * ch * cw + place] += weight * self.colours[c * h * w + i]);
+            (0..3).for_each(|c| {
+                coarse.colours[c * ch * cw + place] += weight * self.colours[c * h * w + i]
+            });
         }
         for plane in coarse.colours.chunks_exact_mut(ch * cw) {
-            plane.iter_mut().zip(&coarse.weights).for_each(|(sum, weight)| *sum /= weight.max(f32::MIN_POSITIVE));
+            plane
+                .iter_mut()
+                .zip(&coarse.weights)
+                .for_each(|(sum, weight)| *sum /= weight.max(f32::MIN_POSITIVE));
         }
-        coarse.weights.iter_mut().for_each(|weight| *weight = weight.min(1.0));
+        coarse
+            .weights
+            .iter_mut()
+            .for_each(|weight| *weight = weight.min(1.0));
         coarse
     }
 }
 
 /// The two of `length` coarse places around fine place `i`, with their shares.
 fn between(i: usize, length: usize) -> [(usize, f32); 2] {
-    let (near, far) = (i / 2, if i.is_multiple_of(2) { (i / 2).saturating_sub(1) } else { i / 2 + 1 });
+    let (near, far) = (
+        i / 2,
+        if i.is_multiple_of(2) {
+            (i / 2).saturating_sub(1)
+        } else {
+            i / 2 + 1
+        },
+    );
     [(near, 0.75), (far.min(length - 1), 0.25)]
 }
 
@@ -115,8 +154,13 @@ mod tests {
         };
         let data = (0..3 * h * w).map(|i| colour(i / (h * w), i % w)).collect();
         let picture = Array::new([3, h, w], data).unwrap();
-        let opacity =
-            Array::new([1, h, w], (0..h * w).map(|i| if clear(i % w) { -1.0 } else { 0.1 }).collect()).unwrap();
+        let opacity = Array::new(
+            [1, h, w],
+            (0..h * w)
+                .map(|i| if clear(i % w) { -1.0 } else { 0.1 })
+                .collect(),
+        )
+        .unwrap();
         let filled = fill_clear(&picture, &opacity).unwrap();
         for (i, (new, old)) in filled.data().iter().zip(picture.data()).enumerate() {
             match clear(i % w) {
@@ -126,8 +170,18 @@ mod tests {
         }
         // Halfway from red to blue there is 0.15 of each.
         let at = |c: usize, x: usize| filled.data()[c * h * w + x];
-        assert!(at(0, 8) > 0.15 && at(0, 8) > at(2, 8), "beside red: {} {}", at(0, 8), at(2, 8));
-        assert!(at(2, 14) > 0.15 && at(2, 14) > at(0, 14), "beside blue: {} {}", at(0, 14), at(2, 14));
+        assert!(
+            at(0, 8) > 0.15 && at(0, 8) > at(2, 8),
+            "beside red: {} {}",
+            at(0, 8),
+            at(2, 8)
+        );
+        assert!(
+            at(2, 14) > 0.15 && at(2, 14) > at(0, 14),
+            "beside blue: {} {}",
+            at(0, 14),
+            at(2, 14)
+        );
     }
 
     #[test]

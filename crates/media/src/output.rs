@@ -81,12 +81,18 @@ impl Output {
         check_counts(&target, inputs)?;
         check_not_an_input(&target, inputs)?;
         match &target {
-            Target::Picture(file) => PictureFormat::from_path(file).unwrap_or_default().check_depth(options.depth)?,
+            Target::Picture(file) => PictureFormat::from_path(file)
+                .unwrap_or_default()
+                .check_depth(options.depth)?,
             Target::Folder(_) => options.folder_format.check_depth(options.depth)?,
             Target::Array(..) => {}
         }
         check_writable(&target)?;
-        Ok(Self { inputs: name_series(inputs), target, options })
+        Ok(Self {
+            inputs: name_series(inputs),
+            target,
+            options,
+        })
     }
 
     /// What the path stands for.
@@ -108,7 +114,10 @@ impl Output {
                     [name] => (name, frame),
                     names => (names.get(item)?, frame),
                 };
-                folder.join(format!("{name}_{number:05}.{}", self.options.folder_format.extension()))
+                folder.join(format!(
+                    "{name}_{number:05}.{}",
+                    self.options.folder_format.extension()
+                ))
             }
         })
     }
@@ -124,11 +133,27 @@ impl Output {
             got: format!("input {input}"),
         })?;
         let array = match &self.target {
-            Target::Array(path, format) => Some(ArraySink::create(path, *format, planned.items, planned.frames)?),
+            Target::Array(path, format) => Some(ArraySink::create(
+                path,
+                *format,
+                planned.items,
+                planned.frames,
+            )?),
             _ => None,
         };
-        let picture = PictureOptions { depth: self.options.depth, text };
-        Ok(Sink { output: self, input, planned, array, picture, pushed: 0, written: Vec::new() })
+        let picture = PictureOptions {
+            depth: self.options.depth,
+            text,
+        };
+        Ok(Sink {
+            output: self,
+            input,
+            planned,
+            array,
+            picture,
+            pushed: 0,
+            written: Vec::new(),
+        })
     }
 }
 
@@ -154,8 +179,14 @@ impl Sink<'_> {
     /// [`Error::Shape`] if it is one too many, not a picture, not finite, or of another size in an array file;
     /// [`Error::Io`].
     pub fn push(&mut self, frame: &Array) -> Result<()> {
-        let (item, index) = (self.pushed / self.planned.frames.max(1), self.pushed % self.planned.frames.max(1));
-        let file = self.output.file(self.input, item, index).ok_or_else(|| self.miscounted(self.pushed + 1))?;
+        let (item, index) = (
+            self.pushed / self.planned.frames.max(1),
+            self.pushed % self.planned.frames.max(1),
+        );
+        let file = self
+            .output
+            .file(self.input, item, index)
+            .ok_or_else(|| self.miscounted(self.pushed + 1))?;
         match &mut self.array {
             Some(array) => array.push(frame)?,
             None => {
@@ -193,16 +224,23 @@ impl Sink<'_> {
 
 /// What a path stands for, from its form and from what exists.
 fn target(path: &Path) -> Result<Target> {
-    let ends_in_slash = path.as_os_str().as_encoded_bytes().last().is_some_and(|&b| std::path::is_separator(b.into()));
+    let ends_in_slash = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .last()
+        .is_some_and(|&b| std::path::is_separator(b.into()));
     if ends_in_slash || path.is_dir() {
         return Ok(Target::Folder(path.to_path_buf()));
     }
-    let Some(extension) = path.extension() else { return Ok(Target::Folder(path.to_path_buf())) };
+    let Some(extension) = path.extension() else {
+        return Ok(Target::Folder(path.to_path_buf()));
+    };
     let extension = extension.to_string_lossy().to_ascii_lowercase();
     if PictureFormat::from_extension(&extension).is_some() {
         return Ok(Target::Picture(path.to_path_buf()));
     }
-    let array = ArrayFormat::from_extension(&extension).map(|format| Target::Array(path.to_path_buf(), format));
+    let array = ArrayFormat::from_extension(&extension)
+        .map(|format| Target::Array(path.to_path_buf(), format));
     array.ok_or_else(|| {
         Error::Unsupported(format!(
             "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one picture, .npy or \
@@ -213,13 +251,26 @@ fn target(path: &Path) -> Result<Target> {
 }
 
 fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
-    let pictures: usize = inputs.iter().map(|i| i.items.saturating_mul(i.frames)).sum();
+    let pictures: usize = inputs
+        .iter()
+        .map(|i| i.items.saturating_mul(i.frames))
+        .sum();
     let (path, problem) = match target {
-        _ if pictures == 0 => return Err(Error::Unsupported("there is nothing to write: no frames".into())),
-        Target::Picture(path) if pictures > 1 => (path, format!("one picture cannot hold {pictures} frames")),
-        Target::Array(path, _) if inputs.len() > 1 => {
-            (path, format!("one array cannot hold {} inputs of their own sizes", inputs.len()))
+        _ if pictures == 0 => {
+            return Err(Error::Unsupported(
+                "there is nothing to write: no frames".into(),
+            ));
         }
+        Target::Picture(path) if pictures > 1 => {
+            (path, format!("one picture cannot hold {pictures} frames"))
+        }
+        Target::Array(path, _) if inputs.len() > 1 => (
+            path,
+            format!(
+                "one array cannot hold {} inputs of their own sizes",
+                inputs.len()
+            ),
+        ),
         _ => return Ok(()),
     };
     let folder = path.with_extension("");
@@ -233,10 +284,20 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
 
 /// Refuses to overwrite an input.
 fn check_not_an_input(target: &Target, inputs: &[Input]) -> Result<()> {
-    let (Target::Picture(path) | Target::Array(path, _)) = target else { return Ok(()) };
-    let Ok(resolved) = path.canonicalize() else { return Ok(()) };
-    match inputs.iter().any(|i| i.path.canonicalize().is_ok_and(|input| input == resolved)) {
-        true => Err(Error::Unsupported(format!("{}: the output would overwrite the input", path.display()))),
+    let (Target::Picture(path) | Target::Array(path, _)) = target else {
+        return Ok(());
+    };
+    let Ok(resolved) = path.canonicalize() else {
+        return Ok(());
+    };
+    match inputs
+        .iter()
+        .any(|i| i.path.canonicalize().is_ok_and(|input| input == resolved))
+    {
+        true => Err(Error::Unsupported(format!(
+            "{}: the output would overwrite the input",
+            path.display()
+        ))),
         false => Ok(()),
     }
 }
@@ -250,24 +311,38 @@ fn check_writable(target: &Target) -> Result<()> {
             folder.join("probe")
         }
     };
-    TempFile::create(&probe).map(drop).map_err(|e| match (target, e) {
-        (Target::Folder(folder), Error::Io { source, .. }) => Error::io(folder, source),
-        (_, e) => e,
-    })
+    TempFile::create(&probe)
+        .map(drop)
+        .map_err(|e| match (target, e) {
+            (Target::Folder(folder), Error::Io { source, .. }) => Error::io(folder, source),
+            (_, e) => e,
+        })
 }
 
 /// Names every series after its input's stem, unlike all others even where case does not count.
 fn name_series(inputs: &[Input]) -> Vec<Planned> {
     let mut taken = HashSet::new();
     let plan = |input: &Input| {
-        let stem = input.path.file_stem().map_or("frame".into(), |s| s.to_string_lossy());
+        let stem = input
+            .path
+            .file_stem()
+            .map_or("frame".into(), |s| s.to_string_lossy());
         let is_batch_of_clips = input.items > 1 && input.frames > 1;
         let names = match is_batch_of_clips {
-            true => (0..input.items).map(|item| format!("{stem}_{item}")).collect(),
+            true => (0..input.items)
+                .map(|item| format!("{stem}_{item}"))
+                .collect(),
             false => vec![stem.into_owned()],
         };
-        let series = names.into_iter().map(|name| unique(name, &mut taken)).collect();
-        Planned { items: input.items, frames: input.frames, series }
+        let series = names
+            .into_iter()
+            .map(|name| unique(name, &mut taken))
+            .collect();
+        Planned {
+            items: input.items,
+            frames: input.frames,
+            series,
+        }
     };
     inputs.iter().map(plan).collect()
 }
@@ -275,5 +350,8 @@ fn name_series(inputs: &[Input]) -> Vec<Planned> {
 /// `name`, or `name-2`, `name-3` and so on if it is taken.
 fn unique(name: String, taken: &mut HashSet<String>) -> String {
     let candidates = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}")));
-    candidates.into_iter().find(|c| taken.insert(c.to_lowercase())).unwrap_or(name)
+    candidates
+        .into_iter()
+        .find(|c| taken.insert(c.to_lowercase()))
+        .unwrap_or(name)
 }

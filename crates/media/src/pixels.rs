@@ -94,10 +94,20 @@ pub fn interleave<T>(picture: &Array, convert: impl Fn(f32) -> T) -> Result<Vec<
 ///
 /// # Errors
 /// [`Error::Shape`] if the count of samples is not `H * W * 3`.
-pub fn planar<T: Copy>(samples: &[T], [height, width]: [usize; 2], convert: impl Fn(T) -> f32) -> Result<Array> {
+pub fn planar<T: Copy>(
+    samples: &[T],
+    [height, width]: [usize; 2],
+    convert: impl Fn(T) -> f32,
+) -> Result<Array> {
     let mut data = Vec::with_capacity(samples.len());
     for c in 0..3 {
-        data.extend(samples.iter().skip(c).step_by(3).map(|&sample| convert(sample)));
+        data.extend(
+            samples
+                .iter()
+                .skip(c)
+                .step_by(3)
+                .map(|&sample| convert(sample)),
+        );
     }
     Array::new([3, height, width], data)
 }
@@ -123,12 +133,18 @@ pub fn picture_size(picture: &Array) -> Result<[usize; 2]> {
 /// [`Error::Shape`] naming `what`, how many there are and where the first is.
 pub fn require_finite(what: &str, array: &Array) -> Result<()> {
     let broken = |value: &f32| !value.is_finite();
-    let Some(first) = array.data().iter().position(broken) else { return Ok(()) };
+    let Some(first) = array.data().iter().position(broken) else {
+        return Ok(());
+    };
     let count = array.data().iter().filter(|&value| broken(value)).count();
     Err(Error::Shape {
         what: what.into(),
         expected: "finite values".into(),
-        got: format!("{count} of {} NaN or infinite, the first at {:?}", array.data().len(), index_of(array, first)),
+        got: format!(
+            "{count} of {} NaN or infinite, the first at {:?}",
+            array.data().len(),
+            index_of(array, first)
+        ),
     })
 }
 
@@ -164,9 +180,15 @@ mod tests {
     #[test]
     fn ends_ties_and_strangers() {
         assert_eq!([-1.0, 0.0, 1.0].map(to_u8), [0, 128, 255]);
-        assert_eq!([-1.5, 7.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN].map(to_u8), [0, 255, 255, 0, 0]);
+        assert_eq!(
+            [-1.5, 7.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN].map(to_u8),
+            [0, 255, 255, 0, 0]
+        );
         assert_eq!([-1.5, 7.0, f32::NAN].map(to_u16), [0, 65535, 0]);
-        assert_eq!([-2.0, -1.0, 0.0, 1.0, 9.0, f32::NAN].map(to_unit), [0.0, 0.0, 0.5, 1.0, 1.0, 0.0]);
+        assert_eq!(
+            [-2.0, -1.0, 0.0, 1.0, 9.0, f32::NAN].map(to_unit),
+            [0.0, 0.0, 0.5, 1.0, 1.0, 0.0]
+        );
         assert!((srgb_to_linear(0.5) - 0.214_041).abs() < 1e-6);
     }
 
@@ -176,7 +198,10 @@ mod tests {
         array.data_mut()[8 + 4 + 3] = f32::NAN;
         array.data_mut()[23] = f32::INFINITY;
         let message = require_finite("frame 3", &array).unwrap_err().to_string();
-        assert!(message.contains("frame 3") && message.contains("2 of 24"), "{message}");
+        assert!(
+            message.contains("frame 3") && message.contains("2 of 24"),
+            "{message}"
+        );
         assert!(message.contains("[1, 1, 3]"), "{message}");
         assert!(require_finite("frame", &Array::zeros([3, 2, 4])).is_ok());
     }

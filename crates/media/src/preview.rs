@@ -41,7 +41,9 @@ const RGB_BIAS: [f32; 3] = [-0.1835, -0.0868, -0.3360];
 /// [`Error::Shape`] unless the latent has 16 channels.
 pub fn preview(latent: &Normalized) -> Result<Vec<Array>> {
     let [batch, _, frames, _, _] = latent.array().dims("latent")?;
-    (0..batch * frames).map(|i| preview_frame(latent, i / frames, i % frames)).collect()
+    (0..batch * frames)
+        .map(|i| preview_frame(latent, i / frames, i % frames))
+        .collect()
 }
 
 /// The picture of latent frame `frame` of batch item `item`.
@@ -55,7 +57,10 @@ pub fn preview_frame(latent: &Normalized, item: usize, frame: usize) -> Result<A
     let small = colours(latent, item, frame)?;
     let size = [1, 2].map(|axis| small.shape()[axis] * SPATIAL_FACTOR);
     let mut picture = resize(&small, size, Filter::CatmullRom)?;
-    picture.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+    picture
+        .data_mut()
+        .iter_mut()
+        .for_each(|v| *v = v.clamp(-1.0, 1.0));
     Ok(picture)
 }
 
@@ -76,7 +81,9 @@ fn colours(latent: &Normalized, item: usize, frame: usize) -> Result<Array> {
         for (channel, factors) in RGB_FACTORS.iter().enumerate() {
             let start = ((item * channels + channel) * frames + frame) * plane;
             let cells = &latent.array().data()[start..start + plane];
-            out.iter_mut().zip(cells).for_each(|(sum, cell)| *sum += factors[colour] * cell);
+            out.iter_mut()
+                .zip(cells)
+                .for_each(|(sum, cell)| *sum += factors[colour] * cell);
         }
     }
     Ok(small)
@@ -112,6 +119,13 @@ mod tests {
     fn foreign_latents_are_refused() {
         let foreign = Normalized::new(Array::zeros([1, 48, 1, 2, 2])).unwrap();
         assert!(preview(&foreign).is_err());
-        assert!(preview_frame(&Normalized::new(Array::zeros([1, 16, 1, 2, 2])).unwrap(), 0, 1).is_err());
+        assert!(
+            preview_frame(
+                &Normalized::new(Array::zeros([1, 16, 1, 2, 2])).unwrap(),
+                0,
+                1
+            )
+            .is_err()
+        );
     }
 }

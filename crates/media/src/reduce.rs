@@ -43,10 +43,15 @@ pub fn reduce(picture: &Array, factor: usize, light: Light) -> Result<Array> {
     }
     match (factor, light) {
         (1, _) => Ok(mapped(picture.clone(), |v| v.clamp(-1.0, 1.0))),
-        (_, Light::Encoded) => Ok(mapped(convolve(picture, &kernel(factor), factor)?, |v| v.clamp(-1.0, 1.0))),
+        (_, Light::Encoded) => Ok(mapped(convolve(picture, &kernel(factor), factor)?, |v| {
+            v.clamp(-1.0, 1.0)
+        })),
         (_, Light::Linear) => {
             let light = mapped(picture.clone(), pixels::to_linear);
-            Ok(mapped(convolve(&light, &kernel(factor), factor)?, pixels::from_linear))
+            Ok(mapped(
+                convolve(&light, &kernel(factor), factor)?,
+                pixels::from_linear,
+            ))
         }
     }
 }
@@ -99,7 +104,10 @@ mod tests {
                 };
                 let centre = move |i: usize| (i as f64 + 0.5) - place / factor as f64;
                 let values = small.data()[..PIXELS / factor].to_vec();
-                values.into_iter().enumerate().map(move |(i, v)| (centre(i), (f64::from(bright(v)) - 0.25) * 2.0))
+                values
+                    .into_iter()
+                    .enumerate()
+                    .map(move |(i, v)| (centre(i), (f64::from(bright(v)) - 0.25) * 2.0))
             })
             .collect();
         seen.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -110,12 +118,19 @@ mod tests {
     fn edges_neither_ring_nor_soften() {
         for (factor, light) in [(2, Light::Encoded), (2, Light::Linear), (4, Light::Encoded)] {
             let edge = edge(factor, light);
-            let overshoot = edge.iter().map(|&(_, v)| (v - 1.0).max(-v)).fold(0.0, f64::max);
+            let overshoot = edge
+                .iter()
+                .map(|&(_, v)| (v - 1.0).max(-v))
+                .fold(0.0, f64::max);
             assert!(overshoot < 0.025, "{factor} {light:?}: {overshoot}");
             let last_dark = edge.iter().rfind(|(_, v)| *v <= 0.1).unwrap().0;
             let first_bright = edge.iter().find(|(_, v)| *v >= 0.9).unwrap().0;
             // The mean over each pixel, sharpest of all, takes 0.8 of a pixel from 10 to 90 %.
-            assert!(first_bright - last_dark < 1.25, "{factor} {light:?}: {}", first_bright - last_dark);
+            assert!(
+                first_bright - last_dark < 1.25,
+                "{factor} {light:?}: {}",
+                first_bright - last_dark
+            );
         }
     }
 
@@ -126,7 +141,12 @@ mod tests {
             let at = |frequency: f64| kernel(factor).response(frequency / factor as f64);
             assert!((at(0.0) - 1.0).abs() < 1e-12);
             assert!(at(0.25) > 0.8, "half of the finest: {}", at(0.25));
-            assert!(at(0.75).abs() < 0.06 && at(1.0).abs() < 0.02, "beyond the finest: {} {}", at(0.75), at(1.0));
+            assert!(
+                at(0.75).abs() < 0.06 && at(1.0).abs() < 0.02,
+                "beyond the finest: {} {}",
+                at(0.75),
+                at(1.0)
+            );
         }
         // The grid of single pixels that 2x decoders may leave.
         assert!(kernel(2).response(0.5).abs() < 1e-12);
@@ -138,15 +158,30 @@ mod tests {
         for light in [Light::Encoded, Light::Linear] {
             let small = reduce(&constant, 4, light).unwrap();
             assert_eq!(small.shape(), [3, 2, 3]);
-            assert!(small.data().iter().all(|v| (v - 0.3).abs() < 1e-5), "{light:?}");
-            let noise = Array::new([3, 16, 16], unit("noise", 768).map(|v| v.signum()).collect()).unwrap();
-            assert!(reduce(&noise, 2, light).unwrap().data().iter().all(|v| v.abs() <= 1.0));
+            assert!(
+                small.data().iter().all(|v| (v - 0.3).abs() < 1e-5),
+                "{light:?}"
+            );
+            let noise = Array::new(
+                [3, 16, 16],
+                unit("noise", 768).map(|v| v.signum()).collect(),
+            )
+            .unwrap();
+            assert!(
+                reduce(&noise, 2, light)
+                    .unwrap()
+                    .data()
+                    .iter()
+                    .all(|v| v.abs() <= 1.0)
+            );
         }
     }
 
     #[test]
     fn light_is_averaged_as_light() {
-        let fine = (0..3 * 128).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let fine = (0..3 * 128)
+            .map(|i| if i % 2 == 0 { 1.0 } else { -1.0 })
+            .collect();
         let fine = Array::new([3, 4, 32], fine).unwrap();
         // In the middle, as mirrors at the edges break the pattern.
         let grey = |light| reduce(&fine, 2, light).unwrap().data()[8];
@@ -158,8 +193,17 @@ mod tests {
     #[test]
     fn a_factor_of_one_changes_nothing_and_others_are_refused() {
         let picture = Array::new([3, 6, 4], unit("p", 72).collect()).unwrap();
-        assert_same("whole", &reduce(&picture, 1, Light::Linear).unwrap(), &picture);
+        assert_same(
+            "whole",
+            &reduce(&picture, 1, Light::Linear).unwrap(),
+            &picture,
+        );
         assert!(reduce(&picture, 3, Light::Encoded).is_err());
-        assert!(reduce(&picture, 4, Light::Encoded).unwrap_err().to_string().contains("4x6 by 4"));
+        assert!(
+            reduce(&picture, 4, Light::Encoded)
+                .unwrap_err()
+                .to_string()
+                .contains("4x6 by 4")
+        );
     }
 }

@@ -47,8 +47,16 @@ pub fn resize_planes(planes: &Array, [height, width]: [usize; 2], filter: Filter
         expected: "sizes from 1 to 2^32 - 1".into(),
         got: format!("{from_width}x{from_height} to {width}x{height}{what}"),
     };
-    let side = |n: usize| u32::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| refuse(String::new()));
-    let (from, to) = ((side(from_width)?, side(from_height)?), (side(width)?, side(height)?));
+    let side = |n: usize| {
+        u32::try_from(n)
+            .ok()
+            .filter(|&n| n > 0)
+            .ok_or_else(|| refuse(String::new()))
+    };
+    let (from, to) = (
+        (side(from_width)?, side(from_height)?),
+        (side(width)?, side(height)?),
+    );
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(match filter {
         Filter::Area => FilterType::Box,
         Filter::CatmullRom => FilterType::CatmullRom,
@@ -58,9 +66,12 @@ pub fn resize_planes(planes: &Array, [height, width]: [usize; 2], filter: Filter
     let mut data = Vec::with_capacity(channels * height * width);
     for plane in planes.data().chunks_exact(from_height * from_width) {
         let source: Vec<F32> = plane.iter().map(|&v| F32::new(v)).collect();
-        let source = TypedImageRef::new(from.0, from.1, &source).map_err(|e| refuse(format!(": {e}")))?;
+        let source =
+            TypedImageRef::new(from.0, from.1, &source).map_err(|e| refuse(format!(": {e}")))?;
         let mut target = TypedImage::<F32>::new(to.0, to.1);
-        resizer.resize_typed(&source, &mut target, &options).map_err(|e| refuse(format!(": {e}")))?;
+        resizer
+            .resize_typed(&source, &mut target, &options)
+            .map_err(|e| refuse(format!(": {e}")))?;
         data.extend(target.pixels().iter().map(|p| p.0));
     }
     Array::new([channels, height, width], data)
@@ -94,8 +105,9 @@ mod tests {
         let value = |c: usize, y: usize, x: usize| {
             ((x as f32 + 0.5) / period + (y as f32 + 0.5) / period / 2.0 + c as f32).sin()
         };
-        let data =
-            (0..3 * height * width).map(|i| value(i / (height * width), i / width % height, i % width)).collect();
+        let data = (0..3 * height * width)
+            .map(|i| value(i / (height * width), i / width % height, i % width))
+            .collect();
         Array::new([3, height, width], data).unwrap()
     }
 
@@ -106,9 +118,11 @@ mod tests {
         let mut want = Array::zeros([3, 3, 5]);
         for (i, v) in want.data_mut().iter_mut().enumerate() {
             let (c, y, x) = (i / 15, i / 5 % 3, i % 5);
-            *v =
-                (at(c, 2 * y, 2 * x) + at(c, 2 * y, 2 * x + 1) + at(c, 2 * y + 1, 2 * x) + at(c, 2 * y + 1, 2 * x + 1))
-                    / 4.0;
+            *v = (at(c, 2 * y, 2 * x)
+                + at(c, 2 * y, 2 * x + 1)
+                + at(c, 2 * y + 1, 2 * x)
+                + at(c, 2 * y + 1, 2 * x + 1))
+                / 4.0;
         }
         assert_close("half", &halve(&picture).unwrap(), &want, 1e-6);
     }
@@ -116,14 +130,31 @@ mod tests {
     #[test]
     fn smooth_pictures_survive_enlarging() {
         let (small, large) = (wave(32, 48, 4.0), wave(64, 96, 8.0));
-        for (filter, tolerance) in [(Filter::Lanczos3, 0.02), (Filter::CatmullRom, 0.02), (Filter::Area, 0.2)] {
-            assert_close("doubled", &resize(&small, [64, 96], filter).unwrap(), &large, tolerance);
+        for (filter, tolerance) in [
+            (Filter::Lanczos3, 0.02),
+            (Filter::CatmullRom, 0.02),
+            (Filter::Area, 0.2),
+        ] {
+            assert_close(
+                "doubled",
+                &resize(&small, [64, 96], filter).unwrap(),
+                &large,
+                tolerance,
+            );
         }
     }
 
     #[test]
     fn fine_patterns_become_grey_and_not_aliases() {
-        let checks = (0..3 * 64 * 64).map(|i| if (i / 64 + i % 64) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let checks = (0..3 * 64 * 64)
+            .map(|i| {
+                if (i / 64 + i % 64) % 2 == 0 {
+                    1.0
+                } else {
+                    -1.0
+                }
+            })
+            .collect();
         let checks = Array::new([3, 64, 64], checks).unwrap();
         for filter in [Filter::Area, Filter::Lanczos3] {
             let small = resize(&checks, [16, 16], filter).unwrap();
@@ -133,7 +164,12 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_refused() {
-        assert!(halve(&wave(5, 4, 1.0)).unwrap_err().to_string().contains("4x5"));
+        assert!(
+            halve(&wave(5, 4, 1.0))
+                .unwrap_err()
+                .to_string()
+                .contains("4x5")
+        );
         assert!(resize(&wave(4, 4, 1.0), [0, 4], Filter::Area).is_err());
         assert!(resize(&Array::zeros([1, 4, 4]), [2, 2], Filter::Area).is_err());
     }

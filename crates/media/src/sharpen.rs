@@ -31,7 +31,10 @@ pub fn blur(picture: &Array, sigma: f64) -> Result<Array> {
 /// [`vae2x_core::Error::Shape`] unless it is a picture.
 pub fn sharpen(picture: &Array, sigma: f64) -> Result<Array> {
     let mut out = blur(picture, sigma)?;
-    out.data_mut().iter_mut().zip(picture.data()).for_each(|(v, p)| *v = (2.0 * p - *v).clamp(-1.0, 1.0));
+    out.data_mut()
+        .iter_mut()
+        .zip(picture.data())
+        .for_each(|(v, p)| *v = (2.0 * p - *v).clamp(-1.0, 1.0));
     Ok(out)
 }
 
@@ -41,8 +44,9 @@ mod tests {
 
     /// What a change does to a wave of `frequency` cycles per pixel, away from edges.
     fn gain(frequency: f64, change: impl Fn(&Array) -> Result<Array>) -> f64 {
-        let wave: Vec<f32> =
-            (0..256).map(|x| (0.3 * (std::f64::consts::TAU * frequency * f64::from(x)).cos()) as f32).collect();
+        let wave: Vec<f32> = (0..256)
+            .map(|x| (0.3 * (std::f64::consts::TAU * frequency * f64::from(x)).cos()) as f32)
+            .collect();
         let picture = Array::new([3, 4, 256], wave.repeat(12)).unwrap();
         let changed = change(&picture).unwrap();
         let (mut product, mut square) = (0.0, 0.0);
@@ -58,15 +62,23 @@ mod tests {
         for (sigma, frequency) in [(0.7, 0.25), (1.0, 0.1), (3.0, 0.02), (20.0, 0.005)] {
             let left = (-2.0 * (std::f64::consts::PI * sigma * frequency).powi(2)).exp();
             let blurred = gain(frequency, |p| blur(p, sigma));
-            assert!((blurred - left).abs() < 0.01, "{sigma} at {frequency}: {blurred} {left}");
+            assert!(
+                (blurred - left).abs() < 0.01,
+                "{sigma} at {frequency}: {blurred} {left}"
+            );
             let sharpened = gain(frequency, |p| sharpen(p, sigma));
-            assert!((sharpened - (2.0 - left)).abs() < 0.01, "{sigma} at {frequency}: {sharpened}");
+            assert!(
+                (sharpened - (2.0 - left)).abs() < 0.01,
+                "{sigma} at {frequency}: {sharpened}"
+            );
         }
     }
 
     #[test]
     fn constants_stay_and_no_value_leaves_the_range() {
-        let edge: Vec<f32> = (0..64).map(|i| if i % 8 < 4 { -0.9 } else { 1.0 }).collect();
+        let edge: Vec<f32> = (0..64)
+            .map(|i| if i % 8 < 4 { -0.9 } else { 1.0 })
+            .collect();
         let sharp = sharpen(&Array::new([3, 8, 8], edge.repeat(3)).unwrap(), 2.0).unwrap();
         assert!(sharp.data().iter().all(|v| v.abs() <= 1.0));
         let grey = Array::new([3, 5, 2], vec![0.3; 30]).unwrap();

@@ -7,7 +7,10 @@ use crate::canvas::{Canvas, Pen};
 /// Pixels between pictures and around the sheet.
 const GAP: usize = 8;
 const PAPER: f32 = 1.0;
-const PEN: Pen = Pen { colour: [-1.0; 3], width: 2 };
+const PEN: Pen = Pen {
+    colour: [-1.0; 3],
+    width: 2,
+};
 
 /// A picture with a caption.
 pub struct Panel<'a> {
@@ -57,8 +60,15 @@ mod tests {
     #[test]
     fn pictures_lie_where_the_layout_says() {
         let grey = Array::new([3, 4, 40], vec![0.25; 480]).unwrap();
-        let panel = |caption| Panel { caption, picture: &grey };
-        let sheet = sheet(&[vec![panel("a"), panel("b")], vec![panel("longer than the panel")]]).unwrap();
+        let panel = |caption| Panel {
+            caption,
+            picture: &grey,
+        };
+        let sheet = sheet(&[
+            vec![panel("a"), panel("b")],
+            vec![panel("longer than the panel")],
+        ])
+        .unwrap();
         let caption = PEN.letter() + GAP;
         let [_, h, w] = sheet.dims("sheet").unwrap();
         assert_eq!([h, w], [3 * GAP + 2 * (caption + 4), 3 * GAP + 80]);

@@ -8,7 +8,8 @@ use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
 use vae2x_core::{Array, VaeConfig};
 use vae2x_media::latent::{
-    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, decide_space, write_latent,
+    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, decide_space,
+    write_latent,
 };
 use vae2x_media::preview::preview_frame;
 use vae2x_testkit::compare::{assert_close, assert_same};
@@ -18,15 +19,28 @@ use vae2x_testkit::shared;
 const ROUNDING: f64 = 1e-6;
 
 fn cheesecake() -> LatentFile {
-    LatentFile::open(&shared("data/wan_cheesecake_normalized.safetensors"), &LatentOptions::default()).unwrap()
+    LatentFile::open(
+        &shared("data/wan_cheesecake_normalized.safetensors"),
+        &LatentOptions::default(),
+    )
+    .unwrap()
 }
 
 fn first_frame() -> LatentFile {
-    LatentFile::open(&shared("data/wan_cheesecake_frame0.latent"), &LatentOptions::default()).unwrap()
+    LatentFile::open(
+        &shared("data/wan_cheesecake_frame0.latent"),
+        &LatentOptions::default(),
+    )
+    .unwrap()
 }
 
 fn denormalized(array: Array) -> Array {
-    Normalized::new(array).unwrap().denormalize(&VaeConfig::default()).unwrap().array().clone()
+    Normalized::new(array)
+        .unwrap()
+        .denormalize(&VaeConfig::default())
+        .unwrap()
+        .array()
+        .clone()
 }
 
 fn frame_of(clip: &Array, t: usize) -> Array {
@@ -38,7 +52,13 @@ fn decide(file: &LatentFile) -> Decision {
 }
 
 fn ramp(shape: &[usize]) -> Array {
-    Array::new(shape, (0..shape.iter().product()).map(|i| (i as f32 * 0.61).sin()).collect()).unwrap()
+    Array::new(
+        shape,
+        (0..shape.iter().product())
+            .map(|i| (i as f32 * 0.61).sin())
+            .collect(),
+    )
+    .unwrap()
 }
 
 /// Writes tensors to a file of the folder and gives its path.
@@ -55,17 +75,34 @@ fn open(path: &Path) -> vae2x_core::Result<LatentFile> {
 #[test]
 fn the_real_files_agree() {
     let (clip, frame) = (cheesecake(), first_frame());
-    assert_eq!((clip.array.shape(), clip.origin), (&[1, 16, 16, 40, 64][..], Origin::Safetensors));
-    assert_eq!((frame.array.shape(), frame.origin), (&[1, 16, 1, 40, 64][..], Origin::Comfy));
-    assert_close("frame 0", &denormalized(frame_of(&clip.array, 0)), &frame.array, ROUNDING);
+    assert_eq!(
+        (clip.array.shape(), clip.origin),
+        (&[1, 16, 16, 40, 64][..], Origin::Safetensors)
+    );
+    assert_eq!(
+        (frame.array.shape(), frame.origin),
+        (&[1, 16, 1, 40, 64][..], Origin::Comfy)
+    );
+    assert_close(
+        "frame 0",
+        &denormalized(frame_of(&clip.array, 0)),
+        &frame.array,
+        ROUNDING,
+    );
 }
 
 #[test]
 fn the_real_files_are_judged_right() {
     let clip = decide(&cheesecake());
-    assert_eq!((clip.space, clip.doubtful, clip.warning()), (Space::Normalized, false, None));
+    assert_eq!(
+        (clip.space, clip.doubtful, clip.warning()),
+        (Space::Normalized, false, None)
+    );
     let frame = decide(&first_frame());
-    assert_eq!((frame.space, frame.doubtful, frame.confidence), (Space::Raw, false, 1.0));
+    assert_eq!(
+        (frame.space, frame.doubtful, frame.confidence),
+        (Space::Raw, false, 1.0)
+    );
 }
 
 #[test]
@@ -75,11 +112,17 @@ fn statistics_alone_tell_the_spaces_of_the_real_clip() {
     let raw = guess(&denormalized(clip.clone()), &config).unwrap();
     assert!(raw.space == Space::Raw && raw.confidence > 0.99, "{raw:?}");
     let normalized = guess(&clip, &config).unwrap();
-    assert!(normalized.space == Space::Normalized && normalized.confidence > 0.99, "{normalized:?}");
+    assert!(
+        normalized.space == Space::Normalized && normalized.confidence > 0.99,
+        "{normalized:?}"
+    );
     for t in 0..16 {
         let frame = frame_of(&clip, t);
         let verdict = guess(&frame, &config).unwrap();
-        assert!(verdict.space == Space::Normalized && verdict.confidence > 0.9, "frame {t} {verdict:?}");
+        assert!(
+            verdict.space == Space::Normalized && verdict.confidence > 0.9,
+            "frame {t} {verdict:?}"
+        );
         let verdict = guess(&denormalized(frame), &config).unwrap();
         assert!(verdict.space == Space::Raw, "raw frame {t} {verdict:?}");
     }
@@ -92,25 +135,46 @@ fn kind_and_statistics_are_weighed() {
     // Unmarked and alone the frame's statistics lean to raw; the name 'latents' speaks against it.
     let plain = decide(&open(&saved(folder.path(), "plain.safetensors", &[("x", &raw)])).unwrap());
     assert_eq!(plain.space, Space::Raw);
-    let named = decide(&open(&saved(folder.path(), "named.safetensors", &[("latents", &raw)])).unwrap());
+    let named = decide(
+        &open(&saved(
+            folder.path(),
+            "named.safetensors",
+            &[("latents", &raw)],
+        ))
+        .unwrap(),
+    );
     assert!(named.doubtful, "{named:?}");
     let warning = named.warning().unwrap();
     assert!(warning.contains("--latent-space"), "{warning}");
     // A normalized latent that came into a .latent file stays raw by the format, with a warning.
     let clip = cheesecake().array;
     let version = Array::zeros([0]);
-    let tensors = [("latent_tensor", &clip), ("latent_format_version_0", &version)];
+    let tensors = [
+        ("latent_tensor", &clip),
+        ("latent_format_version_0", &version),
+    ];
     let odd = decide(&open(&saved(folder.path(), "odd.latent", &tensors)).unwrap());
     assert!(odd.space == Space::Raw && odd.doubtful, "{odd:?}");
-    assert!(odd.warning().unwrap().contains("--latent-space normalized"), "{odd:?}");
+    assert!(
+        odd.warning().unwrap().contains("--latent-space normalized"),
+        "{odd:?}"
+    );
 }
 
 #[test]
 fn a_request_overrules_the_file() {
     let config = VaeConfig::default();
     let decision = decide_space(&first_frame(), &config, SpaceChoice::Normalized).unwrap();
-    assert_eq!((decision.space, decision.doubtful), (Space::Normalized, false));
-    assert_eq!(decide_space(&cheesecake(), &config, SpaceChoice::Raw).unwrap().space, Space::Raw);
+    assert_eq!(
+        (decision.space, decision.doubtful),
+        (Space::Normalized, false)
+    );
+    assert_eq!(
+        decide_space(&cheesecake(), &config, SpaceChoice::Raw)
+            .unwrap()
+            .space,
+        Space::Raw
+    );
 }
 
 #[test]
@@ -133,7 +197,11 @@ fn written_latents_come_back_marked() {
         if origin != Origin::Npy {
             assert_eq!(back.text, text, "{name}");
             let decision = decide(&back);
-            assert_eq!((decision.space, decision.confidence), (space, 1.0), "{name}");
+            assert_eq!(
+                (decision.space, decision.confidence),
+                (space, 1.0),
+                "{name}"
+            );
         }
     }
 }
@@ -144,21 +212,36 @@ fn a_written_latent_is_as_comfyui_writes_it() {
     let path = folder.path().join("a.latent");
     let original = shared("data/wan_cheesecake_frame0.latent");
     write_latent(&path, &first_frame().array, Space::Raw, &[]).unwrap();
-    let (ours, theirs) = (TensorFile::open(&path).unwrap(), TensorFile::open(&original).unwrap());
+    let (ours, theirs) = (
+        TensorFile::open(&path).unwrap(),
+        TensorFile::open(&original).unwrap(),
+    );
     assert_eq!(ours.tensors(), theirs.tensors());
     assert_eq!(ours.metadata(), theirs.metadata());
-    assert_same("latent_tensor", &ours.read("latent_tensor").unwrap(), &theirs.read("latent_tensor").unwrap());
+    assert_same(
+        "latent_tensor",
+        &ours.read("latent_tensor").unwrap(),
+        &theirs.read("latent_tensor").unwrap(),
+    );
 }
 
 #[test]
 fn formats_and_spaces_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let latent = ramp(&[1, 16, 1, 2, 2]);
-    let message =
-        |name: &str, space| write_latent(&folder.path().join(name), &latent, space, &[]).unwrap_err().to_string();
+    let message = |name: &str, space| {
+        write_latent(&folder.path().join(name), &latent, space, &[])
+            .unwrap_err()
+            .to_string()
+    };
     assert!(message("a.latent", Space::Normalized).contains("always raw"));
     assert!(message("a.pt", Space::Raw).contains(".latent (ComfyUI), .safetensors or .npy"));
-    assert_eq!(LatentFormat::from_path(Path::new("x.LATENT")).unwrap().usual_space(), Space::Raw);
+    assert_eq!(
+        LatentFormat::from_path(Path::new("x.LATENT"))
+            .unwrap()
+            .usual_space(),
+        Space::Raw
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -166,37 +249,101 @@ fn formats_and_spaces_that_do_not_fit_are_refused() {
 fn an_early_comfyui_file_is_rescaled() {
     let folder = tempfile::tempdir().unwrap();
     let scaled = Array::new([1, 16, 1, 1], vec![0.18215; 16]).unwrap();
-    let file = open(&saved(folder.path(), "a.latent", &[("latent_tensor", &scaled)])).unwrap();
+    let file = open(&saved(
+        folder.path(),
+        "a.latent",
+        &[("latent_tensor", &scaled)],
+    ))
+    .unwrap();
     assert_eq!(file.origin, Origin::ComfyLegacy);
-    assert_close("rescaled", &file.array, &Array::new([1, 16, 1, 1, 1], vec![1.0; 16]).unwrap(), ROUNDING);
+    assert_close(
+        "rescaled",
+        &file.array,
+        &Array::new([1, 16, 1, 1, 1], vec![1.0; 16]).unwrap(),
+        ROUNDING,
+    );
 }
 
 #[test]
 fn the_tensor_is_found_or_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (ramp(&[1, 16, 1, 2, 2]), ramp(&[1, 16, 2, 2]));
-    let key = |name: &str, tensors: &[(&str, &Array)]| open(&saved(folder.path(), name, tensors)).map(|f| f.key);
-    assert_eq!(key("a.safetensors", &[("samples", &a), ("latents", &b)]).unwrap(), "latents");
-    assert_eq!(key("b.safetensors", &[("mask", &ramp(&[4, 4])), ("z", &b)]).unwrap(), "z");
-    let ambiguous = key("c.safetensors", &[("x", &a), ("y", &b)]).unwrap_err().to_string();
-    assert!(ambiguous.contains("--key") && ambiguous.contains("'x' F32 [1, 16, 1, 2, 2]"), "{ambiguous}");
-    assert!(key("d.safetensors", &[("mask", &ramp(&[4]))]).unwrap_err().to_string().contains("'mask' F32 [4]"));
-    let options = LatentOptions { key: Some("y".into()), ..Default::default() };
-    assert_eq!(LatentFile::open(&folder.path().join("c.safetensors"), &options).unwrap().key, "y");
-    let options = LatentOptions { key: Some("q".into()), ..Default::default() };
-    let unknown = LatentFile::open(&folder.path().join("c.safetensors"), &options).unwrap_err().to_string();
-    assert!(unknown.contains("'q'") && unknown.contains("'x'"), "{unknown}");
+    let key = |name: &str, tensors: &[(&str, &Array)]| {
+        open(&saved(folder.path(), name, tensors)).map(|f| f.key)
+    };
+    assert_eq!(
+        key("a.safetensors", &[("samples", &a), ("latents", &b)]).unwrap(),
+        "latents"
+    );
+    assert_eq!(
+        key("b.safetensors", &[("mask", &ramp(&[4, 4])), ("z", &b)]).unwrap(),
+        "z"
+    );
+    let ambiguous = key("c.safetensors", &[("x", &a), ("y", &b)])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        ambiguous.contains("--key") && ambiguous.contains("'x' F32 [1, 16, 1, 2, 2]"),
+        "{ambiguous}"
+    );
+    assert!(
+        key("d.safetensors", &[("mask", &ramp(&[4]))])
+            .unwrap_err()
+            .to_string()
+            .contains("'mask' F32 [4]")
+    );
+    let options = LatentOptions {
+        key: Some("y".into()),
+        ..Default::default()
+    };
+    assert_eq!(
+        LatentFile::open(&folder.path().join("c.safetensors"), &options)
+            .unwrap()
+            .key,
+        "y"
+    );
+    let options = LatentOptions {
+        key: Some("q".into()),
+        ..Default::default()
+    };
+    let unknown = LatentFile::open(&folder.path().join("c.safetensors"), &options)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        unknown.contains("'q'") && unknown.contains("'x'"),
+        "{unknown}"
+    );
 }
 
 #[test]
 fn packed_latents_need_their_size() {
     let folder = tempfile::tempdir().unwrap();
-    let path = saved(folder.path(), "a.safetensors", &[("latents", &ramp(&[1, 6, 64]))]);
+    let path = saved(
+        folder.path(),
+        "a.safetensors",
+        &[("latents", &ramp(&[1, 6, 64]))],
+    );
     assert!(open(&path).unwrap_err().to_string().contains("--size HxW"));
-    let sized = |size| LatentFile::open(&path, &LatentOptions { packed_size: Some(size), key: None });
+    let sized = |size| {
+        LatentFile::open(
+            &path,
+            &LatentOptions {
+                packed_size: Some(size),
+                key: None,
+            },
+        )
+    };
     let file = sized([32, 48]).unwrap();
-    assert_eq!((file.array.shape(), file.packed), (&[1, 16, 1, 4, 6][..], true));
-    assert!(sized([48, 48]).unwrap_err().to_string().contains("3 x 3 tokens"));
+    assert_eq!(
+        (file.array.shape(), file.packed),
+        (&[1, 16, 1, 4, 6][..], true)
+    );
+    assert!(
+        sized([48, 48])
+            .unwrap_err()
+            .to_string()
+            .contains("3 x 3 tokens")
+    );
 }
 
 #[test]
@@ -208,13 +355,23 @@ fn packing_leans_to_normalized() {
         let (token, c, dy, dx) = (i / 64, i % 64 / 4, i % 4 / 2, i % 2);
         latent.data()[(c * 40 + token / 32 * 2 + dy) * 64 + token % 32 * 2 + dx]
     };
-    let packed = Array::new([1, 20 * 32, 64], (0..latent.data().len()).map(value).collect()).unwrap();
+    let packed = Array::new(
+        [1, 20 * 32, 64],
+        (0..latent.data().len()).map(value).collect(),
+    )
+    .unwrap();
     let path = saved(folder.path(), "a.safetensors", &[("x", &packed)]);
-    let options = LatentOptions { packed_size: Some([320, 512]), key: None };
+    let options = LatentOptions {
+        packed_size: Some([320, 512]),
+        key: None,
+    };
     let file = LatentFile::open(&path, &options).unwrap();
     assert_same("unpacked", &file.array, &latent);
     let decision = decide(&file);
-    assert!(decision.space == Space::Normalized && decision.confidence > 0.99, "{decision:?}");
+    assert!(
+        decision.space == Space::Normalized && decision.confidence > 0.99,
+        "{decision:?}"
+    );
 }
 
 #[test]
@@ -224,21 +381,41 @@ fn broken_and_foreign_latents_are_refused() {
     nan.data_mut()[7] = f32::NAN;
     nan.data_mut()[9] = f32::INFINITY;
     let message = |name: &str, array: &Array| {
-        let message = open(&saved(folder.path(), name, &[("latents", array)])).unwrap_err().to_string();
-        assert!(message.contains(name) && message.contains("'latents'"), "{message}");
+        let message = open(&saved(folder.path(), name, &[("latents", array)]))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(name) && message.contains("'latents'"),
+            "{message}"
+        );
         message
     };
     let broken = message("nan.safetensors", &nan);
-    assert!(broken.contains("2 of 64") && broken.contains("[0, 1, 0, 1, 1]"), "{broken}");
+    assert!(
+        broken.contains("2 of 64") && broken.contains("[0, 1, 0, 1, 1]"),
+        "{broken}"
+    );
     assert!(message("big.safetensors", &ramp(&[1, 48, 1, 2, 2])).contains("it is Wan2.2-5B's"));
-    assert!(message("sd.safetensors", &ramp(&[1, 4, 8, 8])).contains("expected 16 channels, found 4"));
+    assert!(
+        message("sd.safetensors", &ramp(&[1, 4, 8, 8])).contains("expected 16 channels, found 4")
+    );
     assert!(message("empty.safetensors", &Array::zeros([1, 16, 0, 2, 2])).contains("not empty"));
     let path = folder.path().join("marked.safetensors");
     let metadata = BTreeMap::from([("latent_space".to_owned(), "odd".to_owned())]);
     write_arrays(&path, &[("latents", &ramp(&[1, 16, 1, 2, 2]))], &metadata).unwrap();
-    assert!(open(&path).unwrap_err().to_string().contains("'raw' or 'normalized'"));
+    assert!(
+        open(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("'raw' or 'normalized'")
+    );
     std::fs::write(&path, b"not tensors").unwrap();
-    assert!(open(&path).unwrap_err().to_string().contains("marked.safetensors"));
+    assert!(
+        open(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("marked.safetensors")
+    );
 }
 
 #[test]
@@ -247,8 +424,11 @@ fn the_real_latent_previews_a_cheesecake() {
     let picture = preview_frame(&latent, 0, 0).unwrap();
     assert_eq!(picture.shape(), [3, 320, 512]);
     // Warm colours and a contrast that photographs have; the wrong space gives 0.2 or more than 1.
-    let means: Vec<f32> =
-        picture.data().chunks_exact(320 * 512).map(|p| p.iter().sum::<f32>() / p.len() as f32).collect();
+    let means: Vec<f32> = picture
+        .data()
+        .chunks_exact(320 * 512)
+        .map(|p| p.iter().sum::<f32>() / p.len() as f32)
+        .collect();
     assert!(means[0] > means[1] && means[1] > means[2], "{means:?}");
     let spread = picture.data().iter().map(|v| v * v).sum::<f32>() / picture.data().len() as f32;
     assert!((0.3..0.7).contains(&spread.sqrt()), "{spread}");

@@ -8,7 +8,11 @@ use vae2x_media::output::{ArrayFormat, Input, Output, OutputOptions, Target};
 use vae2x_media::picture::{BitDepth, PictureFormat, read_image};
 
 fn input(path: &str, items: usize, frames: usize) -> Input {
-    Input { path: path.into(), items, frames }
+    Input {
+        path: path.into(),
+        items,
+        frames,
+    }
 }
 
 /// A frame that tells which one it is.
@@ -18,14 +22,18 @@ fn frame(number: usize) -> Array {
 }
 
 fn entries(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
 
 fn refusal(path: &Path, inputs: &[Input]) -> String {
-    Output::plan(path, inputs, OutputOptions::default()).unwrap_err().to_string()
+    Output::plan(path, inputs, OutputOptions::default())
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -33,12 +41,24 @@ fn the_path_decides() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let target = |path: PathBuf| {
-        Output::plan(&path, &[input("a.latent", 1, 1)], OutputOptions::default()).unwrap().target().clone()
+        Output::plan(&path, &[input("a.latent", 1, 1)], OutputOptions::default())
+            .unwrap()
+            .target()
+            .clone()
     };
     assert_eq!(target(at("a.JPEG")), Target::Picture(at("a.JPEG")));
-    assert_eq!(target(at("a.npy")), Target::Array(at("a.npy"), ArrayFormat::Npy));
-    assert_eq!(target(at("a.safetensors")), Target::Array(at("a.safetensors"), ArrayFormat::Safetensors));
-    assert_eq!(target(folder.path().into()), Target::Folder(folder.path().into()));
+    assert_eq!(
+        target(at("a.npy")),
+        Target::Array(at("a.npy"), ArrayFormat::Npy)
+    );
+    assert_eq!(
+        target(at("a.safetensors")),
+        Target::Array(at("a.safetensors"), ArrayFormat::Safetensors)
+    );
+    assert_eq!(
+        target(folder.path().into()),
+        Target::Folder(folder.path().into())
+    );
     assert_eq!(target(at("new")), Target::Folder(at("new")));
     assert_eq!(target(at("v1.0/")), Target::Folder(at("v1.0/")));
     // An existing folder is one, whatever its name; files are not left behind by planning.
@@ -53,22 +73,51 @@ fn what_does_not_fit_is_refused_early() {
     let at = |name: &str| folder.path().join(name);
     let clip = [input("a.latent", 1, 61)];
     let many = refusal(&at("out.png"), &clip);
-    assert!(many.contains("61 frames") && many.contains("give a folder") && many.contains("out/"), "{many}");
+    assert!(
+        many.contains("61 frames") && many.contains("give a folder") && many.contains("out/"),
+        "{many}"
+    );
     let two = [input("a.latent", 1, 1), input("b.latent", 1, 1)];
     assert!(refusal(&at("out.png"), &two).contains("2 frames"));
     assert!(refusal(&at("out.npy"), &two).contains("2 inputs"));
     let unknown = refusal(&at("out.tga"), &clip);
-    assert!(unknown.contains("'.tga'") && unknown.contains(".webp") && unknown.contains(".safetensors"), "{unknown}");
+    assert!(
+        unknown.contains("'.tga'") && unknown.contains(".webp") && unknown.contains(".safetensors"),
+        "{unknown}"
+    );
     assert!(refusal(&at("out"), &[]).contains("nothing to write"));
     assert!(refusal(&at("missing/out.npy"), &clip).contains("missing/out.npy"));
-    let deep = OutputOptions { depth: BitDepth::Sixteen, folder_format: PictureFormat::Webp };
+    let deep = OutputOptions {
+        depth: BitDepth::Sixteen,
+        folder_format: PictureFormat::Webp,
+    };
     assert!(Output::plan(&at("a.jpg"), &clip[..0], deep).is_err());
-    assert!(Output::plan(&at("a.jpg"), &[input("a", 1, 1)], deep).unwrap_err().to_string().contains("JPEG"));
-    assert!(Output::plan(&at("deep/"), &clip, deep).unwrap_err().to_string().contains("WebP"));
+    assert!(
+        Output::plan(&at("a.jpg"), &[input("a", 1, 1)], deep)
+            .unwrap_err()
+            .to_string()
+            .contains("JPEG")
+    );
+    assert!(
+        Output::plan(&at("deep/"), &clip, deep)
+            .unwrap_err()
+            .to_string()
+            .contains("WebP")
+    );
     let own = at("own.safetensors");
     std::fs::write(&own, b"x").unwrap();
-    let overwrite = refusal(&own, &[Input { path: own.clone(), items: 1, frames: 1 }]);
-    assert!(overwrite.contains("would overwrite the input"), "{overwrite}");
+    let overwrite = refusal(
+        &own,
+        &[Input {
+            path: own.clone(),
+            items: 1,
+            frames: 1,
+        }],
+    );
+    assert!(
+        overwrite.contains("would overwrite the input"),
+        "{overwrite}"
+    );
     assert_eq!(entries(folder.path()), ["own.safetensors"]);
 }
 
@@ -89,10 +138,16 @@ fn places_that_cannot_be_written_are_refused() {
 #[test]
 fn folders_take_numbered_frames() {
     let folder = tempfile::tempdir().unwrap();
-    let inputs = [input("x/cake.latent", 1, 3), input("y/Cake.pt", 2, 1), input("z/b.npy", 2, 2)];
+    let inputs = [
+        input("x/cake.latent", 1, 3),
+        input("y/Cake.pt", 2, 1),
+        input("z/b.npy", 2, 2),
+    ];
     let output = Output::plan(folder.path(), &inputs, OutputOptions::default()).unwrap();
     for (i, count) in [3, 2, 4].into_iter().enumerate() {
-        let mut sink = output.open(i, vec![("prompt".into(), "{}".into())]).unwrap();
+        let mut sink = output
+            .open(i, vec![("prompt".into(), "{}".into())])
+            .unwrap();
         for k in 0..count {
             sink.push(&frame(10 * i + k)).unwrap();
         }
@@ -121,7 +176,8 @@ fn arrays_gather_frames_by_colour() {
     let folder = tempfile::tempdir().unwrap();
     for (name, key) in [("clip.npy", ""), ("clip.safetensors", "pixels")] {
         let path = folder.path().join(name);
-        let output = Output::plan(&path, &[input("a.latent", 2, 3)], OutputOptions::default()).unwrap();
+        let output =
+            Output::plan(&path, &[input("a.latent", 2, 3)], OutputOptions::default()).unwrap();
         let mut sink = output.open(0, Vec::new()).unwrap();
         (0..6).for_each(|k| sink.push(&frame(k)).unwrap());
         assert!(!path.exists(), "{name} appeared before it was complete");
@@ -130,7 +186,11 @@ fn arrays_gather_frames_by_colour() {
         assert_eq!(whole.shape(), [2, 3, 3, 2, 4]);
         for (b, c, f) in [(0, 0, 0), (1, 2, 1), (0, 1, 2), (1, 0, 2)] {
             let at = ((b * 3 + c) * 3 + f) * 8;
-            assert_eq!(whole.data()[at..at + 8], frame(b * 3 + f).data()[c * 8..][..8], "{name} {b} {c} {f}");
+            assert_eq!(
+                whole.data()[at..at + 8],
+                frame(b * 3 + f).data()[c * 8..][..8],
+                "{name} {b} {c} {f}"
+            );
         }
     }
 }
@@ -140,13 +200,26 @@ fn arrays_are_clamped_and_single_pictures_written() {
     let folder = tempfile::tempdir().unwrap();
     let wild = Array::new([3, 1, 1], vec![-3.0, 0.25, 7.0]).unwrap();
     for name in ["a.npy", "a.png"] {
-        let output = Output::plan(&folder.path().join(name), &[input("a", 1, 1)], OutputOptions::default()).unwrap();
+        let output = Output::plan(
+            &folder.path().join(name),
+            &[input("a", 1, 1)],
+            OutputOptions::default(),
+        )
+        .unwrap();
         let mut sink = output.open(0, Vec::new()).unwrap();
         sink.push(&wild).unwrap();
-        assert!(sink.push(&wild).unwrap_err().to_string().contains("expected 1 x 1, found 2"));
+        assert!(
+            sink.push(&wild)
+                .unwrap_err()
+                .to_string()
+                .contains("expected 1 x 1, found 2")
+        );
         sink.finish().unwrap();
     }
-    let array = TensorFile::open(&folder.path().join("a.npy")).unwrap().read("").unwrap();
+    let array = TensorFile::open(&folder.path().join("a.npy"))
+        .unwrap()
+        .read("")
+        .unwrap();
     assert_eq!(array.data(), [-1.0, 0.25, 1.0]);
 }
 
@@ -157,11 +230,21 @@ fn an_incomplete_array_is_not_written() {
     let output = Output::plan(&path, &[input("a", 1, 3)], OutputOptions::default()).unwrap();
     let mut sink = output.open(0, Vec::new()).unwrap();
     sink.push(&frame(0)).unwrap();
-    assert!(sink.push(&Array::zeros([3, 2, 5])).unwrap_err().to_string().contains("4x2 pixels, as the first"));
+    assert!(
+        sink.push(&Array::zeros([3, 2, 5]))
+            .unwrap_err()
+            .to_string()
+            .contains("4x2 pixels, as the first")
+    );
     let mut nan = frame(1);
     nan.data_mut()[3] = f32::NAN;
     assert!(sink.push(&nan).unwrap_err().to_string().contains("frame 1"));
-    assert!(sink.finish().unwrap_err().to_string().contains("expected 1 x 3, found 1"));
+    assert!(
+        sink.finish()
+            .unwrap_err()
+            .to_string()
+            .contains("expected 1 x 3, found 1")
+    );
     assert!(output.open(1, Vec::new()).is_err());
     assert_eq!(entries(folder.path()), Vec::<String>::new());
 }

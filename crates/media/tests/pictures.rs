@@ -6,34 +6,51 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use vae2x_core::Array;
 use vae2x_media::picture::{
-    BitDepth, Opacity, PictureFormat, PictureOptions, decode_image, encode_image, look_at_image, read_image,
-    read_image_with, write_image,
+    BitDepth, Opacity, PictureFormat, PictureOptions, decode_image, encode_image, look_at_image,
+    read_image, read_image_with, write_image,
 };
 use vae2x_testkit::compare::relative_l2;
 
 /// Smooth gradients with all three colours different, on 8-bit steps.
 fn gradient(height: usize, width: usize) -> Array {
-    let steps = |c: usize, y: usize, x: usize| [x * 255 / (width - 1), y * 255 / (height - 1), (x + y) % 256][c];
+    let steps = |c: usize, y: usize, x: usize| {
+        [x * 255 / (width - 1), y * 255 / (height - 1), (x + y) % 256][c]
+    };
     let plane = height * width;
     let value = |i: usize| steps(i / plane, i / width % height, i % width) as f32 / 127.5 - 1.0;
     Array::new([3, height, width], (0..3 * plane).map(value).collect()).unwrap()
 }
 
 fn sixteen() -> PictureOptions {
-    PictureOptions { depth: BitDepth::Sixteen, ..Default::default() }
+    PictureOptions {
+        depth: BitDepth::Sixteen,
+        ..Default::default()
+    }
 }
 
 #[track_caller]
 fn assert_near(got: &Array, want: &Array, largest: f32) {
     assert_eq!(got.shape(), want.shape());
-    let worst = got.data().iter().zip(want.data()).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
-    assert!(worst <= largest, "largest difference {worst}, expected at most {largest}");
+    let worst = got
+        .data()
+        .iter()
+        .zip(want.data())
+        .map(|(g, w)| (g - w).abs())
+        .fold(0.0, f32::max);
+    assert!(
+        worst <= largest,
+        "largest difference {worst}, expected at most {largest}"
+    );
 }
 
 #[test]
 fn lossless_formats_come_back_within_half_a_step() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = Array::new([3, 5, 7], (0..105).map(|i| (i as f32 * 0.37).sin()).collect()).unwrap();
+    let picture = Array::new(
+        [3, 5, 7],
+        (0..105).map(|i| (i as f32 * 0.37).sin()).collect(),
+    )
+    .unwrap();
     let cases = [
         ("a.png", PictureOptions::default(), 1.0 / 255.0),
         ("b.png", sixteen(), 1.0 / 65535.0),
@@ -65,19 +82,38 @@ fn exr_holds_linear_light() {
     let grey = Array::new([3, 2, 2], vec![0.0; 12]).unwrap();
     let file = encode_image(&grey, PictureFormat::Exr, &PictureOptions::default()).unwrap();
     let light = image::load_from_memory(&file).unwrap().into_rgb32f();
-    assert!(light.iter().all(|v| (v - 0.214_041).abs() < 1e-5), "{light:?}");
+    assert!(
+        light.iter().all(|v| (v - 0.214_041).abs() < 1e-5),
+        "{light:?}"
+    );
 }
 
 #[test]
 fn png_text_is_found_again() {
-    let text = [("prompt".to_owned(), "{\"3\": \"cake\"}".to_owned()), ("workflow".to_owned(), "蛋糕 🍰".to_owned())];
-    let options = PictureOptions { text: text.to_vec(), ..Default::default() };
+    let text = [
+        ("prompt".to_owned(), "{\"3\": \"cake\"}".to_owned()),
+        ("workflow".to_owned(), "蛋糕 🍰".to_owned()),
+    ];
+    let options = PictureOptions {
+        text: text.to_vec(),
+        ..Default::default()
+    };
     let file = encode_image(&gradient(4, 4), PictureFormat::Png, &options).unwrap();
-    let reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().unwrap();
+    let reader = png::Decoder::new(std::io::Cursor::new(&file))
+        .read_info()
+        .unwrap();
     let info = reader.info();
-    let latin: Vec<_> = info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone())).collect();
+    let latin: Vec<_> = info
+        .uncompressed_latin1_text
+        .iter()
+        .map(|t| (t.keyword.clone(), t.text.clone()))
+        .collect();
     assert_eq!(latin, text[..1]);
-    let utf8: Vec<_> = info.utf8_text.iter().map(|t| (t.keyword.clone(), t.get_text().unwrap())).collect();
+    let utf8: Vec<_> = info
+        .utf8_text
+        .iter()
+        .map(|t| (t.keyword.clone(), t.get_text().unwrap()))
+        .collect();
     assert_eq!(utf8, text[1..]);
     assert!(info.srgb.is_some());
     assert_eq!(decode_image(Path::new("a.png"), &file).unwrap().text, text);
@@ -86,20 +122,31 @@ fn png_text_is_found_again() {
 #[test]
 fn exif_orientation_is_applied() {
     // Black but for the left half; turned a quarter to the right it lies at the top.
-    let pixels: Vec<u8> = (0..16 * 32 * 3).map(|i| if i / 3 % 32 < 16 { 250 } else { 5 }).collect();
+    let pixels: Vec<u8> = (0..16 * 32 * 3)
+        .map(|i| if i / 3 % 32 < 16 { 250 } else { 5 })
+        .collect();
     let mut file = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut file, 95);
     // TIFF header, one entry: tag 0x112 (orientation), type short, count 1, value 6 (turn right).
     let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
     encoder.set_exif_metadata(exif).unwrap();
-    encoder.write_image(&pixels, 32, 16, ExtendedColorType::Rgb8).unwrap();
+    encoder
+        .write_image(&pixels, 32, 16, ExtendedColorType::Rgb8)
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("turned.jpg"), &file).unwrap();
-    assert_eq!(look_at_image(&folder.path().join("turned.jpg")).unwrap(), [32, 16]);
+    assert_eq!(
+        look_at_image(&folder.path().join("turned.jpg")).unwrap(),
+        [32, 16]
+    );
     let upright = decode_image(Path::new("turned.jpg"), &file).unwrap().pixels;
     assert_eq!(upright.shape(), [3, 32, 16]);
     assert!(upright.data()[0] > 0.9, "top left {}", upright.data()[0]);
-    assert!(upright.data()[31 * 16] < -0.9, "bottom left {}", upright.data()[31 * 16]);
+    assert!(
+        upright.data()[31 * 16] < -0.9,
+        "bottom left {}",
+        upright.data()[31 * 16]
+    );
 }
 
 #[test]
@@ -107,27 +154,66 @@ fn grey_alpha_and_profiles_are_read_and_noted() {
     let read = |colour, depth, samples: &[u8], profile: Option<Vec<u8>>| {
         let mut file = Vec::new();
         let mut info = png::Info::with_size(2, 1);
-        (info.color_type, info.bit_depth, info.icc_profile) = (colour, depth, profile.map(Into::into));
-        let mut writer = png::Encoder::with_info(&mut file, info).unwrap().write_header().unwrap();
+        (info.color_type, info.bit_depth, info.icc_profile) =
+            (colour, depth, profile.map(Into::into));
+        let mut writer = png::Encoder::with_info(&mut file, info)
+            .unwrap()
+            .write_header()
+            .unwrap();
         writer.write_image_data(samples).unwrap();
         writer.finish().unwrap();
         decode_image(Path::new("in.png"), &file).unwrap()
     };
-    let grey = read(png::ColorType::Grayscale, png::BitDepth::Sixteen, &[0x80, 0, 0xFF, 0xFF], None);
-    assert_near(&grey.pixels, &Array::new([3, 1, 2], [32768.0 / 32767.5 - 1.0, 1.0].repeat(3)).unwrap(), 1e-7);
+    let grey = read(
+        png::ColorType::Grayscale,
+        png::BitDepth::Sixteen,
+        &[0x80, 0, 0xFF, 0xFF],
+        None,
+    );
+    assert_near(
+        &grey.pixels,
+        &Array::new([3, 1, 2], [32768.0 / 32767.5 - 1.0, 1.0].repeat(3)).unwrap(),
+        1e-7,
+    );
     assert!(grey.notes.is_empty());
 
-    let clear = read(png::ColorType::Rgba, png::BitDepth::Eight, &[255, 0, 0, 0, 0, 255, 0, 255], None);
-    assert_near(&clear.pixels, &Array::new([3, 1, 2], vec![1.0, -1.0, -1.0, 1.0, -1.0, -1.0]).unwrap(), 0.0);
-    assert!(clear.notes.len() == 1 && clear.notes[0].contains("in.png: its transparency"), "{:?}", clear.notes);
+    let clear = read(
+        png::ColorType::Rgba,
+        png::BitDepth::Eight,
+        &[255, 0, 0, 0, 0, 255, 0, 255],
+        None,
+    );
+    assert_near(
+        &clear.pixels,
+        &Array::new([3, 1, 2], vec![1.0, -1.0, -1.0, 1.0, -1.0, -1.0]).unwrap(),
+        0.0,
+    );
+    assert!(
+        clear.notes.len() == 1 && clear.notes[0].contains("in.png: its transparency"),
+        "{:?}",
+        clear.notes
+    );
     let opaque = read(png::ColorType::Rgba, png::BitDepth::Eight, &[255; 8], None);
     assert!(opaque.notes.is_empty());
 
     let profile = |p: moxcms::ColorProfile| Some(p.encode().unwrap());
-    let wide =
-        read(png::ColorType::Rgb, png::BitDepth::Eight, &[9; 6], profile(moxcms::ColorProfile::new_display_p3()));
-    assert!(wide.notes.len() == 1 && wide.notes[0].contains("in.png: its colours are converted"), "{:?}", wide.notes);
-    let usual = read(png::ColorType::Rgb, png::BitDepth::Eight, &[9; 6], profile(moxcms::ColorProfile::new_srgb()));
+    let wide = read(
+        png::ColorType::Rgb,
+        png::BitDepth::Eight,
+        &[9; 6],
+        profile(moxcms::ColorProfile::new_display_p3()),
+    );
+    assert!(
+        wide.notes.len() == 1 && wide.notes[0].contains("in.png: its colours are converted"),
+        "{:?}",
+        wide.notes
+    );
+    let usual = read(
+        png::ColorType::Rgb,
+        png::BitDepth::Eight,
+        &[9; 6],
+        profile(moxcms::ColorProfile::new_srgb()),
+    );
     assert!(usual.notes.is_empty(), "{:?}", usual.notes);
 }
 
@@ -151,14 +237,36 @@ fn opacity_is_kept_where_it_is_asked_for() {
         // WebP and PNG keep the colours of clear pixels too.
         assert_near(&Array::new([4, 8, 12], all).unwrap(), &picture, step + 1e-6);
         assert_eq!(back.notes, Vec::<String>::new(), "{name}");
-        assert_eq!(back.depth == BitDepth::Sixteen, name != "a.png" && name != "c.webp", "{name}");
+        assert_eq!(
+            back.depth == BitDepth::Sixteen,
+            name != "a.png" && name != "c.webp",
+            "{name}"
+        );
         assert!(read_image(&path).unwrap().opacity.is_none());
         assert_eq!(look_at_image(&path).unwrap(), [8, 12]);
     }
-    let message = write_image(&folder.path().join("e.jpg"), &picture, &PictureOptions::default()).unwrap_err();
-    assert!(message.to_string().contains("JPEG keeps no opacity"), "{message}");
-    write_image(&folder.path().join("f.png"), &gradient(8, 12), &PictureOptions::default()).unwrap();
-    assert!(read_image_with(&folder.path().join("f.png"), Opacity::Keep).unwrap().opacity.is_none());
+    let message = write_image(
+        &folder.path().join("e.jpg"),
+        &picture,
+        &PictureOptions::default(),
+    )
+    .unwrap_err();
+    assert!(
+        message.to_string().contains("JPEG keeps no opacity"),
+        "{message}"
+    );
+    write_image(
+        &folder.path().join("f.png"),
+        &gradient(8, 12),
+        &PictureOptions::default(),
+    )
+    .unwrap();
+    assert!(
+        read_image_with(&folder.path().join("f.png"), Opacity::Keep)
+            .unwrap()
+            .opacity
+            .is_none()
+    );
 }
 
 #[test]
@@ -174,39 +282,78 @@ fn broken_files_are_named() {
     // The name promises what the bytes do not hold.
     assert!(message("text.png", b"hello, this is text").contains("not a picture"));
     assert!(message("empty.png", b"").contains("not a picture"));
-    let whole = encode_image(&gradient(64, 64), PictureFormat::Png, &PictureOptions::default()).unwrap();
+    let whole = encode_image(
+        &gradient(64, 64),
+        PictureFormat::Png,
+        &PictureOptions::default(),
+    )
+    .unwrap();
     for cut in [20, 60, whole.len() / 2, whole.len() - 30] {
         let text = message("cut.png", &whole[..cut]);
-        assert!(text.contains("incomplete") || text.contains("damaged"), "{cut}: {text}");
+        assert!(
+            text.contains("incomplete") || text.contains("damaged"),
+            "{cut}: {text}"
+        );
     }
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 0x55;
     message("flipped.png", &flipped);
-    assert!(read_image(&folder.path().join("none.png")).unwrap_err().to_string().contains("none.png"));
+    assert!(
+        read_image(&folder.path().join("none.png"))
+            .unwrap_err()
+            .to_string()
+            .contains("none.png")
+    );
 }
 
 #[test]
 fn a_bomb_is_refused_before_it_is_decoded() {
     let mut file = Vec::new();
-    let mut writer = png::Encoder::new(&mut file, 100_000, 100_000).write_header().unwrap();
+    let mut writer = png::Encoder::new(&mut file, 100_000, 100_000)
+        .write_header()
+        .unwrap();
     writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9C]).unwrap();
     drop(writer);
-    let message = decode_image(Path::new("bomb.png"), &file).unwrap_err().to_string();
-    assert!(message.contains("bomb.png: 100000x100000 pixels"), "{message}");
+    let message = decode_image(Path::new("bomb.png"), &file)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("bomb.png: 100000x100000 pixels"),
+        "{message}"
+    );
 }
 
 #[test]
 fn what_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let message = |name: &str, picture: &Array, options: &PictureOptions| {
-        write_image(&folder.path().join(name), picture, options).unwrap_err().to_string()
+        write_image(&folder.path().join(name), picture, options)
+            .unwrap_err()
+            .to_string()
     };
     let picture = gradient(4, 4);
     assert!(message("a.jpg", &picture, &sixteen()).contains("JPEG stores 8 bits"));
     assert!(message("a.webp", &picture, &sixteen()).contains("WebP stores 8 bits"));
-    assert!(message("a.tga", &picture, &PictureOptions::default()).contains(".png, .jpg, .jpeg, .webp or .exr"));
-    assert!(message("a.webp", &Array::zeros([3, 1, 20_000]), &PictureOptions::default()).contains("20000x1"));
-    assert!(message("a.png", &Array::zeros([5, 4, 4]), &PictureOptions::default()).contains("[5, 4, 4]"));
+    assert!(
+        message("a.tga", &picture, &PictureOptions::default())
+            .contains(".png, .jpg, .jpeg, .webp or .exr")
+    );
+    assert!(
+        message(
+            "a.webp",
+            &Array::zeros([3, 1, 20_000]),
+            &PictureOptions::default()
+        )
+        .contains("20000x1")
+    );
+    assert!(
+        message(
+            "a.png",
+            &Array::zeros([5, 4, 4]),
+            &PictureOptions::default()
+        )
+        .contains("[5, 4, 4]")
+    );
     let mut nan = picture.clone();
     nan.data_mut()[17] = f32::NAN;
     assert!(message("a.png", &nan, &PictureOptions::default()).contains("the first at [1, 0, 1]"));

@@ -29,10 +29,16 @@ fn least(mut run: impl FnMut() -> f64) -> f64 {
     (0..4).map(|_| run()).fold(f64::INFINITY, f64::min)
 }
 
-fn rates(convolve: Convolution, [batch, inputs, outputs, side, kernel, stride]: [usize; 6]) -> [f64; 3] {
+fn rates(
+    convolve: Convolution,
+    [batch, inputs, outputs, side, kernel, stride]: [usize; 6],
+) -> [f64; 3] {
     let device = Device::flex();
     let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Default, &device);
-    let (x, weight) = (random([batch, inputs, side, side]), random([outputs, inputs, kernel, kernel]));
+    let (x, weight) = (
+        random([batch, inputs, side, side]),
+        random([outputs, inputs, kernel, kernel]),
+    );
     let bias = Tensor::<1>::zeros([outputs], &device);
     let options = || ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1);
     let run = |with_x: bool, with_weight: bool| {
@@ -49,18 +55,34 @@ fn rates(convolve: Convolution, [batch, inputs, outputs, side, kernel, stride]: 
     };
     let values = || {
         let start = Instant::now();
-        drop(convolve(x.clone(), weight.clone(), Some(bias.clone()), options()));
+        drop(convolve(
+            x.clone(),
+            weight.clone(),
+            Some(bias.clone()),
+            options(),
+        ));
         start.elapsed().as_secs_f64()
     };
     let out = convolve(x.clone(), weight.clone(), None, options()).dims();
     let flop = 2.0 * (out.iter().product::<usize>() * inputs * kernel * kernel) as f64;
-    [least(values), least(|| run(true, false)), least(|| run(false, true))].map(|seconds| flop / seconds / 1e9)
+    [
+        least(values),
+        least(|| run(true, false)),
+        least(|| run(false, true)),
+    ]
+    .map(|seconds| flop / seconds / 1e9)
 }
 
 fn main() {
-    println!("batch inputs outputs side kernel stride: ours, burn's; values, input's gradient, weight's gradient");
+    println!(
+        "batch inputs outputs side kernel stride: ours, burn's; values, input's gradient, weight's gradient"
+    );
     for shape in SHAPES {
-        let text = |convolve| rates(convolve, shape).map(|rate| format!("{rate:7.1}")).join(" ");
+        let text = |convolve| {
+            rates(convolve, shape)
+                .map(|rate| format!("{rate:7.1}"))
+                .join(" ")
+        };
         println!("{shape:?}: {} | {}", text(conv2d), text(module::conv2d));
     }
 }

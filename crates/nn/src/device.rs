@@ -37,7 +37,13 @@ pub enum Api {
 
 impl Api {
     /// All, the best for a device that several reach first.
-    pub const ALL: [Self; 5] = [Self::Cuda, Self::Metal, Self::Vulkan, Self::WebGpu, Self::LibTorch];
+    pub const ALL: [Self; 5] = [
+        Self::Cuda,
+        Self::Metal,
+        Self::Vulkan,
+        Self::WebGpu,
+        Self::LibTorch,
+    ];
 
     /// On the command line, and as a cargo feature.
     pub fn name(self) -> &'static str {
@@ -84,12 +90,26 @@ impl Api {
                 "this program was built without '{name}'; build it with `cargo build --release --features {name}`"
             )));
         };
-        let mut devices = guarded(|| Ok(Device::enumerate(device_type).into_iter().collect::<Vec<_>>()))?;
+        let mut devices = guarded(|| {
+            Ok(Device::enumerate(device_type)
+                .into_iter()
+                .collect::<Vec<_>>())
+        })?;
         devices.extend(self.processor());
-        let mut listed: Vec<_> = devices.into_iter().map(|device| (kind(&device), device)).collect();
+        let mut listed: Vec<_> = devices
+            .into_iter()
+            .map(|device| (kind(&device), device))
+            .collect();
         listed.sort_by_key(|(kind, _)| *kind);
         let listed = listed.into_iter().enumerate();
-        Ok(listed.map(|(index, (kind, device))| Listed { api: self, index, kind, device }).collect())
+        Ok(listed
+            .map(|(index, (kind, device))| Listed {
+                api: self,
+                index,
+                kind,
+                device,
+            })
+            .collect())
     }
 
     /// LibTorch lists GPUs only.
@@ -116,7 +136,10 @@ impl Api {
         }
         Err(Error::Unsupported(match count {
             0 => format!("no device was found through {name}: is its driver installed?"),
-            _ => format!("there is no device {name}:{index}; the last is {name}:{}", count - 1),
+            _ => format!(
+                "there is no device {name}:{index}; the last is {name}:{}",
+                count - 1
+            ),
         }))
     }
 }
@@ -185,7 +208,10 @@ impl Facts {
             Kind::SharedGpu => own.unwrap_or(UNKNOWN_MEMORY).min(host),
             Kind::Processor => own.unwrap_or(host).min(host),
         };
-        Limits { memory, buffer: self.buffer.unwrap_or(u64::MAX) }
+        Limits {
+            memory,
+            buffer: self.buffer.unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -292,7 +318,10 @@ pub fn check_dtype(device: &Device, dtype: FloatDType) -> Result<()> {
         Some(_) => "; it can in f32".into(),
         None => String::new(),
     };
-    Err(Error::Unsupported(format!("the device cannot compute in {}{advice}", name(dtype))))
+    Err(Error::Unsupported(format!(
+        "the device cannot compute in {}{advice}",
+        name(dtype)
+    )))
 }
 
 /// Runs work on a device, whose failures may be panics of its libraries.
@@ -321,7 +350,12 @@ pub(crate) fn device_error(words: &str) -> Error {
     let lower = words.to_lowercase();
     // Backtraces and C++ stacks follow.
     const LINES: usize = 4;
-    let short = words.lines().filter(|line| !line.trim().is_empty()).take(LINES).collect::<Vec<_>>().join("; ");
+    let short = words
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(LINES)
+        .collect::<Vec<_>>()
+        .join("; ");
     match OUT_OF_MEMORY.iter().any(|known| lower.contains(known)) {
         true => Error::OutOfMemory(short),
         false => Error::Device(short),
@@ -341,15 +375,22 @@ mod tests {
             "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
             "CUDA_ERROR_OUT_OF_MEMORY",
         ] {
-            assert!(matches!(device_error(words), Error::OutOfMemory(_)), "{words}");
+            assert!(
+                matches!(device_error(words), Error::OutOfMemory(_)),
+                "{words}"
+            );
         }
         assert!(matches!(device_error("validation error"), Error::Device(_)));
     }
 
     #[test]
     fn plans_use_no_more_than_there_is() {
-        let facts = |memory: Option<u64>| Facts { memory, ..Facts::default() };
-        let memory = |told: Option<u64>, kind: Kind, host: u64| facts(told).limits(kind, host).memory;
+        let facts = |memory: Option<u64>| Facts {
+            memory,
+            ..Facts::default()
+        };
+        let memory =
+            |told: Option<u64>, kind: Kind, host: u64| facts(told).limits(kind, host).memory;
         const GIB: u64 = 1 << 30;
         assert_eq!(memory(Some(8 * GIB), Kind::Gpu, GIB), 7 * GIB);
         assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, GIB), GIB);

@@ -31,7 +31,8 @@ pub struct Captioned {
 impl Velocity for Captioned {
     fn velocity(&self, x: Tensor<5>, times: &[f64]) -> Result<Tensor<5>> {
         let clock: Vec<f64> = times.iter().map(|t| TIME_SCALE * t).collect();
-        self.model.forward(x, &clock, self.text.clone().repeat_dim(0, times.len()))
+        self.model
+            .forward(x, &clock, self.text.clone().repeat_dim(0, times.len()))
     }
 }
 
@@ -41,7 +42,10 @@ impl Velocity for Captioned {
 /// `[B, C, T, h, w]` twice, one time for each of the batch -> the same shape
 pub fn noised(clean: Tensor<5>, noise: Tensor<5>, times: &[f64]) -> Tensor<5> {
     let values: Vec<f32> = times.iter().map(|&t| t as f32).collect();
-    let t = Tensor::<5>::from_data(TensorData::new(values, [times.len(), 1, 1, 1, 1]), &clean.device());
+    let t = Tensor::<5>::from_data(
+        TensorData::new(values, [times.len(), 1, 1, 1, 1]),
+        &clean.device(),
+    );
     clean * (t.clone() * -1.0 + 1.0) + noise * t
 }
 
@@ -52,7 +56,12 @@ pub fn noised(clean: Tensor<5>, noise: Tensor<5>, times: &[f64]) -> Tensor<5> {
 ///
 /// # Errors
 /// As [`Velocity::velocity`].
-pub fn predict(model: &dyn Velocity, mut x: Tensor<5>, time: f64, steps: usize) -> Result<Tensor<5>> {
+pub fn predict(
+    model: &dyn Velocity,
+    mut x: Tensor<5>,
+    time: f64,
+    steps: usize,
+) -> Result<Tensor<5>> {
     let batch = x.dims()[0];
     let at = |step: usize| time * (1.0 - step as f64 / steps as f64);
     for step in 0..steps {
@@ -74,7 +83,12 @@ mod tests {
 
     fn latents(name: &str) -> Tensor<5> {
         let values = formula::unit(name, 2 * 3 * 4 * 4).collect();
-        to_tensor(&Array::new([2, 3, 1, 4, 4], values).unwrap(), name, &Device::flex()).unwrap()
+        to_tensor(
+            &Array::new([2, 3, 1, 4, 4], values).unwrap(),
+            name,
+            &Device::flex(),
+        )
+        .unwrap()
     }
 
     /// Knows the noise.

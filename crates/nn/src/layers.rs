@@ -21,7 +21,11 @@ pub fn parameter<const D: usize>(
     source: &TensorSource<'_>,
     device: &Device,
 ) -> Result<Param<Tensor<D>>> {
-    Ok(Param::from_tensor(to_tensor(&source(name, &shape)?, name, device)?))
+    Ok(Param::from_tensor(to_tensor(
+        &source(name, &shape)?,
+        name,
+        device,
+    )?))
 }
 
 /// `softmax(q k^T / sqrt(d)) v`, in the precision of its inputs: of `f32` on GPUs, burn's fused kernels may multiply in `f16`, so there
@@ -31,7 +35,11 @@ pub fn parameter<const D: usize>(
 /// `[B, heads, N, d]`, twice `[B, heads, M, d]` -> `[B, heads, N, d]`
 pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     let makes_scores = q.dtype() == DType::F32 && !is_flex_f32(&q);
-    let attend = if makes_scores { attention_fallback } else { attention };
+    let attend = if makes_scores {
+        attention_fallback
+    } else {
+        attention
+    };
     attend(q, k, v, None, None, Default::default())
 }
 
@@ -49,17 +57,33 @@ impl Linear {
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load(name: &str, [outputs, inputs]: [usize; 2], source: &TensorSource<'_>, device: &Device) -> Result<Self> {
+    pub fn load(
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
         let bias = parameter(&format!("{name}.bias"), [outputs], source, device)?;
-        Ok(Self { bias: Some(bias), ..Self::load_plain(name, [outputs, inputs], source, device)? })
+        Ok(Self {
+            bias: Some(bias),
+            ..Self::load_plain(name, [outputs, inputs], source, device)?
+        })
     }
 
     /// Reads `NAME.weight`; there is no bias.
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load_plain(name: &str, shape: [usize; 2], source: &TensorSource<'_>, device: &Device) -> Result<Self> {
-        Ok(Self { weight: parameter(&format!("{name}.weight"), shape, source, device)?, bias: None })
+    pub fn load_plain(
+        name: &str,
+        shape: [usize; 2],
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
+        Ok(Self {
+            weight: parameter(&format!("{name}.weight"), shape, source, device)?,
+            bias: None,
+        })
     }
 
     /// # Shapes
@@ -67,7 +91,9 @@ impl Linear {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [b, n, inputs] = x.dims();
         let [outputs, _] = self.weight.dims();
-        let y = x.reshape([b * n, inputs]).matmul(self.weight.val().transpose());
+        let y = x
+            .reshape([b * n, inputs])
+            .matmul(self.weight.val().transpose());
         let y = match &self.bias {
             Some(bias) => y + bias.val().unsqueeze::<2>(),
             None => y,
@@ -100,8 +126,17 @@ impl RmsNorm {
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load(name: &str, channels: usize, epsilon: f64, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
-        Ok(Self { weight: parameter(&format!("{name}.weight"), [channels], source, device)?, epsilon })
+    pub fn load(
+        name: &str,
+        channels: usize,
+        epsilon: f64,
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
+        Ok(Self {
+            weight: parameter(&format!("{name}.weight"), [channels], source, device)?,
+            epsilon,
+        })
     }
 
     /// # Shapes
@@ -115,6 +150,7 @@ impl RmsNorm {
 /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`
 /// (Hendrycks, Gimpel, "Gaussian error linear units", 2016).
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let inner = (x.clone().square() * 0.044715 + 1.0) * x.clone() * (2.0 / std::f64::consts::PI).sqrt();
+    let inner =
+        (x.clone().square() * 0.044715 + 1.0) * x.clone() * (2.0 / std::f64::consts::PI).sqrt();
     x * (inner.tanh() + 1.0) * 0.5
 }

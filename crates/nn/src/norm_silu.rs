@@ -23,7 +23,11 @@ const BLOCK: usize = 512;
 /// # Shapes
 /// `[B, C, ...]`, `[C]` -> the same, none of the extents 0
 pub(crate) fn norm_silu<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon: f32) -> Tensor<D> {
-    Tensor::from_dispatch(<Dispatch as NormSilu>::norm_silu(x.into_dispatch(), gamma.into_dispatch(), epsilon))
+    Tensor::from_dispatch(<Dispatch as NormSilu>::norm_silu(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        epsilon,
+    ))
 }
 
 /// What the backend learns.
@@ -31,11 +35,16 @@ pub(crate) fn norm_silu<const D: usize>(x: Tensor<D>, gamma: Tensor<1>, epsilon:
 pub trait NormSilu: Backend {
     /// # Shapes
     /// `[B, C, ...]`, `[C]` -> the first
-    fn norm_silu(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
+    fn norm_silu(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32)
+    -> FloatTensor<Self>;
 }
 
 impl NormSilu for Flex {
-    fn norm_silu(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+    fn norm_silu(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
         forward(&x, &gamma, epsilon)
     }
 }
@@ -46,7 +55,12 @@ struct NormSiluBackward;
 impl Backward<Flex, 2> for NormSiluBackward {
     type State = (NodeId, NodeId, f32);
 
-    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [x_node, gamma_node] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node);
         let (x, gamma, epsilon) = ops.state;
@@ -63,13 +77,23 @@ impl Backward<Flex, 2> for NormSiluBackward {
 }
 
 impl<C: CheckpointStrategy> NormSilu for Autodiff<Flex, C> {
-    fn norm_silu(x: FloatTensor<Self>, gamma: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
-        match NormSiluBackward.prepare::<C>([x.node(), gamma.node()]).compute_bound().stateful() {
+    fn norm_silu(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        match NormSiluBackward
+            .prepare::<C>([x.node(), gamma.node()])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(mut node) => {
                 let state = (node.checkpoint(&x), node.checkpoint(&gamma), epsilon);
                 node.finish(state, forward(x.primitive(), gamma.primitive(), epsilon))
             }
-            OpsKind::UnTracked(node) => node.finish(forward(x.primitive(), gamma.primitive(), epsilon)),
+            OpsKind::UnTracked(node) => {
+                node.finish(forward(x.primitive(), gamma.primitive(), epsilon))
+            }
         }
     }
 }
@@ -87,12 +111,24 @@ struct Pixels<'a> {
 
 impl<'a> Pixels<'a> {
     fn new(x: &'a FlexTensor, gamma: &'a FlexTensor, epsilon: f32) -> Self {
-        let (shape, x, gamma) = (x.layout().shape(), x.storage::<f32>(), gamma.storage::<f32>());
+        let (shape, x, gamma) = (
+            x.layout().shape(),
+            x.storage::<f32>(),
+            gamma.storage::<f32>(),
+        );
         let size = x.len() / (shape[0] * gamma.len());
-        let mut pixels = Self { x, gamma, size, scales: Vec::new(), epsilon };
+        let mut pixels = Self {
+            x,
+            gamma,
+            size,
+            scales: Vec::new(),
+            epsilon,
+        };
         let root = (gamma.len() as f32).sqrt();
         let mut scales = pixels.summed(|_, x, _| x * x, x);
-        scales.par_iter_mut().for_each(|sum| *sum = root / sum.sqrt().max(epsilon));
+        scales
+            .par_iter_mut()
+            .for_each(|sum| *sum = root / sum.sqrt().max(epsilon));
         pixels.scales = scales;
         pixels
     }
@@ -103,14 +139,21 @@ impl<'a> Pixels<'a> {
         let mut sums = vec![0.0; self.x.len() / channels];
         let pictures = sums.par_chunks_exact_mut(size).enumerate();
         pictures.for_each(|(picture, sums)| {
-            sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
-                for channel in 0..channels {
-                    let start = (picture * channels + channel) * size + block * BLOCK;
-                    let (x, other) = (&self.x[start..][..sums.len()], &other[start..][..sums.len()]);
-                    let values = x.iter().zip(other).map(|(x, other)| f(channel, *x, *other));
-                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                }
-            });
+            sums.par_chunks_mut(BLOCK)
+                .enumerate()
+                .for_each(|(block, sums)| {
+                    for channel in 0..channels {
+                        let start = (picture * channels + channel) * size + block * BLOCK;
+                        let (x, other) = (
+                            &self.x[start..][..sums.len()],
+                            &other[start..][..sums.len()],
+                        );
+                        let values = x.iter().zip(other).map(|(x, other)| f(channel, *x, *other));
+                        sums.iter_mut()
+                            .zip(values)
+                            .for_each(|(sum, value)| *sum += value);
+                    }
+                });
         });
         sums
     }
@@ -119,7 +162,11 @@ impl<'a> Pixels<'a> {
     fn plane(&self, plane: usize) -> (f32, &[f32], &[f32]) {
         let channels = self.gamma.len();
         let scales = &self.scales[plane / channels * self.size..][..self.size];
-        (self.gamma[plane % channels], &self.x[plane * self.size..][..self.size], scales)
+        (
+            self.gamma[plane % channels],
+            &self.x[plane * self.size..][..self.size],
+            scales,
+        )
     }
 }
 
@@ -136,19 +183,31 @@ fn forward(x: &FlexTensor, gamma: &FlexTensor, epsilon: f32) -> FlexTensor {
     let (x, gamma) = (x.to_contiguous(), gamma.to_contiguous());
     let pixels = Pixels::new(&x, &gamma, epsilon);
     let mut values = vec![0.0; pixels.x.len()];
-    values.par_chunks_exact_mut(pixels.size).enumerate().for_each(|(plane, values)| {
-        let (gamma, x, scales) = pixels.plane(plane);
-        for ((value, x), scale) in values.iter_mut().zip(x).zip(scales) {
-            let normed = x * scale * gamma;
-            *value = normed * sigmoid(normed);
-        }
-    });
+    values
+        .par_chunks_exact_mut(pixels.size)
+        .enumerate()
+        .for_each(|(plane, values)| {
+            let (gamma, x, scales) = pixels.plane(plane);
+            for ((value, x), scale) in values.iter_mut().zip(x).zip(scales) {
+                let normed = x * scale * gamma;
+                *value = normed * sigmoid(normed);
+            }
+        });
     like(values, &x)
 }
 
 /// Gradients of `x` and `gamma`.
-fn backward(gradient: &FlexTensor, x: &FlexTensor, gamma: &FlexTensor, epsilon: f32) -> (FlexTensor, FlexTensor) {
-    let (gradient, x, gamma) = (gradient.to_contiguous(), x.to_contiguous(), gamma.to_contiguous());
+fn backward(
+    gradient: &FlexTensor,
+    x: &FlexTensor,
+    gamma: &FlexTensor,
+    epsilon: f32,
+) -> (FlexTensor, FlexTensor) {
+    let (gradient, x, gamma) = (
+        gradient.to_contiguous(),
+        x.to_contiguous(),
+        gamma.to_contiguous(),
+    );
     let pixels = Pixels::new(&x, &gamma, epsilon);
     let channels = pixels.gamma.len();
     // First the gradient of what SiLU sees, then, in its place, that of x.
@@ -160,26 +219,54 @@ fn backward(gradient: &FlexTensor, x: &FlexTensor, gamma: &FlexTensor, epsilon: 
             let gate = sigmoid(normed);
             *slope *= gate * (1.0 + normed * (1.0 - gate));
         }
-        slopes.iter().zip(x).zip(scales).map(|((slope, x), scale)| slope * x * scale).sum::<f32>()
+        slopes
+            .iter()
+            .zip(x)
+            .zip(scales)
+            .map(|((slope, x), scale)| slope * x * scale)
+            .sum::<f32>()
     };
-    let planes: Vec<f32> = slopes.par_chunks_exact_mut(pixels.size).enumerate().map(of_gamma).collect();
+    let planes: Vec<f32> = slopes
+        .par_chunks_exact_mut(pixels.size)
+        .enumerate()
+        .map(of_gamma)
+        .collect();
     let mut gammas = vec![0.0; channels];
     planes.chunks_exact(channels).for_each(|picture| {
-        gammas.iter_mut().zip(picture).for_each(|(sum, value)| *sum += value);
+        gammas
+            .iter_mut()
+            .zip(picture)
+            .for_each(|(sum, value)| *sum += value);
     });
     // A pixel's length depends on all its channels, unless it is held at epsilon.
-    let mut pulls = pixels.summed(|channel, x, slope| x * slope * pixels.gamma[channel], &slopes);
-    let (root, held) = ((channels as f32).sqrt(), (channels as f32).sqrt() / pixels.epsilon);
-    pulls.iter_mut().zip(&pixels.scales).for_each(|(pull, scale)| {
-        *pull *= if *scale >= held { 0.0 } else { (scale / root).powi(2) };
-    });
-    slopes.par_chunks_exact_mut(pixels.size).enumerate().for_each(|(plane, slopes)| {
-        let (gamma, x, scales) = pixels.plane(plane);
-        let pulls = &pulls[plane / channels * pixels.size..][..pixels.size];
-        for (((slope, x), scale), pull) in slopes.iter_mut().zip(x).zip(scales).zip(pulls) {
-            *slope = scale * (*slope * gamma - x * pull);
-        }
-    });
+    let mut pulls = pixels.summed(
+        |channel, x, slope| x * slope * pixels.gamma[channel],
+        &slopes,
+    );
+    let (root, held) = (
+        (channels as f32).sqrt(),
+        (channels as f32).sqrt() / pixels.epsilon,
+    );
+    pulls
+        .iter_mut()
+        .zip(&pixels.scales)
+        .for_each(|(pull, scale)| {
+            *pull *= if *scale >= held {
+                0.0
+            } else {
+                (scale / root).powi(2)
+            };
+        });
+    slopes
+        .par_chunks_exact_mut(pixels.size)
+        .enumerate()
+        .for_each(|(plane, slopes)| {
+            let (gamma, x, scales) = pixels.plane(plane);
+            let pulls = &pulls[plane / channels * pixels.size..][..pixels.size];
+            for (((slope, x), scale), pull) in slopes.iter_mut().zip(x).zip(scales).zip(pulls) {
+                *slope = scale * (*slope * gamma - x * pull);
+            }
+        });
     (like(slopes, &x), like(gammas, &gamma))
 }
 
@@ -204,12 +291,26 @@ mod tests {
     fn results(run: fn(&RmsNorm, Tensor<4>) -> Tensor<4>, shape: [usize; 4]) -> [Vec<f32>; 3] {
         let device = Device::flex().autodiff();
         let x = tensor("x", shape, &device).require_grad();
-        let norm = RmsNorm { gamma: Param::from_tensor(tensor("gamma", [shape[1]], &device)) };
+        let norm = RmsNorm {
+            gamma: Param::from_tensor(tensor("gamma", [shape[1]], &device)),
+        };
         let y = run(&norm, x.clone());
-        let gradients = (y.clone() * tensor("slope", shape, &device)).sum().backward();
+        let gradients = (y.clone() * tensor("slope", shape, &device))
+            .sum()
+            .backward();
         let values = |tensor: Tensor<4>| tensor.try_into_vec_as().unwrap();
-        let gamma = norm.gamma.val().grad(&gradients).unwrap().try_into_vec_as().unwrap();
-        [values(y.inner()), values(x.grad(&gradients).unwrap()), gamma]
+        let gamma = norm
+            .gamma
+            .val()
+            .grad(&gradients)
+            .unwrap()
+            .try_into_vec_as()
+            .unwrap();
+        [
+            values(y.inner()),
+            values(x.grad(&gradients).unwrap()),
+            gamma,
+        ]
     }
 
     proptest! {
@@ -231,7 +332,11 @@ mod tests {
         let device = Device::flex().autodiff();
         let x = Tensor::<4>::zeros([1, 3, 2, 2], &device).require_grad();
         let y = norm_silu(x.clone(), tensor("gamma", [3], &device), 1e-12);
-        let gradient: Vec<f32> = x.grad(&y.clone().sum().backward()).unwrap().try_into_vec_as().unwrap();
+        let gradient: Vec<f32> = x
+            .grad(&y.clone().sum().backward())
+            .unwrap()
+            .try_into_vec_as()
+            .unwrap();
         assert!(gradient.iter().all(|v| v.is_finite()));
         assert_eq!(y.inner().try_into_vec_as::<f32>().unwrap(), vec![0.0; 12]);
     }

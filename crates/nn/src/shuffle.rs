@@ -10,7 +10,9 @@ pub fn pixel_shuffle(x: Tensor<4>, r: usize) -> Tensor<4> {
     }
     let [b, channels, h, w] = x.dims();
     let c = channels / (r * r);
-    x.reshape([b, c, r, r, h, w]).permute([0, 1, 4, 2, 5, 3]).reshape([b, c, r * h, r * w])
+    x.reshape([b, c, r, r, h, w])
+        .permute([0, 1, 4, 2, 5, 3])
+        .reshape([b, c, r * h, r * w])
 }
 
 #[cfg(test)]
@@ -25,7 +27,9 @@ mod tests {
     #[test]
     fn the_order_is_the_engines() {
         let raw = Array::new([12, 1, 3, 2], (0..72).map(|i| i as f32).collect()).unwrap();
-        let tensor = to_tensor::<4>(&raw, "raw", &Device::flex()).unwrap().swap_dims(0, 1);
+        let tensor = to_tensor::<4>(&raw, "raw", &Device::flex())
+            .unwrap()
+            .swap_dims(0, 1);
         let got = to_array(pixel_shuffle(tensor, 2)).unwrap();
         let want = engine::pixel_shuffle(&raw, 2).unwrap();
         assert_eq!(got.data(), want.data());

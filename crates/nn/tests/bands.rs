@@ -11,8 +11,8 @@ use vae2x_core::engine::Engine;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, time};
 use vae2x_nn::wan_vae::{
-    BurnEngine, BurnOptions, DecodePlan, Decoder, DecoderState, EncodePlan, Encoder, EncoderState, Job, Limits, Rows,
-    TailState, TrunkState,
+    BurnEngine, BurnOptions, DecodePlan, Decoder, DecoderState, EncodePlan, Encoder, EncoderState,
+    Job, Limits, Rows, TailState, TrunkState,
 };
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::{open, shared, tolerance, vae};
@@ -31,7 +31,9 @@ fn noise(shape: [usize; 4]) -> Array {
 
 fn upload(array: &Array, device: &Device) -> Tensor<5> {
     let dims: [usize; 4] = array.dims("input").unwrap();
-    Tensor::<4>::from_data(TensorData::new(array.data().to_vec(), dims), device).cast(finest(device).0).unsqueeze()
+    Tensor::<4>::from_data(TensorData::new(array.data().to_vec(), dims), device)
+        .cast(finest(device).0)
+        .unsqueeze()
 }
 
 /// The precision to compare in, and how near bands come to the whole in it. Devices are meant for `f32`; what they make of
@@ -61,8 +63,14 @@ fn decode_in_bands(decoder: &Decoder, clip: &Array, most: usize, device: &Device
     let mut trunk = TrunkState::default();
     let mut states = vec![TailState::default(); bands.len()];
     let step = |t: usize| {
-        let x = decoder.trunk(upload(&clip.narrow1(t..t + 1), device), &mut trunk, most).unwrap();
-        let parts = bands.iter().zip(&mut states).map(|(&band, state)| decoder.tail(x.clone(), band, state)).collect();
+        let x = decoder
+            .trunk(upload(&clip.narrow1(t..t + 1), device), &mut trunk, most)
+            .unwrap();
+        let parts = bands
+            .iter()
+            .zip(&mut states)
+            .map(|(&band, state)| decoder.tail(x.clone(), band, state))
+            .collect();
         download(Tensor::cat(parts, 3))
     };
     (0..clip.shape()[1]).map(step).collect()
@@ -76,12 +84,17 @@ fn encode_in_bands(encoder: &Encoder, clip: &Array, most: usize, device: &Device
         for (i, states) in states.iter_mut().enumerate() {
             let bands = Rows::bands(encoder.output_height(i, x.dims()[3]), most);
             states.resize_with(bands.len(), Default::default);
-            let parts = bands.iter().zip(states).map(|(&band, state)| encoder.stage(i, x.clone(), band, state));
+            let parts = bands
+                .iter()
+                .zip(states)
+                .map(|(&band, state)| encoder.stage(i, x.clone(), band, state));
             x = Tensor::cat(parts.collect(), 3);
         }
         download(encoder.rest(x, &mut rest, most))
     };
-    (0..time::latent_frames(clip.shape()[1])).map(step).collect()
+    (0..time::latent_frames(clip.shape()[1]))
+        .map(step)
+        .collect()
 }
 
 proptest! {
@@ -118,57 +131,114 @@ proptest! {
 #[test]
 fn clips_of_a_single_cell_are_those_of_the_reference() {
     let weights = weights(MODELS[1]);
-    let engine = |device: &Device| BurnEngine::load(&weights, &BurnOptions::default(), device).unwrap();
+    let engine =
+        |device: &Device| BurnEngine::load(&weights, &BurnOptions::default(), device).unwrap();
     let (got, want) = (engine(&device()), engine(&Device::flex()));
     let (latent, pixels) = (noise([16, 3, 1, 1]), noise([3, 9, 8, 8]));
-    assert_close("decode", &vae::decode_whole(&got, &latent), &vae::decode_whole(&want, &latent), tolerance::GPU_F32);
-    assert_close("encode", &vae::encode_whole(&got, &pixels), &vae::encode_whole(&want, &pixels), tolerance::GPU_F32);
+    assert_close(
+        "decode",
+        &vae::decode_whole(&got, &latent),
+        &vae::decode_whole(&want, &latent),
+        tolerance::GPU_F32,
+    );
+    assert_close(
+        "encode",
+        &vae::encode_whole(&got, &pixels),
+        &vae::encode_whole(&want, &pixels),
+        tolerance::GPU_F32,
+    );
 }
 
 #[test]
 fn an_engine_in_bands_is_the_engine() {
     let (weights, latent) = (weights(MODELS[0]), noise([16, 2, 24, 20]));
     let engine = |limits: Limits| {
-        BurnEngine::load(&weights, &BurnOptions { limits, ..BurnOptions::default() }, &device()).unwrap()
+        BurnEngine::load(
+            &weights,
+            &BurnOptions {
+                limits,
+                ..BurnOptions::default()
+            },
+            &device(),
+        )
+        .unwrap()
     };
-    let job = |limits: Limits| Job { cells: [24, 20], clip: true, bytes: 4, limits };
+    let job = |limits: Limits| Job {
+        cells: [24, 20],
+        clip: true,
+        bytes: 4,
+        limits,
+    };
     let tight = least(|limits| DecodePlan::new(weights.config(), &job(limits)));
     let whole = vae::decode_whole(&engine(Limits::default()), &latent);
     for eighths in [8, 9, 12] {
-        let limits = Limits { memory: tight.memory * eighths / 8, ..tight };
+        let limits = Limits {
+            memory: tight.memory * eighths / 8,
+            ..tight
+        };
         let plan = DecodePlan::new(weights.config(), &job(limits)).unwrap();
         let got = vae::decode_whole(&engine(limits), &latent);
-        assert_close(&format!("{} bands", plan.bands.len()), &got, &whole, bands_tolerance());
+        assert_close(
+            &format!("{} bands", plan.bands.len()),
+            &got,
+            &whole,
+            bands_tolerance(),
+        );
     }
 }
 
 /// The least memory that `plan` accepts, within a hundredth.
 fn least<T>(plan: impl Fn(Limits) -> vae2x_core::Result<T>) -> Limits {
-    let limits = |memory: u64| Limits { memory, ..Limits::default() };
+    let limits = |memory: u64| Limits {
+        memory,
+        ..Limits::default()
+    };
     let (mut refused, mut accepted) = (0, 1 << 40);
     while accepted - refused > accepted / 100 {
         let middle = (refused + accepted) / 2;
-        if plan(limits(middle)).is_ok() { accepted = middle } else { refused = middle }
+        if plan(limits(middle)).is_ok() {
+            accepted = middle
+        } else {
+            refused = middle
+        }
     }
     limits(accepted)
 }
 
 #[test]
 fn an_engine_with_little_memory_passes_the_fixtures() {
-    let tolerance = if is_flex(&device()) { tolerance::BURN_F32 } else { tolerance::GPU_F32 };
+    let tolerance = if is_flex(&device()) {
+        tolerance::BURN_F32
+    } else {
+        tolerance::GPU_F32
+    };
     for model in MODELS {
         let weights = weights(model);
         let cases = open(&format!("fixtures/{model}/cases.safetensors"));
-        let sizes = cases.tensors().iter().filter(|(name, _)| name.starts_with("decode") && name.ends_with(".latent"));
-        let largest = sizes.map(|(_, tensor)| [tensor.shape[3], tensor.shape[4]]).max_by_key(|[h, w]| h * w).unwrap();
-        let job = |limits: Limits| Job { cells: largest, clip: true, bytes: 4, limits };
+        let sizes = cases
+            .tensors()
+            .iter()
+            .filter(|(name, _)| name.starts_with("decode") && name.ends_with(".latent"));
+        let largest = sizes
+            .map(|(_, tensor)| [tensor.shape[3], tensor.shape[4]])
+            .max_by_key(|[h, w]| h * w)
+            .unwrap();
+        let job = |limits: Limits| Job {
+            cells: largest,
+            clip: true,
+            bytes: 4,
+            limits,
+        };
         let decode = |limits: Limits| DecodePlan::new(weights.config(), &job(limits));
         let encode = |limits: Limits| EncodePlan::new(weights.config(), &job(limits));
         let tight = least(|limits| decode(limits).and(encode(limits)));
         let parked = decode(tight).unwrap();
         assert!(parked.bands.len() > 1, "{parked:?}");
         for memory in [tight.memory, tight.memory * 5 / 4] {
-            let options = BurnOptions { limits: Limits { memory, ..tight }, ..BurnOptions::default() };
+            let options = BurnOptions {
+                limits: Limits { memory, ..tight },
+                ..BurnOptions::default()
+            };
             let engine = BurnEngine::load(&weights, &options, &device()).unwrap();
             vae::check_fixtures(&engine, model, tolerance);
         }
@@ -179,14 +249,24 @@ fn an_engine_with_little_memory_passes_the_fixtures() {
 fn half_precision_is_near_full_precision() {
     let device = device();
     let weights = weights("vae_tiny_up2x");
-    let latent = open("fixtures/vae_tiny_up2x/cases.safetensors").read("decode.clip.latent").unwrap().item(0);
+    let latent = open("fixtures/vae_tiny_up2x/cases.safetensors")
+        .read("decode.clip.latent")
+        .unwrap()
+        .item(0);
     let load = |dtype: FloatDType| {
-        let options = BurnOptions { decoder_dtype: dtype, ..BurnOptions::default() };
+        let options = BurnOptions {
+            decoder_dtype: dtype,
+            ..BurnOptions::default()
+        };
         BurnEngine::load(&weights, &options, &device)
     };
     let decode = |dtype: FloatDType| vae::decode_whole(&load(dtype).unwrap(), &latent);
     let full = decode(FloatDType::F32);
-    let f16 = if is_flex(&device) { tolerance::F16 } else { tolerance::F16_SUMS };
+    let f16 = if is_flex(&device) {
+        tolerance::F16
+    } else {
+        tolerance::F16_SUMS
+    };
     for (dtype, tolerance) in [(FloatDType::F16, f16), (FloatDType::BF16, tolerance::BF16)] {
         if !device.supports_dtype(dtype) {
             let refused = load(dtype).unwrap_err().to_string();
@@ -203,8 +283,21 @@ fn half_precision_is_near_full_precision() {
 #[test]
 fn what_cannot_fit_is_refused_with_an_estimate() {
     let weights = weights("vae_tiny_base");
-    let options = BurnOptions { limits: Limits { memory: 1 << 20, ..Limits::default() }, ..BurnOptions::default() };
+    let options = BurnOptions {
+        limits: Limits {
+            memory: 1 << 20,
+            ..Limits::default()
+        },
+        ..BurnOptions::default()
+    };
     let engine = BurnEngine::load(&weights, &options, &device()).unwrap();
-    let message = engine.decoder().step(&noise([16, 1, 64, 64]), &mut |_| ()).unwrap_err().to_string();
-    assert!(message.contains("64x64") && message.contains("MB"), "{message}");
+    let message = engine
+        .decoder()
+        .step(&noise([16, 1, 64, 64]), &mut |_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("64x64") && message.contains("MB"),
+        "{message}"
+    );
 }

@@ -20,24 +20,46 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// A convolution's values and the gradients of input, weight and bias.
-fn results(convolve: Convolution, x: [usize; 4], weight: [usize; 4], options: &ConvOptions<2>) -> [Vec<f32>; 4] {
+fn results(
+    convolve: Convolution,
+    x: [usize; 4],
+    weight: [usize; 4],
+    options: &ConvOptions<2>,
+) -> [Vec<f32>; 4] {
     let device = Device::flex().autodiff();
     let x = tensor("x", x, &device).require_grad();
     let bias = tensor("bias", [weight[0]], &device).require_grad();
     let weight = tensor("weight", weight, &device).require_grad();
-    let y = convolve(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
+    let y = convolve(
+        x.clone(),
+        weight.clone(),
+        Some(bias.clone()),
+        options.clone(),
+    );
     let slope = tensor("slope", y.dims(), &device);
     let gradients = (y.clone() * slope).sum().backward();
     let [x, weight] = [x, weight].map(|t| values(t.grad(&gradients).unwrap()));
-    [values(y.inner()), x, weight, values(bias.grad(&gradients).unwrap())]
+    [
+        values(y.inner()),
+        x,
+        weight,
+        values(bias.grad(&gradients).unwrap()),
+    ]
 }
 
 fn check(x: [usize; 4], weight: [usize; 4], options: &ConvOptions<2>) {
     let got = results(conv2d, x, weight, options);
     let want = results(module::conv2d, x, weight, options);
-    for ((got, want), what) in got.iter().zip(&want).zip(["values", "input", "weight", "bias"]) {
+    for ((got, want), what) in got
+        .iter()
+        .zip(&want)
+        .zip(["values", "input", "weight", "bias"])
+    {
         let error = relative_l2(got, want);
-        assert!(error <= CONV_F32, "{what} of {x:?} * {weight:?}, {options:?}: {error:e}");
+        assert!(
+            error <= CONV_F32,
+            "{what} of {x:?} * {weight:?}, {options:?}: {error:e}"
+        );
     }
 }
 
@@ -61,8 +83,16 @@ fn several_bands_and_large_patches_are_joined() {
     let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     check([2, 16, 80, 64], [12, 16, 3, 3], &same);
     check([1, 300, 18, 20], [7, 300, 3, 3], &same);
-    check([3, 5, 50, 60], [9, 5, 4, 4], &ConvOptions::new([2, 2], [1, 1], [1, 1], 1));
-    check([1, 24, 33, 31], [24, 24, 3, 3], &ConvOptions::new_with_padding([2, 2], [(0, 1), (0, 1)], [1, 1], 1));
+    check(
+        [3, 5, 50, 60],
+        [9, 5, 4, 4],
+        &ConvOptions::new([2, 2], [1, 1], [1, 1], 1),
+    );
+    check(
+        [1, 24, 33, 31],
+        [24, 24, 3, 3],
+        &ConvOptions::new_with_padding([2, 2], [(0, 1), (0, 1)], [1, 1], 1),
+    );
 }
 
 #[test]
@@ -70,8 +100,12 @@ fn constant_weights_and_missing_biases_pass_gradients_to_the_input() {
     let run = |convolve: Convolution| {
         let plain = Device::flex();
         let x = tensor("x", [2, 3, 9, 7], &plain.clone().autodiff()).require_grad();
-        let y =
-            convolve(x.clone(), tensor("w", [4, 3, 3, 3], &plain), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+        let y = convolve(
+            x.clone(),
+            tensor("w", [4, 3, 3, 3], &plain),
+            None,
+            ConvOptions::new([1, 1], [1, 1], [1, 1], 1),
+        );
         values(x.grad(&y.square().sum().backward()).unwrap())
     };
     assert!(relative_l2(&run(conv2d), &run(module::conv2d)) <= CONV_F32);

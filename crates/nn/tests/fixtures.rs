@@ -19,7 +19,11 @@ fn engine(weights: &dyn Weights) -> BurnEngine {
 
 /// The tolerance of the device under test.
 fn f32_tolerance() -> f64 {
-    if is_flex(&device()) { tolerance::BURN_F32 } else { tolerance::GPU_F32 }
+    if is_flex(&device()) {
+        tolerance::BURN_F32
+    } else {
+        tolerance::GPU_F32
+    }
 }
 
 fn tiny(path: &str) -> BurnEngine {
@@ -28,15 +32,35 @@ fn tiny(path: &str) -> BurnEngine {
 
 #[test]
 fn tiny_2x_from_every_layout() {
-    vae::check_fixtures(&tiny("vae_tiny_up2x/original.safetensors"), "vae_tiny_up2x", f32_tolerance());
-    vae::check_fixtures(&tiny("vae_tiny_up2x/diffusers"), "vae_tiny_up2x", f32_tolerance());
-    vae::check_fixtures(&tiny("vae_tiny_up2x/original_bf16.pth"), "vae_tiny_up2x", tolerance::BF16_WEIGHTS);
+    vae::check_fixtures(
+        &tiny("vae_tiny_up2x/original.safetensors"),
+        "vae_tiny_up2x",
+        f32_tolerance(),
+    );
+    vae::check_fixtures(
+        &tiny("vae_tiny_up2x/diffusers"),
+        "vae_tiny_up2x",
+        f32_tolerance(),
+    );
+    vae::check_fixtures(
+        &tiny("vae_tiny_up2x/original_bf16.pth"),
+        "vae_tiny_up2x",
+        tolerance::BF16_WEIGHTS,
+    );
 }
 
 #[test]
 fn tiny_base_from_every_layout() {
-    vae::check_fixtures(&tiny("vae_tiny_base/original.safetensors"), "vae_tiny_base", f32_tolerance());
-    vae::check_fixtures(&tiny("vae_tiny_base/diffusers"), "vae_tiny_base", f32_tolerance());
+    vae::check_fixtures(
+        &tiny("vae_tiny_base/original.safetensors"),
+        "vae_tiny_base",
+        f32_tolerance(),
+    );
+    vae::check_fixtures(
+        &tiny("vae_tiny_base/diffusers"),
+        "vae_tiny_base",
+        f32_tolerance(),
+    );
 }
 
 #[test]
@@ -56,7 +80,9 @@ fn a_batch_is_its_items() {
     let weights = VaeWeights::open(&shared("fixtures/vae_tiny_up2x/original.safetensors")).unwrap();
     let device = device();
     let decoder = Decoder::load(&weights, &device).unwrap();
-    let batch = open("fixtures/vae_tiny_up2x/cases.safetensors").read("decode.odd.latent").unwrap();
+    let batch = open("fixtures/vae_tiny_up2x/cases.safetensors")
+        .read("decode.odd.latent")
+        .unwrap();
     let decode = |array: &Array| {
         let dims: [usize; 5] = array.dims("latent").unwrap();
         let latent = Tensor::from_data(TensorData::new(array.data().to_vec(), dims), &device);
@@ -64,24 +90,51 @@ fn a_batch_is_its_items() {
         Array::new(raw.dims(), raw.try_into_vec_as::<f32>().unwrap()).unwrap()
     };
     let whole = decode(&batch);
-    let tolerance = if is_flex(&device) { tolerance::BANDS_F32 } else { tolerance::GPU_F32 };
+    let tolerance = if is_flex(&device) {
+        tolerance::BANDS_F32
+    } else {
+        tolerance::GPU_F32
+    };
     for b in 0..2 {
         let single = decode(&Array::stack(&[batch.item(b)]).unwrap());
         // Not to the bit: the matrix products of a batch may be tiled differently.
-        assert_close(&format!("item {b}"), &whole.item(b), &single.item(0), tolerance);
+        assert_close(
+            &format!("item {b}"),
+            &whole.item(b),
+            &single.item(0),
+            tolerance,
+        );
     }
 }
 
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
     let engine = tiny("vae_tiny_base/original.safetensors");
-    let refuse = |shape: [usize; 4]| engine.decoder().step(&Array::zeros(shape), &mut |_| ()).unwrap_err().to_string();
+    let refuse = |shape: [usize; 4]| {
+        engine
+            .decoder()
+            .step(&Array::zeros(shape), &mut |_| ())
+            .unwrap_err()
+            .to_string()
+    };
     assert!(refuse([48, 1, 4, 4]).contains("[16, t, h, w]"));
     assert!(refuse([16, 0, 4, 4]).contains("none of them 0"));
     let mut session = engine.decoder();
-    session.step(&Array::zeros([16, 1, 2, 2]), &mut |_| ()).unwrap();
-    assert!(session.step(&Array::zeros([16, 1, 2, 3]), &mut |_| ()).is_err());
-    let encode = |shape: [usize; 4]| engine.encoder().step(&Array::zeros(shape), &mut |_| ()).unwrap_err().to_string();
+    session
+        .step(&Array::zeros([16, 1, 2, 2]), &mut |_| ())
+        .unwrap();
+    assert!(
+        session
+            .step(&Array::zeros([16, 1, 2, 3]), &mut |_| ())
+            .is_err()
+    );
+    let encode = |shape: [usize; 4]| {
+        engine
+            .encoder()
+            .step(&Array::zeros(shape), &mut |_| ())
+            .unwrap_err()
+            .to_string()
+    };
     assert!(encode([3, 1, 12, 16]).contains("multiples of 8"));
     assert!(encode([3, 3, 16, 16]).contains("1 + 4 k"));
 }
@@ -89,11 +142,16 @@ fn sizes_that_do_not_fit_are_refused() {
 #[test]
 fn a_refused_step_leaves_the_clip_as_it_was() {
     let engine = tiny("vae_tiny_up2x/original.safetensors");
-    let clip = open("fixtures/vae_tiny_up2x/cases.safetensors").read("decode.clip.latent").unwrap().item(0);
+    let clip = open("fixtures/vae_tiny_up2x/cases.safetensors")
+        .read("decode.clip.latent")
+        .unwrap()
+        .item(0);
     let whole = vae::decode_whole(&engine, &clip);
     let mut session = engine.decoder();
     let mut parts = vec![session.step(&clip.narrow1(0..1), &mut |_| ()).unwrap()];
-    session.step(&Array::zeros([16, 1, 9, 9]), &mut |_| ()).unwrap_err();
+    session
+        .step(&Array::zeros([16, 1, 9, 9]), &mut |_| ())
+        .unwrap_err();
     parts.push(session.step(&clip.narrow1(1..3), &mut |_| ()).unwrap());
     assert_same("after a refusal", &Array::concat1(&parts).unwrap(), &whole);
 }

@@ -32,7 +32,11 @@ fn pictures() -> (Tensor<4>, Tensor<4>) {
 }
 
 fn pictures_in(dtype: FloatDType) -> (Tensor<4>, Tensor<4>) {
-    let read = |name: &str| to_tensor::<4>(&case(name), name, &device()).unwrap().cast(dtype);
+    let read = |name: &str| {
+        to_tensor::<4>(&case(name), name, &device())
+            .unwrap()
+            .cast(dtype)
+    };
     (read("x").require_grad(), read("y"))
 }
 
@@ -44,7 +48,10 @@ fn check_value<const D: usize>(name: &str, value: &Tensor<D>) {
 #[track_caller]
 fn check_value_within<const D: usize>(name: &str, value: &Tensor<D>, tolerance: f64) {
     let want = case(name);
-    let got = to_array(value.clone().inner()).unwrap().reshape(want.shape()).unwrap();
+    let got = to_array(value.clone().inner())
+        .unwrap()
+        .reshape(want.shape())
+        .unwrap();
     assert_close(name, &got, &want, tolerance);
 }
 
@@ -61,7 +68,12 @@ fn lpips_is_the_published_metric() {
     let (x, y) = pictures();
     let distance = lpips.distance(x.clone(), y);
     check_value("lpips_vgg16.value", &distance);
-    check_gradient("lpips_vgg16.grad_x", &distance, &x, tolerance::LOSS_GRADIENT);
+    check_gradient(
+        "lpips_vgg16.grad_x",
+        &distance,
+        &x,
+        tolerance::LOSS_GRADIENT,
+    );
 }
 
 #[test]
@@ -69,13 +81,22 @@ fn lpips_in_tiles_is_lpips_of_the_whole() {
     let lpips = Lpips::load(&vgg::formula(Depth::Vgg16), &Device::flex()).unwrap();
     // Two tiles each way, the second without a cell of its own or small, and sides that no pool divides.
     let size = [1, 3, 517, 573];
-    let picture = |name: &str| Array::new(size, formula::unit(name, size.iter().product()).collect()).unwrap();
+    let picture = |name: &str| {
+        Array::new(size, formula::unit(name, size.iter().product()).collect()).unwrap()
+    };
     let (x, y) = (picture("x"), picture("y"));
     let tensor = |a: &Array| to_tensor::<4>(a, "picture", &Device::flex()).unwrap();
     let whole = f64::from(lpips.distance(tensor(&x), tensor(&y)).into_scalar::<f32>());
     let tiled = lpips.distance_in_tiles(&x.item(0), &y.item(0)).unwrap();
-    assert!((tiled / whole - 1.0).abs() <= tolerance::LOSS_VALUE, "{tiled} {whole}");
-    assert!(lpips.distance_in_tiles(&Array::zeros([3, 15, 40]), &Array::zeros([3, 15, 40])).is_err());
+    assert!(
+        (tiled / whole - 1.0).abs() <= tolerance::LOSS_VALUE,
+        "{tiled} {whole}"
+    );
+    assert!(
+        lpips
+            .distance_in_tiles(&Array::zeros([3, 15, 40]), &Array::zeros([3, 15, 40]))
+            .is_err()
+    );
 }
 
 fn vgg19_features(dtype: FloatDType) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4>>) {
@@ -88,16 +109,29 @@ fn vgg19_features(dtype: FloatDType) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4
 /// The goldens' kernels: the first two stages are in the file too.
 fn projections(features: &[Tensor<4>], config: &FdlConfig) -> Projections {
     let stages = features.iter().enumerate().map(|(i, feature)| {
-        let shape = [config.projections, feature.dims()[1], config.patch, config.patch];
+        let shape = [
+            config.projections,
+            feature.dims()[1],
+            config.patch,
+            config.patch,
+        ];
         let values = formula::unit(&format!("fdl.proj.{i}"), shape.iter().product()).collect();
-        let kernels = to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
+        let kernels =
+            to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
         Some(unit_kernels(kernels.cast(feature.dtype())))
     });
-    Projections { stages: stages.collect() }
+    Projections {
+        stages: stages.collect(),
+    }
 }
 
 fn fdl_config(phase_weight: f64) -> FdlConfig {
-    FdlConfig { patch: 3, projections: 8, phase_weight, ..FdlConfig::default() }
+    FdlConfig {
+        patch: 3,
+        projections: 8,
+        phase_weight,
+        ..FdlConfig::default()
+    }
 }
 
 #[test]
@@ -107,13 +141,24 @@ fn fdl_values_of_every_stage() {
     let projections = projections(&features, &config);
     for i in 0..2 {
         let kernels = to_array(projections.stages[i].clone().unwrap().inner()).unwrap();
-        assert!(relative_l2(kernels.data(), case(&format!("fdl.proj.{i}")).data()) <= 1e-6, "kernels {i}");
+        assert!(
+            relative_l2(kernels.data(), case(&format!("fdl.proj.{i}")).data()) <= 1e-6,
+            "kernels {i}"
+        );
     }
     for (i, kernels) in projections.stages.iter().enumerate() {
-        let (a, p) =
-            fdl::stage(&config, kernels.as_ref().unwrap(), features[i].clone().inner(), target[i].clone().inner());
+        let (a, p) = fdl::stage(
+            &config,
+            kernels.as_ref().unwrap(),
+            features[i].clone().inner(),
+            target[i].clone().inner(),
+        );
         check_value(&format!("fdl.layer{i}.amplitude"), &a);
-        let tolerance = if i == CUT_STAGE { tolerance::PHASE_VALUE } else { tolerance::LOSS_VALUE };
+        let tolerance = if i == CUT_STAGE {
+            tolerance::PHASE_VALUE
+        } else {
+            tolerance::LOSS_VALUE
+        };
         check_value_within(&format!("fdl.layer{i}.phase"), &p.unwrap(), tolerance);
     }
     let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
@@ -124,11 +169,18 @@ fn fdl_values_of_every_stage() {
 #[test]
 fn fdl_of_magnitudes_alone() {
     let config = fdl_config(0.0);
-    for (dtype, tolerance) in
-        [(FloatDType::F64, tolerance::LOSS_GRADIENT), (FloatDType::F32, tolerance::SORTED_GRADIENT)]
-    {
+    for (dtype, tolerance) in [
+        (FloatDType::F64, tolerance::LOSS_GRADIENT),
+        (FloatDType::F32, tolerance::SORTED_GRADIENT),
+    ] {
         let (x, features, target) = vgg19_features(dtype);
-        let loss = fdl::fdl(&config, &projections(&features, &config), &features, &target).unwrap();
+        let loss = fdl::fdl(
+            &config,
+            &projections(&features, &config),
+            &features,
+            &target,
+        )
+        .unwrap();
         check_value("fdl_amplitude.value", &loss);
         check_gradient("fdl_amplitude.grad_x", &loss, &x, tolerance);
     }
@@ -165,7 +217,10 @@ fn patch_gan_with_spectral_norm() {
     // The golden is in evaluation mode: no further iteration.
     let real = network.forward(y, &spectral);
     let decoded = network.forward(x.detach(), &spectral);
-    check_value("gan.discriminator_loss_eval", &GanKind::LeastSquares.discriminator(real, decoded));
+    check_value(
+        "gan.discriminator_loss_eval",
+        &GanKind::LeastSquares.discriminator(real, decoded),
+    );
 }
 
 #[test]
@@ -173,12 +228,16 @@ fn spectral_state_moves_with_iterations_and_only_with_them() {
     let (network, mut spectral) = discriminator();
     let (x, _) = pictures();
     network.iterate(&mut spectral);
-    let logits = |spectral: &Spectral| to_array(network.forward(x.clone(), spectral).inner()).unwrap();
+    let logits =
+        |spectral: &Spectral| to_array(network.forward(x.clone(), spectral).inner()).unwrap();
     let once = logits(&spectral);
     assert_eq!(once, logits(&spectral), "a forward changes nothing");
     network.iterate(&mut spectral);
     let twice = logits(&spectral);
-    assert!(relative_l2(twice.data(), once.data()) > 1e-4, "an iteration changes the norm");
+    assert!(
+        relative_l2(twice.data(), once.data()) > 1e-4,
+        "an iteration changes the norm"
+    );
     for _ in 0..200 {
         network.iterate(&mut spectral);
     }
@@ -195,9 +254,16 @@ fn a_detached_picture_gets_no_gradient_and_the_weights_do() {
     let (x, y) = pictures();
     let real = network.forward(y, &spectral);
     let decoded = network.forward(Tensor::from_inner(x.clone().inner()), &spectral);
-    let gradients = GanKind::LeastSquares.discriminator(real, decoded).backward();
+    let gradients = GanKind::LeastSquares
+        .discriminator(real, decoded)
+        .backward();
     assert!(x.grad(&gradients).is_none());
-    assert!(network.convs.iter().all(|c| c.weight.val().grad(&gradients).is_some()));
+    assert!(
+        network
+            .convs
+            .iter()
+            .all(|c| c.weight.val().grad(&gradients).is_some())
+    );
 }
 
 /// Of `tools/reference/losses.py`, whose constants are here too.
@@ -205,7 +271,10 @@ struct More(TensorFile);
 
 impl More {
     fn open() -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/losses.safetensors");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fixtures/losses.safetensors"
+        );
         Self(TensorFile::open(path.as_ref()).unwrap())
     }
 
@@ -214,17 +283,32 @@ impl More {
         let values = formula::unit(&format!("losses.{name}"), shape.iter().product()).collect();
         let tensor = to_tensor::<4>(&Array::new(shape, values).unwrap(), name, &device()).unwrap();
         // Scaled first, as the goldens' are, in double precision.
-        tensor.cast(FloatDType::F64).mul_scalar(scale).cast(dtype).detach().require_grad()
+        tensor
+            .cast(FloatDType::F64)
+            .mul_scalar(scale)
+            .cast(dtype)
+            .detach()
+            .require_grad()
     }
 
     #[track_caller]
     fn check(&self, name: &str, loss: &Tensor<1>, inputs: &[(&str, &Tensor<4>)], tolerance: f64) {
         let read = |part: &str| self.0.read(&format!("{name}.{part}")).unwrap();
-        assert_close(name, &to_array(loss.clone().inner()).unwrap(), &read("value"), tolerance::LOSS_VALUE);
+        assert_close(
+            name,
+            &to_array(loss.clone().inner()).unwrap(),
+            &read("value"),
+            tolerance::LOSS_VALUE,
+        );
         let gradients = loss.backward();
         for (input, tensor) in inputs {
             let got = to_array(tensor.grad(&gradients).expect("a gradient")).unwrap();
-            assert_close(&format!("{name}, {input}"), &got, &read(&format!("grad_{input}")), tolerance);
+            assert_close(
+                &format!("{name}, {input}"),
+                &got,
+                &read(&format!("grad_{input}")),
+                tolerance,
+            );
         }
     }
 }
@@ -233,13 +317,29 @@ impl More {
 fn fdl_over_channels_too() {
     let (goldens, shape) = (More::open(), [1, 3, 24, 24]);
     for (name, phase_weight, dtype, tolerance) in [
-        ("fdl3_amplitude", 0.0, FloatDType::F64, tolerance::LOSS_GRADIENT),
+        (
+            "fdl3_amplitude",
+            0.0,
+            FloatDType::F64,
+            tolerance::LOSS_GRADIENT,
+        ),
         // So much that the angles make most of the gradient.
         ("fdl3", 100.0, FloatDType::F64, tolerance::LOSS_GRADIENT),
-        ("fdl3_amplitude", 0.0, FloatDType::F32, tolerance::SORTED_GRADIENT),
+        (
+            "fdl3_amplitude",
+            0.0,
+            FloatDType::F32,
+            tolerance::SORTED_GRADIENT,
+        ),
     ] {
         let stage_weights = vec![1.0; 3];
-        let config = FdlConfig { axes: Axes::Volume, patch: 3, projections: 6, phase_weight, stage_weights };
+        let config = FdlConfig {
+            axes: Axes::Volume,
+            patch: 3,
+            projections: 6,
+            phase_weight,
+            stage_weights,
+        };
         let vgg = Vgg::load(Depth::Vgg19, 3, &vgg::formula(Depth::Vgg19), &device()).unwrap();
         let x = More::input("x", shape, 0.8, dtype);
         let y = More::input("y", shape, 0.8, dtype).inner();
@@ -247,10 +347,13 @@ fn fdl_over_channels_too() {
         let kernels = |(i, feature): (usize, &Tensor<4>)| {
             let shape = [6, feature.dims()[1], 3, 3];
             let values = formula::unit(&format!("fdl3.proj.{i}"), shape.iter().product()).collect();
-            let kernels = to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
+            let kernels =
+                to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
             Some(unit_kernels(kernels.cast(dtype)))
         };
-        let projections = Projections { stages: features.iter().enumerate().map(kernels).collect() };
+        let projections = Projections {
+            stages: features.iter().enumerate().map(kernels).collect(),
+        };
         let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
         goldens.check(name, &loss, &[("x", &x)], tolerance);
     }
@@ -260,11 +363,32 @@ fn fdl_over_channels_too() {
 fn charbonnier_and_hinge_with_their_gradients() {
     let (goldens, picture, logits) = (More::open(), [1, 3, 24, 24], [2, 1, 6, 6]);
     let f32 = FloatDType::F32;
-    let (x, y) = (More::input("x", picture, 0.8, f32), More::input("y", picture, 0.8, f32));
-    goldens.check("charbonnier", &charbonnier(x.clone(), y.detach(), 0.1), &[("x", &x)], tolerance::LOSS_GRADIENT);
-    let (real, decoded) = (More::input("real", logits, 2.0, f32), More::input("decoded", logits, 2.0, f32));
+    let (x, y) = (
+        More::input("x", picture, 0.8, f32),
+        More::input("y", picture, 0.8, f32),
+    );
+    goldens.check(
+        "charbonnier",
+        &charbonnier(x.clone(), y.detach(), 0.1),
+        &[("x", &x)],
+        tolerance::LOSS_GRADIENT,
+    );
+    let (real, decoded) = (
+        More::input("real", logits, 2.0, f32),
+        More::input("decoded", logits, 2.0, f32),
+    );
     let loss = GanKind::Hinge.discriminator(real.clone(), decoded.clone());
-    goldens.check("hinge_discriminator", &loss, &[("real", &real), ("decoded", &decoded)], tolerance::LOSS_GRADIENT);
+    goldens.check(
+        "hinge_discriminator",
+        &loss,
+        &[("real", &real), ("decoded", &decoded)],
+        tolerance::LOSS_GRADIENT,
+    );
     let loss = GanKind::Hinge.generator(decoded.clone());
-    goldens.check("hinge_generator", &loss, &[("decoded", &decoded)], tolerance::LOSS_GRADIENT);
+    goldens.check(
+        "hinge_generator",
+        &loss,
+        &[("decoded", &decoded)],
+        tolerance::LOSS_GRADIENT,
+    );
 }

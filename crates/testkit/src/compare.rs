@@ -6,7 +6,10 @@ use vae2x_core::Array;
 pub fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
     assert_eq!(got.len(), want.len(), "element counts differ");
     let sum = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-        got.iter().zip(want).map(|(&g, &w)| f(f64::from(g), f64::from(w))).sum()
+        got.iter()
+            .zip(want)
+            .map(|(&g, &w)| f(f64::from(g), f64::from(w)))
+            .sum()
     };
     let difference = sum(&|g, w| (g - w) * (g - w));
     let length = sum(&|_, w| w * w);
@@ -31,7 +34,9 @@ pub fn assert_close(what: &str, got: &Array, want: &Array, tolerance: f64) {
             .zip(want.data())
             .enumerate()
             .max_by(|a, b| (a.1.0 - a.1.1).abs().total_cmp(&(b.1.0 - b.1.1).abs()));
-        panic!("{what}: relative L2 error {error:e} above {tolerance:e}; {nans} not finite; worst {worst:?}");
+        panic!(
+            "{what}: relative L2 error {error:e} above {tolerance:e}; {nans} not finite; worst {worst:?}"
+        );
     }
 }
 
@@ -41,9 +46,17 @@ pub fn assert_close(what: &str, got: &Array, want: &Array, tolerance: f64) {
 pub fn assert_same(what: &str, got: &Array, want: &Array) {
     assert_eq!(got.shape(), want.shape(), "{what}: shapes differ");
     let differ = |(g, w): (&f32, &f32)| g.to_bits() != w.to_bits();
-    let count = got.data().iter().zip(want.data()).filter(|&p| differ(p)).count();
+    let count = got
+        .data()
+        .iter()
+        .zip(want.data())
+        .filter(|&p| differ(p))
+        .count();
     let first = got.data().iter().zip(want.data()).position(differ);
-    assert_eq!(count, 0, "{what}: {count} values differ, the first at {first:?}");
+    assert_eq!(
+        count, 0,
+        "{what}: {count} values differ, the first at {first:?}"
+    );
 }
 
 #[cfg(test)]

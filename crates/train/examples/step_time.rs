@@ -36,7 +36,9 @@ loss = { l1 = 1.0, lpips = 0.05, fdl = 1.0, vgg16 = "random:0", vgg19 = "random:
 const PART_RUNS: u64 = 3;
 
 fn picture(side: usize, batch: usize) -> Result<Array> {
-    let values = unit("picture", batch * 3 * side * side).map(|v| 0.8 * v).collect();
+    let values = unit("picture", batch * 3 * side * side)
+        .map(|v| 0.8 * v)
+        .collect();
     Ok(Array::new([batch, 3, side, side], values)?)
 }
 
@@ -49,16 +51,24 @@ fn parts(
 ) -> Result<BTreeMap<&'static str, f64>> {
     let (base, device) = (inputs.base.as_ref(), target.device());
     let encoder = Encoder::load(base, &device)?;
-    let mut generator =
-        Generator::load(&Overlay::new(base, config.scale(), config.model.start)?, false, &device.clone().autodiff())?;
+    let mut generator = Generator::load(
+        &Overlay::new(base, config.scale(), config.model.start)?,
+        false,
+        &device.clone().autodiff(),
+    )?;
     let mut average = generator.valid();
     let losses = PictureLosses::load(&config.loss, &inputs.choices, &device)?;
-    let mut adam = Adam::new(AdamOptions { betas: config.train.betas, weight_decay: config.train.weight_decay });
+    let mut adam = Adam::new(AdamOptions {
+        betas: config.train.betas,
+        weight_decay: config.train.weight_decay,
+    });
     let mut least = BTreeMap::new();
     for step in 0..PART_RUNS {
         let mut start = Instant::now();
         let mut lap = |part| {
-            let seconds = std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64();
+            let seconds = std::mem::replace(&mut start, Instant::now())
+                .elapsed()
+                .as_secs_f64();
             let least = least.entry(part).or_insert(f64::INFINITY);
             *least = seconds.min(*least);
         };
@@ -83,21 +93,31 @@ fn parts(
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(1);
     let (base_dim, crop, batch, steps) = (number(0), number(1), number(2), number(3));
-    let mut overrides = vec![format!("data.crop={crop}"), format!("train.batch={batch}"), format!("eval.size={crop}")];
+    let mut overrides = vec![
+        format!("data.crop={crop}"),
+        format!("train.batch={batch}"),
+        format!("eval.size={crop}"),
+    ];
     overrides.extend(args.into_iter().skip(4));
     let config = Config::parse(CONFIG, &overrides)?;
     let parse = |name: &Option<String>| {
-        let parse = |name: &String| VggChoice::parse(name, |path| Ok::<_, vae2x_train::Error>(path.into()));
+        let parse =
+            |name: &String| VggChoice::parse(name, |path| Ok::<_, vae2x_train::Error>(path.into()));
         name.as_ref().map(parse).transpose()
     };
-    let choices = VggChoices { vgg16: parse(&config.loss.vgg16)?, vgg19: parse(&config.loss.vgg19)? };
+    let choices = VggChoices {
+        vgg16: parse(&config.loss.vgg16)?,
+        vgg19: parse(&config.loss.vgg19)?,
+    };
     let base = Arc::new(FormulaWeights::new(VaeConfig::with_widths(base_dim, 3)));
     let device = Device::flex();
     let inputs = Inputs { base, choices };
@@ -127,8 +147,12 @@ fn main() -> Result<()> {
     let rate = (batch * measured.len()) as f64 / measured.iter().sum::<f64>();
     let peak_mib = peak_memory();
     drop(learner);
-    let parts =
-        parts(&config, &inputs, &to_tensor(&target, "target", &device)?, &to_tensor(&input, "input", &device)?)?;
+    let parts = parts(
+        &config,
+        &inputs,
+        &to_tensor(&target, "target", &device)?,
+        &to_tensor(&input, "input", &device)?,
+    )?;
     let told = serde_json::json!({
         "seconds": seconds, "images_per_second": rate, "peak_mib": peak_mib, "parts": parts
     });

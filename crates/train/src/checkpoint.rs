@@ -57,11 +57,18 @@ impl Checkpoint {
         let file = TensorFile::open(path)?;
         let text = |key: &str| {
             let found = file.metadata().get(key);
-            found.cloned().ok_or_else(|| problem(path, format!("no checkpoint of a run: '{key}' is missing")))
+            found
+                .cloned()
+                .ok_or_else(|| problem(path, format!("no checkpoint of a run: '{key}' is missing")))
         };
-        let progress = serde_json::from_str(&text(PROGRESS)?).map_err(|e| problem(path, e.to_string()))?;
+        let progress =
+            serde_json::from_str(&text(PROGRESS)?).map_err(|e| problem(path, e.to_string()))?;
         let config = Config::parse(&text(CONFIG)?, &[])?;
-        Ok(Self { progress, config, file })
+        Ok(Self {
+            progress,
+            config,
+            file,
+        })
     }
 
     /// A tensor, if the file has it.
@@ -76,13 +83,19 @@ impl Checkpoint {
     /// Whether the run has kept an average of its weights.
     pub fn has_average(&self) -> bool {
         let prefix = format!("{AVERAGE}.");
-        self.file.tensors().keys().any(|name| name.starts_with(&prefix))
+        self.file
+            .tensors()
+            .keys()
+            .any(|name| name.starts_with(&prefix))
     }
 
     /// Whether the run has had a discriminator.
     pub fn has_discriminator(&self) -> bool {
         let prefix = format!("{DISCRIMINATOR}.");
-        self.file.tensors().keys().any(|name| name.starts_with(&prefix))
+        self.file
+            .tensors()
+            .keys()
+            .any(|name| name.starts_with(&prefix))
     }
 
     /// A tensor of the discriminator.
@@ -90,7 +103,9 @@ impl Checkpoint {
     /// # Errors
     /// If it is missing or of another shape.
     pub fn discriminator(&self, name: &str, shape: &[usize]) -> vae2x_core::Result<Array> {
-        self.file.read(&format!("{DISCRIMINATOR}.{name}"))?.reshape(shape)
+        self.file
+            .read(&format!("{DISCRIMINATOR}.{name}"))?
+            .reshape(shape)
     }
 
     /// Gives both optimizers their state back. The networks have theirs from the start.
@@ -100,25 +115,40 @@ impl Checkpoint {
     pub fn restore(&self, learner: &mut Learner, width: usize) -> Result<()> {
         let device = learner.device().clone();
         let find = |name: &str| self.find(name);
-        learner.adam.restore(&generator_names(learner), &find, &device)?;
+        learner
+            .adam
+            .restore(&generator_names(learner), &find, &device)?;
         if let Some(critic) = &mut learner.critic {
-            critic.adam.restore(&optimizer_names(DISCRIMINATOR, &discriminator_names(width)), &find, &device)?;
+            critic.adam.restore(
+                &optimizer_names(DISCRIMINATOR, &discriminator_names(width)),
+                &find,
+                &device,
+            )?;
         }
         Ok(())
     }
 }
 
 fn problem(path: &Path, problem: String) -> Error {
-    Error::Run { path: path.to_path_buf(), problem }
+    Error::Run {
+        path: path.to_path_buf(),
+        problem,
+    }
 }
 
 fn optimizer_names(prefix: &str, names: &[String]) -> Vec<String> {
-    names.iter().map(|name| format!("{OPTIMIZER}.{prefix}.{name}")).collect()
+    names
+        .iter()
+        .map(|name| format!("{OPTIMIZER}.{prefix}.{name}"))
+        .collect()
 }
 
 fn generator_names(learner: &Learner) -> Vec<String> {
     let specs = learner.generator.specs(&learner.vae, learner.has_time);
-    optimizer_names(GENERATOR, &specs.into_iter().map(|s| s.name).collect::<Vec<_>>())
+    optimizer_names(
+        GENERATOR,
+        &specs.into_iter().map(|s| s.name).collect::<Vec<_>>(),
+    )
 }
 
 /// Writes a checkpoint, whole or not at all; when this returns, it outlasts a power cut.
@@ -128,7 +158,10 @@ fn generator_names(learner: &Learner) -> Vec<String> {
 pub fn save(path: &Path, learner: &Learner, progress: &Progress, config: &Config) -> Result<()> {
     let specs = learner.generator.specs(&learner.vae, learner.has_time);
     let prefixed = |prefix: &str, tensors: Vec<(String, Array)>| {
-        tensors.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)).collect::<Vec<_>>()
+        tensors
+            .into_iter()
+            .map(|(name, array)| (format!("{prefix}.{name}"), array))
+            .collect::<Vec<_>>()
     };
     let mut arrays = prefixed(GENERATOR, parameters::read(&learner.generator, &specs)?);
     if let Some(average) = &learner.average {
@@ -138,7 +171,10 @@ pub fn save(path: &Path, learner: &Learner, progress: &Progress, config: &Config
     if let Some(critic) = &learner.critic {
         for (i, conv) in critic.network.convs.iter().enumerate() {
             let name = |part: &str| format!("{DISCRIMINATOR}.{i}.{part}");
-            arrays.push((name("weight"), to_array(conv.weight.val().without_autodiff())?));
+            arrays.push((
+                name("weight"),
+                to_array(conv.weight.val().without_autodiff())?,
+            ));
             arrays.push((name("bias"), to_array(conv.bias.val().without_autodiff())?));
             arrays.push((name("u"), to_array(critic.spectral.u[i].clone())?));
             arrays.push((name("v"), to_array(critic.spectral.v[i].clone())?));
@@ -147,8 +183,14 @@ pub fn save(path: &Path, learner: &Learner, progress: &Progress, config: &Config
         arrays.extend(critic.adam.read(&names)?);
     }
     let progress = serde_json::to_string(progress).map_err(|e| problem(path, e.to_string()))?;
-    let metadata = BTreeMap::from([(PROGRESS.to_string(), progress), (CONFIG.to_string(), config.to_toml()?)]);
-    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+    let metadata = BTreeMap::from([
+        (PROGRESS.to_string(), progress),
+        (CONFIG.to_string(), config.to_toml()?),
+    ]);
+    let arrays: Vec<(&str, &Array)> = arrays
+        .iter()
+        .map(|(name, array)| (name.as_str(), array))
+        .collect();
     write_arrays(path, &arrays, &metadata)?;
     Ok(temp::sync_folder_of(path)?)
 }
@@ -171,7 +213,9 @@ pub struct Newest {
 impl Checkpoints {
     /// Those in the folder `checkpoints` of a run. Nothing is read or written.
     pub fn of(run: &Path) -> Self {
-        Self { folder: run.join("checkpoints") }
+        Self {
+            folder: run.join("checkpoints"),
+        }
     }
 
     /// Makes the folder, and removes what an earlier, killed process left half written.
@@ -199,8 +243,17 @@ impl Checkpoints {
     /// # Errors
     /// If the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
-        let step = |name: &String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
-        let names = if self.folder.exists() { names(&self.folder)? } else { Vec::new() };
+        let step = |name: &String| {
+            name.strip_prefix("step-")?
+                .strip_suffix(".safetensors")?
+                .parse()
+                .ok()
+        };
+        let names = if self.folder.exists() {
+            names(&self.folder)?
+        } else {
+            Vec::new()
+        };
         let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
         steps.sort_unstable();
         Ok(steps)
@@ -215,13 +268,21 @@ impl Checkpoints {
         for step in self.steps()?.into_iter().rev() {
             let path = self.path(step);
             match Checkpoint::open(&path) {
-                Ok(checkpoint) => return Ok(Newest { checkpoint: Some(checkpoint), damaged }),
+                Ok(checkpoint) => {
+                    return Ok(Newest {
+                        checkpoint: Some(checkpoint),
+                        damaged,
+                    });
+                }
                 Err(error) => damaged.push((path, error)),
             }
         }
         match damaged.into_iter().next() {
             Some((_, error)) => Err(error),
-            None => Ok(Newest { checkpoint: None, damaged: Vec::new() }),
+            None => Ok(Newest {
+                checkpoint: None,
+                damaged: Vec::new(),
+            }),
         }
     }
 
@@ -231,7 +292,12 @@ impl Checkpoints {
     /// If a file cannot be removed.
     pub fn prune(&self, keep: usize, best: Option<u64>) -> Result<()> {
         let steps = self.steps()?;
-        for step in steps.iter().rev().skip(keep).filter(|&&step| Some(step) != best) {
+        for step in steps
+            .iter()
+            .rev()
+            .skip(keep)
+            .filter(|&&step| Some(step) != best)
+        {
             let path = self.path(*step);
             std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
         }
@@ -241,7 +307,9 @@ impl Checkpoints {
 
 fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-    Ok(entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect())
+    Ok(entries
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .collect())
 }
 
 #[cfg(test)]
@@ -256,7 +324,12 @@ mod tests {
         for step in [5, 10, 15, 20, 25] {
             std::fs::write(checkpoints.path(step), b"").unwrap();
         }
-        std::fs::write(run.path().join("checkpoints/.step-00000030.safetensors.1-2.tmp"), b"").unwrap();
+        std::fs::write(
+            run.path()
+                .join("checkpoints/.step-00000030.safetensors.1-2.tmp"),
+            b"",
+        )
+        .unwrap();
         checkpoints.prepare().unwrap();
         checkpoints.prune(2, Some(10)).unwrap();
         assert_eq!(checkpoints.steps().unwrap(), [10, 20, 25]);
@@ -274,12 +347,19 @@ mod tests {
         let unfinished = ".step-00000030.safetensors.1-2.tmp";
         std::fs::write(run.path().join("checkpoints").join(unfinished), b"").unwrap();
         assert!(checkpoints.newest().unwrap().checkpoint.is_none());
-        assert_eq!(names(&run.path().join("checkpoints")).unwrap(), [unfinished]);
+        assert_eq!(
+            names(&run.path().join("checkpoints")).unwrap(),
+            [unfinished]
+        );
     }
 
     #[test]
     fn other_files_are_no_checkpoints() {
-        let error = Checkpoint::open(&vae2x_testkit::shared("fixtures/losses/cases.safetensors")).unwrap_err();
-        assert!(error.to_string().contains("no checkpoint of a run"), "{error}");
+        let error = Checkpoint::open(&vae2x_testkit::shared("fixtures/losses/cases.safetensors"))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("no checkpoint of a run"),
+            "{error}"
+        );
     }
 }

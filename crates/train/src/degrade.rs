@@ -41,10 +41,17 @@ impl Degradation {
             DegradationKind::None => Ok(Self::None),
             DegradationKind::Blur => Ok(Self::Blur { cells: config.blur }),
             DegradationKind::Proxy => {
-                let missing =
-                    || Error::Config("degradation.kind = \"proxy\" needs degradation.proxy = \"FILE\"".into());
+                let missing = || {
+                    Error::Config(
+                        "degradation.kind = \"proxy\" needs degradation.proxy = \"FILE\"".into(),
+                    )
+                };
                 let file = TensorFile::open(Path::new(config.proxy.as_ref().ok_or_else(missing)?))?;
-                Ok(Self::Proxy(Box::new(Proxy::from_file(file, channels, &device.clone().without_autodiff())?)))
+                Ok(Self::Proxy(Box::new(Proxy::from_file(
+                    file,
+                    channels,
+                    &device.clone().without_autodiff(),
+                )?)))
             }
         }
     }
@@ -55,7 +62,10 @@ impl Degradation {
         match self {
             Self::None => latents,
             Self::Blur { cells } => {
-                let blurred = times.iter().enumerate().map(|(b, t)| blur(latents.clone().narrow(0, b, 1), cells * t));
+                let blurred = times
+                    .iter()
+                    .enumerate()
+                    .map(|(b, t)| blur(latents.clone().narrow(0, b, 1), cells * t));
                 Tensor::cat(blurred.collect(), 0)
             }
             Self::Proxy(proxy) => proxy.forward(latents, times),
@@ -72,7 +82,8 @@ fn blur(latent: Tensor<4>, sigma: f64) -> Tensor<4> {
     let [_, z, h, w] = latent.dims();
     let device = latent.device();
     let once = |x: Tensor<4>, radii: [usize; 2]| {
-        let kernel = gaussian(sigma, radius, &device).reshape([1, 1, 2 * radii[0] + 1, 2 * radii[1] + 1]);
+        let kernel =
+            gaussian(sigma, radius, &device).reshape([1, 1, 2 * radii[0] + 1, 2 * radii[1] + 1]);
         let options = ConvOptions::new([1, 1], radii, [1, 1], 1);
         conv2d(x, kernel, None, options)
     };
@@ -114,20 +125,38 @@ mod tests {
     fn each_latent_has_its_own_time() {
         let blur = Degradation::Blur { cells: 6.0 };
         let x = blur.apply(latents(), &[0.0, 0.1]);
-        let difference = |b: usize| (x.clone() - latents()).narrow(0, b, 1).abs().max().into_scalar::<f32>();
+        let difference = |b: usize| {
+            (x.clone() - latents())
+                .narrow(0, b, 1)
+                .abs()
+                .max()
+                .into_scalar::<f32>()
+        };
         assert_eq!(difference(0), 0.0);
         assert!(difference(1) > 0.1);
     }
 
     fn config(kind: DegradationKind) -> DegradationConfig {
-        DegradationConfig { kind, ..Default::default() }
+        DegradationConfig {
+            kind,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_proxy_that_is_missing_or_none_is_said() {
-        let new = |config: &DegradationConfig| Degradation::new(config, 16, &Device::flex()).unwrap_err().to_string();
+        let new = |config: &DegradationConfig| {
+            Degradation::new(config, 16, &Device::flex())
+                .unwrap_err()
+                .to_string()
+        };
         assert!(new(&config(DegradationKind::Proxy)).contains("needs degradation.proxy"));
-        let of = |proxy: &str| new(&DegradationConfig { proxy: Some(proxy.into()), ..config(DegradationKind::Proxy) });
+        let of = |proxy: &str| {
+            new(&DegradationConfig {
+                proxy: Some(proxy.into()),
+                ..config(DegradationKind::Proxy)
+            })
+        };
         assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
         let model = vae2x_testkit::shared("fixtures/vae_tiny_base/original.safetensors");
         assert!(of(model.to_str().unwrap()).contains("no degradation proxy"));

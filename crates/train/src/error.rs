@@ -53,7 +53,12 @@ impl Error {
         Self::Unusable(match self {
             Self::Core(Core::Io { .. }) => return self,
             Self::Core(Core::Format { problem, .. }) => problem,
-            Self::Core(Core::Tensor { tensor, expected, got, .. }) => {
+            Self::Core(Core::Tensor {
+                tensor,
+                expected,
+                got,
+                ..
+            }) => {
                 format!("tensor '{tensor}': expected {expected}, found {got}")
             }
             other => other.to_string(),

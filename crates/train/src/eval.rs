@@ -47,7 +47,10 @@ impl EvalLpips {
     /// # Errors
     /// If a file lacks a tensor.
     pub fn load(choice: &VggChoice, device: &Device) -> Result<Self> {
-        Ok(Self { metric: load_lpips(choice, device)?, name: choice.label(LPIPS_NAMES) })
+        Ok(Self {
+            metric: load_lpips(choice, device)?,
+            name: choice.label(LPIPS_NAMES),
+        })
     }
 }
 
@@ -84,8 +87,9 @@ impl Evaluation {
     pub fn new(options: EvaluationOptions<'_>, device: &Device) -> Result<Self> {
         let base = options.base.filter(|base| base.config().out_channels == 3);
         let prefix = if base.is_some() { "base_" } else { "input_" };
-        let networks =
-            base.map(|base| -> Result<_> { Ok((Encoder::load(base, device)?, Decoder::load(base, device)?)) });
+        let networks = base.map(|base| -> Result<_> {
+            Ok((Encoder::load(base, device)?, Decoder::load(base, device)?))
+        });
         let networks = networks.transpose()?;
         let cases = options.sources.iter().map(|source| {
             let (target, input) = pair(source, options.config, options.factor)?;
@@ -97,8 +101,13 @@ impl Evaluation {
                 }
             };
             let size = picture_size(&target)?;
-            let baseline = (options.factor > 1).then(|| resize(&small, size, Filter::Lanczos3).map(clamped));
-            Ok(Case { baseline: baseline.transpose()?, target, input })
+            let baseline =
+                (options.factor > 1).then(|| resize(&small, size, Filter::Lanczos3).map(clamped));
+            Ok(Case {
+                baseline: baseline.transpose()?,
+                target,
+                input,
+            })
         });
         Ok(Self {
             cases: cases.collect::<Result<_>>()?,
@@ -130,7 +139,8 @@ impl Evaluation {
             let baseline = case.baseline.iter().map(|picture| (self.prefix, picture));
             for (prefix, picture) in std::iter::once(("", &output)).chain(baseline) {
                 for (name, value) in self.metrics(picture, &case.target)? {
-                    *means.entry(format!("{prefix}{name}")).or_default() += value / self.cases.len() as f64;
+                    *means.entry(format!("{prefix}{name}")).or_default() +=
+                        value / self.cases.len() as f64;
                 }
             }
             outputs.push(output);
@@ -145,11 +155,16 @@ impl Evaluation {
             ("ssim", ssim(picture, target)?),
             ("sharpness", sharpness(picture)? / sharpness(target)?),
         ];
-        if picture_size(picture)?.iter().all(|&side| side >= LEAST_SIDE * self.factor) {
+        if picture_size(picture)?
+            .iter()
+            .all(|&side| side >= LEAST_SIDE * self.factor)
+        {
             values.push(("speckle_db", speckle(picture, self.factor)?.speckle_db));
         }
         if let Some(lpips) = &self.lpips {
-            let distance = lpips.metric.distance(batch(picture, &self.device)?, batch(target, &self.device)?);
+            let distance = lpips
+                .metric
+                .distance(batch(picture, &self.device)?, batch(target, &self.device)?);
             values.push((lpips.name, f64::from(distance.into_scalar::<f32>())));
         }
         Ok(values)
@@ -164,12 +179,18 @@ fn pair(source: &Source, config: &EvalConfig, factor: usize) -> Result<(Array, A
     let photo = match config.short_side {
         0 => photo,
         side if side >= short => photo,
-        side => clamped(resize(&photo, [(h * side).div_ceil(short), (w * side).div_ceil(short)], Filter::Area)?),
+        side => clamped(resize(
+            &photo,
+            [(h * side).div_ceil(short), (w * side).div_ceil(short)],
+            Filter::Area,
+        )?),
     };
     let [h, w] = picture_size(&photo)?;
     let size = config.size;
     if h < size || w < size {
-        return Err(Error::Data(format!("{source}: {w}x{h} pixels; eval.size asks for {size}")));
+        return Err(Error::Data(format!(
+            "{source}: {w}x{h} pixels; eval.size asks for {size}"
+        )));
     }
     let target = window_of(&photo, [(h - size) / 2, (w - size) / 2], [size; 2], false)?;
     let input = clamped(resize(&target, [size / factor; 2], Filter::Area)?);
@@ -191,11 +212,16 @@ fn write_sheet(cases: &[Case], outputs: &[Array], path: &Path) -> Result<()> {
         .map(|case| resize(&case.input, picture_size(&case.target)?, Filter::Area))
         .collect::<vae2x_core::Result<_>>()?;
     let row = |((case, output), enlarged)| {
-        let Case { target, baseline, .. }: &Case = case;
+        let Case {
+            target, baseline, ..
+        }: &Case = case;
         let baseline = baseline.iter().map(|picture| ("base", picture));
-        let panels =
-            std::iter::once(("input", enlarged)).chain(baseline).chain([("output", output), ("target", target)]);
-        panels.map(|(caption, picture)| Panel { caption, picture }).collect()
+        let panels = std::iter::once(("input", enlarged))
+            .chain(baseline)
+            .chain([("output", output), ("target", target)]);
+        panels
+            .map(|(caption, picture)| Panel { caption, picture })
+            .collect()
     };
     let rows: Vec<Vec<Panel<'_>>> = cases.iter().zip(outputs).zip(&enlarged).map(row).collect();
     Ok(write_image(path, &sheet(&rows)?, &Default::default())?)

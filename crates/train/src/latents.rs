@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use vae2x_core::latent::{Normalized, Raw, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
-use vae2x_media::latent::{LatentFile, LatentOptions, Origin, SpaceChoice, decide_space, look_at_latent};
+use vae2x_media::latent::{
+    LatentFile, LatentOptions, Origin, SpaceChoice, decide_space, look_at_latent,
+};
 
 use crate::{Error, Result};
 
@@ -56,14 +58,32 @@ impl LatentFolder {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_as(root: &Path, choice: SpaceChoice, config: &VaeConfig, options: &LatentOptions) -> Result<Self> {
-        let files = if root.is_file() { vec![root.to_path_buf()] } else { list(root)? };
+    pub fn open_as(
+        root: &Path,
+        choice: SpaceChoice,
+        config: &VaeConfig,
+        options: &LatentOptions,
+    ) -> Result<Self> {
+        let files = if root.is_file() {
+            vec![root.to_path_buf()]
+        } else {
+            list(root)?
+        };
         if files.is_empty() {
             let kinds = "expected .latent, .safetensors, .npy or .pt files";
-            return Err(Error::Data(format!("{}: no latents there; {kinds}", root.display())));
+            return Err(Error::Data(format!(
+                "{}: no latents there; {kinds}",
+                root.display()
+            )));
         }
         let (root, options, config) = (root.to_path_buf(), options.clone(), config.clone());
-        let mut folder = Self { root, files, options, config, claim: asked(choice) };
+        let mut folder = Self {
+            root,
+            files,
+            options,
+            config,
+            claim: asked(choice),
+        };
         let looked = folder.look_at(spread(folder.len(), LOOKED_AT))?;
         if choice == SpaceChoice::Auto {
             folder.claim = Claim::Found(folder.vote(&looked)?);
@@ -104,7 +124,12 @@ impl LatentFolder {
             Ok(rest) if !rest.as_os_str().is_empty() => rest.to_path_buf(),
             _ => path.file_name().map(PathBuf::from).unwrap_or_default(),
         };
-        let parts = |path: PathBuf| path.iter().map(|p| p.to_string_lossy().into_owned()).collect::<Vec<_>>().join("/");
+        let parts = |path: PathBuf| {
+            path.iter()
+                .map(|p| p.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join("/")
+        };
         self.files.iter().map(|path| parts(below(path))).collect()
     }
 
@@ -120,7 +145,9 @@ impl LatentFolder {
     pub fn largest(&self) -> Option<[usize; 3]> {
         let look = |path| look_at_latent(&TensorFile::open(path)?, &self.options);
         let sizes = self.files.iter().filter_map(|path| look(path).ok());
-        sizes.map(|[_, _, t, h, w]| [t, h, w]).max_by_key(|size| size.iter().product::<usize>())
+        sizes
+            .map(|[_, _, t, h, w]| [t, h, w])
+            .max_by_key(|size| size.iter().product::<usize>())
     }
 
     /// The files, in order.
@@ -135,7 +162,9 @@ impl LatentFolder {
     pub fn read(&self, index: usize) -> Result<Vec<Array>> {
         let (latents, _) = self.read_whole(index)?;
         let latents = latents.array();
-        Ok((0..latents.shape()[0]).map(|item| latents.item(item)).collect())
+        Ok((0..latents.shape()[0])
+            .map(|item| latents.item(item))
+            .collect())
     }
 
     /// The latents of file `index` together, with ComfyUI's `prompt` and `workflow` where they are there.
@@ -163,7 +192,9 @@ impl LatentFolder {
     fn space_of(&self, file: &LatentFile) -> Result<Space> {
         match self.claim {
             Claim::Asked(space) => Ok(space),
-            Claim::Found(_) if speaks(file) => Ok(decide_space(file, &self.config, SpaceChoice::Auto)?.space),
+            Claim::Found(_) if speaks(file) => {
+                Ok(decide_space(file, &self.config, SpaceChoice::Auto)?.space)
+            }
             Claim::Found(space) => Ok(space),
         }
     }
@@ -173,9 +204,18 @@ impl LatentFolder {
         let mut odds = 0.0;
         for file in looked.iter().filter(|file| !speaks(file)) {
             let decision = decide_space(file, &self.config, SpaceChoice::Auto)?;
-            odds += log_odds(decision.confidence) * if decision.space == Space::Raw { 1.0 } else { -1.0 };
+            odds += log_odds(decision.confidence)
+                * if decision.space == Space::Raw {
+                    1.0
+                } else {
+                    -1.0
+                };
         }
-        Ok(if odds > 0.0 { Space::Raw } else { Space::Normalized })
+        Ok(if odds > 0.0 {
+            Space::Raw
+        } else {
+            Space::Normalized
+        })
     }
 
     /// Statistics must speak clearly against what is claimed.
@@ -188,7 +228,9 @@ impl LatentFolder {
                 against.get_or_insert((file, taken, found));
             }
         }
-        let Some((file, taken, found)) = against.filter(|_| evidence.is_clear()) else { return Ok(()) };
+        let Some((file, taken, found)) = against.filter(|_| evidence.is_clear()) else {
+            return Ok(());
+        };
         Err(Error::Data(format!(
             "{}: taken as {taken}, but the statistics of {} of {} files are those of {found} latents, for example {}; \
              say --latent-space {found}, or name with --vae the VAE that they are of",
@@ -216,7 +258,12 @@ impl Evidence {
     ///
     /// # Errors
     /// If the channels are not the model's.
-    pub(crate) fn add(&mut self, latents: &Array, taken: Space, config: &VaeConfig) -> Result<Option<Space>> {
+    pub(crate) fn add(
+        &mut self,
+        latents: &Array,
+        taken: Space,
+        config: &VaeConfig,
+    ) -> Result<Option<Space>> {
         let found = guess(latents, config)?;
         let is_against = found.space != taken;
         self.odds += log_odds(found.confidence) * if is_against { 1.0 } else { -1.0 };
@@ -264,8 +311,13 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
             let entry = entry.map_err(|e| Error::io(&folder, e))?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(|e| Error::io(&folder, e))?);
-            let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+            let (path, kind) = (
+                entry.path(),
+                entry.file_type().map_err(|e| Error::io(&folder, e))?,
+            );
+            let extension = path
+                .extension()
+                .map(|e| e.to_string_lossy().to_ascii_lowercase());
             match extension {
                 _ if kind.is_dir() => folders.push(path),
                 Some(e) if EXTENSIONS.contains(&e.as_str()) => found.push(path),
@@ -286,12 +338,20 @@ mod tests {
 
     /// A latent of ordinary contrast.
     fn normalized(name: &str) -> Array {
-        Array::new([1, 16, 1, 24, 24], formula::unit(name, 16 * 576).map(|v| 0.9 * v).collect()).unwrap()
+        Array::new(
+            [1, 16, 1, 24, 24],
+            formula::unit(name, 16 * 576).map(|v| 0.9 * v).collect(),
+        )
+        .unwrap()
     }
 
     fn raw(name: &str) -> Array {
         let latent = Normalized::new(normalized(name)).unwrap();
-        latent.denormalize(&VaeConfig::default()).unwrap().array().clone()
+        latent
+            .denormalize(&VaeConfig::default())
+            .unwrap()
+            .array()
+            .clone()
     }
 
     fn open(folder: &Path, choice: SpaceChoice) -> Result<LatentFolder> {
@@ -304,11 +364,25 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("sub")).unwrap();
         write_latent(&at("sub/a.latent"), &raw("a"), Space::Raw, &[]).unwrap();
-        write_latent(&at("b.safetensors"), &normalized("b"), Space::Normalized, &[]).unwrap();
-        write_arrays(&at("c.safetensors"), &[("x", &raw("c"))], &Default::default()).unwrap();
+        write_latent(
+            &at("b.safetensors"),
+            &normalized("b"),
+            Space::Normalized,
+            &[],
+        )
+        .unwrap();
+        write_arrays(
+            &at("c.safetensors"),
+            &[("x", &raw("c"))],
+            &Default::default(),
+        )
+        .unwrap();
         std::fs::write(at("notes.txt"), "no latent").unwrap();
         let latents = open(folder.path(), SpaceChoice::Auto).unwrap();
-        assert_eq!(latents.names(), ["b.safetensors", "c.safetensors", "sub/a.latent"]);
+        assert_eq!(
+            latents.names(),
+            ["b.safetensors", "c.safetensors", "sub/a.latent"]
+        );
         for (i, name) in ["b", "c", "a"].into_iter().enumerate() {
             let got = latents.read(i).unwrap();
             let want = normalized(name).reshape([16, 1, 24, 24]).unwrap();
@@ -326,9 +400,19 @@ mod tests {
             write_arrays(&path, &[("x", &raw(name))], &Default::default()).unwrap();
         }
         assert!(open(folder.path(), SpaceChoice::Raw).is_ok());
-        let error = open(folder.path(), SpaceChoice::Normalized).unwrap_err().to_string();
-        assert!(error.contains("3 of 3 files") && error.contains("say --latent-space raw"), "{error}");
+        let error = open(folder.path(), SpaceChoice::Normalized)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("3 of 3 files") && error.contains("say --latent-space raw"),
+            "{error}"
+        );
         let empty = tempfile::tempdir().unwrap();
-        assert!(open(empty.path(), SpaceChoice::Auto).unwrap_err().to_string().contains("no latents there"));
+        assert!(
+            open(empty.path(), SpaceChoice::Auto)
+                .unwrap_err()
+                .to_string()
+                .contains("no latents there")
+        );
     }
 }

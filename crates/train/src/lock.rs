@@ -22,7 +22,11 @@ impl Lock {
     /// [`Error::Run`] if another process holds the lock.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK_FILE);
-        let file = File::options().create(true).write(true).truncate(false).open(&path);
+        let file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path);
         let file = file.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -30,7 +34,10 @@ impl Lock {
             Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {
                 let problem = "another process works in this folder".into();
-                Err(Error::Run { path: folder.to_path_buf(), problem })
+                Err(Error::Run {
+                    path: folder.to_path_buf(),
+                    problem,
+                })
             }
         }
     }
@@ -44,7 +51,12 @@ mod tests {
     fn a_folder_is_locked_once_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let lock = Lock::take(folder.path()).unwrap();
-        assert!(Lock::take(folder.path()).unwrap_err().to_string().contains("another process"));
+        assert!(
+            Lock::take(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("another process")
+        );
         drop(lock);
         Lock::take(folder.path()).unwrap();
     }

@@ -42,7 +42,11 @@ pub struct Pull {
 
 impl Pull {
     /// Adds what a group of losses says of the pictures, in one backward pass.
-    fn add(&mut self, pictures: &Tensor<4>, losses: impl FnOnce(Tensor<4>) -> Result<Terms>) -> Result<()> {
+    fn add(
+        &mut self,
+        pictures: &Tensor<4>,
+        losses: impl FnOnce(Tensor<4>) -> Result<Terms>,
+    ) -> Result<()> {
         let leaf = Tensor::from_inner(pictures.clone()).require_grad();
         let mut weighted = Vec::new();
         for (name, weight, loss) in losses(leaf.clone())? {
@@ -110,20 +114,42 @@ impl PictureLosses {
             (true, Some(choice)) => Some(load_lpips(choice, device)?),
         };
         let fdl = config.fdl_options.to_config();
-        let stages = fdl.stage_weights.iter().rposition(|&w| w != 0.0).map_or(0, |last| last + 1);
-        let vgg19 = match (config.fdl != 0.0 || config.feature_l1 != 0.0, &choices.vgg19) {
+        let stages = fdl
+            .stage_weights
+            .iter()
+            .rposition(|&w| w != 0.0)
+            .map_or(0, |last| last + 1);
+        let vgg19 = match (
+            config.fdl != 0.0 || config.feature_l1 != 0.0,
+            &choices.vgg19,
+        ) {
             (false, _) => None,
             (true, None) => return Err(missing("vgg19")),
-            (true, Some(choice)) => {
-                Some(with_source(choice, Depth::Vgg19, |source| Vgg::load(Depth::Vgg19, stages, source, device))?)
-            }
+            (true, Some(choice)) => Some(with_source(choice, Depth::Vgg19, |source| {
+                Vgg::load(Depth::Vgg19, stages, source, device)
+            })?),
         };
         let formula_projections = choices.vgg19 == Some(VggChoice::Formula);
         let [vgg16_label, vgg19_label] = [&choices.vgg16, &choices.vgg19].map(|choice| {
-            move |names: [&'static str; 3]| choice.as_ref().map_or(names[0], |choice| choice.label(names))
+            move |names: [&'static str; 3]| {
+                choice
+                    .as_ref()
+                    .map_or(names[0], |choice| choice.label(names))
+            }
         });
-        let names = [vgg16_label(LPIPS_NAMES), vgg19_label(FEATURE_L1_NAMES), vgg19_label(FDL_NAMES)];
-        Ok(Self { config: config.clone(), fdl, lpips, vgg19, names, formula_projections })
+        let names = [
+            vgg16_label(LPIPS_NAMES),
+            vgg19_label(FEATURE_L1_NAMES),
+            vgg19_label(FDL_NAMES),
+        ];
+        Ok(Self {
+            config: config.clone(),
+            fdl,
+            lpips,
+            vgg19,
+            names,
+            formula_projections,
+        })
     }
 
     /// Values and gradient of a batch.
@@ -133,8 +159,18 @@ impl PictureLosses {
     ///
     /// # Errors
     /// If the crop is too small for the losses.
-    pub fn pull(&self, pictures: &Tensor<4>, target: &Tensor<4>, step: u64, rng: &mut ChaCha8Rng) -> Result<Pull> {
-        let mut pull = Pull { gradient: pictures.zeros_like(), values: Vec::new(), total: 0.0 };
+    pub fn pull(
+        &self,
+        pictures: &Tensor<4>,
+        target: &Tensor<4>,
+        step: u64,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Pull> {
+        let mut pull = Pull {
+            gradient: pictures.zeros_like(),
+            values: Vec::new(),
+            total: 0.0,
+        };
         let config = &self.config;
         let [lpips_name, feature_l1_name, fdl_name] = self.names;
         if config.l1 != 0.0 {
@@ -149,19 +185,35 @@ impl PictureLosses {
         let window = self.window(pictures.dims(), rng);
         if let Some(lpips) = &self.lpips {
             let wanted = window(target.clone());
-            pull.add(pictures, |x| Ok(vec![(lpips_name, config.lpips, lpips.distance(window(x), wanted).mean())]))?;
+            pull.add(pictures, |x| {
+                Ok(vec![(
+                    lpips_name,
+                    config.lpips,
+                    lpips.distance(window(x), wanted).mean(),
+                )])
+            })?;
         }
         if let Some(vgg) = &self.vgg19 {
             let wanted = vgg.features(window(target.clone()));
             let with_fdl = config.fdl != 0.0;
-            let projections = with_fdl.then(|| self.projections(&wanted, step, rng)).transpose()?;
+            let projections = with_fdl
+                .then(|| self.projections(&wanted, step, rng))
+                .transpose()?;
             pull.add(pictures, |x| {
                 let (seen, mut terms) = (vgg.features(window(x)), Vec::new());
                 if config.feature_l1 != 0.0 {
-                    terms.push((feature_l1_name, config.feature_l1, feature_l1(&seen, &wanted).mean()));
+                    terms.push((
+                        feature_l1_name,
+                        config.feature_l1,
+                        feature_l1(&seen, &wanted).mean(),
+                    ));
                 }
                 if let Some(projections) = projections {
-                    terms.push((fdl_name, config.fdl, fdl(&self.fdl, &projections, &seen, &wanted)?.mean()));
+                    terms.push((
+                        fdl_name,
+                        config.fdl,
+                        fdl(&self.fdl, &projections, &seen, &wanted)?.mean(),
+                    ));
                 }
                 Ok(terms)
             })?;
@@ -172,18 +224,45 @@ impl PictureLosses {
     }
 
     /// The part that VGG losses see, at one place for both pictures.
-    fn window(&self, [_, _, h, w]: [usize; 4], rng: &mut ChaCha8Rng) -> impl Fn(Tensor<4>) -> Tensor<4> + use<> {
+    fn window(
+        &self,
+        [_, _, h, w]: [usize; 4],
+        rng: &mut ChaCha8Rng,
+    ) -> impl Fn(Tensor<4>) -> Tensor<4> + use<> {
         let side = self.config.vgg_crop;
         let is_part = side != 0 && side < h.min(w);
-        let place = if is_part { [rng.random_range(0..=h - side), rng.random_range(0..=w - side)] } else { [0, 0] };
-        move |x| if is_part { x.narrow(2, place[0], side).narrow(3, place[1], side) } else { x }
+        let place = if is_part {
+            [
+                rng.random_range(0..=h - side),
+                rng.random_range(0..=w - side),
+            ]
+        } else {
+            [0, 0]
+        };
+        move |x| {
+            if is_part {
+                x.narrow(2, place[0], side).narrow(3, place[1], side)
+            } else {
+                x
+            }
+        }
     }
 
-    fn projections(&self, features: &[Tensor<4>], step: u64, rng: &mut ChaCha8Rng) -> Result<Projections> {
+    fn projections(
+        &self,
+        features: &[Tensor<4>],
+        step: u64,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Projections> {
         let shapes: Vec<_> = features.iter().map(Tensor::dims).collect();
-        let device = features.first().map(Tensor::device).ok_or_else(|| CoreError::Config("no features".into()))?;
+        let device = features
+            .first()
+            .map(Tensor::device)
+            .ok_or_else(|| CoreError::Config("no features".into()))?;
         if !self.formula_projections {
-            return Ok(seeded(&device, rng.random(), |device| Projections::sample(&self.fdl, &shapes, device)));
+            return Ok(seeded(&device, rng.random(), |device| {
+                Projections::sample(&self.fdl, &shapes, device)
+            }));
         }
         let by_formula = |(i, shape): (usize, &[usize; 4])| -> Result<Option<Tensor<4>>> {
             let patch = self.fdl.patch;
@@ -191,9 +270,20 @@ impl PictureLosses {
                 return Ok(None);
             }
             let shape = [self.fdl.projections, shape[1], patch, patch];
-            let values = formula::unit(&format!("fdl.proj.{step}.{i}"), shape.iter().product()).collect();
-            Ok(Some(unit_kernels(to_tensor(&Array::new(shape, values)?, "projections", &device)?)))
+            let values =
+                formula::unit(&format!("fdl.proj.{step}.{i}"), shape.iter().product()).collect();
+            Ok(Some(unit_kernels(to_tensor(
+                &Array::new(shape, values)?,
+                "projections",
+                &device,
+            )?)))
         };
-        Ok(Projections { stages: shapes.iter().enumerate().map(by_formula).collect::<Result<_>>()? })
+        Ok(Projections {
+            stages: shapes
+                .iter()
+                .enumerate()
+                .map(by_formula)
+                .collect::<Result<_>>()?,
+        })
     }
 }

@@ -27,13 +27,21 @@ impl Generator {
     /// # Errors
     /// If `weights` lack a tensor.
     pub fn load(weights: &dyn Weights, with_encoder: bool, device: &Device) -> Result<Self> {
-        let encoder = with_encoder.then(|| Encoder::load(weights, device)).transpose()?;
-        Ok(Self { decoder: Decoder::load(weights, device)?, encoder })
+        let encoder = with_encoder
+            .then(|| Encoder::load(weights, device))
+            .transpose()?;
+        Ok(Self {
+            decoder: Decoder::load(weights, device)?,
+            encoder,
+        })
     }
 
     /// The tensors of the parameters, in the module's order.
     pub fn specs(&self, config: &VaeConfig, has_time: bool) -> Vec<TensorSpec> {
-        let encoder = self.encoder.as_ref().map(|_| encoder_specs(config, has_time));
+        let encoder = self
+            .encoder
+            .as_ref()
+            .map(|_| encoder_specs(config, has_time));
         [decoder_specs(config, has_time), encoder.unwrap_or_default()].concat()
     }
 }
@@ -43,7 +51,9 @@ impl Generator {
 /// # Shapes
 /// `[B, 3, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, z, h, w]`, raw, in `f32`
 pub fn encode(encoder: &Encoder, pictures: Tensor<4>) -> [Tensor<4>; 2] {
-    let moments = encoder.step(pictures.unsqueeze_dim::<5>(2), &mut EncoderState::default()).squeeze_dim::<4>(2);
+    let moments = encoder
+        .step(pictures.unsqueeze_dim::<5>(2), &mut EncoderState::default())
+        .squeeze_dim::<4>(2);
     let moments = moments.cast(FloatDType::F32);
     let z = moments.dims()[1] / 2;
     [moments.clone().narrow(1, 0, z), moments.narrow(1, z, z)]
@@ -67,7 +77,10 @@ pub struct Decoded {
 /// If the latent does not fit the model.
 pub fn decode(decoder: &Decoder, latents: Tensor<4>, scale: usize) -> Result<Decoded> {
     let features = decoder.features(latents.unsqueeze_dim::<5>(2), &mut DecoderState::default())?;
-    Ok(Decoded { pictures: last_layer(decoder, features.clone(), scale), features })
+    Ok(Decoded {
+        pictures: last_layer(decoder, features.clone(), scale),
+        features,
+    })
 }
 
 /// The last convolution and the shuffle.
@@ -75,7 +88,9 @@ pub fn decode(decoder: &Decoder, latents: Tensor<4>, scale: usize) -> Result<Dec
 /// # Shapes
 /// `[B, C, 1, h, w]` -> `[B, 3, r h, r w]`
 pub fn last_layer(decoder: &Decoder, features: Tensor<5>, scale: usize) -> Tensor<4> {
-    let channels = decoder.head(features, &mut DecoderState::default()).squeeze_dim::<4>(2);
+    let channels = decoder
+        .head(features, &mut DecoderState::default())
+        .squeeze_dim::<4>(2);
     pixel_shuffle(channels.cast(FloatDType::F32), scale)
 }
 
@@ -102,18 +117,31 @@ impl<'a> Overlay<'a> {
             ))
             .into());
         }
-        Ok(Self { config: VaeConfig { out_channels, ..base.config().clone() }, base, start, checkpoint: None })
+        Ok(Self {
+            config: VaeConfig {
+                out_channels,
+                ..base.config().clone()
+            },
+            base,
+            start,
+            checkpoint: None,
+        })
     }
 
     /// Takes tensors called `PREFIX.NAME` from a checkpoint.
     pub fn with_checkpoint(self, file: &'a TensorFile, prefix: &'a str) -> Self {
-        Self { checkpoint: Some((file, prefix)), ..self }
+        Self {
+            checkpoint: Some((file, prefix)),
+            ..self
+        }
     }
 
     fn in_checkpoint(&self, spec: &TensorSpec) -> Option<CoreResult<Array>> {
         let (file, prefix) = self.checkpoint?;
         let name = format!("{prefix}.{}", spec.name);
-        file.tensors().contains_key(&name).then(|| file.read(&name)?.reshape(spec.shape.clone()))
+        file.tensors()
+            .contains_key(&name)
+            .then(|| file.read(&name)?.reshape(spec.shape.clone()))
     }
 }
 
@@ -154,10 +182,18 @@ mod tests {
         let pictures = |scale| {
             let weights = Overlay::new(&base, scale, Widening::Repeat).unwrap();
             let generator = Generator::load(&weights, false, &device).unwrap();
-            to_array(decode(&generator.decoder, latents.clone(), scale).unwrap().pictures).unwrap()
+            to_array(
+                decode(&generator.decoder, latents.clone(), scale)
+                    .unwrap()
+                    .pictures,
+            )
+            .unwrap()
         };
         let (one, two) = (pictures(1), pictures(2));
-        assert_eq!((one.shape(), two.shape()), (&[1, 3, 16, 16][..], &[1, 3, 32, 32][..]));
+        assert_eq!(
+            (one.shape(), two.shape()),
+            (&[1, 3, 16, 16][..], &[1, 3, 32, 32][..])
+        );
         for (i, v) in two.data().iter().enumerate() {
             let (c, y, x) = (i / 1024, i / 32 % 32, i % 32);
             assert!((v - one.data()[(c * 16 + y / 2) * 16 + x / 2]).abs() < 1e-5);
@@ -167,7 +203,13 @@ mod tests {
     #[test]
     fn other_scales_are_refused() {
         let base = FormulaWeights::new(VaeConfig::with_widths(4, 12));
-        assert!(Overlay::new(&base, 1, Widening::Repeat).err().unwrap().to_string().contains("12 output channels"));
+        assert!(
+            Overlay::new(&base, 1, Widening::Repeat)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("12 output channels")
+        );
         assert!(Overlay::new(&base, 2, Widening::Repeat).is_ok());
     }
 }

@@ -4,7 +4,9 @@
 //! state is a list beside the list of parameters. Every tensor is seen flat.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer};
+use burn::optim::{
+    AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, Optimizer,
+};
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Array;
 use vae2x_nn::array::{to_array, to_tensor};
@@ -37,12 +39,20 @@ impl Adam {
             .with_beta_2(options.betas[1])
             .with_epsilon(EPSILON)
             .with_weight_decay(options.weight_decay);
-        Self { update: config.build(), states: Vec::new() }
+        Self {
+            update: config.build(),
+            states: Vec::new(),
+        }
     }
 
     /// Changes every parameter that has a gradient.
     pub fn step<M: Module>(&mut self, lr: f64, module: M, gradients: GradientsParams) -> M {
-        module.map(&mut Step { adam: self, lr, gradients, next: 0 })
+        module.map(&mut Step {
+            adam: self,
+            lr,
+            gradients,
+            next: 0,
+        })
     }
 
     /// State as named arrays: for parameter `names[i]`, `NAME.m`, `NAME.v` and the number of its steps, `NAME.t`.
@@ -52,10 +62,15 @@ impl Adam {
     pub fn read(&self, names: &[String]) -> Result<Vec<(String, Array)>> {
         let mut arrays = Vec::new();
         for (name, state) in names.iter().zip(&self.states) {
-            let Some(AdamWState { momentum }) = state else { continue };
+            let Some(AdamWState { momentum }) = state else {
+                continue;
+            };
             arrays.push((format!("{name}.m"), to_array(momentum.moment_1.clone())?));
             arrays.push((format!("{name}.v"), to_array(momentum.moment_2.clone())?));
-            arrays.push((format!("{name}.t"), Array::new([1], vec![momentum.time as f32])?));
+            arrays.push((
+                format!("{name}.t"),
+                Array::new([1], vec![momentum.time as f32])?,
+            ));
         }
         Ok(arrays)
     }
@@ -73,14 +88,15 @@ impl Adam {
         self.states.clear();
         for name in names {
             let part = |part: &str| find(&format!("{name}.{part}"));
-            self.states.push(match (part("m")?, part("v")?, part("t")?) {
-                (Some(m), Some(v), Some(t)) => {
-                    let time = t.data().first().map_or(0, |&t| t as usize);
-                    let [m, v] = [to_tensor(&m, name, device)?, to_tensor(&v, name, device)?];
-                    Some(AdamWState::new(AdaptiveMomentumState::new(time, m, v)))
-                }
-                _ => None,
-            });
+            self.states
+                .push(match (part("m")?, part("v")?, part("t")?) {
+                    (Some(m), Some(v), Some(t)) => {
+                        let time = t.data().first().map_or(0, |&t| t as usize);
+                        let [m, v] = [to_tensor(&m, name, device)?, to_tensor(&v, name, device)?];
+                        Some(AdamWState::new(AdaptiveMomentumState::new(time, m, v)))
+                    }
+                    _ => None,
+                });
         }
         Ok(())
     }
@@ -97,14 +113,20 @@ impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let place = self.next;
         self.next += 1;
-        self.adam.states.resize_with(self.adam.states.len().max(self.next), || None);
-        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
+        self.adam
+            .states
+            .resize_with(self.adam.states.len().max(self.next), || None);
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            return param;
+        };
         let state = self.adam.states[place].take();
         let (adam, lr) = (&mut *self.adam, self.lr);
         param.map(|tensor| {
             let shape = tensor.shape();
             let flat = tensor.without_autodiff().flatten::<1>(0, D - 1);
-            let (flat, state) = adam.update.step(lr, flat, gradient.flatten::<1>(0, D - 1), state);
+            let (flat, state) = adam
+                .update
+                .step(lr, flat, gradient.flatten::<1>(0, D - 1), state);
             adam.states[place] = state;
             Tensor::from_inner(flat.reshape(shape)).require_grad()
         })
@@ -159,14 +181,23 @@ pub fn flatten<M: Module>(module: &M, gradients: &GradientsParams) -> Result<Vec
 }
 
 /// Gives the gradients of a module the values that [`flatten`] had, or others in the same order.
-pub fn unflatten<M: Module>(module: &M, gradients: GradientsParams, values: &[f32]) -> GradientsParams {
+pub fn unflatten<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    values: &[f32],
+) -> GradientsParams {
     struct Write<'a>(GradientsParams, GradientsParams, &'a [f32]);
     impl ModuleVisitor for Write<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(old) = self.0.remove::<D>(param.id) else { return };
+            let Some(old) = self.0.remove::<D>(param.id) else {
+                return;
+            };
             let (values, rest) = self.2.split_at(old.shape().num_elements());
             self.2 = rest;
-            self.1.register(param.id, Tensor::<1>::from_floats(values, &old.device()).reshape(old.dims()));
+            self.1.register(
+                param.id,
+                Tensor::<1>::from_floats(values, &old.device()).reshape(old.dims()),
+            );
         }
     }
     let mut write = Write(gradients, GradientsParams::new(), values);
@@ -179,13 +210,16 @@ pub fn average<M: Module>(average: M, present: &M, decay: f64) -> M {
     struct Read(Vec<Tensor<1>>);
     impl ModuleVisitor for Read {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.val().without_autodiff().flatten::<1>(0, D - 1));
+            self.0
+                .push(param.val().without_autodiff().flatten::<1>(0, D - 1));
         }
     }
     struct Mix(std::vec::IntoIter<Tensor<1>>, f64);
     impl ModuleMapper for Mix {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let Some(present) = self.0.next() else { return param };
+            let Some(present) = self.0.next() else {
+                return param;
+            };
             let decay = self.1;
             param.map(|mean| {
                 let present = present.reshape(mean.shape());
@@ -226,10 +260,16 @@ mod tests {
     }
 
     fn values(module: &Two) -> (Vec<f32>, Vec<f32>) {
-        (module.a.val().try_into_vec_as().unwrap(), module.b.val().try_into_vec_as().unwrap())
+        (
+            module.a.val().try_into_vec_as().unwrap(),
+            module.b.val().try_into_vec_as().unwrap(),
+        )
     }
 
-    const OPTIONS: AdamOptions = AdamOptions { betas: [0.9, 0.99], weight_decay: 0.1 };
+    const OPTIONS: AdamOptions = AdamOptions {
+        betas: [0.9, 0.99],
+        weight_decay: 0.1,
+    };
 
     #[test]
     fn the_first_step_is_adamws_and_parameters_without_gradient_stay() {
@@ -257,7 +297,12 @@ mod tests {
         let state = adam.read(&names).unwrap();
         assert_eq!(state.len(), 3, "no state where there was no gradient");
         let mut other = Adam::new(OPTIONS);
-        let find = |name: &str| Ok(state.iter().find(|(n, _)| n == name).map(|(_, a)| a.clone()));
+        let find = |name: &str| {
+            Ok(state
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, a)| a.clone()))
+        };
         other.restore(&names, &find, &Device::flex()).unwrap();
         let [x, y] = [adam, other].map(|mut adam| {
             let gradients = gradients(&module);
@@ -277,7 +322,12 @@ mod tests {
         let plain = module.clone().valid();
         let moved = Adam::new(OPTIONS).step(0.1, module, halved);
         let mean = average(plain.clone(), &moved, 0.75);
-        for ((m, p), q) in values(&mean).0.iter().zip(values(&plain).0).zip(values(&moved).0) {
+        for ((m, p), q) in values(&mean)
+            .0
+            .iter()
+            .zip(values(&plain).0)
+            .zip(values(&moved).0)
+        {
             assert!((m - (0.75 * p + 0.25 * q)).abs() < 1e-6);
         }
         assert!(early_decay(0.999, 0) < 0.2 && early_decay(0.999, 1_000_000) == 0.999);

@@ -44,9 +44,22 @@ struct State {
 impl Member {
     /// Ranks that meet each other.
     pub fn meet(count: usize) -> Vec<Self> {
-        let state = State { round: 0, brought: vec![None; count], mean: Arc::default(), is_broken: false };
-        let meeting = Arc::new(Meeting { state: Mutex::new(state), changed: Condvar::new() });
-        (0..count).map(|rank| Self { rank, meeting: meeting.clone() }).collect()
+        let state = State {
+            round: 0,
+            brought: vec![None; count],
+            mean: Arc::default(),
+            is_broken: false,
+        };
+        let meeting = Arc::new(Meeting {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        (0..count)
+            .map(|rank| Self {
+                rank,
+                meeting: meeting.clone(),
+            })
+            .collect()
     }
 
     /// Number of ranks.
@@ -70,13 +83,20 @@ impl Member {
             if state.is_broken {
                 return Err(Error::Rank("another rank has ended".into()));
             }
-            state = self.meeting.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .meeting
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         Ok(state.mean.clone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.meeting.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meeting
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,10 +110,16 @@ impl Drop for Member {
 impl State {
     fn finish_round(&mut self) {
         let share = 1.0 / self.brought.len() as f32;
-        let sum = self.brought.iter_mut().filter_map(Option::take).reduce(|mut sum, values| {
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-            sum
-        });
+        let sum = self
+            .brought
+            .iter_mut()
+            .filter_map(Option::take)
+            .reduce(|mut sum, values| {
+                sum.iter_mut()
+                    .zip(values)
+                    .for_each(|(sum, value)| *sum += value);
+                sum
+            });
         let mut mean = sum.unwrap_or_default();
         mean.iter_mut().for_each(|value| *value *= share);
         self.mean = Arc::new(mean);
@@ -128,9 +154,18 @@ impl Followers {
             let (sender, orders) = sync_channel(1);
             let thread = std::thread::Builder::new().name(format!("rank-{}", i + 1));
             let thread = thread.spawn(move || follow(learner, &orders));
-            Ok((sender, thread.map_err(|e| Error::Rank(format!("no thread for rank {}: {e}", i + 1)))?))
+            Ok((
+                sender,
+                thread.map_err(|e| Error::Rank(format!("no thread for rank {}: {e}", i + 1)))?,
+            ))
         };
-        Ok(Self { ranks: learners.into_iter().enumerate().map(start).collect::<Result<_>>()? })
+        Ok(Self {
+            ranks: learners
+                .into_iter()
+                .enumerate()
+                .map(start)
+                .collect::<Result<_>>()?,
+        })
     }
 
     /// Has every rank do its part of a step. A rank that has ended is noticed by the others when they wait for it.
@@ -146,11 +181,15 @@ impl Followers {
         let threads: Vec<_> = self.ranks.into_iter().map(|(_, thread)| thread).collect();
         for (i, thread) in threads.into_iter().enumerate() {
             match (&mut error, thread.join()) {
-                (Error::Diverged { names, .. }, Ok(Err(Error::Diverged { names: others, .. }))) => names.extend(others),
+                (Error::Diverged { names, .. }, Ok(Err(Error::Diverged { names: others, .. }))) => {
+                    names.extend(others)
+                }
                 // It has noticed that another one ended.
                 (_, Ok(Ok(()) | Err(Error::Rank(_)))) => (),
                 (Error::Rank(_), Ok(Err(ended))) => error = ended,
-                (Error::Rank(_), Err(_)) => error = Error::Rank(format!("rank {} has panicked", i + 1)),
+                (Error::Rank(_), Err(_)) => {
+                    error = Error::Rank(format!("rank {} has panicked", i + 1))
+                }
                 _ => (),
             }
         }
@@ -172,12 +211,22 @@ mod tests {
     #[test]
     fn every_rank_gets_the_mean_of_each_round() {
         let means = |member: Member| {
-            let mean = |round: usize| member.mean(vec![member.rank as f32, round as f32]).unwrap().to_vec();
+            let mean = |round: usize| {
+                member
+                    .mean(vec![member.rank as f32, round as f32])
+                    .unwrap()
+                    .to_vec()
+            };
             (0..50).map(mean).collect::<Vec<_>>()
         };
-        let threads: Vec<_> = Member::meet(3).into_iter().map(|m| std::thread::spawn(move || means(m))).collect();
+        let threads: Vec<_> = Member::meet(3)
+            .into_iter()
+            .map(|m| std::thread::spawn(move || means(m)))
+            .collect();
         let want: Vec<_> = (0..50).map(|round| vec![1.0, round as f32]).collect();
-        threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), want));
+        threads
+            .into_iter()
+            .for_each(|thread| assert_eq!(thread.join().unwrap(), want));
     }
 
     #[test]
@@ -185,19 +234,37 @@ mod tests {
         let ended = || Error::Rank("another rank has ended".into());
         let followers = |result: fn() -> Result<()>| {
             let (sender, _orders) = sync_channel(1);
-            Followers { ranks: vec![(sender, std::thread::spawn(result))] }
+            Followers {
+                ranks: vec![(sender, std::thread::spawn(result))],
+            }
         };
         let lost = followers(|| Err(Error::Data("a photo".into()))).explain(ended());
         assert!(lost.to_string().contains("a photo"), "{lost}");
-        let own = followers(|| Err(Error::Data("a photo".into()))).explain(Error::Config("mine".into()));
+        let own =
+            followers(|| Err(Error::Data("a photo".into()))).explain(Error::Config("mine".into()));
         assert!(own.to_string().contains("mine"), "{own}");
         fn diverged(name: &str) -> Error {
             let [what, losses] = ["loss is NaN", "loss NaN"].map(String::from);
-            Error::Diverged { step: 3, what, names: vec![name.into()], losses }
+            Error::Diverged {
+                step: 3,
+                what,
+                names: vec![name.into()],
+                losses,
+            }
         }
-        let told = followers(|| Err(diverged("theirs.png"))).explain(diverged("mine.png")).to_string();
-        assert!(told.contains("the samples were mine.png, theirs.png"), "{told}");
-        assert!(followers(|| Ok(())).explain(ended()).to_string().contains("another rank"));
+        let told = followers(|| Err(diverged("theirs.png")))
+            .explain(diverged("mine.png"))
+            .to_string();
+        assert!(
+            told.contains("the samples were mine.png, theirs.png"),
+            "{told}"
+        );
+        assert!(
+            followers(|| Ok(()))
+                .explain(ended())
+                .to_string()
+                .contains("another rank")
+        );
     }
 
     #[test]
@@ -207,6 +274,13 @@ mod tests {
         let waiting = std::thread::spawn(move || members[0].mean(vec![1.0]).map(|_| ()));
         std::thread::sleep(std::time::Duration::from_millis(20));
         drop(last);
-        assert!(waiting.join().unwrap().unwrap_err().to_string().contains("ended"));
+        assert!(
+            waiting
+                .join()
+                .unwrap()
+                .unwrap_err()
+                .to_string()
+                .contains("ended")
+        );
     }
 }

@@ -53,7 +53,10 @@ pub struct RunOptions<'a> {
 pub fn check_new(folder: &Path) -> Result<()> {
     if folder.join(CONFIG_FILE).exists() {
         let problem = "holds a run already; go on with --resume, or choose another folder".into();
-        return Err(Error::Run { path: folder.to_path_buf(), problem });
+        return Err(Error::Run {
+            path: folder.to_path_buf(),
+            problem,
+        });
     }
     Ok(())
 }
@@ -64,18 +67,35 @@ pub fn check_new(folder: &Path) -> Result<()> {
 /// [`Error::Diverged`], data that cannot be used, files that cannot be written, a folder in which another process trains. The
 /// checkpoints written so far stay.
 pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Result<Progress> {
-    let RunOptions { folder, devices, stop, screen } = options;
+    let RunOptions {
+        folder,
+        devices,
+        stop,
+        screen,
+    } = options;
     let lock = folder.exists().then(|| Lock::take(folder)).transpose()?;
     let checkpoints = Checkpoints::of(folder);
     let checkpoint = go_on(&checkpoints, screen)?;
-    let mut progress = checkpoint.as_ref().map(|c| c.progress.clone()).unwrap_or_default();
+    let mut progress = checkpoint
+        .as_ref()
+        .map(|c| c.progress.clone())
+        .unwrap_or_default();
     let (mut learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices)?;
     drop(checkpoint);
     let photos = photos(config)?;
-    screen.note(&format!("{} photos to train on, {} held out", photos.train.len(), photos.held_out.len()));
+    screen.note(&format!(
+        "{} photos to train on, {} held out",
+        photos.train.len(),
+        photos.held_out.len()
+    ));
     let evaluation = evaluation(config, inputs, &photos.held_out, learner.device())?;
     let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
-    let mut loader = Loader::start(&dataset, progress.samples, config.data.workers, config.data.prefetch)?;
+    let mut loader = Loader::start(
+        &dataset,
+        progress.samples,
+        config.data.workers,
+        config.data.prefetch,
+    )?;
     // From here on there is a run; changes to an old one's configuration are kept.
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let _lock = lock.map_or_else(|| Lock::take(folder), Ok)?;
@@ -87,12 +107,18 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
     while progress.step < config.train.steps {
         let mut batches = next_batches(config, &mut loader, devices)?;
         for news in dataset.take_news() {
-            screen.note(&format!("skipped {news} ({} of {} photos so far)", dataset.dropped(), dataset.len()));
+            screen.note(&format!(
+                "skipped {news} ({} of {} photos so far)",
+                dataset.dropped(),
+                dataset.len()
+            ));
         }
 
         followers.order(progress.step, batches.split_off(1));
         let mut work = learner.begin(progress.step, batches.remove(0));
-        let updated = learner.discriminator_step(&mut work).and_then(|()| learner.generator_step(&mut work));
+        let updated = learner
+            .discriminator_step(&mut work)
+            .and_then(|()| learner.generator_step(&mut work));
         if let Err(error) = updated {
             drop(learner);
             return Err(followers.explain(error));
@@ -108,14 +134,26 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         if due(config.log.every) {
             let rate = (progress.samples - since.1) as f64 / since.0.elapsed().as_secs_f64();
             let values = work.values.iter().map(|(name, value)| (*name, *value));
-            record.add(screen, "train", progress.step, values.chain([("images_per_second", rate)]))?;
+            record.add(
+                screen,
+                "train",
+                progress.step,
+                values.chain([("images_per_second", rate)]),
+            )?;
             since = (Instant::now(), progress.samples);
         }
         let mut is_best = false;
         if due(config.log.eval_every) && !evaluation.is_empty() {
             let measured = evaluation.measure(&learner, &record.sheet(progress.step)?)?;
-            record.add(screen, "eval", progress.step, measured.iter().map(|(n, v)| (n.as_str(), *v)))?;
-            is_best = measured.get("psnr").is_some_and(|&score| progress.is_better(score));
+            record.add(
+                screen,
+                "eval",
+                progress.step,
+                measured.iter().map(|(n, v)| (n.as_str(), *v)),
+            )?;
+            is_best = measured
+                .get("psnr")
+                .is_some_and(|&score| progress.is_better(score));
             if let (true, Some(&score)) = (is_best, measured.get("psnr")) {
                 progress.best = Some((progress.step, score));
             }
@@ -123,7 +161,12 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         }
         if due(config.log.checkpoint_every) || is_best || stopped {
             record.json.sync()?;
-            save(&checkpoints.path(progress.step), &learner, &progress, config)?;
+            save(
+                &checkpoints.path(progress.step),
+                &learner,
+                &progress,
+                config,
+            )?;
             checkpoints.prune(config.log.keep, progress.best.map(|best| best.0))?;
         }
         if stopped {
@@ -135,11 +178,17 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
 
 /// The newest checkpoint. Damaged ones after it are set aside under another name, so that they do not count as checkpoints.
 fn go_on(checkpoints: &Checkpoints, screen: &mut dyn Screen) -> Result<Option<Checkpoint>> {
-    let Newest { checkpoint, damaged } = checkpoints.newest()?;
+    let Newest {
+        checkpoint,
+        damaged,
+    } = checkpoints.newest()?;
     for (path, error) in damaged {
         let aside = path.with_added_extension("damaged");
         std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
-        screen.note(&format!("a damaged checkpoint is passed over, and kept as {}: {error}", aside.display()));
+        screen.note(&format!(
+            "a damaged checkpoint is passed over, and kept as {}: {error}",
+            aside.display()
+        ));
     }
     Ok(checkpoint)
 }
@@ -154,7 +203,12 @@ impl Progress {
 ///
 /// # Errors
 /// If weights are missing or of another model.
-pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, device: &Device) -> Result<Learner> {
+pub fn build(
+    config: &Config,
+    inputs: &Inputs,
+    checkpoint: Option<&Checkpoint>,
+    device: &Device,
+) -> Result<Learner> {
     let base = inputs.base.as_ref();
     let overlay = |prefix| -> Result<Overlay<'_>> {
         let overlay = Overlay::new(base, config.scale(), config.model.start)?;
@@ -167,9 +221,16 @@ pub fn build(config: &Config, inputs: &Inputs, checkpoint: Option<&Checkpoint>, 
     let critic = checkpoint.filter(|checkpoint| checkpoint.has_discriminator());
     let start_value = |name: &str, shape: &[usize]| match critic {
         Some(checkpoint) => checkpoint.discriminator(name, shape),
-        None => formula_tensor(&format!("{}.discriminator.{name}", config.train.seed), shape),
+        None => formula_tensor(
+            &format!("{}.discriminator.{name}", config.train.seed),
+            shape,
+        ),
     };
-    let start = Start { weights: &overlay(GENERATOR)?, base, discriminator: &start_value };
+    let start = Start {
+        weights: &overlay(GENERATOR)?,
+        base,
+        discriminator: &start_value,
+    };
     let mut learner = Learner::new(config, &inputs.choices, &start, device)?;
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(&mut learner, config.gan.width)?;
@@ -193,7 +254,9 @@ fn photos(config: &Config) -> Result<Photos> {
     let places: HashSet<_> = held_out.iter().map(Source::place).collect();
     train.retain(|source| places.is_empty() || !places.contains(&source.place()));
     if train.is_empty() {
-        return Err(Error::Data("all photos are held out; none is left to train on".into()));
+        return Err(Error::Data(
+            "all photos are held out; none is left to train on".into(),
+        ));
     }
     Ok(Photos { train, held_out })
 }
@@ -206,18 +269,33 @@ fn dataset_options(config: &Config) -> DatasetOptions {
             min_sharpness: data.min_sharpness,
             min_jpeg_quality: data.min_jpeg_quality,
         },
-        crop: CropOptions { side: data.crop, factor: config.scale(), scale: data.scale, flip: data.flip },
+        crop: CropOptions {
+            side: data.crop,
+            factor: config.scale(),
+            scale: data.scale,
+            flip: data.flip,
+        },
         seed: config.train.seed,
         cache: data.cache,
     }
 }
 
-fn evaluation(config: &Config, inputs: &Inputs, sources: &[Source], device: &Device) -> Result<Evaluation> {
+fn evaluation(
+    config: &Config,
+    inputs: &Inputs,
+    sources: &[Source],
+    device: &Device,
+) -> Result<Evaluation> {
     let options = EvaluationOptions {
         sources,
         config: &config.eval,
         factor: config.scale(),
-        lpips: inputs.choices.vgg16.as_ref().map(|choice| EvalLpips::load(choice, device)).transpose()?,
+        lpips: inputs
+            .choices
+            .vgg16
+            .as_ref()
+            .map(|choice| EvalLpips::load(choice, device))
+            .transpose()?,
         base: Some(inputs.base.as_ref()).filter(|_| config.scale() > 1),
     };
     Evaluation::new(options, device)
@@ -230,7 +308,9 @@ fn ranks(
     checkpoint: Option<&Checkpoint>,
     devices: &[Device],
 ) -> Result<(Learner, Followers)> {
-    let [first, others @ ..] = devices else { return Err(Error::Config("no device to train on".into())) };
+    let [first, others @ ..] = devices else {
+        return Err(Error::Config("no device to train on".into()));
+    };
     let mut learner = build(config, inputs, checkpoint, first)?;
     let mut members = Member::meet(devices.len()).into_iter();
     learner.member = members.next().filter(|_| !others.is_empty());
@@ -239,16 +319,26 @@ fn ranks(
         (learner.member, learner.average) = (Some(member), None);
         Ok(learner)
     };
-    let learners = others.iter().zip(members).map(follower).collect::<Result<_>>()?;
+    let learners = others
+        .iter()
+        .zip(members)
+        .map(follower)
+        .collect::<Result<_>>()?;
     Ok((learner, Followers::start(learners)?))
 }
 
 /// The batches of a step, by rank.
-fn next_batches(config: &Config, loader: &mut Loader, devices: &[Device]) -> Result<Vec<Vec<Batch>>> {
+fn next_batches(
+    config: &Config,
+    loader: &mut Loader,
+    devices: &[Device],
+) -> Result<Vec<Vec<Batch>>> {
     let mut ranks: Vec<Vec<Batch>> = vec![Vec::new(); devices.len()];
     for _ in 0..config.train.accumulate {
         for (batches, device) in ranks.iter_mut().zip(devices) {
-            let samples = (0..config.train.batch).map(|_| loader.take()).collect::<Result<Vec<_>>>()?;
+            let samples = (0..config.train.batch)
+                .map(|_| loader.take())
+                .collect::<Result<Vec<_>>>()?;
             batches.push(Batch::new(samples, device)?);
         }
     }
@@ -279,9 +369,15 @@ impl Record {
         step: u64,
         values: impl Iterator<Item = (&'a str, f64)>,
     ) -> Result<()> {
-        let values: BTreeMap<String, f64> =
-            values.filter(|(_, v)| v.is_finite()).map(|(name, value)| (name.to_string(), value)).collect();
-        let line = Line { step, kind: kind.into(), values };
+        let values: BTreeMap<String, f64> = values
+            .filter(|(_, v)| v.is_finite())
+            .map(|(name, value)| (name.to_string(), value))
+            .collect();
+        let line = Line {
+            step,
+            kind: kind.into(),
+            values,
+        };
         screen.line(&line);
         self.json.add(&line)?;
         self.events.add(&line)
@@ -310,14 +406,17 @@ mod tests {
         std::os::unix::fs::symlink(at("photos/b.png"), at("link.png")).unwrap();
         let mut shard = tar::Builder::new(std::fs::File::create(at("photos/s.tar")).unwrap());
         for name in ["a.png", "b.png"] {
-            shard.append_path_with_name(at("photos").join(name), name).unwrap();
+            shard
+                .append_path_with_name(at("photos").join(name), name)
+                .unwrap();
         }
         shard.finish().unwrap();
         std::os::unix::fs::symlink(at("photos/s.tar"), at("s.tar")).unwrap();
         let root = folder.path().display().to_string();
         let config = |held_out: &str| {
-            let text =
-                format!("model.base = \"none\"\n[data]\nphotos = [\"{root}/photos\"]\nheld_out = [{held_out}]\n");
+            let text = format!(
+                "model.base = \"none\"\n[data]\nphotos = [\"{root}/photos\"]\nheld_out = [{held_out}]\n"
+            );
             Config::parse(&text, &[]).unwrap()
         };
         let left = |held_out: &str| {
@@ -328,9 +427,15 @@ mod tests {
                 .map(|source| source.to_string().rsplit('/').next().unwrap().to_string())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(left(""), ["a.png", "b.png", "c.png", "s.tar:a.png", "s.tar:b.png"]);
+        assert_eq!(
+            left(""),
+            ["a.png", "b.png", "c.png", "s.tar:a.png", "s.tar:b.png"]
+        );
         let spelled = format!("\"{root}/photos/sub/../a.png\", \"{root}/link.png\"");
         assert_eq!(left(&spelled), ["c.png", "s.tar:a.png", "s.tar:b.png"]);
-        assert_eq!(left(&format!("\"{root}/s.tar\"")), ["a.png", "b.png", "c.png"]);
+        assert_eq!(
+            left(&format!("\"{root}/s.tar\"")),
+            ["a.png", "b.png", "c.png"]
+        );
     }
 }

@@ -58,7 +58,10 @@ pub struct Entry {
 impl Entry {
     /// The photo.
     pub fn source(&self) -> Source {
-        Source { path: self.path.clone(), member: self.member.clone() }
+        Source {
+            path: self.path.clone(),
+            member: self.member.clone(),
+        }
     }
 }
 
@@ -77,8 +80,13 @@ pub fn scan(sources: &[Source], limits: &Limits, progress: &(dyn Fn(usize) + Syn
 }
 
 fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
-    let mut entry = Entry { path: source.path.clone(), member: source.member.clone(), ..Entry::default() };
-    let measured = photo::read(source).and_then(|(picture, quality)| Ok((Look::of(&picture)?, quality)));
+    let mut entry = Entry {
+        path: source.path.clone(),
+        member: source.member.clone(),
+        ..Entry::default()
+    };
+    let measured =
+        photo::read(source).and_then(|(picture, quality)| Ok((Look::of(&picture)?, quality)));
     match measured {
         Err(error) => {
             entry.drop.push(format!("broken: {error}"));
@@ -113,7 +121,14 @@ impl Look {
             let i = bit / 8 * 9 + bit % 8;
             hash << 1 | u64::from(luma(i) < luma(i + 1))
         });
-        Ok(Self { hash, thumbnail: small.data().iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect() })
+        Ok(Self {
+            hash,
+            thumbnail: small
+                .data()
+                .iter()
+                .map(|v| ((v + 1.0) * 127.5).round() as u8)
+                .collect(),
+        })
     }
 
     fn is_near(&self, other: &Self) -> bool {
@@ -121,7 +136,9 @@ impl Look {
             return false;
         }
         let pairs = self.thumbnail.iter().zip(&other.thumbnail);
-        let squares = pairs.map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum::<f64>();
+        let squares = pairs
+            .map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2))
+            .sum::<f64>();
         squares <= THUMBNAIL.powi(2) * self.thumbnail.len() as f64
     }
 
@@ -134,7 +151,9 @@ impl Look {
 
 /// Of near-duplicates one stays: first come those that are fit for training, then larger ones, then earlier ones.
 fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
-    let mut order: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].1.is_some()).collect();
+    let mut order: Vec<usize> = (0..entries.len())
+        .filter(|&i| entries[i].1.is_some())
+        .collect();
     order.sort_by_key(|&i| {
         let entry = &entries[i].0;
         (!entry.drop.is_empty(), Reverse(entry.width * entry.height))
@@ -143,9 +162,20 @@ fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
     let mut buckets: HashMap<(u32, u64), Vec<usize>> = HashMap::new();
     let mut places = vec![0; entries.len()];
     for (place, i) in order.into_iter().enumerate() {
-        let Some(look) = entries[i].1.clone() else { continue };
-        let candidates = look.parts().filter_map(|part| buckets.get(&part)).flatten().copied();
-        let near = candidates.filter(|&k| entries[k].1.as_ref().is_some_and(|other| other.is_near(&look)));
+        let Some(look) = entries[i].1.clone() else {
+            continue;
+        };
+        let candidates = look
+            .parts()
+            .filter_map(|part| buckets.get(&part))
+            .flatten()
+            .copied();
+        let near = candidates.filter(|&k| {
+            entries[k]
+                .1
+                .as_ref()
+                .is_some_and(|other| other.is_near(&look))
+        });
         match near.min_by_key(|&k| places[k]) {
             Some(original) => {
                 let name = entries[original].0.source().to_string();
@@ -154,7 +184,8 @@ fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
             }
             None => {
                 places[i] = place;
-                look.parts().for_each(|part| buckets.entry(part).or_default().push(i));
+                look.parts()
+                    .for_each(|part| buckets.entry(part).or_default().push(i));
             }
         }
     }
@@ -165,14 +196,21 @@ fn licence(source: &Source) -> Option<String> {
     if source.member.is_none() {
         let beside = PathBuf::from(format!("{}.license", source.path.display()));
         let text = std::fs::read_to_string(beside).ok();
-        let id = text.as_deref().and_then(|t| t.lines().find_map(|l| l.split_once("SPDX-License-Identifier:")));
+        let id = text.as_deref().and_then(|t| {
+            t.lines()
+                .find_map(|l| l.split_once("SPDX-License-Identifier:"))
+        });
         if let Some((_, id)) = id {
             return Some(id.trim().to_string());
         }
     }
     let mut head = Vec::new();
     match source.member {
-        None => std::fs::File::open(&source.path).ok()?.take(HEAD).read_to_end(&mut head).ok()?,
+        None => std::fs::File::open(&source.path)
+            .ok()?
+            .take(HEAD)
+            .read_to_end(&mut head)
+            .ok()?,
         Some(_) => {
             head = source.read().ok()?;
             head.truncate(HEAD as usize);
@@ -180,7 +218,16 @@ fn licence(source: &Source) -> Option<String> {
         }
     };
     let text = String::from_utf8_lossy(&head);
-    let between = |start: &str, end: &str| Some(text.split_once(start)?.1.split_once(end)?.0.trim().to_string());
+    let between = |start: &str, end: &str| {
+        Some(
+            text.split_once(start)?
+                .1
+                .split_once(end)?
+                .0
+                .trim()
+                .to_string(),
+        )
+    };
     let address = between("cc:license rdf:resource=\"", "\"");
     let rights = || {
         let element = between("<dc:rights>", "</dc:rights>")?;
@@ -207,17 +254,42 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let value = |i: usize| ((i % 64) as f32 * 0.21).sin() * ((i / 64) as f32 * 0.13).cos();
         let photo = Array::new([3, 64, 64], (0..3 * 4096).map(value).collect()).unwrap();
-        let other = Array::new([3, 64, 64], (0..3 * 4096).map(|i| value(i * 7 + 13)).collect()).unwrap();
+        let other = Array::new(
+            [3, 64, 64],
+            (0..3 * 4096).map(|i| value(i * 7 + 13)).collect(),
+        )
+        .unwrap();
         write_image(&at("a.png"), &photo, &Default::default()).unwrap();
-        write_image(&at("b.jpg"), &resize(&photo, [48, 48], Filter::Area).unwrap(), &Default::default()).unwrap();
+        write_image(
+            &at("b.jpg"),
+            &resize(&photo, [48, 48], Filter::Area).unwrap(),
+            &Default::default(),
+        )
+        .unwrap();
         write_image(&at("c.png"), &other, &Default::default()).unwrap();
         std::fs::write(at("d.png"), b"not a picture").unwrap();
-        std::fs::write(at("c.png.license"), "# x\nSPDX-License-Identifier: CC0-1.0\n").unwrap();
-        let limits = Limits { min_side: 50, min_sharpness: 0.0, min_jpeg_quality: 50 };
+        std::fs::write(
+            at("c.png.license"),
+            "# x\nSPDX-License-Identifier: CC0-1.0\n",
+        )
+        .unwrap();
+        let limits = Limits {
+            min_side: 50,
+            min_sharpness: 0.0,
+            min_jpeg_quality: 50,
+        };
         let sources = crate::data::list(&[folder.path().display().to_string()]).unwrap();
         let entries = scan(&sources, &limits, &|_| ());
-        assert!(entries[0].drop.is_empty() && entries[2].drop.is_empty(), "{entries:?}");
-        assert!(entries[1].duplicate_of.as_deref().is_some_and(|d| d.ends_with("a.png")));
+        assert!(
+            entries[0].drop.is_empty() && entries[2].drop.is_empty(),
+            "{entries:?}"
+        );
+        assert!(
+            entries[1]
+                .duplicate_of
+                .as_deref()
+                .is_some_and(|d| d.ends_with("a.png"))
+        );
         assert!(entries[1].drop.iter().any(|r| r.starts_with("small")));
         assert_eq!(entries[2].licence.as_deref(), Some("CC0-1.0"));
         assert!(entries[3].drop[0].starts_with("broken"));
@@ -226,19 +298,38 @@ mod tests {
     }
 
     fn seen(path: &str, side: usize, picture: &Array, is_fit: bool) -> (Entry, Option<Look>) {
-        let drop = if is_fit { Vec::new() } else { vec!["blurred".to_string()] };
-        let entry = Entry { path: path.into(), width: side, height: side, drop, ..Entry::default() };
+        let drop = if is_fit {
+            Vec::new()
+        } else {
+            vec!["blurred".to_string()]
+        };
+        let entry = Entry {
+            path: path.into(),
+            width: side,
+            height: side,
+            drop,
+            ..Entry::default()
+        };
         (entry, Some(Look::of(picture).unwrap()))
     }
 
     fn picture(value: impl Fn(usize, usize, usize) -> f32) -> Array {
-        Array::new([3, 72, 72], (0..3 * 5184).map(|i| value(i / 5184, i / 72 % 72, i % 72)).collect()).unwrap()
+        Array::new(
+            [3, 72, 72],
+            (0..3 * 5184)
+                .map(|i| value(i / 5184, i / 72 % 72, i % 72))
+                .collect(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_rejected_photo_does_not_make_a_good_one_its_duplicate() {
         let waves = picture(|_, y, x| (x as f32 * 0.3).sin() * (y as f32 * 0.2).cos());
-        let mut entries = [seen("large.png", 200, &waves, false), seen("good.png", 72, &waves, true)];
+        let mut entries = [
+            seen("large.png", 200, &waves, false),
+            seen("good.png", 72, &waves, true),
+        ];
         mark_duplicates(&mut entries);
         assert!(entries[1].0.drop.is_empty(), "{entries:?}");
         assert_eq!(entries[0].0.duplicate_of.as_deref(), Some("good.png"));
@@ -247,7 +338,8 @@ mod tests {
     #[test]
     fn pictures_that_share_a_hash_are_compared() {
         let grey = |level: f32| picture(move |_, _, _| level);
-        let gradient = |from: f32, to: f32| picture(move |_, y, _| from + (to - from) * y as f32 / 71.0);
+        let gradient =
+            |from: f32, to: f32| picture(move |_, y, _| from + (to - from) * y as f32 / 71.0);
         let pictures = [
             grey(0.0),
             grey(0.5),
@@ -258,11 +350,25 @@ mod tests {
             grey(0.51),
         ];
         let names = ["0", "1", "2", "3", "4", "5", "6"];
-        let mut entries: Vec<_> = names.iter().zip(&pictures).map(|(name, p)| seen(name, 72, p, true)).collect();
-        assert!(entries.iter().all(|(_, look)| look.as_ref().unwrap().hash == 0));
+        let mut entries: Vec<_> = names
+            .iter()
+            .zip(&pictures)
+            .map(|(name, p)| seen(name, 72, p, true))
+            .collect();
+        assert!(
+            entries
+                .iter()
+                .all(|(_, look)| look.as_ref().unwrap().hash == 0)
+        );
         mark_duplicates(&mut entries);
-        let originals: Vec<_> = entries.iter().map(|(entry, _)| entry.duplicate_of.as_deref()).collect();
-        assert_eq!(originals, [None, None, None, None, None, Some("1"), Some("1")]);
+        let originals: Vec<_> = entries
+            .iter()
+            .map(|(entry, _)| entry.duplicate_of.as_deref())
+            .collect();
+        assert_eq!(
+            originals,
+            [None, None, None, None, None, Some("1"), Some("1")]
+        );
     }
 
     proptest::proptest! {

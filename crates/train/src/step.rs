@@ -125,7 +125,12 @@ impl Learner {
     ///
     /// # Errors
     /// If weights are missing or of another model, or the device cannot compute as `train.precision` says.
-    pub fn new(config: &Config, choices: &VggChoices, start: &Start<'_>, device: &Device) -> Result<Self> {
+    pub fn new(
+        config: &Config,
+        choices: &VggChoices,
+        start: &Start<'_>,
+        device: &Device,
+    ) -> Result<Self> {
         let part = config.part();
         let plain = device.clone().without_autodiff();
         check_precision(config.train.precision, &plain)?;
@@ -133,11 +138,23 @@ impl Learner {
             true => plain.clone().autodiff().gradient_checkpointing(),
             false => plain.clone().autodiff(),
         };
-        let adam = || Adam::new(AdamOptions { betas: config.train.betas, weight_decay: config.train.weight_decay });
+        let adam = || {
+            Adam::new(AdamOptions {
+                betas: config.train.betas,
+                weight_decay: config.train.weight_decay,
+            })
+        };
         let critic = (config.gan.weight != 0.0).then(|| -> Result<Critic> {
-            let (network, spectral) =
-                Discriminator::load(config.gan.width, start.discriminator, &plain.clone().autodiff())?;
-            Ok(Critic { network, spectral, adam: adam() })
+            let (network, spectral) = Discriminator::load(
+                config.gan.width,
+                start.discriminator,
+                &plain.clone().autodiff(),
+            )?;
+            Ok(Critic {
+                network,
+                spectral,
+                adam: adam(),
+            })
         });
         let with_encoder = part != Part::Decoder;
         let generator = Generator::load(start.weights, with_encoder, &tracked)?;
@@ -149,9 +166,15 @@ impl Learner {
             vae: start.weights.config().clone(),
             has_time: start.weights.has_time(),
             member: None,
-            frozen: (!with_encoder).then(|| Encoder::load(start.base, &plain)).transpose()?,
+            frozen: (!with_encoder)
+                .then(|| Encoder::load(start.base, &plain))
+                .transpose()?,
             losses: PictureLosses::load(&config.loss, choices, &plain)?,
-            degradation: Degradation::new(&config.degradation, start.weights.config().z_dim, &plain)?,
+            degradation: Degradation::new(
+                &config.degradation,
+                start.weights.config().z_dim,
+                &plain,
+            )?,
             part,
             scale: config.scale(),
             train: config.train.clone(),
@@ -170,7 +193,12 @@ impl Learner {
     /// Begins a step.
     pub fn begin(&self, step: u64, batches: Vec<Batch>) -> Work {
         let values = BTreeMap::from([("lr", self.learning_rate(step, self.train.lr))]);
-        Work { step, batches, kept: None, values }
+        Work {
+            step,
+            batches,
+            kept: None,
+            values,
+        }
     }
 
     /// A whole step but for the average.
@@ -186,7 +214,9 @@ impl Learner {
 
     /// This rank, and the number of ranks.
     fn place(&self) -> [usize; 2] {
-        self.member.as_ref().map_or([0, 1], |member| [member.rank, member.count()])
+        self.member
+            .as_ref()
+            .map_or([0, 1], |member| [member.rank, member.count()])
     }
 
     /// Whether the adversarial loss acts at a step.
@@ -202,13 +232,23 @@ impl Learner {
     }
 
     /// Encodes, degrades, decodes.
-    fn forward(&self, generator: &Generator, batch: &Batch, rng: &mut ChaCha8Rng) -> Result<Forward> {
+    fn forward(
+        &self,
+        generator: &Generator,
+        batch: &Batch,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Forward> {
         let trained = generator.encoder.as_ref();
         let (raw, kl) = match trained.or(self.frozen.as_ref()) {
             None => return Err(Error::Config("there is no encoder".into())),
             Some(encoder) => {
-                let precision = if trained.is_some() { self.train.precision } else { TrainPrecision::F32 };
-                let [mean, log_variance] = encode(encoder, batch.input.clone().cast(precision.dtype()));
+                let precision = if trained.is_some() {
+                    self.train.precision
+                } else {
+                    TrainPrecision::F32
+                };
+                let [mean, log_variance] =
+                    encode(encoder, batch.input.clone().cast(precision.dtype()));
                 match self.part {
                     Part::Base => self.drawn(mean, log_variance, rng),
                     _ => (mean, None),
@@ -217,24 +257,38 @@ impl Learner {
         };
         // Drawn for the samples of all ranks.
         let ([rank, ranks], count) = (self.place(), batch.names.len());
-        let times: Vec<f64> = (0..ranks * count).map(|_| rng.random_range(0.0..=self.t_max)).collect();
+        let times: Vec<f64> = (0..ranks * count)
+            .map(|_| rng.random_range(0.0..=self.t_max))
+            .collect();
         let times = &times[rank * count..][..count];
-        let degraded = self.degradation.apply(latent::normalize(raw, &self.vae), times);
+        let degraded = self
+            .degradation
+            .apply(latent::normalize(raw, &self.vae), times);
         let latents = latent::denormalize(degraded, &self.vae).cast(self.train.precision.dtype());
         let decoded = decode(&generator.decoder, latents, self.scale)?;
         Ok(Forward { decoded, kl })
     }
 
     /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per picture.
-    fn drawn(&self, mean: Tensor<4>, log_variance: Tensor<4>, rng: &mut ChaCha8Rng) -> (Tensor<4>, Option<Tensor<1>>) {
+    fn drawn(
+        &self,
+        mean: Tensor<4>,
+        log_variance: Tensor<4>,
+        rng: &mut ChaCha8Rng,
+    ) -> (Tensor<4>, Option<Tensor<1>>) {
         let log_variance = log_variance.clamp(-30.0, 20.0);
         let [batch, z, h, w] = mean.dims();
         let [rank, ranks] = self.place();
         let all = seeded(&self.device, rng.random(), |device| {
-            Tensor::<4>::random([ranks * batch, z, h, w], Distribution::Normal(0.0, 1.0), device)
+            Tensor::<4>::random(
+                [ranks * batch, z, h, w],
+                Distribution::Normal(0.0, 1.0),
+                device,
+            )
         });
         let noise = all.narrow(0, rank * batch, batch);
-        let divergence = mean.clone().square() + log_variance.clone().exp() - 1.0 - log_variance.clone();
+        let divergence =
+            mean.clone().square() + log_variance.clone().exp() - 1.0 - log_variance.clone();
         let kl = divergence.sum() * (0.5 / batch as f64);
         (mean + (log_variance * 0.5).exp() * noise, Some(kl))
     }
@@ -250,32 +304,47 @@ impl Learner {
         let mut pictures = Vec::new();
         match &work.batches[..] {
             [single] => {
-                let forward = self.forward(&self.generator, single, &mut self.random(work.step, 0))?;
+                let forward =
+                    self.forward(&self.generator, single, &mut self.random(work.step, 0))?;
                 pictures.push(forward.decoded.pictures.clone().without_autodiff());
                 work.kept = Some(forward);
             }
             several => {
                 let plain = self.generator.valid();
                 for (i, batch) in several.iter().enumerate() {
-                    pictures.push(self.forward(&plain, batch, &mut self.random(work.step, i))?.decoded.pictures);
+                    pictures.push(
+                        self.forward(&plain, batch, &mut self.random(work.step, i))?
+                            .decoded
+                            .pictures,
+                    );
                 }
             }
         }
         let kind = self.gan.kind.to_kind();
         let lr = self.learning_rate(work.step, self.gan.lr);
-        let (Some(critic), member) = (&mut self.critic, &self.member) else { return Ok(()) };
+        let (Some(critic), member) = (&mut self.critic, &self.member) else {
+            return Ok(());
+        };
         critic.network.iterate(&mut critic.spectral);
         let mut sum = GradientsAccumulator::new();
         let mut total = 0.0;
         for (batch, decoded) in work.batches.iter().zip(pictures) {
             let loss = critic_loss(critic, kind, batch.target.clone(), decoded);
             total += f64::from(loss.clone().into_scalar::<f32>()) / work.batches.len() as f64;
-            sum.accumulate(&critic.network, GradientsParams::from_grads(loss.backward(), &critic.network));
+            sum.accumulate(
+                &critic.network,
+                GradientsParams::from_grads(loss.backward(), &critic.network),
+            );
         }
-        let gradients = optim::scale(&critic.network, sum.grads(), 1.0 / work.batches.len() as f64);
+        let gradients = optim::scale(
+            &critic.network,
+            sum.grads(),
+            1.0 / work.batches.len() as f64,
+        );
         let gradients = averaged(member, &critic.network, gradients, [&mut total].into_iter())?;
         work.values.insert("d_loss", total);
-        work.values.insert("d_grad_norm", optim::norm(&critic.network, &gradients));
+        work.values
+            .insert("d_grad_norm", optim::norm(&critic.network, &gradients));
         work.check(&self.train)?;
         critic.network = critic.adam.step(lr, critic.network.clone(), gradients);
         Ok(())
@@ -319,11 +388,14 @@ impl Learner {
             let mut rng = self.random(work.step, i);
             rng.set_word_pos(1 << 20);
             let pictures = forward.decoded.pictures.clone().without_autodiff();
-            let pull = self.losses.pull(&pictures, &batch.target, work.step, &mut rng)?;
+            let pull = self
+                .losses
+                .pull(&pictures, &batch.target, work.step, &mut rng)?;
             work.add(&pull.values, share);
             let mut gradient = pull.gradient;
             if self.is_adversarial(work.step) {
-                gradient = self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
+                gradient =
+                    self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
             }
             // The decoder's gradient for this gradient of its pictures.
             let mut surrogate = (forward.decoded.pictures * gradient.mul_scalar(share)).sum();
@@ -331,9 +403,16 @@ impl Learner {
                 work.add(&[("kl", f64::from(kl.clone().into_scalar::<f32>()))], share);
                 surrogate = surrogate + kl * (self.kl * share);
             }
-            sum.accumulate(&self.generator, GradientsParams::from_grads(surrogate.backward(), &self.generator));
+            sum.accumulate(
+                &self.generator,
+                GradientsParams::from_grads(surrogate.backward(), &self.generator),
+            );
         }
-        let new = work.values.iter_mut().filter(|(name, _)| !told.contains(name)).map(|(_, value)| value);
+        let new = work
+            .values
+            .iter_mut()
+            .filter(|(name, _)| !told.contains(name))
+            .map(|(_, value)| value);
         averaged(&self.member, &self.generator, sum.grads(), new)
     }
 
@@ -346,16 +425,29 @@ impl Learner {
         work: &mut Work,
         share: f64,
     ) -> Result<Tensor<4>> {
-        let Some(critic) = &self.critic else { return Ok(gradient) };
+        let Some(critic) = &self.critic else {
+            return Ok(gradient);
+        };
         let leaf = Tensor::from_inner(pictures.clone()).require_grad();
-        let loss = self.gan.kind.to_kind().generator(critic.network.valid().forward(leaf.clone(), &critic.spectral));
-        work.add(&[("gan", f64::from(loss.clone().into_scalar::<f32>()))], share);
-        let Some(adversarial) = leaf.grad(&loss.backward()) else { return Ok(gradient) };
+        let loss = self.gan.kind.to_kind().generator(
+            critic
+                .network
+                .valid()
+                .forward(leaf.clone(), &critic.spectral),
+        );
+        work.add(
+            &[("gan", f64::from(loss.clone().into_scalar::<f32>()))],
+            share,
+        );
+        let Some(adversarial) = leaf.grad(&loss.backward()) else {
+            return Ok(gradient);
+        };
         let factor = match self.gan.adaptive {
             false => 1.0,
-            true => {
-                adaptive_weight(self.last_layer_norm(decoded, &gradient)?, self.last_layer_norm(decoded, &adversarial)?)
-            }
+            true => adaptive_weight(
+                self.last_layer_norm(decoded, &gradient)?,
+                self.last_layer_norm(decoded, &adversarial)?,
+            ),
         };
         work.add(&[("gan_weight", self.gan.weight * factor)], share);
         Ok(gradient + adversarial.mul_scalar(self.gan.weight * factor))
@@ -364,12 +456,22 @@ impl Learner {
     /// The norm of the last convolution's gradient for a gradient of the pictures.
     fn last_layer_norm(&self, decoded: &Decoded, gradient: &Tensor<4>) -> Result<f64> {
         let decoder = &self.generator.decoder;
-        let pictures = last_layer(decoder, decoded.features.clone().without_autodiff(), self.scale);
+        let pictures = last_layer(
+            decoder,
+            decoded.features.clone().without_autodiff(),
+            self.scale,
+        );
         let gradients = (pictures * gradient.clone()).sum().backward();
         let weight = decoder.head_conv.weight.val().grad(&gradients);
         let Some(weight) = weight else { return Ok(0.0) };
         let values = to_array(weight)?.into_data();
-        let norm = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let norm = |values: &[f32]| {
+            values
+                .iter()
+                .map(|v| f64::from(*v).powi(2))
+                .sum::<f64>()
+                .sqrt()
+        };
         match &self.member {
             None => Ok(norm(&values)),
             Some(member) => Ok(norm(&member.mean(values)?)),
@@ -386,7 +488,9 @@ impl Learner {
 
     /// The generator to measure with: the average if there is one.
     pub fn best_generator(&self) -> Generator {
-        self.average.clone().unwrap_or_else(|| self.generator.valid())
+        self.average
+            .clone()
+            .unwrap_or_else(|| self.generator.valid())
     }
 
     /// Decodes without degradation.
@@ -433,7 +537,11 @@ impl Work {
         if problems.is_empty() {
             return Ok(());
         }
-        let losses = self.values.iter().map(|(name, value)| format!("{name} {value:.4e}")).collect::<Vec<_>>();
+        let losses = self
+            .values
+            .iter()
+            .map(|(name, value)| format!("{name} {value:.4e}"))
+            .collect::<Vec<_>>();
         Err(Error::Diverged {
             step: self.step,
             what: problems.join(", "),
@@ -450,19 +558,27 @@ fn averaged<'a, M: Module>(
     gradients: GradientsParams,
     numbers: impl Iterator<Item = &'a mut f64>,
 ) -> Result<GradientsParams> {
-    let Some(member) = member else { return Ok(gradients) };
+    let Some(member) = member else {
+        return Ok(gradients);
+    };
     let mut values = optim::flatten(module, &gradients)?;
     let (count, numbers) = (values.len(), numbers.collect::<Vec<_>>());
     values.extend(numbers.iter().map(|number| **number as f32));
     let mean = member.mean(values)?;
-    numbers.into_iter().zip(&mean[count..]).for_each(|(number, mean)| *number = f64::from(*mean));
+    numbers
+        .into_iter()
+        .zip(&mean[count..])
+        .for_each(|(number, mean)| *number = f64::from(*mean));
     Ok(optim::unflatten(module, gradients, &mean[..count]))
 }
 
 fn check_precision(precision: TrainPrecision, device: &Device) -> Result<()> {
     match device.supports_dtype(precision.dtype()) {
         true => Ok(()),
-        false => Err(Error::Config(format!("train.precision: {device:?} cannot compute in {:?}", precision.dtype()))),
+        false => Err(Error::Config(format!(
+            "train.precision: {device:?} cannot compute in {:?}",
+            precision.dtype()
+        ))),
     }
 }
 
@@ -480,7 +596,8 @@ fn learning_rate(train: &TrainConfig, step: u64, lr: f64) -> f64 {
     match train.schedule {
         Schedule::Constant => lr,
         Schedule::Cosine => {
-            let part = (step - train.warmup) as f64 / train.steps.saturating_sub(train.warmup).max(1) as f64;
+            let part = (step - train.warmup) as f64
+                / train.steps.saturating_sub(train.warmup).max(1) as f64;
             let least = train.lr_min * lr / train.lr;
             least + (lr - least) * 0.5 * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos())
         }
@@ -489,6 +606,10 @@ fn learning_rate(train: &TrainConfig, step: u64, lr: f64) -> f64 {
 
 /// Names of the discriminator's parameters, in the module's order.
 pub fn discriminator_names(width: usize) -> Vec<String> {
-    let names = discriminator::tensors(width).into_iter().map(|(name, _)| name);
-    names.filter(|n| n.ends_with(".weight") || n.ends_with(".bias")).collect()
+    let names = discriminator::tensors(width)
+        .into_iter()
+        .map(|(name, _)| name);
+    names
+        .filter(|n| n.ends_with(".weight") || n.ends_with(".bias"))
+        .collect()
 }

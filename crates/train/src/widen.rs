@@ -32,10 +32,17 @@ pub fn widen(base: &Array, scale: usize, start: Widening) -> Result<Array> {
     let shifts: Vec<_> = (0..scale).map(|i| shift(place(i, scale, start))).collect();
     let mut data = Vec::with_capacity(base.data().len() * scale * scale);
     for channel in base.data().chunks_exact(row.max(1)) {
-        for (down, across) in shifts.iter().flat_map(|down| shifts.iter().map(move |across| (down, across))) {
+        for (down, across) in shifts
+            .iter()
+            .flat_map(|down| shifts.iter().map(move |across| (down, across)))
+        {
             match shape.len() {
                 1 => data.extend(channel),
-                _ => data.extend(channel.chunks_exact(9).flat_map(|taps| shifted(taps, down, across))),
+                _ => data.extend(
+                    channel
+                        .chunks_exact(9)
+                        .flat_map(|taps| shifted(taps, down, across)),
+                ),
             }
         }
     }
@@ -64,7 +71,9 @@ fn shift(x: f32) -> [[f32; 3]; 3] {
 fn shifted(taps: &[f32], down: &[[f32; 3]; 3], across: &[[f32; 3]; 3]) -> [f32; 9] {
     std::array::from_fn(|i| {
         let (y, x) = (i / 3, i % 3);
-        (0..9).map(|k| down[y][k / 3] * across[x][k % 3] * taps[k]).sum()
+        (0..9)
+            .map(|k| down[y][k / 3] * across[x][k % 3] * taps[k])
+            .sum()
     })
 }
 
@@ -78,17 +87,25 @@ mod tests {
         taps[4] = 1.0;
         let wide = widen(&Array::new([1, 1, 3, 3], taps).unwrap(), 2, start).unwrap();
         assert_eq!(wide.shape(), [4, 1, 3, 3]);
-        let value =
-            |taps: &[f32]| (0..9).map(|k| taps[k] * feature((k / 3) as f32 - 1.0, (k % 3) as f32 - 1.0)).sum::<f32>();
+        let value = |taps: &[f32]| {
+            (0..9)
+                .map(|k| taps[k] * feature((k / 3) as f32 - 1.0, (k % 3) as f32 - 1.0))
+                .sum::<f32>()
+        };
         std::array::from_fn(|i| value(&wide.data()[9 * i..][..9]))
     }
 
     #[test]
     fn parabolas_are_met_between_the_pixels() {
-        let curve = |y: f32, x: f32| 0.3 + 0.5 * y - 0.2 * x + 0.7 * y * y - 0.4 * x * x + 0.1 * x * y;
+        let curve =
+            |y: f32, x: f32| 0.3 + 0.5 * y - 0.2 * x + 0.7 * y * y - 0.4 * x * x + 0.1 * x * y;
         let got = block(curve, Widening::Interpolate);
-        let want = [(-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25)].map(|(y, x)| curve(y, x));
-        assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-6), "{got:?} {want:?}");
+        let want =
+            [(-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25)].map(|(y, x)| curve(y, x));
+        assert!(
+            got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-6),
+            "{got:?} {want:?}"
+        );
         assert_eq!(block(curve, Widening::Repeat), [0.3; 4]);
     }
 
@@ -96,11 +113,21 @@ mod tests {
     fn flat_features_stay_and_biases_repeat() {
         let kernel = Array::new([2, 1, 3, 3], (0..18).map(|i| i as f32).collect()).unwrap();
         let wide = widen(&kernel, 4, Widening::Interpolate).unwrap();
-        let sums: Vec<f32> = wide.data().chunks_exact(9).map(|taps| taps.iter().sum()).collect();
+        let sums: Vec<f32> = wide
+            .data()
+            .chunks_exact(9)
+            .map(|taps| taps.iter().sum())
+            .collect();
         assert!(
-            sums[..16].iter().all(|s| (s - 36.0).abs() < 1e-4) && sums[16..].iter().all(|s| (s - 117.0).abs() < 1e-4)
+            sums[..16].iter().all(|s| (s - 36.0).abs() < 1e-4)
+                && sums[16..].iter().all(|s| (s - 117.0).abs() < 1e-4)
         );
-        let bias = widen(&Array::new([2], vec![0.5, -1.0]).unwrap(), 2, Widening::Interpolate).unwrap();
+        let bias = widen(
+            &Array::new([2], vec![0.5, -1.0]).unwrap(),
+            2,
+            Widening::Interpolate,
+        )
+        .unwrap();
         assert_eq!(bias.data(), [0.5, 0.5, 0.5, 0.5, -1.0, -1.0, -1.0, -1.0]);
     }
 }

@@ -18,9 +18,17 @@ use vae2x_train::log::PlainScreen;
 /// Latents of one wave each, whose noise is easy to tell from them.
 fn latents(folder: &Path) -> LatentFolder {
     for i in 0..8 {
-        let value = |p: usize| (0.7 * (p % 8) as f32 + 0.5 * (p / 8 % 8) as f32 + i as f32 + (p / 64) as f32).sin();
+        let value = |p: usize| {
+            (0.7 * (p % 8) as f32 + 0.5 * (p / 8 % 8) as f32 + i as f32 + (p / 64) as f32).sin()
+        };
         let latent = Array::new([1, 16, 1, 8, 8], (0..1024).map(value).collect()).unwrap();
-        write_latent(&folder.join(format!("{i}.safetensors")), &latent, Space::Normalized, &[]).unwrap();
+        write_latent(
+            &folder.join(format!("{i}.safetensors")),
+            &latent,
+            Space::Normalized,
+            &[],
+        )
+        .unwrap();
     }
     LatentFolder::open(folder, SpaceChoice::Auto, &VaeConfig::default()).unwrap()
 }
@@ -43,23 +51,39 @@ fn config() -> FlowConfig {
 fn held_out_latents_that_do_not_fit_are_known_before_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let config = FlowConfig { crop: 10, ..config() };
+    let config = FlowConfig {
+        crop: 10,
+        ..config()
+    };
     let refused = FlowFit::new(&latents, &config, None, &Device::flex());
-    assert!(refused.err().unwrap().to_string().contains("sides of 10 or more"));
+    assert!(
+        refused
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("sides of 10 or more")
+    );
 }
 
 #[test]
 fn the_error_of_the_velocity_falls() {
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let config = FlowConfig { steps: 150, ..config() };
+    let config = FlowConfig {
+        steps: 150,
+        ..config()
+    };
     let mut fit = FlowFit::new(&latents, &config, None, &Device::flex()).unwrap();
     let before = fit.measure().unwrap();
     (0..config.steps).for_each(|_| assert!(fit.advance().unwrap().is_finite()));
     let after = fit.measure().unwrap();
     println!("{before:?} {after:?}");
     // At time 0.8 nearly all is noise, which the model sees: the latent's own power is what is left to guess.
-    for ((time, before), (_, after)) in before.iter().zip(&after).filter(|((time, _), _)| *time >= 0.2) {
+    for ((time, before), (_, after)) in before
+        .iter()
+        .zip(&after)
+        .filter(|((time, _), _)| *time >= 0.2)
+    {
         assert!(after < &(0.7 * before), "time {time}: {before} to {after}");
     }
 }
@@ -68,7 +92,10 @@ fn the_error_of_the_velocity_falls() {
 fn a_run_goes_on_from_its_checkpoint_to_the_bit_and_its_model_loads() {
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let config = FlowConfig { steps: 6, ..config() };
+    let config = FlowConfig {
+        steps: 6,
+        ..config()
+    };
     let device = Device::flex();
     let path = folder.path().join("checkpoint");
     let mut whole = FlowFit::new(&latents, &config, None, &device).unwrap();
@@ -76,7 +103,13 @@ fn a_run_goes_on_from_its_checkpoint_to_the_bit_and_its_model_loads() {
     let mut first = FlowFit::new(&latents, &config, None, &device).unwrap();
     let mut parts: Vec<f64> = (0..3).map(|_| first.advance().unwrap()).collect();
     first.store(&path).unwrap();
-    let mut second = FlowFit::new(&latents, &config, Some(&TensorFile::open(&path).unwrap()), &device).unwrap();
+    let mut second = FlowFit::new(
+        &latents,
+        &config,
+        Some(&TensorFile::open(&path).unwrap()),
+        &device,
+    )
+    .unwrap();
     parts.extend((0..3).map(|_| second.advance().unwrap()));
     assert_eq!(losses, parts);
     assert_eq!(whole.measure().unwrap(), second.measure().unwrap());
@@ -84,14 +117,31 @@ fn a_run_goes_on_from_its_checkpoint_to_the_bit_and_its_model_loads() {
     let run = folder.path().join("run");
     create(&run, &config).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    train(&run, &config, &latents, &device, &stop, &mut PlainScreen).unwrap().unwrap();
+    train(&run, &config, &latents, &device, &stop, &mut PlainScreen)
+        .unwrap()
+        .unwrap();
     let tensors = ModelTensors::open(&run.join(MODEL_FOLDER), FILES).unwrap();
     let weights = DitWeights::find(tensors, DitOptions::default()).unwrap();
     assert_eq!(*weights.config(), config.model(16));
-    let model = WanDit::load(weights.config(), &|name, shape| weights.tensor(name, shape), &device).unwrap();
-    let x = to_tensor(&latents.read(0).unwrap()[0].clone().reshape([1, 16, 1, 8, 8]).unwrap(), "x", &device).unwrap();
+    let model = WanDit::load(
+        weights.config(),
+        &|name, shape| weights.tensor(name, shape),
+        &device,
+    )
+    .unwrap();
+    let x = to_tensor(
+        &latents.read(0).unwrap()[0]
+            .clone()
+            .reshape([1, 16, 1, 8, 8])
+            .unwrap(),
+        "x",
+        &device,
+    )
+    .unwrap();
     let text = to_tensor(&Array::zeros([1, 1, 16]), "text", &device).unwrap();
-    let of = |model: &WanDit| to_array(model.forward(x.clone(), &[200.0], text.clone()).unwrap()).unwrap();
+    let of = |model: &WanDit| {
+        to_array(model.forward(x.clone(), &[200.0], text.clone()).unwrap()).unwrap()
+    };
     assert_same("read again", &of(&model), &of(&whole.model()));
 }
 
@@ -100,12 +150,39 @@ fn latents_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
     let error = |config: FlowConfig| {
-        FlowFit::new(&latents, &config, None, &Device::flex()).and_then(|mut f| f.advance()).unwrap_err().to_string()
+        FlowFit::new(&latents, &config, None, &Device::flex())
+            .and_then(|mut f| f.advance())
+            .unwrap_err()
+            .to_string()
     };
-    assert!(error(FlowConfig { crop: 10, ..config() }).contains("sides of 10"));
-    assert!(error(FlowConfig { crop: 7, ..config() }).contains("even number"));
-    assert!(error(FlowConfig { heads: 5, ..config() }).contains("5 heads"));
-    assert!(error(FlowConfig { ema: 1.0, ..config() }).contains("ema"));
+    assert!(
+        error(FlowConfig {
+            crop: 10,
+            ..config()
+        })
+        .contains("sides of 10")
+    );
+    assert!(
+        error(FlowConfig {
+            crop: 7,
+            ..config()
+        })
+        .contains("even number")
+    );
+    assert!(
+        error(FlowConfig {
+            heads: 5,
+            ..config()
+        })
+        .contains("5 heads")
+    );
+    assert!(
+        error(FlowConfig {
+            ema: 1.0,
+            ..config()
+        })
+        .contains("ema")
+    );
 }
 
 #[test]
@@ -119,5 +196,8 @@ fn the_space_of_latents_is_one_of_three() {
     assert_eq!(open("raw").unwrap(), SpaceChoice::Raw);
     assert_eq!(FlowConfig::default().latent_space, SpaceChoice::Auto);
     let error = open("rwa").unwrap_err().to_string();
-    assert!(error.contains("flow.toml") && error.contains("`auto`, `raw`, `normalized`"), "{error}");
+    assert!(
+        error.contains("flow.toml") && error.contains("`auto`, `raw`, `normalized`"),
+        "{error}"
+    );
 }

@@ -44,15 +44,32 @@ fn learner() -> Learner {
 fn learner_with(overrides: &[String]) -> Learner {
     let config = Config::parse(CONFIG, overrides).unwrap();
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
-    let choices = VggChoices { vgg16: Some(VggChoice::Formula), vgg19: Some(VggChoice::Formula) };
-    build(&config, &Inputs { base: Arc::new(base), choices }, None, &Device::flex()).unwrap()
+    let choices = VggChoices {
+        vgg16: Some(VggChoice::Formula),
+        vgg19: Some(VggChoice::Formula),
+    };
+    build(
+        &config,
+        &Inputs {
+            base: Arc::new(base),
+            choices,
+        },
+        None,
+        &Device::flex(),
+    )
+    .unwrap()
 }
 
 /// Noise at two scales.
 fn picture(kind: &str, step: usize, side: usize) -> Tensor<4> {
-    let noise = |scale: &str, n: usize| unit(&format!("parity.{kind}.{scale}.{step}"), n).collect::<Vec<f32>>();
+    let noise = |scale: &str, n: usize| {
+        unit(&format!("parity.{kind}.{scale}.{step}"), n).collect::<Vec<f32>>()
+    };
     let small = side / 8;
-    let (coarse, fine) = (noise("coarse", BATCH * 3 * small * small), noise("fine", BATCH * 3 * side * side));
+    let (coarse, fine) = (
+        noise("coarse", BATCH * 3 * small * small),
+        noise("fine", BATCH * 3 * side * side),
+    );
     let value = |i: usize| {
         let (plane, y, x) = (i / (side * side), i / side % side, i % side);
         0.7 * coarse[(plane * small + y / 8) * small + x / 8] + 0.2 * fine[i]
@@ -63,7 +80,11 @@ fn picture(kind: &str, step: usize, side: usize) -> Tensor<4> {
 
 fn batch(step: usize) -> Batch {
     let names = vec!["a".into(); BATCH];
-    Batch { names, target: picture("target", step, CROP), input: picture("input", step, CROP / 2) }
+    Batch {
+        names,
+        target: picture("target", step, CROP),
+        input: picture("input", step, CROP / 2),
+    }
 }
 
 /// Gradients in the order of the parameters; of causal kernels the last temporal tap.
@@ -84,7 +105,10 @@ impl ModuleVisitor for Gradients<'_> {
 }
 
 fn fixture() -> TensorFile {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/train_parity.safetensors");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/train_parity.safetensors"
+    );
     TensorFile::open(path.as_ref()).unwrap()
 }
 
@@ -108,11 +132,18 @@ fn the_first_steps_gradients() {
         if spec.name.ends_with("to_qkv.bias") {
             // Attention is blind to the keys' bias: its gradient is zero but for rounding, and has no relative error.
             let third = |a: &Array, i: usize| {
-                a.clone().reshape([1, a.data().len()]).unwrap().narrow1(i..i + a.data().len() / 3)
+                a.clone()
+                    .reshape([1, a.data().len()])
+                    .unwrap()
+                    .narrow1(i..i + a.data().len() / 3)
             };
-            parts = [0, 2 * got.data().len() / 3].map(|i| (third(&got, i), third(&want, i))).into();
+            parts = [0, 2 * got.data().len() / 3]
+                .map(|i| (third(&got, i), third(&want, i)))
+                .into();
         }
-        parts.iter().for_each(|(got, want)| assert_close(&name, got, want, tolerance::TRAINING));
+        parts
+            .iter()
+            .for_each(|(got, want)| assert_close(&name, got, want, tolerance::TRAINING));
         compared += 1;
     }
     assert!(compared > 70, "{compared}");
@@ -121,23 +152,47 @@ fn the_first_steps_gradients() {
 #[test]
 fn ten_steps() {
     let (mut learner, fixture) = (learner(), fixture());
-    let names: Vec<String> = fixture.tensors().keys().filter(|n| n.starts_with("log.")).cloned().collect();
-    let log: Vec<(String, Vec<f32>)> =
-        names.iter().map(|n| (n["log.".len()..].to_string(), fixture.read(n).unwrap().into_data())).collect();
+    let names: Vec<String> = fixture
+        .tensors()
+        .keys()
+        .filter(|n| n.starts_with("log."))
+        .cloned()
+        .collect();
+    let log: Vec<(String, Vec<f32>)> = names
+        .iter()
+        .map(|n| {
+            (
+                n["log.".len()..].to_string(),
+                fixture.read(n).unwrap().into_data(),
+            )
+        })
+        .collect();
     assert_eq!(log.len(), 8);
     for step in 0..STEPS {
         let mut work = learner.begin(step as u64, vec![batch(step)]);
         learner.discriminator_step(&mut work).unwrap();
         learner.generator_step(&mut work).unwrap();
         for (name, wanted) in &log {
-            let got = work.values.iter().find(|(known, _)| known.strip_suffix("_formula").unwrap_or(known) == name);
+            let got = work
+                .values
+                .iter()
+                .find(|(known, _)| known.strip_suffix("_formula").unwrap_or(known) == name);
             let got = got.map(|(_, value)| *value);
             let want = Some(f64::from(wanted[step])).filter(|w| !w.is_nan());
             assert_eq!(got.is_some(), want.is_some(), "{name} at step {step}");
-            let (Some(got), Some(want)) = (got, want) else { continue };
+            let (Some(got), Some(want)) = (got, want) else {
+                continue;
+            };
             let error = (got - want).abs() / want.abs();
-            let tolerance = if name == "grad_norm" { tolerance::TRAINING_NORM } else { tolerance::TRAINING };
-            assert!(error <= tolerance, "{name} at step {step}: {got}, expected {want}");
+            let tolerance = if name == "grad_norm" {
+                tolerance::TRAINING_NORM
+            } else {
+                tolerance::TRAINING
+            };
+            assert!(
+                error <= tolerance,
+                "{name} at step {step}: {got}, expected {want}"
+            );
         }
     }
 }
@@ -146,10 +201,15 @@ fn ten_steps() {
 fn half_precision_is_near_and_keeps_parameters_whole() {
     for parts in ["decoder", "all"] {
         let learner = |precision: &str| {
-            learner_with(&[format!("train.parts=[\"{parts}\"]"), format!("train.precision=\"{precision}\"")])
+            learner_with(&[
+                format!("train.parts=[\"{parts}\"]"),
+                format!("train.precision=\"{precision}\""),
+            ])
         };
         let gradient = |learner: &Learner| {
-            let gradients = learner.generator_gradients(&mut learner.begin(0, vec![batch(0)])).unwrap();
+            let gradients = learner
+                .generator_gradients(&mut learner.begin(0, vec![batch(0)]))
+                .unwrap();
             optim::flatten(&learner.generator, &gradients).unwrap()
         };
         let mut half = learner("bf16");

@@ -43,7 +43,11 @@ impl Source for Blurring {
 
 impl Velocity for Blurring {
     fn velocity(&self, x: Tensor<5>, times: &[f64]) -> vae2x_core::Result<Tensor<5>> {
-        let clean = self.clean.borrow().clone().expect("latents are read before they are softened");
+        let clean = self
+            .clean
+            .borrow()
+            .clone()
+            .expect("latents are read before they are softened");
         let clean: Tensor<4> = to_tensor::<4>(&clean, "latent", &x.device())?.swap_dims(0, 1);
         let blurred = Degradation::Blur { cells: 4.5 }.apply(clean, times);
         Ok((x - blurred.unsqueeze_dim(2)) / times[0])
@@ -52,19 +56,38 @@ impl Velocity for Blurring {
 
 /// The pairs of a job in `folder`, of times around 0.11.
 fn files(folder: &Path, count: usize) -> PairFiles {
-    let time = Time::LogNormal { median: 0.11, sigma: 0.3 };
+    let time = Time::LogNormal {
+        median: 0.11,
+        sigma: 0.3,
+    };
     let plan = Plan {
         model: Hashed::default(),
         context: Hashed::default(),
         vae: None,
-        options: SdeditOptions { time, steps: 1, per_latent: 1, seed: 0, per_file: 16 },
+        options: SdeditOptions {
+            time,
+            steps: 1,
+            per_latent: 1,
+            seed: 0,
+            per_file: 16,
+        },
         input: Default::default(),
         sources: (0..count).map(|i| i.to_string()).collect(),
     };
     let blurring = Blurring::default();
-    let maker = Maker { source: &blurring, model: &blurring, device: &Device::flex() };
+    let maker = Maker {
+        source: &blurring,
+        model: &blurring,
+        device: &Device::flex(),
+    };
     let mut job = Job::open(folder, plan, Shard::WHOLE, false).unwrap();
-    assert!(job.run(maker, &AtomicBool::new(false), &mut |skipped| assert_eq!(skipped, None)).unwrap());
+    assert!(
+        job.run(maker, &AtomicBool::new(false), &mut |skipped| assert_eq!(
+            skipped,
+            None
+        ))
+        .unwrap()
+    );
     PairFiles::open(folder).unwrap()
 }
 
@@ -96,35 +119,67 @@ fn a_blur_that_grows_with_time_is_recovered() {
     let measured = fit.measure().unwrap();
     println!("{measured:?}");
     assert!(measured.error <= ERROR, "{measured:?}");
-    assert!(measured.proxy_db.iter().all(|db| db.abs() <= DECIBELS), "{measured:?}");
-    assert!(measured.degraded_db.last().is_some_and(|&db| db < -2.0), "there was something to imitate: {measured:?}");
+    assert!(
+        measured.proxy_db.iter().all(|db| db.abs() <= DECIBELS),
+        "{measured:?}"
+    );
+    assert!(
+        measured.degraded_db.last().is_some_and(|&db| db < -2.0),
+        "there was something to imitate: {measured:?}"
+    );
 
     let path = folder.path().join("proxy.safetensors");
     save(&path, &fit.proxy()).unwrap();
     let again = Proxy::from_file(TensorFile::open(&path).unwrap(), CHANNELS, &device).unwrap();
-    let clean: Tensor<4> = to_tensor::<3>(&pairs.pair(0).unwrap().clean, "latent", &device).unwrap().unsqueeze_dim(0);
+    let clean: Tensor<4> = to_tensor::<3>(&pairs.pair(0).unwrap().clean, "latent", &device)
+        .unwrap()
+        .unsqueeze_dim(0);
     let run = |proxy: &Proxy| to_array(proxy.forward(clean.clone(), &[0.1])).unwrap();
     assert_same("saved", &run(&again), &run(&fit.proxy()));
 }
 
 #[test]
 fn held_out_pairs_that_do_not_fit_are_known_before_the_start() {
-    let config = FitConfig { width: 4, blocks: 1, crop: 8, held_out: 0.25, ..FitConfig::default() };
+    let config = FitConfig {
+        width: 4,
+        blocks: 1,
+        crop: 8,
+        held_out: 0.25,
+        ..FitConfig::default()
+    };
     let refused = |odd: usize| {
         let mut pairs = pairs(4);
         let latent = Array::zeros([CHANNELS + 1, SIDE, SIDE]);
-        pairs[odd] = Pair { clean: latent.clone(), degraded: latent, time: 0.1 };
-        Fit::new(&pairs, &config, None, &Device::flex()).err().map(|e| e.to_string())
+        pairs[odd] = Pair {
+            clean: latent.clone(),
+            degraded: latent,
+            time: 0.1,
+        };
+        Fit::new(&pairs, &config, None, &Device::flex())
+            .err()
+            .map(|e| e.to_string())
     };
     // The one that is held out, and the first to train on, whose channels the others are to have.
     let errors: Vec<String> = (0..4).filter_map(refused).collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(errors.iter().all(|e| e.contains("pair ") && e.contains("expected two of")), "{errors:?}");
+    assert!(
+        errors
+            .iter()
+            .all(|e| e.contains("pair ") && e.contains("expected two of")),
+        "{errors:?}"
+    );
 }
 
 #[test]
 fn a_fit_follows_from_its_seed_and_goes_on_from_a_checkpoint_to_the_bit() {
-    let config = FitConfig { width: 4, blocks: 1, steps: 6, batch: 2, crop: 8, ..FitConfig::default() };
+    let config = FitConfig {
+        width: 4,
+        blocks: 1,
+        steps: 6,
+        batch: 2,
+        crop: 8,
+        ..FitConfig::default()
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
     let (pairs, device) = (pairs(4), Device::flex());
@@ -133,20 +188,44 @@ fn a_fit_follows_from_its_seed_and_goes_on_from_a_checkpoint_to_the_bit() {
     let mut first = Fit::new(&pairs, &config, None, &device).unwrap();
     let mut parts: Vec<f64> = (0..3).map(|_| first.advance().unwrap()).collect();
     first.store(&path).unwrap();
-    let mut second = Fit::new(&pairs, &config, Some(&TensorFile::open(&path).unwrap()), &device).unwrap();
+    let mut second = Fit::new(
+        &pairs,
+        &config,
+        Some(&TensorFile::open(&path).unwrap()),
+        &device,
+    )
+    .unwrap();
     assert_eq!(second.step(), 3);
     parts.extend((0..3).map(|_| second.advance().unwrap()));
     assert_eq!(losses, parts);
     assert_eq!(whole.measure().unwrap(), second.measure().unwrap());
-    let other = FitConfig { seed: 1, ..config.clone() };
-    assert_ne!(Fit::new(&pairs, &other, None, &device).unwrap().advance().unwrap(), losses[0]);
+    let other = FitConfig {
+        seed: 1,
+        ..config.clone()
+    };
+    assert_ne!(
+        Fit::new(&pairs, &other, None, &device)
+            .unwrap()
+            .advance()
+            .unwrap(),
+        losses[0]
+    );
 }
 
 #[test]
 fn pairs_that_do_not_fit_are_refused() {
     let error = |pairs: &Vec<Pair>, crop| {
-        let config = FitConfig { width: 4, blocks: 1, steps: 1, crop, ..FitConfig::default() };
-        Fit::new(pairs, &config, None, &Device::flex()).and_then(|mut fit| fit.advance()).unwrap_err().to_string()
+        let config = FitConfig {
+            width: 4,
+            blocks: 1,
+            steps: 1,
+            crop,
+            ..FitConfig::default()
+        };
+        Fit::new(pairs, &config, None, &Device::flex())
+            .and_then(|mut fit| fit.advance())
+            .unwrap_err()
+            .to_string()
     };
     assert!(error(&pairs(1), 8).contains("1 latents"));
     assert!(error(&pairs(3), 32).contains("sides of 32"));

@@ -15,18 +15,35 @@ use common::{config, newest, photos, run};
 
 /// The checkpoint that a run ends with.
 fn trained(config: &Config, folder: &Path, batch: usize, ranks: usize) -> Checkpoint {
-    let config = Config { train: TrainConfig { batch, ..config.train.clone() }, ..config.clone() };
+    let config = Config {
+        train: TrainConfig {
+            batch,
+            ..config.train.clone()
+        },
+        ..config.clone()
+    };
     run(&config, folder, &vec![Device::flex(); ranks]).unwrap();
     newest(folder)
 }
 
 /// All tensors whose names begin and end so, less what `start` has for them.
-fn changes(checkpoint: &Checkpoint, [prefix, suffix]: [&str; 2], start: Option<&Checkpoint>) -> Vec<f32> {
-    let names = checkpoint.file.tensors().keys().filter(|name| name.starts_with(prefix) && name.ends_with(suffix));
+fn changes(
+    checkpoint: &Checkpoint,
+    [prefix, suffix]: [&str; 2],
+    start: Option<&Checkpoint>,
+) -> Vec<f32> {
+    let names = checkpoint
+        .file
+        .tensors()
+        .keys()
+        .filter(|name| name.starts_with(prefix) && name.ends_with(suffix));
     let change = |name: &String| {
         let mut values = checkpoint.file.read(name).unwrap().into_data();
         let start = start.map(|start| start.file.read(name).unwrap().into_data());
-        values.iter_mut().zip(start.iter().flatten()).for_each(|(value, start)| *value -= start);
+        values
+            .iter_mut()
+            .zip(start.iter().flatten())
+            .for_each(|(value, start)| *value -= start);
         values
     };
     names.flat_map(change).collect()
@@ -36,16 +53,27 @@ fn changes(checkpoint: &Checkpoint, [prefix, suffix]: [&str; 2], start: Option<&
 fn two_ranks_are_one_of_twice_the_batch() {
     let (photos, runs) = (photos(), tempfile::tempdir().unwrap());
     let at = |steps: u64, ranks: usize| {
-        trained(&config(photos.path(), steps), &runs.path().join(format!("{steps}-{ranks}")), 2 / ranks, ranks)
+        trained(
+            &config(photos.path(), steps),
+            &runs.path().join(format!("{steps}-{ranks}")),
+            2 / ranks,
+            ranks,
+        )
     };
     let (one, two) = (at(1, 1), at(1, 2));
     // After a step without history, the first moment is a part of the gradient.
-    let [a, b] = [&one, &two].map(|checkpoint| changes(checkpoint, ["optimizer.generator.", ".m"], None));
+    let [a, b] =
+        [&one, &two].map(|checkpoint| changes(checkpoint, ["optimizer.generator.", ".m"], None));
     let error = relative_l2(&b, &a);
     assert!(error <= RANKS_GRADIENT, "gradient: {error:e}");
     let (later_one, later_two) = (at(3, 1), at(3, 2));
     assert_eq!(later_one.progress.samples, later_two.progress.samples);
-    let parts = ["generator.", "average.", "discriminator.", "optimizer.discriminator."];
+    let parts = [
+        "generator.",
+        "average.",
+        "discriminator.",
+        "optimizer.discriminator.",
+    ];
     for (part, has_start) in parts.into_iter().zip([true, true, true, false]) {
         let [a, b] = [(&later_one, &one), (&later_two, &two)]
             .map(|(later, start)| changes(later, [part, ""], has_start.then_some(start)));
@@ -60,16 +88,32 @@ fn two_ranks_are_one_of_twice_the_batch() {
 fn logs_agree(one: &Path, two: &Path) {
     let lines = |folder: &Path| -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(folder.join("log.jsonl")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
     let (one, two) = (lines(one), lines(two));
     assert_eq!(one.len(), two.len());
-    for (one, two) in one.iter().zip(&two).filter(|(line, _)| line["kind"] == "train") {
+    for (one, two) in one
+        .iter()
+        .zip(&two)
+        .filter(|(line, _)| line["kind"] == "train")
+    {
         assert!(one["gan"].is_number() || one["step"] == 1, "{one}");
-        for (name, value) in one.as_object().unwrap().iter().filter(|(name, _)| *name != "images_per_second") {
-            let Some(value) = value.as_f64() else { continue };
+        for (name, value) in one
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| *name != "images_per_second")
+        {
+            let Some(value) = value.as_f64() else {
+                continue;
+            };
             let error = (two[name].as_f64().unwrap() - value).abs();
-            assert!(error <= RANKS_CHANGE * value.abs().max(1e-3), "{name}: {one} {two}");
+            assert!(
+                error <= RANKS_CHANGE * value.abs().max(1e-3),
+                "{name}: {one} {two}"
+            );
         }
     }
 }
@@ -78,12 +122,26 @@ fn logs_agree(one: &Path, two: &Path) {
 fn a_rank_that_fails_ends_the_run_with_its_error() {
     let (photos, runs) = (photos(), tempfile::tempdir().unwrap());
     let config = config(photos.path(), 5);
-    let config = Config { train: TrainConfig { lr: 1e30, ..config.train.clone() }, ..config };
-    let error = run(&config, &runs.path().join("run"), &[Device::flex(), Device::flex()]).unwrap_err();
+    let config = Config {
+        train: TrainConfig {
+            lr: 1e30,
+            ..config.train.clone()
+        },
+        ..config
+    };
+    let error = run(
+        &config,
+        &runs.path().join("run"),
+        &[Device::flex(), Device::flex()],
+    )
+    .unwrap_err();
     // With the photos of both.
     let names = match &error {
         vae2x_train::Error::Diverged { names, .. } => names.len(),
         _ => 0,
     };
-    assert!(error.to_string().contains("step ") && names == 2 * 2 * 2, "{error}");
+    assert!(
+        error.to_string().contains("step ") && names == 2 * 2 * 2,
+        "{error}"
+    );
 }

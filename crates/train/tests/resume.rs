@@ -29,7 +29,9 @@ fn log(folder: &Path) -> Vec<serde_json::Value> {
 
 fn same_tensors(a: &TensorFile, b: &TensorFile) {
     assert!(a.tensors().keys().eq(b.tensors().keys()));
-    a.tensors().keys().for_each(|name| assert_same(name, &a.read(name).unwrap(), &b.read(name).unwrap()));
+    a.tensors()
+        .keys()
+        .for_each(|name| assert_same(name, &a.read(name).unwrap(), &b.read(name).unwrap()));
 }
 
 fn run(config: &Config, folder: &Path) -> vae2x_train::Result<()> {
@@ -52,7 +54,11 @@ fn resumed_runs_are_whole_runs_to_the_bit_and_exports_hold_them() {
     assert_eq!((a.progress.step, &a.progress), (5, &b.progress));
     same_tensors(&a.file, &b.file);
     assert_eq!(log(&at("whole")), log(&at("cut")));
-    assert!(log(&at("whole")).iter().any(|line| line["kind"] == "eval" && line["psnr"].is_number()));
+    assert!(
+        log(&at("whole"))
+            .iter()
+            .any(|line| line["kind"] == "eval" && line["psnr"].is_number())
+    );
     assert!(at("whole").join("samples/step-00000003.png").exists());
 
     exports(&a, &at("export"));
@@ -64,7 +70,10 @@ fn half_precision_resumes_to_the_bit() {
     let (photos, runs) = (photos(), tempfile::tempdir().unwrap());
     let at = |name: &str| runs.path().join(name);
     let config = config(photos.path(), 3);
-    let train = TrainConfig { precision: TrainPrecision::Bf16, ..config.train.clone() };
+    let train = TrainConfig {
+        precision: TrainPrecision::Bf16,
+        ..config.train.clone()
+    };
     let config = Config { train, ..config };
     run(&config, &at("whole")).unwrap();
     run_until(&config, &at("cut"), &[Device::flex()], Some(2)).unwrap();
@@ -77,14 +86,24 @@ fn a_run_can_begin_to_have_a_discriminator() {
     let (photos, folder) = (photos(), tempfile::tempdir().unwrap());
     let folder = folder.path().join("run");
     let with = config(photos.path(), 2);
-    let without = Config { gan: GanConfig { weight: 0.0, ..with.gan.clone() }, ..with.clone() };
+    let without = Config {
+        gan: GanConfig {
+            weight: 0.0,
+            ..with.gan.clone()
+        },
+        ..with.clone()
+    };
     run_until(&without, &folder, &[Device::flex()], Some(1)).unwrap();
     assert!(!newest(&folder).has_discriminator());
     run(&with, &folder).unwrap();
     assert!(newest(&folder).has_discriminator());
     let has_loss = |line: &serde_json::Value| line["d_loss"].is_number();
     assert_eq!(
-        log(&folder).iter().filter(|line| line["kind"] == "train").map(has_loss).collect::<Vec<_>>(),
+        log(&folder)
+            .iter()
+            .filter(|line| line["kind"] == "train")
+            .map(has_loss)
+            .collect::<Vec<_>>(),
         [false, true]
     );
 }
@@ -94,10 +113,20 @@ fn an_average_begins_with_the_weights_of_its_run() {
     let (photos, folder) = (photos(), tempfile::tempdir().unwrap());
     let folder = folder.path().join("run");
     let whole = config(photos.path(), 4);
-    let at = |steps, ema| Config { train: TrainConfig { steps, ema, ..whole.train.clone() }, ..whole.clone() };
+    let at = |steps, ema| Config {
+        train: TrainConfig {
+            steps,
+            ema,
+            ..whole.train.clone()
+        },
+        ..whole.clone()
+    };
     let weights = |prefix: &str| {
         let checkpoint = newest(&folder);
-        checkpoint.find(&format!("{prefix}.decoder.head.2.weight")).unwrap().map(Array::into_data)
+        checkpoint
+            .find(&format!("{prefix}.decoder.head.2.weight"))
+            .unwrap()
+            .map(Array::into_data)
     };
     run(&at(3, 0.0), &folder).unwrap();
     assert_eq!(weights("average"), None);
@@ -105,13 +134,27 @@ fn an_average_begins_with_the_weights_of_its_run() {
     run(&at(4, 0.9), &folder).unwrap();
     let (after, average) = (weights("generator").unwrap(), weights("average").unwrap());
     // On the line from the weights before the step to those after it.
-    let minus = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b)).collect::<Vec<_>>();
+    let minus = |a: &[f32], b: &[f32]| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(a - b))
+            .collect::<Vec<_>>()
+    };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let (step, way) = (minus(&after, &before), minus(&average, &before));
     let share = dot(&way, &step) / dot(&step, &step);
-    let off: Vec<f64> = way.iter().zip(&step).map(|(way, step)| way - share * step).collect();
+    let off: Vec<f64> = way
+        .iter()
+        .zip(&step)
+        .map(|(way, step)| way - share * step)
+        .collect();
     assert!(share > 0.0 && share < 1.0, "{share}");
-    assert!(dot(&off, &off) < 1e-6 * dot(&way, &way), "{share}: {} of {}", dot(&off, &off), dot(&way, &way));
+    assert!(
+        dot(&off, &off) < 1e-6 * dot(&way, &way),
+        "{share}: {} of {}",
+        dot(&off, &off),
+        dot(&way, &way)
+    );
 }
 
 fn damaged_checkpoints_are_passed_over(whole: &Config, folder: &Path) {
@@ -120,20 +163,39 @@ fn damaged_checkpoints_are_passed_over(whole: &Config, folder: &Path) {
     std::fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(newest(folder).progress.step, 4);
     let notes = run_until(whole, folder, &[Device::flex()], None).unwrap();
-    assert!(notes[0].contains("damaged") && notes[0].contains("step-00000005"), "{notes:?}");
+    assert!(
+        notes[0].contains("damaged") && notes[0].contains("step-00000005"),
+        "{notes:?}"
+    );
     // What is damaged has not taken the place of one that is kept, the best at step 3 apart.
     let kept = Checkpoints::of(folder).steps().unwrap();
-    assert!(kept.ends_with(&[4, 5]) && last.with_added_extension("damaged").exists(), "{kept:?}");
+    assert!(
+        kept.ends_with(&[4, 5]) && last.with_added_extension("damaged").exists(),
+        "{kept:?}"
+    );
     assert_eq!(std::fs::read(&last).unwrap().len(), bytes.len());
 }
 
 fn exports(checkpoint: &Checkpoint, folder: &Path) {
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
     std::fs::create_dir(folder).unwrap();
-    for (layout, name) in [(Layout::Original, "a.safetensors"), (Layout::Diffusers, "vae")] {
+    for (layout, name) in [
+        (Layout::Original, "a.safetensors"),
+        (Layout::Diffusers, "vae"),
+    ] {
         for average in [false, true] {
             let out = folder.join(format!("{average}-{name}"));
-            export(checkpoint, Some(&base), &ExportOptions { layout, dtype: DType::F32, average }, &out).unwrap();
+            export(
+                checkpoint,
+                Some(&base),
+                &ExportOptions {
+                    layout,
+                    dtype: DType::F32,
+                    average,
+                },
+                &out,
+            )
+            .unwrap();
             let written = VaeWeights::open(&out).unwrap();
             assert_eq!(written.config().out_channels, 12);
             let prefix = if average { "average" } else { "generator" };
@@ -147,7 +209,10 @@ fn exports(checkpoint: &Checkpoint, folder: &Path) {
                         spec.name
                     );
                 } else {
-                    let trained = checkpoint.file.read(&format!("{prefix}.{}", spec.name)).unwrap();
+                    let trained = checkpoint
+                        .file
+                        .read(&format!("{prefix}.{}", spec.name))
+                        .unwrap();
                     assert_same(&spec.name, &got, &trained);
                 }
             }

@@ -24,17 +24,33 @@ struct Args {
 
 fn parse() -> anyhow::Result<Args> {
     let notify: Option<fn(&str)> = Some(|text| eprintln!("{text}"));
-    let options = EngineOptions { notify, ..EngineOptions::default() };
-    let mut args = Args { options, cells: [64, 64], frames: 1, runs: 5, out_channels: 3 };
+    let options = EngineOptions {
+        notify,
+        ..EngineOptions::default()
+    };
+    let mut args = Args {
+        options,
+        cells: [64, 64],
+        frames: 1,
+        runs: 5,
+        out_channels: 3,
+    };
     let mut words = std::env::args().skip(1);
-    args.options.device =
-        words.next().context("which device?")?.parse().map_err(|e| anyhow::anyhow!("the first argument: {e}"))?;
+    args.options.device = words
+        .next()
+        .context("which device?")?
+        .parse()
+        .map_err(|e| anyhow::anyhow!("the first argument: {e}"))?;
     while let Some(name) = words.next() {
-        let value = words.next().with_context(|| format!("{name} has no value"))?;
+        let value = words
+            .next()
+            .with_context(|| format!("{name} has no value"))?;
         match name.as_str() {
             "--dtype" => args.options.precision = precision(&value)?,
             "--cells" => {
-                let (h, w) = value.split_once('x').context("--cells takes HEIGHTxWIDTH")?;
+                let (h, w) = value
+                    .split_once('x')
+                    .context("--cells takes HEIGHTxWIDTH")?;
                 args.cells = [h.parse()?, w.parse()?];
             }
             "--frames" => args.frames = value.parse()?,
@@ -57,7 +73,13 @@ fn precision(name: &str) -> anyhow::Result<Precision> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { options, cells: [h, w], frames, runs, out_channels } = parse()?;
+    let Args {
+        options,
+        cells: [h, w],
+        frames,
+        runs,
+        out_channels,
+    } = parse()?;
     let config = VaeConfig::with_widths(96, out_channels);
     let decoder = Decoder::load(Arc::new(FormulaWeights::new(config)), &options)?;
     let values = formula::unit("bench.latent", 16 * frames * h * w).collect();

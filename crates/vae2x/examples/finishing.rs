@@ -38,21 +38,32 @@ fn half(picture: &Array) -> [usize; 2] {
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
+    let value = |name: &str| {
+        args.iter()
+            .position(|a| a == name)
+            .and_then(|i| args.get(i + 1))
+            .cloned()
+    };
     let folder = args.first().context("which folder of photos?")?;
     let side: usize = value("--side").map_or(Ok(1024), |s| s.parse())?;
     let weights = |name| -> anyhow::Result<Arc<VaeWeights>> {
         let path = value(name).with_context(|| format!("{name} WEIGHTS is missing"))?;
         Ok(Arc::new(VaeWeights::open(path.as_ref())?))
     };
-    let (base, two_x, options) = (weights("--base")?, weights("--vae")?, EngineOptions::default());
+    let (base, two_x, options) = (
+        weights("--base")?,
+        weights("--vae")?,
+        EngineOptions::default(),
+    );
     let models = Models {
         encoder: Encoder::load(base.clone(), &options)?,
         base: Decoder::load(base, &options)?,
         two_x: Decoder::load(two_x, &options)?,
     };
-    let decoded =
-        photos(Path::new(folder))?.iter().map(|path| decode(path, side, &models)).collect::<Result<Vec<_>, _>>()?;
+    let decoded = photos(Path::new(folder))?
+        .iter()
+        .map(|path| decode(path, side, &models))
+        .collect::<Result<Vec<_>, _>>()?;
     print_scores(&decoded)?;
     print_edges()?;
     print_colours(&decoded)
@@ -65,8 +76,16 @@ struct Models {
 }
 
 fn photos(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-    paths.retain(|p| p.extension().is_some_and(|e| ["jpg", "png", "webp"].iter().any(|k| e.eq_ignore_ascii_case(k))));
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
+    paths.retain(|p| {
+        p.extension().is_some_and(|e| {
+            ["jpg", "png", "webp"]
+                .iter()
+                .any(|k| e.eq_ignore_ascii_case(k))
+        })
+    });
     paths.sort();
     if paths.is_empty() {
         bail!("{}: no photos", folder.display());
@@ -85,7 +104,9 @@ struct Decoded {
 fn decode(path: &Path, side: usize, models: &Models) -> anyhow::Result<Decoded> {
     let small = halve(&prepared(&read_image(path)?.pixels, side)?)?;
     let [c, h, w] = small.dims("photo")?;
-    let latent = models.encoder.encode(&small.clone().reshape([1, c, 1, h, w])?, &mut |_| ())?;
+    let latent = models
+        .encoder
+        .encode(&small.clone().reshape([1, c, 1, h, w])?, &mut |_| ())?;
     let base = models.base.decode(&latent)?.reshape([c, h, w])?;
     let two_x = models.two_x.decode(&latent)?.reshape([c, 2 * h, 2 * w])?;
     Ok(Decoded { small, base, two_x })
@@ -111,7 +132,10 @@ fn print_scores(photos: &[Decoded]) -> anyhow::Result<()> {
     );
     for ((name, _), (sum, wins, least)) in WAYS.iter().zip(sums) {
         let gain = sum / n as f64;
-        println!("| {name} | {:.2} dB | {gain:+.2} dB | {wins} of {n} | {least:+.2} dB |", base_sum / n as f64 + gain);
+        println!(
+            "| {name} | {:.2} dB | {gain:+.2} dB | {wins} of {n} | {least:+.2} dB |",
+            base_sum / n as f64 + gain
+        );
     }
     Ok(())
 }
@@ -121,7 +145,13 @@ fn print_colours(photos: &[Decoded]) -> anyhow::Result<()> {
     const SHIFT: [f32; 3] = [0.08, -0.05, 0.06];
     const WAYS: [(&str, Option<Matching>); 3] = [
         ("as it is", None),
-        ("low", Some(Matching::Low { brightness: 16, colour: 4 })),
+        (
+            "low",
+            Some(Matching::Low {
+                brightness: 16,
+                colour: 4,
+            }),
+        ),
         ("stats", Some(Matching::Stats)),
     ];
     println!(
@@ -129,8 +159,10 @@ fn print_colours(photos: &[Decoded]) -> anyhow::Result<()> {
     );
     for (name, shift) in [("as trained", [0.0; 3]), ("shifted", SHIFT)] {
         for (way, matching) in WAYS {
-            let rows =
-                photos.iter().map(|photo| colours(photo, shift, matching)).collect::<anyhow::Result<Vec<_>>>()?;
+            let rows = photos
+                .iter()
+                .map(|photo| colours(photo, shift, matching))
+                .collect::<anyhow::Result<Vec<_>>>()?;
             let below = rows.iter().filter(|r| r[0] < 0.5).count();
             let mean = |i: usize| rows.iter().map(|r| r[i]).sum::<f64>() / rows.len() as f64;
             let worst = |i: usize| rows.iter().map(|r| r[i].abs()).fold(0.0, f64::max);
@@ -148,21 +180,41 @@ fn print_colours(photos: &[Decoded]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn colours(photo: &Decoded, shift: [f32; 3], matching: Option<Matching>) -> anyhow::Result<[f64; 3]> {
+fn colours(
+    photo: &Decoded,
+    shift: [f32; 3],
+    matching: Option<Matching>,
+) -> anyhow::Result<[f64; 3]> {
     let mut two_x = photo.two_x.clone();
     let plane = two_x.data().len() / 3;
-    two_x.data_mut().iter_mut().enumerate().for_each(|(i, v)| *v += shift[i / plane]);
-    let matched = matching.map_or_else(|| Ok(two_x.clone()), |m| match_color(&two_x, &photo.base, m))?;
+    two_x
+        .data_mut()
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, v)| *v += shift[i / plane]);
+    let matched = matching.map_or_else(
+        || Ok(two_x.clone()),
+        |m| match_color(&two_x, &photo.base, m),
+    )?;
     let one_x = reduce(&matched, 2, Light::Encoded)?;
     let cells = |p: &Array| resize(p, [p.shape()[1] / 8, p.shape()[2] / 8], Filter::Area);
     let high = 100.0 * (high_band(&matched)? / high_band(&two_x)? - 1.0);
-    Ok([ciede2000(&one_x, &photo.base)?, ciede2000(&cells(&one_x)?, &cells(&photo.base)?)?, high])
+    Ok([
+        ciede2000(&one_x, &photo.base)?,
+        ciede2000(&cells(&one_x)?, &cells(&photo.base)?)?,
+        high,
+    ])
 }
 
 /// The energy of what a Gaussian of two pixels takes away.
 fn high_band(picture: &Array) -> anyhow::Result<f64> {
     let low = blur(picture, 2.0)?;
-    Ok(picture.data().iter().zip(low.data()).map(|(p, l)| f64::from(p - l).powi(2)).sum())
+    Ok(picture
+        .data()
+        .iter()
+        .zip(low.data())
+        .map(|(p, l)| f64::from(p - l).powi(2))
+        .sum())
 }
 
 /// The photo with a longer side of `side`, cut to whole latent cells of its half.
@@ -171,7 +223,10 @@ fn prepared(photo: &Array, side: usize) -> anyhow::Result<Array> {
     let scale = side as f64 / h.max(w) as f64;
     let size = [h, w].map(|n| (n as f64 * scale).round() as usize / 16 * 16);
     let mut photo = resize(photo, size, Filter::Lanczos3)?;
-    photo.data_mut().iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0));
+    photo
+        .data_mut()
+        .iter_mut()
+        .for_each(|v| *v = v.clamp(-1.0, 1.0));
     Ok(photo)
 }
 
@@ -183,8 +238,14 @@ fn print_edges() -> anyhow::Result<()> {
     for (name, way) in WAYS.iter().filter(|(name, _)| !name.contains("linear")) {
         let edge = edge(*way)?;
         let overshoot = edge.iter().map(|&(_, v)| v - 1.0).fold(0.0, f64::max);
-        let dark = edge.iter().rfind(|(_, v)| *v <= 0.1).map_or(f64::NAN, |e| e.0);
-        let bright = edge.iter().find(|(_, v)| *v >= 0.9).map_or(f64::NAN, |e| e.0);
+        let dark = edge
+            .iter()
+            .rfind(|(_, v)| *v <= 0.1)
+            .map_or(f64::NAN, |e| e.0);
+        let bright = edge
+            .iter()
+            .find(|(_, v)| *v >= 0.9)
+            .map_or(f64::NAN, |e| e.0);
         let left = [0.25, 0.375, 0.5, 0.75].map(|f| contrast(*way, f));
         let [a, b, c, d] = left;
         println!(
@@ -205,7 +266,9 @@ fn edge(way: Halve) -> anyhow::Result<Vec<(f64, f64)>> {
     let mut seen = Vec::new();
     for phase in 0..64 {
         let place = 32.0 + f64::from(phase) / 32.0;
-        let row: Vec<f32> = (0..64).map(|x| (f64::from(x + 1) - place).clamp(0.0, 1.0) as f32 - 0.5).collect();
+        let row: Vec<f32> = (0..64)
+            .map(|x| (f64::from(x + 1) - place).clamp(0.0, 1.0) as f32 - 0.5)
+            .collect();
         let small = way(&Array::new([3, 8, 64], row.repeat(24))?)?;
         let values = small.data()[64..96].iter().enumerate();
         seen.extend(values.map(|(i, &v)| (i as f64 + 0.5 - place / 2.0, f64::from(v) + 0.5)));
@@ -218,10 +281,14 @@ fn edge(way: Halve) -> anyhow::Result<Vec<(f64, f64)>> {
 fn contrast(way: Halve, frequency: f64) -> anyhow::Result<f64> {
     let mut most: f64 = 0.0;
     for phase in 0..16 {
-        let turn = |x: usize| std::f64::consts::TAU * (frequency * x as f64 / 2.0 + f64::from(phase) / 16.0);
+        let turn = |x: usize| {
+            std::f64::consts::TAU * (frequency * x as f64 / 2.0 + f64::from(phase) / 16.0)
+        };
         let row: Vec<f32> = (0..256).map(|x| 0.5 * turn(x).sin() as f32).collect();
         let small = way(&Array::new([3, 8, 256], row.repeat(24))?)?;
-        most = small.data()[256 + 32..256 + 96].iter().fold(most, |m, &v| m.max(2.0 * f64::from(v.abs())));
+        most = small.data()[256 + 32..256 + 96]
+            .iter()
+            .fold(most, |m, &v| m.max(2.0 * f64::from(v.abs())));
     }
     Ok(most)
 }

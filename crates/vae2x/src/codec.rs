@@ -33,7 +33,9 @@ impl Decoder {
     /// # Errors
     /// If the weights cannot be read or their configuration is impossible.
     pub fn load(weights: Arc<dyn Weights>, options: &EngineOptions) -> Result<Self> {
-        Ok(Self { engine: device::load(weights, Parts::Decoder, options)? })
+        Ok(Self {
+            engine: device::load(weights, Parts::Decoder, options)?,
+        })
     }
 
     /// The engine's name, for logs.
@@ -86,9 +88,15 @@ impl Decoder {
             let mut clip = self.clip(latent, item);
             let mut done = item * latent_frames;
             let mut index = 0;
-            while let Some(frames) = clip.step(&mut |part| progress(done as f64 + f64::from(part)))? {
+            while let Some(frames) =
+                clip.step(&mut |part| progress(done as f64 + f64::from(part)))?
+            {
                 for pixels in frames {
-                    each(Frame { item, index, pixels })?;
+                    each(Frame {
+                        item,
+                        index,
+                        pixels,
+                    })?;
                     index += 1;
                 }
                 done += 1;
@@ -102,7 +110,11 @@ impl Decoder {
     /// # Panics
     /// If the batch has no such item.
     pub fn clip(&self, latent: &Raw, item: usize) -> DecodedClip<'_> {
-        DecodedClip { session: self.engine.decoder(), latent: latent.array().item(item), next: 0 }
+        DecodedClip {
+            session: self.engine.decoder(),
+            latent: latent.array().item(item),
+            next: 0,
+        }
     }
 }
 
@@ -124,9 +136,15 @@ impl DecodedClip<'_> {
         if self.next == self.latent.shape()[1] {
             return Ok(None);
         }
-        let pixels = self.session.step(&self.latent.narrow1(self.next..self.next + 1), progress)?;
+        let pixels = self
+            .session
+            .step(&self.latent.narrow1(self.next..self.next + 1), progress)?;
         self.next += 1;
-        frames(pixels)?.into_iter().map(clamped).collect::<Result<_>>().map(Some)
+        frames(pixels)?
+            .into_iter()
+            .map(clamped)
+            .collect::<Result<_>>()
+            .map(Some)
     }
 }
 
@@ -135,14 +153,19 @@ fn frames(pixels: Array) -> Result<Vec<Array>> {
     let [c, f, h, w] = pixels.dims("pixels")?;
     match f {
         1 => Ok(vec![pixels.reshape([c, h, w])?]),
-        _ => (0..f).map(|i| pixels.narrow1(i..i + 1).reshape([c, h, w])).collect(),
+        _ => (0..f)
+            .map(|i| pixels.narrow1(i..i + 1).reshape([c, h, w]))
+            .collect(),
     }
 }
 
 /// A frame clamped to [-1, 1].
 fn clamped(mut frame: Array) -> Result<Array> {
     check_finite("decoder", frame.data())?;
-    frame.data_mut().iter_mut().for_each(|x| *x = x.clamp(-1.0, 1.0));
+    frame
+        .data_mut()
+        .iter_mut()
+        .for_each(|x| *x = x.clamp(-1.0, 1.0));
     Ok(frame)
 }
 
@@ -178,7 +201,9 @@ impl Encoder {
     /// # Errors
     /// If the weights cannot be read or their configuration is impossible.
     pub fn load(weights: Arc<dyn Weights>, options: &EngineOptions) -> Result<Self> {
-        Ok(Self { engine: device::load(weights, Parts::Encoder, options)? })
+        Ok(Self {
+            engine: device::load(weights, Parts::Encoder, options)?,
+        })
     }
 
     /// The engine's name, for logs.
@@ -216,7 +241,9 @@ impl Encoder {
                 let end = (start + if start == 0 { 1 } else { TEMPORAL_FACTOR }).min(frames);
                 let done = (item * frames + start) as f64;
                 let length = (end - start) as f64;
-                clip.step(&pixels.narrow1(start..end), &mut |part| progress(done + length * f64::from(part)))?;
+                clip.step(&pixels.narrow1(start..end), &mut |part| {
+                    progress(done + length * f64::from(part))
+                })?;
                 start = end;
             }
             items.push(clip.finish()?);
@@ -226,7 +253,10 @@ impl Encoder {
 
     /// Starts encoding a clip or a picture.
     pub fn clip(&self) -> EncodedClip<'_> {
-        EncodedClip { session: self.engine.encoder(), latents: Vec::new() }
+        EncodedClip {
+            session: self.engine.encoder(),
+            latents: Vec::new(),
+        }
     }
 }
 
@@ -264,7 +294,11 @@ fn check_frames(frames: usize) -> Result<()> {
     if frames > 0 && time::whole_frames(frames) == frames {
         return Ok(());
     }
-    Err(Error::Shape { what: "frames".into(), expected: "1 + 4 k".into(), got: format!("{frames}") })
+    Err(Error::Shape {
+        what: "frames".into(),
+        expected: "1 + 4 k".into(),
+        got: format!("{frames}"),
+    })
 }
 
 /// The largest sizes not above `height` and `width` that the encoder takes.

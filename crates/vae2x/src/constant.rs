@@ -36,17 +36,28 @@ pub struct ConstantColour {
 ///
 /// # Errors
 /// As encoding and decoding.
-pub fn constant_colour(encoder: &Encoder, decoder: &Decoder, colour: [u8; 3]) -> Result<ConstantColour> {
+pub fn constant_colour(
+    encoder: &Encoder,
+    decoder: &Decoder,
+    colour: [u8; 3],
+) -> Result<ConstantColour> {
     let side = (MEASURED + 2 * MARGIN) * SPATIAL_FACTOR;
     let values = colour.map(from_u8);
-    let picture = values.iter().flat_map(|&v| std::iter::repeat_n(v, side * side)).collect();
+    let picture = values
+        .iter()
+        .flat_map(|&v| std::iter::repeat_n(v, side * side))
+        .collect();
     let latent = encoder.encode(&Array::new([1, 3, 1, side, side], picture)?, &mut |_| ())?;
     let decoded = decoder.decode(&latent)?;
     let scale = decoder.config().scale()?;
     let middle = middle(&decoded, scale)?;
-    let errors = middle.data().chunks_exact(middle.data().len() / 3).zip(values);
-    let errors =
-        errors.flat_map(|(plane, v)| plane.iter().map(move |p| f64::from(p - v) * TO_8_BIT)).collect::<Vec<_>>();
+    let errors = middle
+        .data()
+        .chunks_exact(middle.data().len() / 3)
+        .zip(values);
+    let errors = errors
+        .flat_map(|(plane, v)| plane.iter().map(move |p| f64::from(p - v) * TO_8_BIT))
+        .collect::<Vec<_>>();
     let speckle = speckle(&middle, scale)?;
     Ok(summary(colour, &errors, speckle))
 }
@@ -76,8 +87,12 @@ fn middle(decoded: &Array, scale: usize) -> Result<Array> {
     let [_, _, _, _, width] = decoded.dims("pixels")?;
     let cell = SPATIAL_FACTOR * scale;
     let (start, side) = (MARGIN * cell, MEASURED * cell);
-    let row = |c: usize, y: usize| &decoded.data()[(c * width + start + y) * width + start..][..side];
-    let data = (0..3).flat_map(|c| (0..side).flat_map(move |y| row(c, y))).copied().collect();
+    let row =
+        |c: usize, y: usize| &decoded.data()[(c * width + start + y) * width + start..][..side];
+    let data = (0..3)
+        .flat_map(|c| (0..side).flat_map(move |y| row(c, y)))
+        .copied()
+        .collect();
     Array::new([3, side, side], data)
 }
 
@@ -93,7 +108,14 @@ mod tests {
         assert_eq!((shifted.shift, shifted.mean_error), ([2.0, -1.0, 0.0], 1.0));
         assert_eq!((shifted.ripple, shifted.non_constant_share), (0.0, 0.0));
         let rippled = of(&[3.0, -3.0, 3.0, -3.0, 3.0, -3.0]);
-        assert_eq!((rippled.ripple, rippled.non_constant_share, rippled.mean_error), (3.0, 1.0, 3.0));
+        assert_eq!(
+            (
+                rippled.ripple,
+                rippled.non_constant_share,
+                rippled.mean_error
+            ),
+            (3.0, 1.0, 3.0)
+        );
         // A step of 1 and a ripple of 1.
         assert_eq!(of(&[2.0, 0.0, 2.0, 0.0, 2.0, 0.0]).non_constant_share, 0.5);
         assert_eq!(of(&[0.0; 6]).non_constant_share, 0.0);

@@ -13,8 +13,14 @@ pub struct Photo {
 
 /// Photos that the demo models have not seen in training.
 pub const PHOTOS: [Photo; 2] = [
-    Photo { name: "coffee", png: include_bytes!("../../../assets/photos/coffee.png") },
-    Photo { name: "chelsea", png: include_bytes!("../../../assets/photos/chelsea.png") },
+    Photo {
+        name: "coffee",
+        png: include_bytes!("../../../assets/photos/coffee.png"),
+    },
+    Photo {
+        name: "chelsea",
+        png: include_bytes!("../../../assets/photos/chelsea.png"),
+    },
 ];
 
 /// Names that stand for the models below wherever weights are asked for.

@@ -38,7 +38,14 @@ impl FromStr for Device {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, index) = match text.split_once(':') {
-            Some((name, index)) => (name, Some(index.parse().map_err(|_| format!("'{index}' is not a number"))?)),
+            Some((name, index)) => (
+                name,
+                Some(
+                    index
+                        .parse()
+                        .map_err(|_| format!("'{index}' is not a number"))?,
+                ),
+            ),
             None => (text, None),
         };
         let api = Api::ALL.into_iter().find(|api| api.name() == name);
@@ -61,8 +68,13 @@ impl Device {
     /// # Errors
     /// [`Error::Unsupported`] if the device is not in this build or not there; [`Error::Device`] if it cannot be opened.
     pub fn for_training(self, say: impl Fn(&str)) -> Result<burn::tensor::Device> {
-        let Some(listed) = self.listed(&say)? else { return Ok(burn::tensor::Device::flex()) };
-        say(&format!("computing on {}", shown(&listed, &listed.facts()?)));
+        let Some(listed) = self.listed(&say)? else {
+            return Ok(burn::tensor::Device::flex());
+        };
+        say(&format!(
+            "computing on {}",
+            shown(&listed, &listed.facts()?)
+        ));
         Ok(listed.device)
     }
 
@@ -83,14 +95,21 @@ impl Device {
         match self {
             Self::Cpu | Self::Burn => Ok(None),
             Self::Through { api, index } => api.device(index).map(Some),
-            Self::Auto => Ok(first_gpu(reached(), |listed| listed.facts().map(|_| ()), say)),
+            Self::Auto => Ok(first_gpu(
+                reached(),
+                |listed| listed.facts().map(|_| ()),
+                say,
+            )),
         }
     }
 }
 
 /// A device's name here, and its maker's.
 fn shown(listed: &Listed, facts: &Facts) -> String {
-    facts.name.as_ref().map_or(listed.name(), |name| format!("{} ({name})", listed.name()))
+    facts
+        .name
+        .as_ref()
+        .map_or(listed.name(), |name| format!("{} ({name})", listed.name()))
 }
 
 /// The first GPU that `check` has nothing against; `say` hears what it has against others.
@@ -116,7 +135,9 @@ fn reached() -> impl Iterator<Item = Listed> {
 
 /// All but software drivers.
 fn gpus(devices: impl IntoIterator<Item = Listed>) -> impl Iterator<Item = Listed> {
-    devices.into_iter().filter(|listed| listed.kind != Kind::Processor)
+    devices
+        .into_iter()
+        .filter(|listed| listed.kind != Kind::Processor)
 }
 
 impl fmt::Display for Device {
@@ -126,7 +147,10 @@ impl fmt::Display for Device {
             Self::Burn => f.write_str("burn"),
             Self::Auto => f.write_str("auto"),
             Self::Through { api, index: None } => write!(f, "{api}"),
-            Self::Through { api, index: Some(index) } => write!(f, "{api}:{index}"),
+            Self::Through {
+                api,
+                index: Some(index),
+            } => write!(f, "{api}:{index}"),
         }
     }
 }
@@ -183,7 +207,11 @@ impl EngineOptions {
                 return Err(Error::Unsupported(problem.into()));
             }
         };
-        Ok(CpuOptions { threads: self.threads, isa: Isa::from_env()?, precision })
+        Ok(CpuOptions {
+            threads: self.threads,
+            isa: Isa::from_env()?,
+            precision,
+        })
     }
 
     /// The number of threads that will be used.
@@ -203,7 +231,11 @@ impl EngineOptions {
     ///
     /// # Errors
     /// If the configuration is impossible.
-    pub fn decode_memory(&self, config: &VaeConfig, [t, h, w]: [usize; 3]) -> Result<Option<MemoryEstimate>> {
+    pub fn decode_memory(
+        &self,
+        config: &VaeConfig,
+        [t, h, w]: [usize; 3],
+    ) -> Result<Option<MemoryEstimate>> {
         match self.device {
             Device::Cpu => vae2x_cpu::decode_memory(config, [t, h, w], self.cpu()?).map(Some),
             _ => Ok(None),
@@ -214,7 +246,11 @@ impl EngineOptions {
     ///
     /// # Errors
     /// If the configuration is impossible.
-    pub fn encode_memory(&self, config: &VaeConfig, [f, h, w]: [usize; 3]) -> Result<Option<MemoryEstimate>> {
+    pub fn encode_memory(
+        &self,
+        config: &VaeConfig,
+        [f, h, w]: [usize; 3],
+    ) -> Result<Option<MemoryEstimate>> {
         match self.device {
             Device::Cpu => vae2x_cpu::encode_memory(config, [f, h, w], self.cpu()?).map(Some),
             _ => Ok(None),
@@ -230,13 +266,23 @@ impl EngineOptions {
             return Ok(self);
         }
         config.validate()?;
-        Ok(Self { device: self.automatic(reached(), |listed| self.check(config, parts, listed)), ..self })
+        Ok(Self {
+            device: self.automatic(reached(), |listed| self.check(config, parts, listed)),
+            ..self
+        })
     }
 
     /// What [`Device::Auto`] means among `devices`, of which `check` refuses some.
-    fn automatic(&self, devices: impl IntoIterator<Item = Listed>, check: impl Fn(&Listed) -> Result<()>) -> Device {
+    fn automatic(
+        &self,
+        devices: impl IntoIterator<Item = Listed>,
+        check: impl Fn(&Listed) -> Result<()>,
+    ) -> Device {
         let gpu = first_gpu(devices, check, |text| self.say(text));
-        gpu.map_or(Device::Cpu, |gpu| Device::Through { api: gpu.api, index: Some(gpu.index) })
+        gpu.map_or(Device::Cpu, |gpu| Device::Through {
+            api: gpu.api,
+            index: Some(gpu.index),
+        })
     }
 
     fn say(&self, text: &str) {
@@ -253,7 +299,12 @@ impl EngineOptions {
         let job = |precision: Precision| {
             let dtype = FloatDType::from(precision);
             check_dtype(&listed.device, dtype)?;
-            Ok(Job { cells: ORDINARY, clip: false, bytes: DType::from(dtype).size(), limits })
+            Ok(Job {
+                cells: ORDINARY,
+                clip: false,
+                bytes: DType::from(dtype).size(),
+                limits,
+            })
         };
         if parts != Parts::Encoder {
             DecodePlan::new(config, &job(self.precision)?)?;
@@ -267,7 +318,14 @@ impl EngineOptions {
     /// The same for burn's engine.
     fn burn(&self, name: String, parts: Parts, limits: Limits) -> BurnOptions {
         let (decoder_dtype, encoder_dtype) = (self.precision.into(), self.encoder_precision.into());
-        BurnOptions { name, parts, decoder_dtype, encoder_dtype, limits, notify: self.notify }
+        BurnOptions {
+            name,
+            parts,
+            decoder_dtype,
+            encoder_dtype,
+            limits,
+            notify: self.notify,
+        }
     }
 
     /// What the user allows, else what there is; of that, this model's part.
@@ -295,7 +353,11 @@ impl EngineOptions {
 ///
 /// # Errors
 /// If the weights cannot be read, their configuration is impossible, or the device is not there.
-pub(crate) fn load(weights: Arc<dyn Weights>, parts: Parts, options: &EngineOptions) -> Result<Box<dyn Engine>> {
+pub(crate) fn load(
+    weights: Arc<dyn Weights>,
+    parts: Parts,
+    options: &EngineOptions,
+) -> Result<Box<dyn Engine>> {
     let options = options.settled(weights.config(), parts)?;
     match options.device {
         Device::Cpu | Device::Auto => {
@@ -309,15 +371,31 @@ pub(crate) fn load(weights: Arc<dyn Weights>, parts: Parts, options: &EngineOpti
             Ok(Box::new(engine))
         }
         Device::Burn => {
-            let burn = options.burn("burn-flex".into(), parts, options.limits(Kind::Processor, &Facts::default()));
-            Ok(Box::new(BurnEngine::load(&*weights, &burn, &burn::tensor::Device::flex())?))
+            let burn = options.burn(
+                "burn-flex".into(),
+                parts,
+                options.limits(Kind::Processor, &Facts::default()),
+            );
+            Ok(Box::new(BurnEngine::load(
+                &*weights,
+                &burn,
+                &burn::tensor::Device::flex(),
+            )?))
         }
         Device::Through { api, index } => {
             let listed = api.device(index)?;
             let facts = listed.facts()?;
             options.say_what_is_assumed(&listed, &facts);
-            let burn = options.burn(shown(&listed, &facts), parts, options.limits(listed.kind, &facts));
-            Ok(Box::new(BurnEngine::load(&*weights, &burn, &listed.device)?))
+            let burn = options.burn(
+                shown(&listed, &facts),
+                parts,
+                options.limits(listed.kind, &facts),
+            );
+            Ok(Box::new(BurnEngine::load(
+                &*weights,
+                &burn,
+                &listed.device,
+            )?))
         }
     }
 }
@@ -330,7 +408,9 @@ mod tests {
 
     #[test]
     fn devices_are_named_as_they_are_shown() {
-        for name in ["auto", "cpu", "burn", "vulkan", "cuda:1", "libtorch", "webgpu:0", "metal"] {
+        for name in [
+            "auto", "cpu", "burn", "vulkan", "cuda:1", "libtorch", "webgpu:0", "metal",
+        ] {
             assert_eq!(name.parse::<Device>().unwrap().to_string(), name);
         }
         for bad in ["", "gpu", "cpu:1", "cuda:", "cuda:x", "auto:0", "vulkan:-1"] {
@@ -340,16 +420,41 @@ mod tests {
 
     #[test]
     fn auto_is_the_first_gpu_that_can_be_used_and_never_a_software_driver() {
-        let listed =
-            |api: Api, index: usize, kind: Kind| Listed { api, index, kind, device: burn::tensor::Device::flex() };
-        let software = [listed(Api::Vulkan, 0, Kind::Processor), listed(Api::LibTorch, 0, Kind::Processor)];
-        let gpus = [listed(Api::Vulkan, 1, Kind::Gpu), listed(Api::WebGpu, 0, Kind::SharedGpu)];
+        let listed = |api: Api, index: usize, kind: Kind| Listed {
+            api,
+            index,
+            kind,
+            device: burn::tensor::Device::flex(),
+        };
+        let software = [
+            listed(Api::Vulkan, 0, Kind::Processor),
+            listed(Api::LibTorch, 0, Kind::Processor),
+        ];
+        let gpus = [
+            listed(Api::Vulkan, 1, Kind::Gpu),
+            listed(Api::WebGpu, 0, Kind::SharedGpu),
+        ];
         let both = || software.iter().chain(&gpus).chain(&software).cloned();
-        let through = |api: Api, index: usize| Device::Through { api, index: Some(index) };
+        let through = |api: Api, index: usize| Device::Through {
+            api,
+            index: Some(index),
+        };
         let no = || Err(Error::Unsupported("too small".into()));
-        let shared = |listed: &Listed| if listed.kind == Kind::SharedGpu { Ok(()) } else { no() };
-        let options = EngineOptions { notify: Some(listen), ..EngineOptions::default() };
-        assert_eq!(options.automatic(both(), |_| Ok(())), through(Api::Vulkan, 1));
+        let shared = |listed: &Listed| {
+            if listed.kind == Kind::SharedGpu {
+                Ok(())
+            } else {
+                no()
+            }
+        };
+        let options = EngineOptions {
+            notify: Some(listen),
+            ..EngineOptions::default()
+        };
+        assert_eq!(
+            options.automatic(both(), |_| Ok(())),
+            through(Api::Vulkan, 1)
+        );
         assert_eq!(options.automatic(software.clone(), |_| Ok(())), Device::Cpu);
         assert_eq!(options.automatic([], |_| Ok(())), Device::Cpu);
         assert!(SAID.take().is_empty());
@@ -370,37 +475,79 @@ mod tests {
 
     #[test]
     fn each_half_has_its_own_precision() {
-        let options = EngineOptions { precision: Precision::Bf16, ..EngineOptions::default() };
+        let options = EngineOptions {
+            precision: Precision::Bf16,
+            ..EngineOptions::default()
+        };
         let burn = options.burn(String::new(), Parts::Both, Limits::default());
-        assert_eq!((burn.decoder_dtype, burn.encoder_dtype), (FloatDType::BF16, FloatDType::F32));
-        let options = EngineOptions { encoder_precision: Precision::F16, ..EngineOptions::default() };
+        assert_eq!(
+            (burn.decoder_dtype, burn.encoder_dtype),
+            (FloatDType::BF16, FloatDType::F32)
+        );
+        let options = EngineOptions {
+            encoder_precision: Precision::F16,
+            ..EngineOptions::default()
+        };
         let burn = options.burn(String::new(), Parts::Both, Limits::default());
-        assert_eq!((burn.decoder_dtype, burn.encoder_dtype), (FloatDType::F32, FloatDType::F16));
+        assert_eq!(
+            (burn.decoder_dtype, burn.encoder_dtype),
+            (FloatDType::F32, FloatDType::F16)
+        );
     }
 
     #[test]
     fn models_on_one_device_share_its_memory() {
         const GIB: u64 = 1 << 30;
-        let facts = Facts { memory: Some(16 * GIB), ..Facts::default() };
-        let limits = |others: u8, memory: Option<u64>| {
-            EngineOptions { others, memory, ..EngineOptions::default() }.limits(Kind::Gpu, &facts)
+        let facts = Facts {
+            memory: Some(16 * GIB),
+            ..Facts::default()
         };
-        assert_eq!([0, 1].map(|others| limits(others, None).memory), [14 * GIB, 7 * GIB]);
-        assert_eq!([0, 1].map(|others| limits(others, Some(4 * GIB)).memory), [4 * GIB, 2 * GIB]);
+        let limits = |others: u8, memory: Option<u64>| {
+            EngineOptions {
+                others,
+                memory,
+                ..EngineOptions::default()
+            }
+            .limits(Kind::Gpu, &facts)
+        };
+        assert_eq!(
+            [0, 1].map(|others| limits(others, None).memory),
+            [14 * GIB, 7 * GIB]
+        );
+        assert_eq!(
+            [0, 1].map(|others| limits(others, Some(4 * GIB)).memory),
+            [4 * GIB, 2 * GIB]
+        );
         // So that what both plans may fill is what one could.
         let bands = |limits: Limits| {
-            let job = Job { cells: [128, 128], clip: false, bytes: 4, limits };
-            DecodePlan::new(&VaeConfig::default(), &job).unwrap().bands.len()
+            let job = Job {
+                cells: [128, 128],
+                clip: false,
+                bytes: 4,
+                limits,
+            };
+            DecodePlan::new(&VaeConfig::default(), &job)
+                .unwrap()
+                .bands
+                .len()
         };
         assert!(bands(limits(1, Some(4 * GIB))) > bands(limits(0, Some(4 * GIB))));
     }
 
     #[test]
     fn auto_is_settled_on_what_this_machine_has() {
-        let options = EngineOptions { device: Device::Auto, ..EngineOptions::default() };
-        let settled = options.settled(&VaeConfig::default(), Parts::Both).unwrap().device;
+        let options = EngineOptions {
+            device: Device::Auto,
+            ..EngineOptions::default()
+        };
+        let settled = options
+            .settled(&VaeConfig::default(), Parts::Both)
+            .unwrap()
+            .device;
         match settled {
-            Device::Through { api, index } => assert_ne!(api.device(index).unwrap().kind, Kind::Processor),
+            Device::Through { api, index } => {
+                assert_ne!(api.device(index).unwrap().kind, Kind::Processor)
+            }
             other => assert_eq!(other, Device::Cpu),
         }
         assert!(gpus(reached()).next().is_some() || settled == Device::Cpu);

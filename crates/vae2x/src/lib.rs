@@ -21,4 +21,7 @@ pub use codec::{DecodedClip, Decoder, EncodedClip, Encoder, Frame, whole_cells};
 pub use device::{Device, EngineOptions, Precision};
 pub use host::available_bytes;
 pub use vae2x_nn::wan_vae::Parts;
-pub use {vae2x_compare as compare, vae2x_core as core, vae2x_cpu as cpu, vae2x_media as media, vae2x_nn as nn};
+pub use {
+    vae2x_compare as compare, vae2x_core as core, vae2x_cpu as cpu, vae2x_media as media,
+    vae2x_nn as nn,
+};

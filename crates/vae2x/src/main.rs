@@ -56,7 +56,13 @@ fn main() -> ExitCode {
 fn told_once(error: &anyhow::Error) -> String {
     let mut causes = error.chain().map(ToString::to_string);
     let first = causes.next().unwrap_or_default();
-    causes.fold(first, |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+    causes.fold(first, |text, cause| {
+        if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

@@ -28,7 +28,11 @@ pub fn check(what: &str, need: MemoryEstimate, allowed: Option<u64>) -> anyhow::
 
 /// What two models take that are loaded at once and compute in turn.
 pub fn together(a: MemoryEstimate, b: MemoryEstimate) -> MemoryEstimate {
-    MemoryEstimate { weights: a.weights + b.weights, working: a.working.max(b.working), output: a.output + b.output }
+    MemoryEstimate {
+        weights: a.weights + b.weights,
+        working: a.working.max(b.working),
+        output: a.output + b.output,
+    }
 }
 
 /// Pictures that finishing holds besides the one it is given: one to look at and one to make.
@@ -36,14 +40,21 @@ const FINISHING: usize = 2;
 
 /// An estimate with what is done to each picture of `bytes` after it is computed.
 pub fn with_finishing(need: MemoryEstimate, bytes: usize) -> MemoryEstimate {
-    MemoryEstimate { output: need.output + FINISHING * bytes, ..need }
+    MemoryEstimate {
+        output: need.output + FINISHING * bytes,
+        ..need
+    }
 }
 
 /// An estimate that counts the `pixels` bytes of one of `jobs` inputs too, and of the inputs beside it, which are about as large, the
 /// pixels of the next and the result of the last.
 pub fn in_pipeline(need: MemoryEstimate, pixels: usize, jobs: usize) -> MemoryEstimate {
     let at_once = jobs.min(2);
-    MemoryEstimate { working: need.working + at_once * pixels, output: at_once * need.output, ..need }
+    MemoryEstimate {
+        working: need.working + at_once * pixels,
+        output: at_once * need.output,
+        ..need
+    }
 }
 
 fn megabytes(bytes: u64) -> String {

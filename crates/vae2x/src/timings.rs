@@ -39,8 +39,11 @@ impl Timings {
     /// [`Error::Io`] naming the file.
     pub fn write(mut self, path: &Path) -> Result<()> {
         self.peak_rss_bytes = peak_rss_bytes();
-        let json = serde_json::to_string_pretty(&self).map_err(|e| Error::format(path, e.to_string()))?;
-        temp::write(path, |file| writeln!(file, "{json}").map_err(|e| Error::io(path, e)))
+        let json =
+            serde_json::to_string_pretty(&self).map_err(|e| Error::format(path, e.to_string()))?;
+        temp::write(path, |file| {
+            writeln!(file, "{json}").map_err(|e| Error::io(path, e))
+        })
     }
 }
 
@@ -56,8 +59,15 @@ pub fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
 #[cfg(target_os = "linux")]
 fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024)
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]

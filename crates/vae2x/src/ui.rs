@@ -47,21 +47,43 @@ impl Progress {
     pub fn new(label: impl Into<String>, total: f64, unit: &'static str) -> Self {
         let label = label.into();
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some((total * STEPS) as u64), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix} [{bar:32}] {percent:>3} %  {msg}  {eta} left");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            let bar = ProgressBar::with_draw_target(
+                Some((total * STEPS) as u64),
+                ProgressDrawTarget::stderr(),
+            );
+            let style = ProgressStyle::with_template(
+                "{prefix} [{bar:32}] {percent:>3} %  {msg}  {eta} left",
+            );
+            bar.set_style(
+                style
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .progress_chars("=> "),
+            );
             bar.set_prefix(label.clone());
             bar
         });
         let now = Instant::now();
-        Self { label, unit, total, started: now, said: now, bar }
+        Self {
+            label,
+            unit,
+            total,
+            started: now,
+            said: now,
+            bar,
+        }
     }
 
     /// `done` units of the total are done.
     pub fn set(&mut self, done: f64) {
         let elapsed = self.started.elapsed().as_secs_f64();
         let rate = done / elapsed.max(1e-3);
-        let status = format!("{} of {} {}, {}", human(done), human(self.total), self.unit, self.pace(rate));
+        let status = format!(
+            "{} of {} {}, {}",
+            human(done),
+            human(self.total),
+            self.unit,
+            self.pace(rate)
+        );
         match &self.bar {
             Some(bar) => {
                 bar.set_message(status);
@@ -69,7 +91,11 @@ impl Progress {
             }
             None if self.said.elapsed() >= LINE_EVERY && done > 0.0 => {
                 self.said = Instant::now();
-                note(format!("{}: {status}, {:.0} s left", self.label, (self.total - done) / rate));
+                note(format!(
+                    "{}: {status}, {:.0} s left",
+                    self.label,
+                    (self.total - done) / rate
+                ));
             }
             None => (),
         }
@@ -107,7 +133,13 @@ mod tests {
 
     #[test]
     fn counts_are_readable() {
-        let cases = [(0.0, "0"), (3.25, "3.2"), (999.0, "999"), (126_892_531.0, "126.9 M"), (2e10, "20.0 G")];
+        let cases = [
+            (0.0, "0"),
+            (3.25, "3.2"),
+            (999.0, "999"),
+            (126_892_531.0, "126.9 M"),
+            (2e10, "20.0 G"),
+        ];
         for (value, text) in cases {
             assert_eq!(human(value), text);
         }

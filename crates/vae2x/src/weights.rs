@@ -42,7 +42,10 @@ pub fn open(name: &str) -> anyhow::Result<VaeWeights> {
         return model.context("the demo model in this program");
     }
     if name.starts_with("demo:") {
-        return usage(format!("there is no demo model '{name}'; there are {}", demo_assets::MODELS.join(" and ")));
+        return usage(format!(
+            "there is no demo model '{name}'; there are {}",
+            demo_assets::MODELS.join(" and ")
+        ));
     }
     Ok(VaeWeights::open(&fetch(name)?)?)
 }
@@ -58,7 +61,11 @@ pub fn fetch(name: &str) -> anyhow::Result<std::path::PathBuf> {
             if let Some((_, finished)) = bar.take() {
                 finished.finish();
             }
-            let progress = Progress::new(format!("fetching {}", transfer.file), transfer.total as f64, "bytes");
+            let progress = Progress::new(
+                format!("fetching {}", transfer.file),
+                transfer.total as f64,
+                "bytes",
+            );
             bar = Some((transfer.file.to_owned(), progress));
         }
         if let Some((_, progress)) = &mut bar {

@@ -13,7 +13,11 @@ use vae2x_media::pixels::to_linear;
 use super::require_one_size;
 
 /// Linear red, green, blue to X, Y, Z.
-const XYZ: [[f64; 3]; 3] = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]];
+const XYZ: [[f64; 3]; 3] = [
+    [0.4124, 0.3576, 0.1805],
+    [0.2126, 0.7152, 0.0722],
+    [0.0193, 0.1192, 0.9505],
+];
 /// Its inverse scale: the white's X, Y, Z.
 const WHITE: [f64; 3] = [0.3127 / 0.3290, 1.0, (1.0 - 0.3127 - 0.3290) / 0.3290];
 /// Pixels that are computed at a time.
@@ -55,7 +59,9 @@ fn differences(picture: &Array, reference: &Array) -> Result<Vec<f32>> {
     let starts: Vec<usize> = (0..h * w).step_by(PART).collect();
     let part = |start: usize| {
         let pixels = start..(start + PART).min(h * w);
-        pixels.map(|i| difference(lab(picture, i), lab(reference, i)) as f32).collect::<Vec<_>>()
+        pixels
+            .map(|i| difference(lab(picture, i), lab(reference, i)) as f32)
+            .collect::<Vec<_>>()
     };
     Ok(starts.into_par_iter().flat_map_iter(part).collect())
 }
@@ -65,7 +71,13 @@ fn lab(picture: &Array, pixel: usize) -> [f64; 3] {
     let plane = picture.data().len() / 3;
     let value = |c: usize| picture.data()[c * plane + pixel];
     // Conversions give black for NaN, which would hide it.
-    let light = [0, 1, 2].map(|c| if value(c).is_nan() { f64::NAN } else { f64::from(to_linear(value(c))) });
+    let light = [0, 1, 2].map(|c| {
+        if value(c).is_nan() {
+            f64::NAN
+        } else {
+            f64::from(to_linear(value(c)))
+        }
+    });
     let relative = |row: usize| (0..3).map(|c| XYZ[row][c] * light[c]).sum::<f64>() / WHITE[row];
     let [x, y, z] = [0, 1, 2].map(|row| compressed(relative(row)));
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
@@ -74,7 +86,11 @@ fn lab(picture: &Array, pixel: usize) -> [f64; 3] {
 /// The cube root, and a line near black.
 fn compressed(relative: f64) -> f64 {
     const KNEE: f64 = 6.0 / 29.0;
-    if relative > KNEE.powi(3) { relative.cbrt() } else { relative / (3.0 * KNEE * KNEE) + 4.0 / 29.0 }
+    if relative > KNEE.powi(3) {
+        relative.cbrt()
+    } else {
+        relative / (3.0 * KNEE * KNEE) + 4.0 / 29.0
+    }
 }
 
 /// CIEDE2000 of two colours in L*a*b*.
@@ -85,12 +101,21 @@ fn difference([l1, a1, b1]: [f64; 3], [l2, a2, b2]: [f64; 3]) -> f64 {
     let [(c1, h1), (c2, h2)] = [[stretch * a1, b1], [stretch * a2, b2]].map(polar);
     let lightness = l2 - l1;
     let turn = turn(h1, h2);
-    let hue = if c1 * c2 == 0.0 { 0.0 } else { 2.0 * (c1 * c2).sqrt() * (turn / 2.0).to_radians().sin() };
+    let hue = if c1 * c2 == 0.0 {
+        0.0
+    } else {
+        2.0 * (c1 * c2).sqrt() * (turn / 2.0).to_radians().sin()
+    };
     let mean_l = f64::midpoint(l1, l2) - 50.0;
     let mean_c = f64::midpoint(c1, c2);
-    let mean_h = if c1 * c2 == 0.0 { h1 + h2 } else { h1 + turn / 2.0 };
+    let mean_h = if c1 * c2 == 0.0 {
+        h1 + h2
+    } else {
+        h1 + turn / 2.0
+    };
     let wave = |factor: f64, shift: f64| (factor * mean_h + shift).to_radians().cos();
-    let t = 1.0 - 0.17 * wave(1.0, -30.0) + 0.24 * wave(2.0, 0.0) + 0.32 * wave(3.0, 6.0) - 0.2 * wave(4.0, -63.0);
+    let t = 1.0 - 0.17 * wave(1.0, -30.0) + 0.24 * wave(2.0, 0.0) + 0.32 * wave(3.0, 6.0)
+        - 0.2 * wave(4.0, -63.0);
     let by_l = lightness / (1.0 + 0.015 * mean_l * mean_l / (20.0 + mean_l * mean_l).sqrt());
     let by_c = (c2 - c1) / (1.0 + 0.045 * mean_c);
     let by_h = hue / (1.0 + 0.015 * mean_c * t);
@@ -156,11 +181,17 @@ mod tests {
         [50.0, 2.5, 0.0, 50.0, 3.2972, 0.0, 1.0],
         [50.0, 2.5, 0.0, 50.0, 1.8634, 0.5757, 1.0],
         [50.0, 2.5, 0.0, 50.0, 3.2592, 0.3350, 1.0],
-        [60.2574, -34.0099, 36.2677, 60.4626, -34.1751, 39.4387, 1.2644],
-        [63.0109, -31.0961, -5.8663, 62.8187, -29.7946, -4.0864, 1.2630],
+        [
+            60.2574, -34.0099, 36.2677, 60.4626, -34.1751, 39.4387, 1.2644,
+        ],
+        [
+            63.0109, -31.0961, -5.8663, 62.8187, -29.7946, -4.0864, 1.2630,
+        ],
         [61.2901, 3.7196, -5.3901, 61.4292, 2.2480, -4.9620, 1.8731],
         [35.0831, -44.1164, 3.7933, 35.0232, -40.0716, 1.5901, 1.8645],
-        [22.7233, 20.0904, -46.6940, 23.0331, 14.9730, -42.5619, 2.0373],
+        [
+            22.7233, 20.0904, -46.6940, 23.0331, 14.9730, -42.5619, 2.0373,
+        ],
         [36.4612, 47.8580, 18.3852, 36.2715, 50.5065, 21.2231, 1.4146],
         [90.8027, -2.0831, 1.4410, 91.1528, -1.6435, 0.0447, 1.4441],
         [90.9257, -0.5406, -0.9208, 88.6381, -0.8985, -0.7239, 1.5381],
@@ -173,7 +204,10 @@ mod tests {
         for [l1, a1, b1, l2, a2, b2, want] in PUBLISHED {
             let (first, second) = ([l1, a1, b1], [l2, a2, b2]);
             for got in [difference(first, second), difference(second, first)] {
-                assert!((got - want).abs() < 5.1e-5, "{first:?} {second:?}: {got}, not {want}");
+                assert!(
+                    (got - want).abs() < 5.1e-5,
+                    "{first:?} {second:?}: {got}, not {want}"
+                );
             }
         }
     }
@@ -196,7 +230,10 @@ mod tests {
         assert!((ciede2000(&mixed, &grey).unwrap() - one / 4.0).abs() < 1e-4);
         assert!((ciede2000_p95(&mixed, &grey).unwrap() - 0.85 * one).abs() < 1e-4);
         mixed.data_mut()[0] = f32::NAN;
-        assert!(ciede2000(&mixed, &grey).unwrap().is_nan() && ciede2000_p95(&grey, &mixed).unwrap().is_nan());
+        assert!(
+            ciede2000(&mixed, &grey).unwrap().is_nan()
+                && ciede2000_p95(&grey, &mixed).unwrap().is_nan()
+        );
         assert!(ciede2000(&grey, &Array::zeros([3, 2, 3])).is_err());
     }
 }

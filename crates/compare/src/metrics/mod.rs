@@ -24,7 +24,10 @@ fn unit_pair(picture: &Array, reference: &Array) -> Result<([usize; 2], [Vec<f64
     let size = require_one_size(picture, reference)?;
     let unit = |a: &Array| {
         // NaN stays, so that no metric calls a broken picture good.
-        a.data().iter().map(|&v| ((f64::from(v) + 1.0) * 0.5).clamp(0.0, 1.0)).collect()
+        a.data()
+            .iter()
+            .map(|&v| ((f64::from(v) + 1.0) * 0.5).clamp(0.0, 1.0))
+            .collect()
     };
     Ok((size, [unit(picture), unit(reference)]))
 }

@@ -26,7 +26,9 @@ pub fn ms_ssim(picture: &Array, reference: &Array) -> Result<f64> {
     let ([h, w], [x, y]) = unit_pair(picture, reference)?;
     require_side("MS-SSIM", [h, w], MS_SSIM_LEAST_SIDE)?;
     let planes = x.chunks_exact(h * w).zip(y.chunks_exact(h * w));
-    let channels: Vec<f64> = planes.map(|(x, y)| plane(x.to_vec(), y.to_vec(), [h, w])).collect();
+    let channels: Vec<f64> = planes
+        .map(|(x, y)| plane(x.to_vec(), y.to_vec(), [h, w]))
+        .collect();
     Ok(channels.iter().sum::<f64>() / channels.len() as f64)
 }
 
@@ -34,7 +36,11 @@ fn plane(mut x: Vec<f64>, mut y: Vec<f64>, mut size: [usize; 2]) -> f64 {
     let mut product = 1.0;
     for (scale, weight) in WEIGHTS.into_iter().enumerate() {
         let terms = similarity(&x, &y, size[1]);
-        let term = if scale + 1 == WEIGHTS.len() { terms.whole } else { terms.contrast };
+        let term = if scale + 1 == WEIGHTS.len() {
+            terms.whole
+        } else {
+            terms.contrast
+        };
         // Unlike `max`, this keeps NaN.
         product *= if term < 0.0 { 0.0 } else { term }.powf(weight);
         x = halved(&x, size);
@@ -65,13 +71,18 @@ mod tests {
     #[test]
     fn halving_pads_odd_sides_with_zeros() {
         let plane: Vec<f64> = (1..=6).map(f64::from).collect();
-        assert_eq!(halved(&plane, [2, 3]), [(1.0 + 4.0) / 4.0, (2.0 + 3.0 + 5.0 + 6.0) / 4.0]);
+        assert_eq!(
+            halved(&plane, [2, 3]),
+            [(1.0 + 4.0) / 4.0, (2.0 + 3.0 + 5.0 + 6.0) / 4.0]
+        );
         assert_eq!(halved(&plane[..4], [2, 2]), [2.5]);
     }
 
     #[test]
     fn equal_small_opposite_and_broken_pictures() {
-        let ramp: Vec<f32> = (0..3 * 161 * 170).map(|i| ((i * 7) % 255) as f32 / 127.5 - 1.0).collect();
+        let ramp: Vec<f32> = (0..3 * 161 * 170)
+            .map(|i| ((i * 7) % 255) as f32 / 127.5 - 1.0)
+            .collect();
         let x = Array::new([3, 161, 170], ramp).unwrap();
         assert!((ms_ssim(&x, &x).unwrap() - 1.0).abs() < 1e-12);
         let opposite = Array::new(x.shape(), x.data().iter().map(|v| -v).collect()).unwrap();

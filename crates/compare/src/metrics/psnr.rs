@@ -27,7 +27,11 @@ mod tests {
         assert_eq!(psnr(&grey(0.5), &grey(0.5)).unwrap(), f64::INFINITY);
         // A tenth of the range.
         assert!((psnr(&grey(0.0), &grey(0.2)).unwrap() - 20.0).abs() < 1e-5);
-        assert_eq!(psnr(&grey(7.0), &grey(1.0)).unwrap(), f64::INFINITY, "values are clamped as when saved");
+        assert_eq!(
+            psnr(&grey(7.0), &grey(1.0)).unwrap(),
+            f64::INFINITY,
+            "values are clamped as when saved"
+        );
         assert!(psnr(&grey(f32::NAN), &grey(1.0)).unwrap().is_nan());
         assert!(psnr(&grey(0.0), &Array::zeros([3, 2, 3])).is_err());
     }

@@ -25,12 +25,18 @@ pub fn sharpness(picture: &Array) -> Result<f64> {
     }
     let plane = h * w;
     let data = picture.data();
-    let luma: Vec<f32> =
-        (0..plane).map(|i| (0..3).map(|c| LUMA[c] * TO_8_BIT * data[c * plane + i].clamp(-1.0, 1.0)).sum()).collect();
+    let luma: Vec<f32> = (0..plane)
+        .map(|i| {
+            (0..3)
+                .map(|c| LUMA[c] * TO_8_BIT * data[c * plane + i].clamp(-1.0, 1.0))
+                .sum()
+        })
+        .collect();
     let (mut sum, mut squares) = (0.0, 0.0);
     for y in 1..h - 1 {
         for i in y * w + 1..(y + 1) * w - 1 {
-            let laplacian = f64::from(4.0 * luma[i] - luma[i - 1] - luma[i + 1] - luma[i - w] - luma[i + w]);
+            let laplacian =
+                f64::from(4.0 * luma[i] - luma[i - 1] - luma[i + 1] - luma[i - w] - luma[i + w]);
             sum += laplacian;
             squares += laplacian * laplacian;
         }
@@ -47,11 +53,13 @@ mod tests {
 
     #[test]
     fn blurring_lowers_it_and_brightness_does_not_matter() {
-        let noise = Array::new([3, 32, 32], unit("noise", 3072).map(|v| 0.5 * v).collect()).unwrap();
+        let noise =
+            Array::new([3, 32, 32], unit("noise", 3072).map(|v| 0.5 * v).collect()).unwrap();
         let small = resize(&noise, [8, 8], Filter::Area).unwrap();
         let blurred = resize(&small, [32, 32], Filter::CatmullRom).unwrap();
         assert!(sharpness(&blurred).unwrap() < 0.05 * sharpness(&noise).unwrap());
-        let brighter = Array::new([3, 32, 32], noise.data().iter().map(|v| v + 0.25).collect()).unwrap();
+        let brighter =
+            Array::new([3, 32, 32], noise.data().iter().map(|v| v + 0.25).collect()).unwrap();
         assert!((sharpness(&brighter).unwrap() / sharpness(&noise).unwrap() - 1.0).abs() < 1e-4);
         assert_eq!(sharpness(&Array::zeros([3, 2, 9])).unwrap(), 0.0);
     }

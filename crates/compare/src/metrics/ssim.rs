@@ -70,8 +70,13 @@ pub(super) fn similarity(x: &[f64], y: &[f64], width: usize) -> Similarity {
             band_sums(&x[part.clone()], &y[part], width)
         })
         .collect();
-    let mean = |term: usize| bands.iter().map(|b| b[term]).sum::<f64>() / (rows * (width - 2 * RADIUS)) as f64;
-    Similarity { whole: mean(0), contrast: mean(1) }
+    let mean = |term: usize| {
+        bands.iter().map(|b| b[term]).sum::<f64>() / (rows * (width - 2 * RADIUS)) as f64
+    };
+    Similarity {
+        whole: mean(0),
+        contrast: mean(1),
+    }
 }
 
 /// Sums over the windows that lie inside of all terms' product, and of contrast and structure.
@@ -87,7 +92,10 @@ fn band_sums(x: &[f64], y: &[f64], width: usize) -> [f64; 2] {
         let (ux, uy) = (means[0][i], means[1][i]);
         let (vx, vy) = (squares[0][i] - ux * ux, squares[1][i] - uy * uy);
         let contrast = (2.0 * (products[i] - ux * uy) + C2) / (vx + vy + C2);
-        [sums[0] + (2.0 * ux * uy + C1) / (ux * ux + uy * uy + C1) * contrast, sums[1] + contrast]
+        [
+            sums[0] + (2.0 * ux * uy + C1) / (ux * ux + uy * uy + C1) * contrast,
+            sums[1] + contrast,
+        ]
     })
 }
 
@@ -96,20 +104,29 @@ fn band_sums(x: &[f64], y: &[f64], width: usize) -> [f64; 2] {
 /// # Shapes
 /// `H * width` -> `(H - 10) * (width - 10)`
 fn blur(plane: &[f64], width: usize) -> Vec<f64> {
-    let weights: [f64; WINDOW] =
-        std::array::from_fn(|i| (-(i as f64 - RADIUS as f64).powi(2) / (2.0 * SIGMA * SIGMA)).exp());
+    let weights: [f64; WINDOW] = std::array::from_fn(|i| {
+        (-(i as f64 - RADIUS as f64).powi(2) / (2.0 * SIGMA * SIGMA)).exp()
+    });
     let total: f64 = weights.iter().sum();
     let weights = weights.map(|w| w / total);
     let inner = width - 2 * RADIUS;
     // Tap by tap over whole rows, which vectorizes.
-    let add = |out: &mut [f64], row: &[f64], weight: f64| out.iter_mut().zip(row).for_each(|(o, v)| *o += weight * v);
+    let add = |out: &mut [f64], row: &[f64], weight: f64| {
+        out.iter_mut().zip(row).for_each(|(o, v)| *o += weight * v)
+    };
     let mut rows = vec![0.0; plane.len() / width * inner];
     for (out, row) in rows.chunks_exact_mut(inner).zip(plane.chunks_exact(width)) {
-        weights.iter().enumerate().for_each(|(k, w)| add(out, &row[k..], *w));
+        weights
+            .iter()
+            .enumerate()
+            .for_each(|(k, w)| add(out, &row[k..], *w));
     }
     let mut blurred = vec![0.0; rows.len() - 2 * RADIUS * inner];
     for (y, out) in blurred.chunks_exact_mut(inner).enumerate() {
-        weights.iter().enumerate().for_each(|(k, w)| add(out, &rows[(y + k) * inner..], *w));
+        weights
+            .iter()
+            .enumerate()
+            .for_each(|(k, w)| add(out, &rows[(y + k) * inner..], *w));
     }
     blurred
 }
@@ -131,7 +148,11 @@ mod tests {
     #[test]
     fn values_are_scikit_images() {
         let x = picture(noise("a"));
-        let mixed = noise("a").iter().zip(noise("b")).map(|(a, b)| 0.8 * a + 0.2 * b).collect();
+        let mixed = noise("a")
+            .iter()
+            .zip(noise("b"))
+            .map(|(a, b)| 0.8 * a + 0.2 * b)
+            .collect();
         let darker = noise("a").iter().map(|a| 0.5 * a - 0.4).collect();
         for (y, want) in [(mixed, MIXED), (darker, DARKER), (noise("b"), UNRELATED)] {
             let got = ssim(&x, &picture(y)).unwrap();
@@ -149,6 +170,10 @@ mod tests {
         assert!(ssim(&Array::zeros([3, 10, 20]), &Array::zeros([3, 10, 20])).is_err());
         let mut broken = noise("a");
         broken[400] = f32::NAN;
-        assert!(ssim(&picture(broken), &picture(noise("a"))).unwrap().is_nan());
+        assert!(
+            ssim(&picture(broken), &picture(noise("a")))
+                .unwrap()
+                .is_nan()
+        );
     }
 }

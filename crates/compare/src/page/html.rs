@@ -17,8 +17,7 @@ const SCRIPTS: [&str; 6] = [
     include_str!("start.js"),
 ];
 /// Nothing is loaded from anywhere: even a script that got in could call nobody.
-const POLICY: &str =
-    "default-src 'none'; script-src 'unsafe-inline' blob:; worker-src blob:; style-src 'unsafe-inline'; img-src data:";
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline' blob:; worker-src blob:; style-src 'unsafe-inline'; img-src data:";
 
 /// Everything up to the pictures; the body is left open.
 pub(super) fn head(page: &Page) -> Markup {
@@ -134,8 +133,14 @@ mod tests {
     #[test]
     fn json_cannot_end_its_element() {
         let text = json_in_html(&serde_json::json!({ "name": "</script><b>&" }));
-        assert!(!text.contains('<') && text.contains("\\u003c/script>"), "{text}");
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["name"], "</script><b>&");
+        assert!(
+            !text.contains('<') && text.contains("\\u003c/script>"),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap()["name"],
+            "</script><b>&"
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use image::{ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 use vae2x_core::{Array, Error, Result};
-use vae2x_media::picture::{PictureFormat, PictureOptions, decode_image, encode_image, look_at_image};
+use vae2x_media::picture::{
+    PictureFormat, PictureOptions, decode_image, encode_image, look_at_image,
+};
 use vae2x_media::pixels;
 
 /// Where a picture comes from.
@@ -61,7 +63,11 @@ impl Crop {
 
 impl std::fmt::Display for Crop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}+{}+{}", self.width, self.height, self.left, self.top)
+        write!(
+            f,
+            "{}x{}+{}+{}",
+            self.width, self.height, self.left, self.top
+        )
     }
 }
 
@@ -129,9 +135,17 @@ fn load_file(path: &Path, crop: Option<Crop>) -> Result<Loaded> {
     let picture = decode_image(path, &bytes)?;
     let header = header(path, &bytes)?;
     let pixels = cut(picture.pixels, crop)?;
-    let mut notes: Vec<String> = picture.notes.iter().map(|note| without_path(note, path)).collect();
+    let mut notes: Vec<String> = picture
+        .notes
+        .iter()
+        .map(|note| without_path(note, path))
+        .collect();
     // What the numbers measure is what the page shows, so a file that a browser would show in other colours is not embedded.
-    let as_it_is = if notes.is_empty() && crop.is_none() && header.bits == 8 { header.media_type } else { None };
+    let as_it_is = if notes.is_empty() && crop.is_none() && header.bits == 8 {
+        header.media_type
+    } else {
+        None
+    };
     let (media_type, source) = match as_it_is {
         Some(media_type) => (media_type, Source::File(path.to_path_buf())),
         None => {
@@ -142,14 +156,28 @@ fn load_file(path: &Path, crop: Option<Crop>) -> Result<Loaded> {
     if header.bits != 8 {
         notes.push("shown with 8 bits; numbers are of the file's own values".into());
     }
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let format = format!("{}, {} bit", header.format, header.bits);
-    Ok(Loaded { file, format, length: bytes.len() as u64, notes, pixels, media_type, source })
+    Ok(Loaded {
+        file,
+        format,
+        length: bytes.len() as u64,
+        notes,
+        pixels,
+        media_type,
+        source,
+    })
 }
 
 /// The sentence of a note, which opens with its file's path.
 fn without_path(note: &str, path: &Path) -> String {
-    note.strip_prefix(&format!("{}: ", path.display())).unwrap_or(note).into()
+    note.strip_prefix(&format!("{}: ", path.display()))
+        .unwrap_or(note)
+        .into()
 }
 
 struct Header {
@@ -161,11 +189,19 @@ struct Header {
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let refuse = |e: String| Error::format(path, format!("not a picture that can be read: {e}"));
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| Error::io(path, e))?;
-    let format = reader.format().ok_or_else(|| refuse("expected PNG, JPEG, WebP, EXR or BMP".into()))?;
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| Error::io(path, e))?;
+    let format = reader
+        .format()
+        .ok_or_else(|| refuse("expected PNG, JPEG, WebP, EXR or BMP".into()))?;
     let decoder = reader.into_decoder().map_err(|e| refuse(e.to_string()))?;
     let (format, media_type) = named(format);
-    Ok(Header { bits: depth(decoder.original_color_type()), format, media_type })
+    Ok(Header {
+        bits: depth(decoder.original_color_type()),
+        format,
+        media_type,
+    })
 }
 
 fn named(format: ImageFormat) -> (&'static str, Option<&'static str>) {
@@ -195,9 +231,23 @@ fn cut(picture: Array, crop: Option<Crop>) -> Result<Array> {
             got: crop.to_string(),
         });
     }
-    let Crop { width, height, left, top } = crop;
-    let rows = picture.data().chunks_exact(w).enumerate().filter(|(i, _)| (top..top + height).contains(&(i % h)));
-    Array::new([3, height, width], rows.flat_map(|(_, row)| &row[left..left + width]).copied().collect())
+    let Crop {
+        width,
+        height,
+        left,
+        top,
+    } = crop;
+    let rows = picture
+        .data()
+        .chunks_exact(w)
+        .enumerate()
+        .filter(|(i, _)| (top..top + height).contains(&(i % h)));
+    Array::new(
+        [3, height, width],
+        rows.flat_map(|(_, row)| &row[left..left + width])
+            .copied()
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -207,13 +257,37 @@ mod tests {
     #[test]
     fn parts_are_cut_and_must_lie_inside() {
         let picture = Array::new([3, 3, 4], (0..36).map(|i| i as f32).collect()).unwrap();
-        let part = cut(picture.clone(), Some(Crop { width: 2, height: 1, left: 1, top: 2 })).unwrap();
+        let part = cut(
+            picture.clone(),
+            Some(Crop {
+                width: 2,
+                height: 1,
+                left: 1,
+                top: 2,
+            }),
+        )
+        .unwrap();
         assert_eq!(part.shape(), [3, 1, 2]);
         assert_eq!(part.data(), [9., 10., 21., 22., 33., 34.]);
-        for (width, height, left, top) in
-            [(5, 1, 0, 0), (2, 2, 3, 0), (1, 2, 0, 2), (1, 1, usize::MAX, 0), (0, 1, 0, 0)]
-        {
-            assert!(cut(picture.clone(), Some(Crop { width, height, left, top })).is_err());
+        for (width, height, left, top) in [
+            (5, 1, 0, 0),
+            (2, 2, 3, 0),
+            (1, 2, 0, 2),
+            (1, 1, usize::MAX, 0),
+            (0, 1, 0, 0),
+        ] {
+            assert!(
+                cut(
+                    picture.clone(),
+                    Some(Crop {
+                        width,
+                        height,
+                        left,
+                        top
+                    })
+                )
+                .is_err()
+            );
         }
     }
 }

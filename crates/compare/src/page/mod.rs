@@ -46,7 +46,8 @@ impl Page {
     pub fn write(&self, path: &Path) -> Result<u64> {
         temp::write(path, |out| {
             let at = |e| Error::io(path, e);
-            out.write_all(html::head(self).into_string().as_bytes()).map_err(at)?;
+            out.write_all(html::head(self).into_string().as_bytes())
+                .map_err(at)?;
             for (row, column, shown) in self.shown() {
                 write!(out, "\n<div id=\"{}\" hidden>", data_id(row, column)).map_err(at)?;
                 for piece in shown.bytes()?.chunks(PIECE) {
@@ -57,13 +58,18 @@ impl Page {
             }
             out.write_all(b"\n</body></html>\n").map_err(at)
         })?;
-        Ok(std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len())
+        Ok(std::fs::metadata(path)
+            .map_err(|e| Error::io(path, e))?
+            .len())
     }
 
     /// Row, column, picture.
     fn shown(&self) -> impl Iterator<Item = (usize, usize, &Shown)> {
         self.rows.iter().enumerate().flat_map(|(row, r)| {
-            r.pictures.iter().enumerate().filter_map(move |(column, p)| Some((row, column, p.as_ref()?)))
+            r.pictures
+                .iter()
+                .enumerate()
+                .filter_map(move |(column, p)| Some((row, column, p.as_ref()?)))
         })
     }
 
@@ -76,9 +82,15 @@ impl Page {
         };
         let pictures = |row: usize, r: &Row| -> Vec<Value> {
             let columns = r.pictures.iter().enumerate();
-            columns.map(|(c, p)| p.as_ref().map_or(Value::Null, |p| picture(row, c, p))).collect()
+            columns
+                .map(|(c, p)| p.as_ref().map_or(Value::Null, |p| picture(row, c, p)))
+                .collect()
         };
-        let rows = self.rows.iter().enumerate().map(|(i, r)| json!({ "name": r.name, "pictures": pictures(i, r) }));
+        let rows = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(i, r)| json!({ "name": r.name, "pictures": pictures(i, r) }));
         json!({ "names": self.names, "reference": self.reference, "rows": rows.collect::<Vec<_>>() })
     }
 }

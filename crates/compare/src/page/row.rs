@@ -51,7 +51,10 @@ impl Shown {
                 let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
                 match bytes.len() as u64 == self.length {
                     true => Ok(Cow::Owned(bytes)),
-                    false => Err(Error::format(path, "the file has changed while the page was made")),
+                    false => Err(Error::format(
+                        path,
+                        "the file has changed while the page was made",
+                    )),
                 }
             }
         }
@@ -74,27 +77,43 @@ pub struct RowOptions {
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`] naming a picture that cannot be read; [`Error::Unsupported`] for a part that lies outside or
 /// between the pixels of one.
-pub fn row(name: &str, inputs: &[Option<Input>], options: &RowOptions, tick: &mut dyn FnMut()) -> Result<Row> {
+pub fn row(
+    name: &str,
+    inputs: &[Option<Input>],
+    options: &RowOptions,
+    tick: &mut dyn FnMut(),
+) -> Result<Row> {
     let crops = match options.crop {
         Some(crop) => own_crops(name, inputs, crop)?,
         None => vec![None; inputs.len()],
     };
-    let read = |i: usize| inputs[i].as_ref().map(|input| input::load(input, crops[i])).transpose();
+    let read = |i: usize| {
+        inputs[i]
+            .as_ref()
+            .map(|input| input::load(input, crops[i]))
+            .transpose()
+    };
     let measure = match options.skip_numbers {
         true => None,
-        false => {
-            Some(Measure { base: smallest(inputs, &crops)?, reference: read(options.reference)?.map(|r| r.pixels) })
-        }
+        false => Some(Measure {
+            base: smallest(inputs, &crops)?,
+            reference: read(options.reference)?.map(|r| r.pixels),
+        }),
     };
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
-        let picture = read(i)?.map(|loaded| shown(loaded, measure.as_ref(), i == options.reference)).transpose()?;
+        let picture = read(i)?
+            .map(|loaded| shown(loaded, measure.as_ref(), i == options.reference))
+            .transpose()?;
         if picture.is_some() {
             tick();
         }
         pictures.push(picture);
     }
-    Ok(Row { name: name.into(), pictures })
+    Ok(Row {
+        name: name.into(),
+        pictures,
+    })
 }
 
 /// What a row's pictures are measured by.
@@ -110,7 +129,11 @@ fn smallest(inputs: &[Option<Input>], crops: &[Option<Crop>]) -> Result<[usize; 
         (_, Some(crop)) => Some(Ok([crop.height, crop.width])),
         (Some(input), None) => Some(input::size(input)),
     };
-    let sizes = inputs.iter().zip(crops).filter_map(of).collect::<Result<Vec<_>>>()?;
+    let sizes = inputs
+        .iter()
+        .zip(crops)
+        .filter_map(of)
+        .collect::<Result<Vec<_>>>()?;
     Ok(sizes.into_iter().min().unwrap_or_default())
 }
 
@@ -123,12 +146,21 @@ fn shown(loaded: input::Loaded, measure: Option<&Measure>, is_reference: bool) -
         let target = reference.map_or(Ok(size), picture_size)?;
         let fitted = at_size(&loaded.pixels, target);
         if fitted.is_err() {
-            notes.push("not measured against the reference, as its sides have another ratio".into());
+            notes
+                .push("not measured against the reference, as its sides have another ratio".into());
         }
         let pair = fitted.as_deref().ok().zip(reference);
         let scale = scale_to(size, measure.base);
-        let subject = Subject { picture: &loaded.pixels, scale, pair, lpips: None };
-        numbers = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_>>()?;
+        let subject = Subject {
+            picture: &loaded.pixels,
+            scale,
+            pair,
+            lpips: None,
+        };
+        numbers = NUMBERS
+            .iter()
+            .map(|number| number.measure(&subject))
+            .collect::<Result<_>>()?;
         is_resampled = pair.is_some() && size != target;
     }
     Ok(Shown {
@@ -147,18 +179,35 @@ fn shown(loaded: input::Loaded, measure: Option<&Measure>, is_reference: bool) -
 /// The part in each picture's own pixels.
 fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Option<Crop>>> {
     let refuse = |what: String| Error::Unsupported(format!("row '{row}': the part {crop} {what}"));
-    let sizes = inputs.iter().map(|i| i.as_ref().map(input::size).transpose()).collect::<Result<Vec<_>>>()?;
-    let widest = sizes.iter().flatten().copied().max_by_key(|[_, width]| *width).unwrap_or_default();
+    let sizes = inputs
+        .iter()
+        .map(|i| i.as_ref().map(input::size).transpose())
+        .collect::<Result<Vec<_>>>()?;
+    let widest = sizes
+        .iter()
+        .flatten()
+        .copied()
+        .max_by_key(|[_, width]| *width)
+        .unwrap_or_default();
     let [height, width] = widest;
     if !crop.is_inside(widest) {
-        return Err(refuse(format!("is not inside its pictures, the widest of which has {width}x{height} pixels")));
+        return Err(refuse(format!(
+            "is not inside its pictures, the widest of which has {width}x{height} pixels"
+        )));
     }
     let own = |size: [usize; 2]| {
         let [h, w] = size;
-        let between = || refuse(format!("of {width}x{height} falls between the pixels of a picture of {w}x{h}"));
+        let between = || {
+            refuse(format!(
+                "of {width}x{height} falls between the pixels of a picture of {w}x{h}"
+            ))
+        };
         crop.scaled(widest, size).ok_or_else(between)
     };
-    sizes.into_iter().map(|size| size.map(own).transpose()).collect()
+    sizes
+        .into_iter()
+        .map(|size| size.map(own).transpose())
+        .collect()
 }
 
 #[cfg(test)]
@@ -167,8 +216,15 @@ mod tests {
     use vae2x_core::weights::formula::unit;
 
     fn made(height: usize, width: usize) -> Option<Input> {
-        let pixels = Array::new([3, height, width], unit("picture", 3 * height * width).collect()).unwrap();
-        Some(Input::Pixels { file: "made.png".into(), pixels })
+        let pixels = Array::new(
+            [3, height, width],
+            unit("picture", 3 * height * width).collect(),
+        )
+        .unwrap();
+        Some(Input::Pixels {
+            file: "made.png".into(),
+            pixels,
+        })
     }
 
     fn measured(inputs: &[Option<Input>], options: RowOptions) -> Result<Row> {
@@ -184,21 +240,56 @@ mod tests {
 
     #[test]
     fn pictures_are_measured_at_the_size_of_their_reference() {
-        let inputs = [made(32, 48), made(32, 48), made(16, 24), made(64, 96), made(16, 48), None];
+        let inputs = [
+            made(32, 48),
+            made(32, 48),
+            made(16, 24),
+            made(64, 96),
+            made(16, 48),
+            None,
+        ];
         let row = measured(&inputs, RowOptions::default()).unwrap();
         assert_eq!(NUMBERS[0].name, "PSNR");
         assert_eq!(psnr(&row, 0), None, "nothing is measured against itself");
         assert_eq!(psnr(&row, 1), Some(f64::INFINITY));
-        assert!(psnr(&row, 2).unwrap() < 20.0 && psnr(&row, 3).unwrap() < 20.0, "other noise");
+        assert!(
+            psnr(&row, 2).unwrap() < 20.0 && psnr(&row, 3).unwrap() < 20.0,
+            "other noise"
+        );
         assert_eq!(psnr(&row, 4), None, "another ratio of sides");
         assert!(row.pictures[4].as_ref().unwrap().notes[0].contains("ratio"));
-        let resampled: Vec<_> = row.pictures.iter().flatten().map(|p| p.is_resampled).collect();
+        let resampled: Vec<_> = row
+            .pictures
+            .iter()
+            .flatten()
+            .map(|p| p.is_resampled)
+            .collect();
         assert_eq!(resampled, [false, false, true, true, false]);
         assert!(row.pictures[5].is_none());
-        let other = measured(&inputs, RowOptions { reference: 5, ..Default::default() }).unwrap();
+        let other = measured(
+            &inputs,
+            RowOptions {
+                reference: 5,
+                ..Default::default()
+            },
+        )
+        .unwrap();
         assert_eq!(psnr(&other, 1), None);
-        let silent = measured(&inputs, RowOptions { skip_numbers: true, ..Default::default() }).unwrap();
-        assert!(silent.pictures.iter().flatten().all(|p| p.numbers.iter().all(Option::is_none)));
+        let silent = measured(
+            &inputs,
+            RowOptions {
+                skip_numbers: true,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        assert!(
+            silent
+                .pictures
+                .iter()
+                .flatten()
+                .all(|p| p.numbers.iter().all(Option::is_none))
+        );
     }
 
     #[test]
@@ -217,11 +308,38 @@ mod tests {
     fn parts_follow_the_scale_of_each_picture() {
         let inputs = [made(32, 48), made(16, 24)];
         let cut = |width, height, left, top| {
-            measured(&inputs, RowOptions { crop: Some(Crop { width, height, left, top }), ..Default::default() })
+            measured(
+                &inputs,
+                RowOptions {
+                    crop: Some(Crop {
+                        width,
+                        height,
+                        left,
+                        top,
+                    }),
+                    ..Default::default()
+                },
+            )
         };
-        let sizes: Vec<_> = cut(20, 12, 4, 6).unwrap().pictures.iter().flatten().map(|p| p.size).collect();
+        let sizes: Vec<_> = cut(20, 12, 4, 6)
+            .unwrap()
+            .pictures
+            .iter()
+            .flatten()
+            .map(|p| p.size)
+            .collect();
         assert_eq!(sizes, [[12, 20], [6, 10]]);
-        assert!(cut(20, 12, 5, 6).unwrap_err().to_string().contains("falls between"));
-        assert!(cut(20, 12, 30, 6).unwrap_err().to_string().contains("48x32"));
+        assert!(
+            cut(20, 12, 5, 6)
+                .unwrap_err()
+                .to_string()
+                .contains("falls between")
+        );
+        assert!(
+            cut(20, 12, 30, 6)
+                .unwrap_err()
+                .to_string()
+                .contains("48x32")
+        );
     }
 }

@@ -26,10 +26,15 @@ pub(super) fn rows(page: &Page) -> Markup {
 /// Each name's means over the rows that have its numbers.
 pub(super) fn means(page: &Page) -> Markup {
     let columns = Columns::of(page);
-    let means: Vec<Means> = (0..page.names.len()).map(|name| Means::of(page, name)).collect();
+    let means: Vec<Means> = (0..page.names.len())
+        .map(|name| Means::of(page, name))
+        .collect();
     // Means over other rows are of another kind.
-    let whole: Vec<&[Option<f64>]> =
-        means.iter().filter(|m| m.rows == page.rows.len()).map(|m| m.numbers.as_slice()).collect();
+    let whole: Vec<&[Option<f64>]> = means
+        .iter()
+        .filter(|m| m.rows == page.rows.len())
+        .map(|m| m.numbers.as_slice())
+        .collect();
     let best = best(&whole);
     html! {
         @if page.rows.len() > 1 && !columns.0.is_empty() {
@@ -62,20 +67,41 @@ struct Means {
 
 impl Means {
     fn of(page: &Page, name: usize) -> Self {
-        let pictures: Vec<&Shown> = page.rows.iter().filter_map(|row| row.pictures[name].as_ref()).collect();
+        let pictures: Vec<&Shown> = page
+            .rows
+            .iter()
+            .filter_map(|row| row.pictures[name].as_ref())
+            .collect();
         let has = |n: usize| pictures.iter().filter(move |p| p.numbers[n].is_some());
-        let numbers = (0..NUMBERS.len()).map(|n| mean(pictures.iter().filter_map(|p| p.numbers[n]))).collect();
-        let rows = (0..NUMBERS.len()).map(|n| has(n).count()).filter(|&count| count > 0).min().unwrap_or(0);
-        Self { numbers, rows, is_resampled: pictures.iter().any(|p| p.is_resampled) }
+        let numbers = (0..NUMBERS.len())
+            .map(|n| mean(pictures.iter().filter_map(|p| p.numbers[n])))
+            .collect();
+        let rows = (0..NUMBERS.len())
+            .map(|n| has(n).count())
+            .filter(|&count| count > 0)
+            .min()
+            .unwrap_or(0);
+        Self {
+            numbers,
+            rows,
+            is_resampled: pictures.iter().any(|p| p.is_resampled),
+        }
     }
 }
 
 fn present(row: &Row) -> impl Iterator<Item = (usize, &Shown)> {
-    row.pictures.iter().enumerate().filter_map(|(i, p)| Some((i, p.as_ref()?)))
+    row.pictures
+        .iter()
+        .enumerate()
+        .filter_map(|(i, p)| Some((i, p.as_ref()?)))
 }
 
 fn numbers(page: &Page, row: &Row, columns: &Columns) -> Markup {
-    let best = best(&present(row).map(|(_, shown)| shown.numbers.as_slice()).collect::<Vec<_>>());
+    let best = best(
+        &present(row)
+            .map(|(_, shown)| shown.numbers.as_slice())
+            .collect::<Vec<_>>(),
+    );
     let reference = &page.names[page.reference];
     html! {
         h2 { "Numbers" }
@@ -102,7 +128,12 @@ struct Columns(Vec<usize>);
 
 impl Columns {
     fn of(page: &Page) -> Self {
-        let has = |n: &usize| page.rows.iter().flat_map(present).any(|(_, shown)| shown.numbers[*n].is_some());
+        let has = |n: &usize| {
+            page.rows
+                .iter()
+                .flat_map(present)
+                .any(|(_, shown)| shown.numbers[*n].is_some())
+        };
         Self((0..NUMBERS.len()).filter(has).collect())
     }
 
@@ -140,7 +171,11 @@ impl Columns {
 }
 
 fn shown(value: f64, number: &Number) -> String {
-    if value.is_infinite() { "∞".into() } else { format!("{value:.*}", number.digits) }
+    if value.is_infinite() {
+        "∞".into()
+    } else {
+        format!("{value:.*}", number.digits)
+    }
 }
 
 /// The best of each number, where several have it and one direction is better.
@@ -198,10 +233,16 @@ mod tests {
             NUMBERS.iter().map(value).collect()
         };
         let rows = [row(Some(30.0), Some(9.0)), row(Some(31.0), Some(1.0))];
-        assert_eq!(best(&rows.each_ref().map(Vec::as_slice)), row(Some(31.0), None));
+        assert_eq!(
+            best(&rows.each_ref().map(Vec::as_slice)),
+            row(Some(31.0), None)
+        );
         assert_eq!(best(&[rows[0].as_slice()]), row(None, None));
         assert_eq!(shown(f64::INFINITY, &NUMBERS[0]), "∞");
         assert_eq!(shown(31.456, &NUMBERS[0]), "31.46");
-        assert_eq!([bytes(950), bytes(123_456), bytes(12_345_678)], ["950 B", "123 kB", "12.3 MB"]);
+        assert_eq!(
+            [bytes(950), bytes(123_456), bytes(12_345_678)],
+            ["950 B", "123 kB", "12.3 MB"]
+        );
     }
 }

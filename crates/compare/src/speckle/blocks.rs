@@ -63,9 +63,23 @@ impl Layout {
                 got: format!("{}x{}", size[1], size[0]),
             });
         }
-        let window = (0..side).map(|i| (std::f64::consts::PI * i as f64 / side as f64).sin().powi(2)).collect();
-        let waves = periods(side).flat_map(|period| waves_of(side, period)).collect();
-        Ok(Self { size, side, waves, window, fft: FftPlanner::new().plan_fft_forward(side) })
+        let window = (0..side)
+            .map(|i| {
+                (std::f64::consts::PI * i as f64 / side as f64)
+                    .sin()
+                    .powi(2)
+            })
+            .collect();
+        let waves = periods(side)
+            .flat_map(|period| waves_of(side, period))
+            .collect();
+        Ok(Self {
+            size,
+            side,
+            waves,
+            window,
+            fft: FftPlanner::new().plan_fft_forward(side),
+        })
     }
 
     /// Each period with its waves' indices.
@@ -92,19 +106,32 @@ impl Layout {
     fn gain(&self, wave: usize) -> f64 {
         let sum = self.window.iter().sum::<f64>().powi(2);
         let is_own_mirror = self.waves[wave].iter().all(|bin| 2 * bin % self.side == 0);
-        if is_own_mirror { sum * sum } else { sum * sum / 4.0 }
+        if is_own_mirror {
+            sum * sum
+        } else {
+            sum * sum / 4.0
+        }
     }
 
     /// All blocks of a picture of this layout's size.
     pub fn blocks(&self, picture: &Array) -> Vec<Block> {
         let [rows, columns] = self.size.map(|n| n / self.side);
-        let places: Vec<[usize; 2]> = (0..rows * columns).map(|i| [i / columns, i % columns]).collect();
-        places.into_par_iter().map(|place| self.block(picture, place)).collect()
+        let places: Vec<[usize; 2]> = (0..rows * columns)
+            .map(|i| [i / columns, i % columns])
+            .collect();
+        places
+            .into_par_iter()
+            .map(|place| self.block(picture, place))
+            .collect()
     }
 
     fn block(&self, picture: &Array, place: [usize; 2]) -> Block {
-        let mut block =
-            Block { place, brightness: 0.0, roughness: 0.0, lines: vec![[Line::NONE; 3]; self.waves.len()] };
+        let mut block = Block {
+            place,
+            brightness: 0.0,
+            roughness: 0.0,
+            lines: vec![[Line::NONE; 3]; self.waves.len()],
+        };
         let energy = self.window.iter().map(|w| w * w).sum::<f64>().powi(2);
         for (channel, luma) in LUMA.into_iter().enumerate() {
             let mut samples = self.samples(picture, place, channel);
@@ -112,7 +139,10 @@ impl Layout {
             let power = self.spectrum(&samples);
             block.roughness += self.between(&power) / energy / 3.0;
             for (lines, wave) in block.lines.iter_mut().zip(&self.waves) {
-                lines[channel] = Line { value: power[self.index(*wave, [0, 0])], level: self.around(&power, *wave) };
+                lines[channel] = Line {
+                    value: power[self.index(*wave, [0, 0])],
+                    level: self.around(&power, *wave),
+                };
             }
         }
         block.roughness = block.roughness.sqrt();
@@ -122,9 +152,12 @@ impl Layout {
     fn samples(&self, picture: &Array, place: [usize; 2], channel: usize) -> Vec<f64> {
         let [height, width] = self.size;
         let [top, left] = place.map(|n| n * self.side);
-        let row = |y: usize| &picture.data()[(channel * height + top + y) * width + left..][..self.side];
+        let row =
+            |y: usize| &picture.data()[(channel * height + top + y) * width + left..][..self.side];
         let step = |v: &f32| (f64::from(*v) + 1.0).clamp(0.0, 2.0) * 127.5;
-        (0..self.side).flat_map(|y| row(y).iter().map(step)).collect()
+        (0..self.side)
+            .flat_map(|y| row(y).iter().map(step))
+            .collect()
     }
 
     /// Subtracts the plane that fits best under the window, and gives its height at the centre.
@@ -140,7 +173,13 @@ impl Layout {
             down += v * offset(y);
         }
         let total: f64 = self.window.iter().sum();
-        let spread = total * self.window.iter().enumerate().map(|(i, w)| w * offset(i).powi(2)).sum::<f64>();
+        let spread = total
+            * self
+                .window
+                .iter()
+                .enumerate()
+                .map(|(i, w)| w * offset(i).powi(2))
+                .sum::<f64>();
         let (mean, along, down) = (sum / (total * total), along / spread, down / spread);
         for (i, value) in samples.iter_mut().enumerate() {
             *value -= mean + along * offset(i % self.side) + down * offset(i / self.side);
@@ -151,7 +190,8 @@ impl Layout {
     /// The windowed samples' transform, columns as rows.
     fn spectrum(&self, samples: &[f64]) -> Vec<Complex<f64>> {
         let n = self.side;
-        let at = |(i, v): (usize, &f64)| Complex::new(v * self.window[i / n] * self.window[i % n], 0.0);
+        let at =
+            |(i, v): (usize, &f64)| Complex::new(v * self.window[i / n] * self.window[i % n], 0.0);
         let mut values: Vec<_> = samples.iter().enumerate().map(at).collect();
         self.fft.process(&mut values);
         for y in 0..n {
@@ -181,14 +221,21 @@ impl Layout {
         let own = spectrum[self.index(wave, [0, 0])] * LEAK;
         let before = self.side - 1;
         let adjacent = [[0, 1], [1, 0], [0, before], [before, 0]];
-        adjacent.iter().map(|o| (spectrum[self.index(wave, *o)] - own).norm_sqr() / KEPT).fold(0.0, f64::max)
+        adjacent
+            .iter()
+            .map(|o| (spectrum[self.index(wave, *o)] - own).norm_sqr() / KEPT)
+            .fold(0.0, f64::max)
     }
 
     fn ring(&self, spectrum: &[Complex<f64>], wave: [usize; 2]) -> f64 {
-        let ring = (0..25).map(|i| [i / 5, i % 5]).filter(|o| o.iter().any(|&n| n == 0 || n == 4));
+        let ring = (0..25)
+            .map(|i| [i / 5, i % 5])
+            .filter(|o| o.iter().any(|&n| n == 0 || n == 4));
         // Offsets from two bins before.
         let corner = wave.map(|n| n + self.side - 2);
-        let powers: Vec<f64> = ring.map(|o| spectrum[self.index(corner, o)].norm_sqr()).collect();
+        let powers: Vec<f64> = ring
+            .map(|o| spectrum[self.index(corner, o)].norm_sqr())
+            .collect();
         powers.iter().sum::<f64>() / powers.len() as f64
     }
 
@@ -200,7 +247,9 @@ impl Layout {
         for (i, value) in spectrum.iter().enumerate() {
             let bin = [i % self.side, i / self.side];
             let is_free = bin.iter().any(|&k| from_lattice(k) == SPACING / 2);
-            if is_free && bin.iter().map(|&k| from_zero(k).pow(2)).sum::<usize>() >= (SPACING / 2).pow(2) {
+            if is_free
+                && bin.iter().map(|&k| from_zero(k).pow(2)).sum::<usize>() >= (SPACING / 2).pow(2)
+            {
                 sum += value.norm_sqr();
                 count += 1;
             }
@@ -210,7 +259,10 @@ impl Layout {
 }
 
 impl Line {
-    const NONE: Self = Self { value: Complex::ZERO, level: 0.0 };
+    const NONE: Self = Self {
+        value: Complex::ZERO,
+        level: 0.0,
+    };
 }
 
 /// 2, 4, and so on to a quarter of the block.
@@ -222,7 +274,9 @@ fn periods(side: usize) -> impl Iterator<Item = usize> {
 /// to the finest.
 fn waves_of(side: usize, period: usize) -> Vec<[usize; 2]> {
     let odd = (1..=period / 2).step_by(2).map(|n| n * side / period);
-    let mut waves: Vec<_> = odd.flat_map(|k| [[0, k], [k, 0], [k, k], [k, side - k]]).collect();
+    let mut waves: Vec<_> = odd
+        .flat_map(|k| [[0, k], [k, 0], [k, k], [k, side - k]])
+        .collect();
     // At the finest frequency the diagonals are one.
     waves.dedup();
     waves

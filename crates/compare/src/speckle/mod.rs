@@ -82,18 +82,34 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
     let layout = Layout::new(picture_size(picture)?, LARGEST_PERIOD * scale.max(1))?;
     let broken = picture.data().iter().any(|v| !v.is_finite());
     let blocks = layout.blocks(picture);
-    let shown: Vec<&Block> = blocks.iter().filter(|b| SHOWN.contains(&b.brightness)).collect();
-    let shown = if shown.is_empty() { blocks.iter().collect() } else { shown };
+    let shown: Vec<&Block> = blocks
+        .iter()
+        .filter(|b| SHOWN.contains(&b.brightness))
+        .collect();
+    let shown = if shown.is_empty() {
+        blocks.iter().collect()
+    } else {
+        shown
+    };
     let flat = shown.iter().filter(|b| b.roughness <= FLAT).count();
     let measured = flattest(shown.clone(), flat);
     let areas: Vec<&[&Block]> = measured.chunk_by(|a, b| area(a) == area(b)).collect();
     let period = |(period, frequencies): (usize, std::ops::Range<usize>)| match broken {
-        true => Period { period, speckle_db: f64::NAN, amplitude: f64::NAN, noise: f64::NAN },
+        true => Period {
+            period,
+            speckle_db: f64::NAN,
+            amplitude: f64::NAN,
+            noise: f64::NAN,
+        },
         false => score(period, &layout, frequencies, &areas),
     };
     let periods: Vec<Period> = layout.periods().map(period).collect();
-    let strongest = periods.iter().copied().max_by(|a, b| a.speckle_db.total_cmp(&b.speckle_db));
-    let strongest = strongest.ok_or_else(|| Error::Unsupported("a grid has at least one period".into()))?;
+    let strongest = periods
+        .iter()
+        .copied()
+        .max_by(|a, b| a.speckle_db.total_cmp(&b.speckle_db));
+    let strongest =
+        strongest.ok_or_else(|| Error::Unsupported("a grid has at least one period".into()))?;
     Ok(Speckle {
         speckle_db: strongest.speckle_db,
         noise_db: decibels(periods.iter().map(|p| p.noise).fold(0.0, f64::max)),
@@ -109,7 +125,10 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
 /// How many pixels a picture has per pixel at base resolution, if `base` is the size at that: 1 unless it is 2, 4 or 8 times that, as lattices
 /// of other periods are not looked at.
 pub fn scale_to(size: [usize; 2], base: [usize; 2]) -> usize {
-    [2, 4, 8].into_iter().find(|scale| base.map(|n| n.saturating_mul(*scale)) == size).unwrap_or(1)
+    [2, 4, 8]
+        .into_iter()
+        .find(|scale| base.map(|n| n.saturating_mul(*scale)) == size)
+        .unwrap_or(1)
 }
 
 /// All `flat` blocks, and the quietest in any case, sorted by area.
@@ -126,12 +145,24 @@ fn area(block: &Block) -> [usize; 2] {
 }
 
 /// The score of the waves `frequencies`, over blocks grouped by area.
-fn score(period: usize, layout: &Layout, frequencies: std::ops::Range<usize>, areas: &[&[&Block]]) -> Period {
+fn score(
+    period: usize,
+    layout: &Layout,
+    frequencies: std::ops::Range<usize>,
+    areas: &[&[&Block]],
+) -> Period {
     let (mut ratio, mut square, mut variance) = (0.0, 0.0, 0.0);
     for wave in frequencies {
         for channel in 0..3 {
-            let lines = |blocks: &[&Block]| blocks.iter().map(|b| b.lines[wave][channel]).collect::<Vec<_>>();
-            let sums = areas.iter().map(|blocks| Pairs::of(&lines(blocks), layout.level_of(wave, UNSEEN)));
+            let lines = |blocks: &[&Block]| {
+                blocks
+                    .iter()
+                    .map(|b| b.lines[wave][channel])
+                    .collect::<Vec<_>>()
+            };
+            let sums = areas
+                .iter()
+                .map(|blocks| Pairs::of(&lines(blocks), layout.level_of(wave, UNSEEN)));
             let pairs = sums.fold(Pairs::default(), Pairs::plus);
             if pairs.count > 0.0 {
                 ratio += pairs.products / pairs.count / 3.0;
@@ -141,7 +172,12 @@ fn score(period: usize, layout: &Layout, frequencies: std::ops::Range<usize>, ar
         }
     }
     let amplitude = square.max(0.0).sqrt();
-    Period { period, speckle_db: decibels(ratio), amplitude, noise: DEVIATIONS * variance.sqrt() }
+    Period {
+        period,
+        speckle_db: decibels(ratio),
+        amplitude,
+        noise: DEVIATIONS * variance.sqrt(),
+    }
 }
 
 /// Decibels that a ratio adds to 1.
@@ -176,9 +212,18 @@ impl Pairs {
         }
         let n = lines.len() as f64;
         let count = n * (n - 1.0);
-        let noise = lines.iter().map(|l| l.level / (l.level + unseen)).sum::<f64>() / n.max(1.0);
+        let noise = lines
+            .iter()
+            .map(|l| l.level / (l.level + unseen))
+            .sum::<f64>()
+            / n.max(1.0);
         let (products, weights) = (sum.norm_sqr() - energy, weight * weight - squares);
-        Self { products, weights, count, variance: count * noise * noise }
+        Self {
+            products,
+            weights,
+            count,
+            variance: count * noise * noise,
+        }
     }
 
     fn plus(self, other: Self) -> Self {

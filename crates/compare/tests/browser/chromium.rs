@@ -17,7 +17,12 @@ use vae2x_core::Array;
 use vae2x_media::picture::decode_image;
 
 /// Names under which it is found on the path; `VAE2X_CHROMIUM` names another program.
-const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const PROGRAMS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
 /// For anything that a page is waited for; large pictures on two cores take seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 const SHIFT: u8 = 8;
@@ -59,16 +64,35 @@ impl Tab {
         if is_root() {
             command.arg("--no-sandbox");
         }
-        command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
-        let mut browser = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the browser starts");
+        command
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg("about:blank");
+        let mut browser = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the browser starts");
         let address = address(&mut browser);
         let (socket, _) = tungstenite::connect(address).expect("the browser listens");
         if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-            stream.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
+            stream
+                .set_read_timeout(Some(PATIENCE))
+                .expect("a socket has timeouts");
         }
-        let mut tab = Self { browser, _profile: profile, socket, session: String::new(), next: 0, problems: vec![] };
-        let target = tab.send("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
-        let attached = tab.send("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        let mut tab = Self {
+            browser,
+            _profile: profile,
+            socket,
+            session: String::new(),
+            next: 0,
+            problems: vec![],
+        };
+        let target =
+            tab.send("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
+        let attached = tab.send(
+            "Target.attachToTarget",
+            json!({ "targetId": target, "flatten": true }),
+        );
         tab.session = attached["sessionId"].as_str().expect("a session").into();
         for domain in ["Page", "Runtime", "Log", "Network"] {
             tab.send(&format!("{domain}.enable"), json!({}));
@@ -81,7 +105,10 @@ impl Tab {
         // Away first: another hash alone would not load the page again.
         self.send("Page.navigate", json!({ "url": "about:blank" }));
         self.until("location.href === 'about:blank'");
-        self.send("Page.navigate", json!({ "url": format!("file://{}{hash}", path.display()) }));
+        self.send(
+            "Page.navigate",
+            json!({ "url": format!("file://{}{hash}", path.display()) }),
+        );
         self.until("document.getElementById('stage')?.getAttribute('aria-busy') === 'false'");
     }
 
@@ -95,7 +122,10 @@ impl Tab {
     /// What the system prefers: "dark" or "light".
     pub fn prefer(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.send("Emulation.setEmulatedMedia", json!({ "features": features }));
+        self.send(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": features }),
+        );
     }
 
     /// Sends a command and waits for its result.
@@ -107,9 +137,17 @@ impl Tab {
         if !self.session.is_empty() {
             message["sessionId"] = json!(self.session);
         }
-        self.socket.send(Message::text(message.to_string())).expect("the browser listens");
+        self.socket
+            .send(Message::text(message.to_string()))
+            .expect("the browser listens");
         loop {
-            let Message::Text(text) = self.socket.read().unwrap_or_else(|e| panic!("{method}: {e}")) else { continue };
+            let Message::Text(text) = self
+                .socket
+                .read()
+                .unwrap_or_else(|e| panic!("{method}: {e}"))
+            else {
+                continue;
+            };
             let mut answer: Value = serde_json::from_str(&text).expect("JSON");
             if answer["id"] == id {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
@@ -126,14 +164,19 @@ impl Tab {
             Some("Runtime.consoleAPICalled") => params["args"].to_string(),
             // The tests read the canvas more often than the page does.
             Some("Log.entryAdded")
-                if params["entry"]["text"].as_str().is_some_and(|t| t.contains("willReadFrequently")) =>
+                if params["entry"]["text"]
+                    .as_str()
+                    .is_some_and(|t| t.contains("willReadFrequently")) =>
             {
                 return;
             }
             Some("Log.entryAdded") => params["entry"].to_string(),
             Some("Network.requestWillBeSent") => {
                 let url = params["request"]["url"].as_str().unwrap_or_default();
-                if ["file:", "data:", "blob:", "about:"].iter().any(|own| url.starts_with(own)) {
+                if ["file:", "data:", "blob:", "about:"]
+                    .iter()
+                    .any(|own| url.starts_with(own))
+                {
                     return;
                 }
                 format!("a request to {url}")
@@ -146,9 +189,14 @@ impl Tab {
     /// The value of a JavaScript expression, promises awaited.
     #[track_caller]
     pub fn eval(&mut self, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let params =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut result = self.send("Runtime.evaluate", params);
-        assert!(result["exceptionDetails"].is_null(), "{expression}: {}", result["exceptionDetails"]);
+        assert!(
+            result["exceptionDetails"].is_null(),
+            "{expression}: {}",
+            result["exceptionDetails"]
+        );
         result["result"]["value"].take()
     }
 
@@ -157,7 +205,11 @@ impl Tab {
     pub fn until(&mut self, condition: &str) {
         let start = Instant::now();
         while self.eval(&format!("Boolean({condition})")) != true {
-            assert!(start.elapsed() < PATIENCE, "never true: {condition}; problems: {:?}", self.problems);
+            assert!(
+                start.elapsed() < PATIENCE,
+                "never true: {condition}; problems: {:?}",
+                self.problems
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -165,7 +217,9 @@ impl Tab {
     /// Waits until what was asked for is on the canvas.
     #[track_caller]
     pub fn settle(&mut self) {
-        self.eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+        self.eval(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
+        );
         self.until("document.getElementById('stage').getAttribute('aria-busy') === 'false'");
     }
 
@@ -249,7 +303,10 @@ impl Tab {
         self.mouse("mousePressed", from, 0);
         for step in 1..=4 {
             let part = f64::from(step) / 4.0;
-            let at = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
+            let at = (
+                from.0 + (to.0 - from.0) * part,
+                from.1 + (to.1 - from.1) * part,
+            );
             let event = json!({ "type": "mouseMoved", "x": at.0, "y": at.1, "button": "left", "buttons": 1 });
             self.send("Input.dispatchMouseEvent", event);
         }
@@ -274,11 +331,20 @@ impl Tab {
                 .map(|(id, path)| json!({ "x": path[step].0, "y": path[step].1, "id": id }))
                 .collect()
         };
-        self.send("Input.dispatchTouchEvent", json!({ "type": "touchStart", "touchPoints": at(0) }));
+        self.send(
+            "Input.dispatchTouchEvent",
+            json!({ "type": "touchStart", "touchPoints": at(0) }),
+        );
         for step in 1..paths[0].len() {
-            self.send("Input.dispatchTouchEvent", json!({ "type": "touchMove", "touchPoints": at(step) }));
+            self.send(
+                "Input.dispatchTouchEvent",
+                json!({ "type": "touchMove", "touchPoints": at(step) }),
+            );
         }
-        self.send("Input.dispatchTouchEvent", json!({ "type": "touchEnd", "touchPoints": [] }));
+        self.send(
+            "Input.dispatchTouchEvent",
+            json!({ "type": "touchEnd", "touchPoints": [] }),
+        );
         self.settle();
     }
 
@@ -301,12 +367,16 @@ impl Tab {
     /// What a user sees, `[3, H, W]` in [-1, 1]; also saved as `NAME.png` in the folder `VAE2X_SHOTS` if that is set.
     pub fn shot(&mut self, name: &str) -> Array {
         let data = self.send("Page.captureScreenshot", json!({ "format": "png" }));
-        let png =
-            base64::engine::general_purpose::STANDARD.decode(data["data"].as_str().expect("base64")).expect("base64");
+        let png = base64::engine::general_purpose::STANDARD
+            .decode(data["data"].as_str().expect("base64"))
+            .expect("base64");
         if let Some(folder) = std::env::var_os("VAE2X_SHOTS") {
-            std::fs::write(PathBuf::from(folder).join(format!("{name}.png")), &png).expect("the folder can be written");
+            std::fs::write(PathBuf::from(folder).join(format!("{name}.png")), &png)
+                .expect("the folder can be written");
         }
-        decode_image(Path::new("screenshot"), &png).expect("a PNG").pixels
+        decode_image(Path::new("screenshot"), &png)
+            .expect("a PNG")
+            .pixels
     }
 
     /// Fails if the page complained or asked the network for anything.
@@ -328,8 +398,13 @@ fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("VAE2X_CHROMIUM") {
         return program.into();
     }
-    let folders: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
-    let candidates = folders.iter().flat_map(|folder| PROGRAMS.map(|name| folder.join(name)));
+    let folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .collect();
+    let candidates = folders
+        .iter()
+        .flat_map(|folder| PROGRAMS.map(|name| folder.join(name)));
     candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
         panic!("Chromium is missing; install it (Debian: apt-get install chromium) or name it in VAE2X_CHROMIUM")
     })
@@ -339,7 +414,9 @@ fn program() -> PathBuf {
 #[cfg(unix)]
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
-    tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|data| data.uid() == 0)
+    tempfile::tempfile()
+        .and_then(|file| file.metadata())
+        .is_ok_and(|data| data.uid() == 0)
 }
 
 #[cfg(not(unix))]
@@ -352,7 +429,9 @@ fn address(browser: &mut Child) -> String {
     let mut lines = BufReader::new(browser.stderr.take().expect("piped")).lines();
     let mut said = Vec::new();
     let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let address = line.split_once("DevTools listening on ").map(|(_, address)| address.to_owned());
+        let address = line
+            .split_once("DevTools listening on ")
+            .map(|(_, address)| address.to_owned());
         said.push(line);
         address
     });

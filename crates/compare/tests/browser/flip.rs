@@ -1,7 +1,9 @@
 //! From picture to picture and from row to row.
 
 use crate::chromium::Tab;
-use crate::pages::{BLUE, GREEN, Made, RED, colours, is_pressed, middle_pixel, page, picture, pixel};
+use crate::pages::{
+    BLUE, GREEN, Made, RED, colours, is_pressed, middle_pixel, page, picture, pixel,
+};
 
 const DESKTOP: (u32, u32) = (1440, 900);
 
@@ -40,7 +42,10 @@ fn keys_clicks_and_buttons_flip_in_place() {
     assert_eq!(pixel(&mut tab, middle), BLUE);
     tab.press("[data-image='1']");
     assert_eq!(pixel(&mut tab, middle), GREEN);
-    assert!(is_pressed(&mut tab, "#images [data-image='1']") && !is_pressed(&mut tab, "#images [data-image='0']"));
+    assert!(
+        is_pressed(&mut tab, "#images [data-image='1']")
+            && !is_pressed(&mut tab, "#images [data-image='0']")
+    );
     // The keys go to the pictures after a button was clicked.
     tab.key(" ");
     assert_eq!(pixel(&mut tab, middle), BLUE);
@@ -52,7 +57,13 @@ fn keys_clicks_and_buttons_flip_in_place() {
 fn a_flip_never_shows_anything_else() {
     // Large enough to take some time to decode, and no two parts are equal.
     let large = |blue| picture(2048, 1536, move |x, y| [(x / 8) as u8, (y / 8) as u8, blue]);
-    let made = page(&["a", "b", "c"], vec![("only", vec![Some(large(0)), Some(large(120)), Some(large(240))])]);
+    let made = page(
+        &["a", "b", "c"],
+        vec![(
+            "only",
+            vec![Some(large(0)), Some(large(120)), Some(large(240))],
+        )],
+    );
     let mut tab = Tab::start();
     tab.resize(DESKTOP, 1.0);
     tab.go(&made.path, "");
@@ -85,9 +96,19 @@ fn rows_keep_their_names_and_gaps() {
     let (_made, mut tab) = open();
     tab.key("2");
     tab.key("PageDown");
-    assert_eq!(middle_pixel(&mut tab), RED, "the second row has no green: its first picture");
-    assert_eq!(tab.eval("document.getElementById('rows').selectedOptions[0].text"), "second");
-    assert_eq!(tab.eval("document.querySelector('#images [data-image=\"1\"]').disabled"), true);
+    assert_eq!(
+        middle_pixel(&mut tab),
+        RED,
+        "the second row has no green: its first picture"
+    );
+    assert_eq!(
+        tab.eval("document.getElementById('rows').selectedOptions[0].text"),
+        "second"
+    );
+    assert_eq!(
+        tab.eval("document.querySelector('#images [data-image=\"1\"]').disabled"),
+        true
+    );
     tab.key("2");
     assert_eq!(middle_pixel(&mut tab), RED);
     tab.key("3");
@@ -104,7 +125,10 @@ fn rows_keep_their_names_and_gaps() {
     tab.key("2");
     tab.key("w");
     tab.key("PageDown");
-    assert_eq!(tab.eval("document.querySelector('#images [aria-pressed=\"true\"]').dataset.image"), "2");
+    assert_eq!(
+        tab.eval("document.querySelector('#images [aria-pressed=\"true\"]').dataset.image"),
+        "2"
+    );
     tab.close();
 }
 

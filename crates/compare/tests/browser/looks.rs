@@ -25,12 +25,25 @@ fn a_phone_has_room_for_everything() {
     for mode in ["flip", "wipe", "side", "difference"] {
         tab.press(&format!("[data-do={mode}]"));
         assert!(is_pressed(&mut tab, &format!("[data-do={mode}]")));
-        assert_eq!(tab.eval("document.documentElement.scrollWidth <= innerWidth"), true, "{mode} is too wide");
+        assert_eq!(
+            tab.eval("document.documentElement.scrollWidth <= innerWidth"),
+            true,
+            "{mode} is too wide"
+        );
         let outside = "[...document.querySelectorAll('.bar button, .bar select, .bar input')].filter((e) => { const b = e.getBoundingClientRect(); return b.width && !e.closest('#images') && (b.left < 0 || b.right > innerWidth); }).map((e) => e.outerHTML)";
         assert_eq!(tab.eval(outside), serde_json::json!([]), "in {mode}");
         let small = "[...document.querySelectorAll('.bar button')].filter((e) => e.getBoundingClientRect().width && e.getBoundingClientRect().height < 36).map((e) => e.outerHTML)";
-        assert_eq!(tab.eval(small), serde_json::json!([]), "too small for a finger");
-        assert!(tab.eval("document.getElementById('stage').clientHeight / innerHeight").as_f64().unwrap() > 0.5);
+        assert_eq!(
+            tab.eval(small),
+            serde_json::json!([]),
+            "too small for a finger"
+        );
+        assert!(
+            tab.eval("document.getElementById('stage').clientHeight / innerHeight")
+                .as_f64()
+                .unwrap()
+                > 0.5
+        );
         tab.shot(&format!("colours_phone_{mode}"));
     }
     tab.close();
@@ -47,14 +60,24 @@ fn fingers_flip_move_and_pinch() {
     tab.touch(&[&[(x, y)]]);
     assert_eq!(middle_pixel(&mut tab), GREEN);
     let fitted = zoom(&mut tab);
-    tab.touch(&[&[(x - 40.0, y), (x - 60.0, y), (x - 80.0, y)], &[(x + 40.0, y), (x + 60.0, y), (x + 80.0, y)]]);
+    tab.touch(&[
+        &[(x - 40.0, y), (x - 60.0, y), (x - 80.0, y)],
+        &[(x + 40.0, y), (x + 60.0, y), (x + 80.0, y)],
+    ]);
     let pinched = zoom(&mut tab);
-    assert!((1.8..2.2).contains(&(pinched / fitted)), "{fitted} {pinched}");
+    assert!(
+        (1.8..2.2).contains(&(pinched / fitted)),
+        "{fitted} {pinched}"
+    );
     assert_eq!(middle_pixel(&mut tab), GREEN, "a pinch is no tap");
     tab.touch(&[&[(x, y), (x - 30.0, y), (x - 60.0, y - 5.0)]]);
     assert_eq!(zoom(&mut tab), pinched);
     assert_eq!(middle_pixel(&mut tab), GREEN, "neither is a drag");
-    assert_eq!(tab.eval("scrollY"), 0, "fingers on the pictures do not move the page");
+    assert_eq!(
+        tab.eval("scrollY"),
+        0,
+        "fingers on the pictures do not move the page"
+    );
     tab.close();
 }
 
@@ -86,13 +109,21 @@ fn the_keyboard_alone_is_enough() {
     // Help opens, keeps the keys to itself, and closes.
     tab.key("?");
     assert_eq!(tab.eval("document.getElementById('help').open"), true);
-    assert!(tab.eval("document.querySelectorAll('#keys tr').length").as_u64().unwrap() > 15);
+    assert!(
+        tab.eval("document.querySelectorAll('#keys tr').length")
+            .as_u64()
+            .unwrap()
+            > 15
+    );
     tab.key("2");
     assert_eq!(middle_pixel(&mut tab), RED);
     tab.key("Escape");
     assert_eq!(tab.eval("document.getElementById('help').open"), false);
     tab.key("m");
-    assert_eq!(tab.eval("document.getElementById('numbers').checkVisibility()"), false);
+    assert_eq!(
+        tab.eval("document.getElementById('numbers').checkVisibility()"),
+        false
+    );
     tab.close();
 }
 
@@ -105,20 +136,29 @@ fn every_control_has_a_name() {
     let tree = tab.send("Accessibility.getFullAXTree", serde_json::json!({}));
     let wanted = ["button", "combobox", "slider", "image"];
     let nodes = tree["nodes"].as_array().unwrap();
-    let of_role =
-        |role: &str| nodes.iter().filter(|n| n["ignored"] == false && n["role"]["value"] == role).collect::<Vec<_>>();
+    let of_role = |role: &str| {
+        nodes
+            .iter()
+            .filter(|n| n["ignored"] == false && n["role"]["value"] == role)
+            .collect::<Vec<_>>()
+    };
     for role in wanted {
         let found = of_role(role);
         assert!(!found.is_empty(), "no {role}");
         for node in found {
             assert!(
-                node["name"]["value"].as_str().is_some_and(|name| !name.is_empty()),
+                node["name"]["value"]
+                    .as_str()
+                    .is_some_and(|name| !name.is_empty()),
                 "a {role} has no name: {node}"
             );
         }
     }
     let image = of_role("image")[0]["name"]["value"].as_str().unwrap();
-    assert!(image.contains("first") && image.contains("green − red"), "{image}");
+    assert!(
+        image.contains("first") && image.contains("green − red"),
+        "{image}"
+    );
     tab.close();
 }
 
@@ -148,7 +188,12 @@ fn a_large_screen_is_used() {
     let mut tab = Tab::open(&made.path, (3840, 2160));
     let share = tab.eval("(() => { const s = document.getElementById('stage'); return s.clientWidth * s.clientHeight / innerWidth / innerHeight; })()");
     assert!(share.as_f64().unwrap() > 0.6, "{share}");
-    assert!(tab.eval("parseFloat(getComputedStyle(document.body).fontSize)").as_f64().unwrap() >= 20.0);
+    assert!(
+        tab.eval("parseFloat(getComputedStyle(document.body).fontSize)")
+            .as_f64()
+            .unwrap()
+            >= 20.0
+    );
     assert!(zoom(&mut tab) >= 3000.0);
     let middle = tab.middle("#canvas");
     tab.key("3");
@@ -159,7 +204,9 @@ fn a_large_screen_is_used() {
 /// Photos at the size of the original and half of it, as the program's demo has them.
 fn photos() -> crate::pages::Made {
     let row = |file: &str| {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/photos").join(file);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../assets/photos")
+            .join(file);
         let photo = read_image(&path).unwrap().pixels;
         let [h, w] = [photo.shape()[1] / 2, photo.shape()[2] / 2];
         let photo = resize(&photo, [2 * h, 2 * w], Filter::Lanczos3).unwrap();
@@ -170,7 +217,10 @@ fn photos() -> crate::pages::Made {
     };
     page(
         &["photo", "half", "half + Lanczos", "half + nearest"],
-        vec![("coffee", row("coffee.png")), ("chelsea", row("chelsea.png"))],
+        vec![
+            ("coffee", row("coffee.png")),
+            ("chelsea", row("chelsea.png")),
+        ],
     )
 }
 
@@ -191,7 +241,11 @@ fn every_mode_is_drawn_on_every_screen() {
         for mode in ["flip", "wipe", "side", "difference"] {
             for (zoomed, place) in [("", ""), ("_zoomed", "&x=300&y=160&zoom=8")] {
                 tab.go(&made.path, &format!("#row=1&image=3&mode={mode}{place}"));
-                assert_eq!(tab.eval("document.documentElement.scrollWidth <= innerWidth"), true, "{screen} {mode}");
+                assert_eq!(
+                    tab.eval("document.documentElement.scrollWidth <= innerWidth"),
+                    true,
+                    "{screen} {mode}"
+                );
                 let shot = tab.shot(&format!("{screen}_{mode}{zoomed}"));
                 assert!(shot.data().iter().any(|v| *v != shot.data()[0]));
             }

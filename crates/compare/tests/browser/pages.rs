@@ -15,7 +15,11 @@ pub const BLUE: [u8; 3] = [50, 80, 230];
 /// A picture of `pixel(x, y)`.
 pub fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> [u8; 3]) -> Array {
     let value = |i: usize| from_u8(pixel(i % width, i / width % height)[i / (width * height)]);
-    Array::new([3, height, width], (0..3 * width * height).map(value).collect()).unwrap()
+    Array::new(
+        [3, height, width],
+        (0..3 * width * height).map(value).collect(),
+    )
+    .unwrap()
 }
 
 pub fn flat(width: usize, height: usize, colour: [u8; 3]) -> Array {
@@ -32,7 +36,10 @@ pub struct Made {
 pub fn page(names: &[&str], rows: Vec<(&str, Vec<Option<Array>>)>) -> Made {
     let read = |(name, pictures): (&str, Vec<Option<Array>>)| {
         let input = |(pixels, side): (Option<Array>, &&str)| {
-            pixels.map(|pixels| Input::Pixels { file: format!("{side}.png"), pixels })
+            pixels.map(|pixels| Input::Pixels {
+                file: format!("{side}.png"),
+                pixels,
+            })
         };
         let inputs: Vec<_> = pictures.into_iter().zip(names).map(input).collect();
         row(name, &inputs, &RowOptions::default(), &mut || ()).unwrap()
@@ -45,14 +52,30 @@ pub fn write(names: &[&str], rows: Vec<Row>) -> Made {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("page & more.html");
     let names = names.iter().map(|name| name.to_string()).collect();
-    Page { title: "Test".into(), names, reference: 0, rows }.write(&path).unwrap();
-    Made { path, _folder: folder }
+    Page {
+        title: "Test".into(),
+        names,
+        reference: 0,
+        rows,
+    }
+    .write(&path)
+    .unwrap();
+    Made {
+        path,
+        _folder: folder,
+    }
 }
 
 /// Two rows: red, green and a blue of half the size; then one without green.
 pub fn colours() -> Made {
     let row = |middle| vec![Some(flat(64, 48, RED)), middle, Some(flat(32, 24, BLUE))];
-    page(&["red", "green", "small blue"], vec![("first", row(Some(flat(64, 48, GREEN)))), ("second", row(None))])
+    page(
+        &["red", "green", "small blue"],
+        vec![
+            ("first", row(Some(flat(64, 48, GREEN)))),
+            ("second", row(None)),
+        ],
+    )
 }
 
 /// What lies on the canvas at a point of the page.
@@ -76,10 +99,16 @@ pub fn middle_pixel(tab: &mut Tab) -> [u8; 3] {
 /// The zoom that the page shows, in percent.
 pub fn zoom(tab: &mut Tab) -> f64 {
     let text = tab.eval("document.getElementById('zoom').textContent");
-    text.as_str().unwrap().trim_end_matches(" %").parse().unwrap()
+    text.as_str()
+        .unwrap()
+        .trim_end_matches(" %")
+        .parse()
+        .unwrap()
 }
 
 /// Whether a button is pressed.
 pub fn is_pressed(tab: &mut Tab, selector: &str) -> bool {
-    tab.eval(&format!("document.querySelector({selector:?}).getAttribute('aria-pressed')")) == "true"
+    tab.eval(&format!(
+        "document.querySelector({selector:?}).getAttribute('aria-pressed')"
+    )) == "true"
 }

@@ -56,7 +56,8 @@ pub fn convert(weights: &VaeWeights, options: &ConvertOptions, out: &Path) -> Re
 }
 
 fn is_safetensors(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"))
 }
 
 /// Runs `fill` in a folder, which is made if need be and removed again if `fill` fails.
@@ -99,7 +100,14 @@ impl<'a> Job<'a> {
                 "weights cannot be written as {dtype}; expected F32, F16, BF16 or F64"
             )));
         }
-        Ok(Self { keys: KeyMap::new(&config), specs: BTreeMap::new(), weights, options, config }.with_specs())
+        Ok(Self {
+            keys: KeyMap::new(&config),
+            specs: BTreeMap::new(),
+            weights,
+            options,
+            config,
+        }
+        .with_specs())
     }
 
     fn with_specs(mut self) -> Self {
@@ -110,7 +118,10 @@ impl<'a> Job<'a> {
     }
 
     fn name(&self, canonical: &str) -> String {
-        let diffusers = self.keys.diffusers(canonical).filter(|_| self.options.layout == Layout::Diffusers);
+        let diffusers = self
+            .keys
+            .diffusers(canonical)
+            .filter(|_| self.options.layout == Layout::Diffusers);
         diffusers.unwrap_or(canonical).to_string()
     }
 
@@ -118,22 +129,40 @@ impl<'a> Job<'a> {
         let json = hub_config::to_json(&self.config)?;
         // Both files or none: the small one is tried before the large one is written.
         drop(temp::TempFile::create(config)?);
-        self.write(file, &BTreeMap::from([("format".to_string(), "pt".to_string())]))?;
+        self.write(
+            file,
+            &BTreeMap::from([("format".to_string(), "pt".to_string())]),
+        )?;
         temp::write_bytes(config, json.as_bytes())
     }
 
     fn write(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        let entries = self.specs.iter().map(|(name, spec)| self.entry(name, spec)).collect::<Result<Vec<_>>>()?;
+        let entries = self
+            .specs
+            .iter()
+            .map(|(name, spec)| self.entry(name, spec))
+            .collect::<Result<Vec<_>>>()?;
         write_safetensors(path, &entries, metadata, |entry| self.bytes(entry))
     }
 
     fn entry(&self, name: &str, spec: &TensorSpec) -> Result<Entry> {
-        let mut shape = self.options.layout.file_shape(spec).unwrap_or_else(|| spec.shape.clone());
+        let mut shape = self
+            .options
+            .layout
+            .file_shape(spec)
+            .unwrap_or_else(|| spec.shape.clone());
         if self.widens(spec) {
             shape[0] *= CHANNELS_PER_PIXEL;
         }
-        let dtype = self.options.dtype.unwrap_or_else(|| self.weights.tensor_dtype(spec));
-        Ok(Entry { name: name.into(), dtype, shape })
+        let dtype = self
+            .options
+            .dtype
+            .unwrap_or_else(|| self.weights.tensor_dtype(spec));
+        Ok(Entry {
+            name: name.into(),
+            dtype,
+            shape,
+        })
     }
 
     fn widens(&self, spec: &TensorSpec) -> bool {
@@ -141,10 +170,21 @@ impl<'a> Job<'a> {
     }
 
     fn bytes(&self, entry: &Entry) -> Result<Vec<u8>> {
-        let spec = self.specs.get(&entry.name).ok_or_else(|| Error::Config(format!("no tensor '{}'", entry.name)))?;
+        let spec = self
+            .specs
+            .get(&entry.name)
+            .ok_or_else(|| Error::Config(format!("no tensor '{}'", entry.name)))?;
         let (dtype, bytes) = self.weights.tensor_bytes(spec)?;
-        let bytes = if self.options.layout == Layout::TwoD { last_taps(spec, dtype, &bytes) } else { bytes };
-        let bytes = if self.widens(spec) { repeat_rows(&bytes, spec.shape[0]) } else { bytes };
+        let bytes = if self.options.layout == Layout::TwoD {
+            last_taps(spec, dtype, &bytes)
+        } else {
+            bytes
+        };
+        let bytes = if self.widens(spec) {
+            repeat_rows(&bytes, spec.shape[0])
+        } else {
+            bytes
+        };
         if dtype == entry.dtype {
             return Ok(bytes);
         }
@@ -160,7 +200,12 @@ impl<'a> Job<'a> {
 /// Repeats each of `rows` equal parts, so that channel `c` becomes channels `4c` to `4c + 3`: the pixels of one block.
 fn repeat_rows(bytes: &[u8], rows: usize) -> Vec<u8> {
     let row = (bytes.len() / rows.max(1)).max(1);
-    bytes.chunks_exact(row).flat_map(|r| std::iter::repeat_n(r, CHANNELS_PER_PIXEL)).flatten().copied().collect()
+    bytes
+        .chunks_exact(row)
+        .flat_map(|r| std::iter::repeat_n(r, CHANNELS_PER_PIXEL))
+        .flatten()
+        .copied()
+        .collect()
 }
 
 /// Converts elements by way of `f32`; `None` if a finite value overflows.

@@ -117,10 +117,19 @@ impl DType {
     /// Elements in this type, rounded to nearest; `None` unless [`Self::is_float`].
     pub fn narrow(self, values: &[f32]) -> Option<Vec<u8>> {
         Some(match self {
-            Self::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
+            Self::F64 => values
+                .iter()
+                .flat_map(|&v| f64::from(v).to_le_bytes())
+                .collect(),
             Self::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Self::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
-            Self::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+            Self::F16 => values
+                .iter()
+                .flat_map(|&v| f16::from_f32(v).to_le_bytes())
+                .collect(),
+            Self::BF16 => values
+                .iter()
+                .flat_map(|&v| bf16::from_f32(v).to_le_bytes())
+                .collect(),
             _ => return None,
         })
     }
@@ -137,8 +146,11 @@ impl std::str::FromStr for DType {
 
     /// Safetensors names in any case: `bf16`, `F32`.
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::from_name(&name.to_ascii_uppercase())
-            .ok_or_else(|| Error::Unsupported(format!("unknown type '{name}'; expected f32, f16, bf16 or f64")))
+        Self::from_name(&name.to_ascii_uppercase()).ok_or_else(|| {
+            Error::Unsupported(format!(
+                "unknown type '{name}'; expected f32, f16, bf16 or f64"
+            ))
+        })
     }
 }
 
@@ -159,7 +171,12 @@ mod tests {
         }
         assert_eq!(DType::from_name("F4"), None);
         assert_eq!("bf16".parse::<DType>().unwrap(), DType::BF16);
-        assert!("q4".parse::<DType>().unwrap_err().to_string().contains("'q4'"));
+        assert!(
+            "q4".parse::<DType>()
+                .unwrap_err()
+                .to_string()
+                .contains("'q4'")
+        );
     }
 
     #[test]

@@ -98,7 +98,10 @@ impl TensorFile {
     ///
     /// # Errors
     /// [`Error::Format`] as for [`Self::open`].
-    pub fn from_bytes(name: impl Into<PathBuf>, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+    pub fn from_bytes(
+        name: impl Into<PathBuf>,
+        bytes: impl Into<Cow<'static, [u8]>>,
+    ) -> Result<Self> {
         Self::from_source(Source::from_bytes(name.into(), bytes.into()))
     }
 
@@ -109,7 +112,11 @@ impl TensorFile {
             Format::Torch => torch::read(&source),
             Format::Npy => npy::read(&source),
         }?;
-        Ok(Self { source, format, contents })
+        Ok(Self {
+            source,
+            format,
+            contents,
+        })
     }
 
     /// The file, or the name given to bytes.
@@ -150,17 +157,32 @@ impl TensorFile {
     pub fn read_into(&self, name: &str, out: &mut [f32]) -> Result<()> {
         let (TensorInfo { dtype, shape }, place) = self.find(name)?;
         if shape.iter().product::<usize>() != out.len() {
-            return Err(self.tensor_error(name, &format!("{} values", out.len()), &format!("shape {shape:?}")));
+            return Err(self.tensor_error(
+                name,
+                &format!("{} values", out.len()),
+                &format!("shape {shape:?}"),
+            ));
         }
-        let unreadable =
-            || self.tensor_error(name, "16-, 32- or 64-bit floats or integers", &format!("8-bit floats ({dtype})"));
+        let unreadable = || {
+            self.tensor_error(
+                name,
+                "16-, 32- or 64-bit floats or integers",
+                &format!("8-bit floats ({dtype})"),
+            )
+        };
         if place.strides.is_some() {
-            out.copy_from_slice(&dtype.widen(&self.read_bytes(name)?.2).ok_or_else(unreadable)?);
+            out.copy_from_slice(
+                &dtype
+                    .widen(&self.read_bytes(name)?.2)
+                    .ok_or_else(unreadable)?,
+            );
             return Ok(());
         }
         for (i, piece) in out.chunks_mut(PIECE).enumerate() {
             let start = (i * PIECE * dtype.size()) as u64;
-            let bytes = self.source.read_at(place.offset + start, piece.len() * dtype.size())?;
+            let bytes = self
+                .source
+                .read_at(place.offset + start, piece.len() * dtype.size())?;
             piece.copy_from_slice(&dtype.widen(&bytes).ok_or_else(unreadable)?);
         }
         Ok(())
@@ -173,12 +195,20 @@ impl TensorFile {
     pub fn read_rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
         let (TensorInfo { shape, .. }, place) = self.find(name)?;
         let wrong = |expected: &str, got: String| self.tensor_error(name, expected, &got);
-        let [count, ref row @ ..] = shape[..] else { return Err(wrong("rows", format!("shape {shape:?}"))) };
+        let [count, ref row @ ..] = shape[..] else {
+            return Err(wrong("rows", format!("shape {shape:?}")));
+        };
         if row.is_empty() || place.strides.is_some() {
-            return Err(wrong("several axes in row-major order", format!("shape {shape:?}")));
+            return Err(wrong(
+                "several axes in row-major order",
+                format!("shape {shape:?}"),
+            ));
         }
         if let Some(outside) = rows.iter().find(|&&r| r >= count) {
-            return Err(wrong(&format!("rows below {count}"), format!("row {outside}")));
+            return Err(wrong(
+                &format!("rows below {count}"),
+                format!("row {outside}"),
+            ));
         }
         let data = self.read_pieces(name, row.iter().product(), rows.iter().copied())?;
         Array::new([&[rows.len()], row].concat(), data)
@@ -206,13 +236,21 @@ impl TensorFile {
     }
 
     /// Some of the pieces of `length` elements that a tensor without strides is cut into.
-    fn read_pieces(&self, name: &str, length: usize, pieces: impl ExactSizeIterator<Item = usize>) -> Result<Vec<f32>> {
+    fn read_pieces(
+        &self,
+        name: &str,
+        length: usize,
+        pieces: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Vec<f32>> {
         let (TensorInfo { dtype, .. }, place) = self.find(name)?;
-        let unreadable = || self.tensor_error(name, "16-, 32- or 64-bit floats", &dtype.to_string());
+        let unreadable =
+            || self.tensor_error(name, "16-, 32- or 64-bit floats", &dtype.to_string());
         let size = length * dtype.size();
         let mut data = Vec::with_capacity(pieces.len() * length);
         for piece in pieces {
-            let bytes = self.source.read_at(place.offset + (piece * size) as u64, size)?;
+            let bytes = self
+                .source
+                .read_at(place.offset + (piece * size) as u64, size)?;
             data.extend(dtype.widen(&bytes).ok_or_else(unreadable)?);
         }
         Ok(data)
@@ -234,7 +272,11 @@ impl TensorFile {
 
     /// What and where a tensor is.
     fn find(&self, name: &str) -> Result<(&TensorInfo, &Place)> {
-        let found = self.contents.tensors.get(name).zip(self.contents.places.get(name));
+        let found = self
+            .contents
+            .tensors
+            .get(name)
+            .zip(self.contents.places.get(name));
         found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))
     }
 
@@ -277,19 +319,31 @@ fn detect(source: &Source) -> Result<Format> {
 /// The place of a tensor whose elements lie `strides` apart (in elements), given the elements its storage holds from
 /// `offset` on; `None` if the tensor does not fit in there. Tensors with more elements than their storage (expanded
 /// ones) do not fit either, which bounds what reading allocates.
-pub(crate) fn strided_place(info: &TensorInfo, strides: &[usize], offset: u64, available: usize) -> Option<Place> {
+pub(crate) fn strided_place(
+    info: &TensorInfo,
+    strides: &[usize],
+    offset: u64,
+    available: usize,
+) -> Option<Place> {
     let count = element_count(&info.shape)?;
     if strides.len() != info.shape.len() || count > available {
         return None;
     }
-    let last =
-        info.shape.iter().zip(strides).try_fold(0usize, |last, (&extent, &stride)| {
+    let last = info
+        .shape
+        .iter()
+        .zip(strides)
+        .try_fold(0usize, |last, (&extent, &stride)| {
             last.checked_add(extent.saturating_sub(1).checked_mul(stride)?)
         })?;
     let reach = if count == 0 { 0 } else { last.checked_add(1)? };
     let span = reach.checked_mul(info.dtype.size())?;
     let strides = (!is_row_major(&info.shape, strides)).then(|| strides.to_vec());
-    (reach <= available).then_some(Place { offset, span, strides })
+    (reach <= available).then_some(Place {
+        offset,
+        span,
+        strides,
+    })
 }
 
 /// Elements between neighbours along each axis of a row-major tensor without gaps; `None` on overflow.
@@ -304,8 +358,13 @@ pub(crate) fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
 /// Whether elements lie in row-major order without gaps; the stride of an axis of length 1 means nothing.
 fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     shape.contains(&0)
-        || row_major(shape)
-            .is_some_and(|dense| shape.iter().zip(strides).zip(&dense).all(|((&n, s), d)| n == 1 || s == d))
+        || row_major(shape).is_some_and(|dense| {
+            shape
+                .iter()
+                .zip(strides)
+                .zip(&dense)
+                .all(|((&n, s), d)| n == 1 || s == d)
+        })
 }
 
 /// Copies elements of `size` bytes that lie `strides` apart into row-major order. The last element must lie in `span`.

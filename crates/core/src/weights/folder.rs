@@ -27,7 +27,10 @@ pub struct FileNames {
 
 impl FileNames {
     /// Of a VAE.
-    pub(crate) const VAE: Self = Self { stem: "diffusion_pytorch_model", subfolder: "vae" };
+    pub(crate) const VAE: Self = Self {
+        stem: "diffusion_pytorch_model",
+        subfolder: "vae",
+    };
 }
 
 /// The files of a model.
@@ -46,7 +49,10 @@ pub(crate) fn find(path: &Path, kind: FileNames) -> Result<Found> {
         return find_in(path, kind);
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    Ok(Found { files: vec![path.to_path_buf()], config: read_config(folder)? })
+    Ok(Found {
+        files: vec![path.to_path_buf()],
+        config: read_config(folder)?,
+    })
 }
 
 fn find_in(folder: &Path, kind: FileNames) -> Result<Found> {
@@ -71,7 +77,10 @@ fn find_in(folder: &Path, kind: FileNames) -> Result<Found> {
             ),
         ));
     };
-    Ok(Found { files, config: read_config(folder)? })
+    Ok(Found {
+        files,
+        config: read_config(folder)?,
+    })
 }
 
 /// Names in a folder, sorted.
@@ -88,16 +97,26 @@ fn list(folder: &Path) -> Result<Vec<String>> {
 
 /// The only weight file; those with the usual name (`diffusion_pytorch_model.fp16.safetensors`) come before others.
 fn single(folder: &Path, names: &[String], stem: &str) -> Result<Option<PathBuf>> {
-    let is_weights =
-        |n: &&String| [".safetensors", ".pth", ".pt"].iter().any(|e| n.ends_with(e)) && !n.starts_with('.');
+    let is_weights = |n: &&String| {
+        [".safetensors", ".pth", ".pt"]
+            .iter()
+            .any(|e| n.ends_with(e))
+            && !n.starts_with('.')
+    };
     let all: Vec<_> = names.iter().filter(is_weights).collect();
-    let named: Vec<_> = all.iter().copied().filter(|n| n.starts_with(stem)).collect();
+    let named: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|n| n.starts_with(stem))
+        .collect();
     match if named.is_empty() { all } else { named }[..] {
         [] => Ok(None),
         [one] => Ok(Some(folder.join(one))),
         [first, second, ..] => Err(Error::format(
             folder,
-            format!("several weight files, among them {first} and {second}; name the one that is meant"),
+            format!(
+                "several weight files, among them {first} and {second}; name the one that is meant"
+            ),
         )),
     }
 }
@@ -109,11 +128,17 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
         weight_map: std::collections::BTreeMap<String, String>,
     }
     let text = read_text(index)?;
-    let parsed: Index =
-        serde_json::from_str(&text).map_err(|e| Error::format(index, format!("invalid index of shards: {e}")))?;
+    let parsed: Index = serde_json::from_str(&text)
+        .map_err(|e| Error::format(index, format!("invalid index of shards: {e}")))?;
     let names: BTreeSet<_> = parsed.weight_map.into_values().collect();
-    if let Some(bad) = names.iter().find(|n| Path::new(n).file_name() != Some(n.as_str().as_ref())) {
-        return Err(Error::format(index, format!("the shard '{bad}' is not a file of this folder")));
+    if let Some(bad) = names
+        .iter()
+        .find(|n| Path::new(n).file_name() != Some(n.as_str().as_ref()))
+    {
+        return Err(Error::format(
+            index,
+            format!("the shard '{bad}' is not a file of this folder"),
+        ));
     }
     if names.is_empty() {
         return Err(Error::format(index, "the index names no shards"));
@@ -123,15 +148,26 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
 
 fn read_config(folder: &Path) -> Result<Option<String>> {
     let path = folder.join(CONFIG);
-    if path.is_file() { read_text(&path).map(Some) } else { Ok(None) }
+    if path.is_file() {
+        read_text(&path).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 fn read_text(path: &Path) -> Result<String> {
     let failed = |e| Error::io(path, e);
     let mut text = String::new();
-    File::open(path).map_err(failed)?.take(MAX_JSON + 1).read_to_string(&mut text).map_err(failed)?;
+    File::open(path)
+        .map_err(failed)?
+        .take(MAX_JSON + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > MAX_JSON {
-        return Err(Error::format(path, format!("more than {MAX_JSON} bytes of JSON")));
+        return Err(Error::format(
+            path,
+            format!("more than {MAX_JSON} bytes of JSON"),
+        ));
     }
     Ok(text)
 }

@@ -2,7 +2,14 @@
 
 /// What a file holds, if it is a known model that is not this VAE. Names may carry a prefix.
 pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
-    KNOWN.iter().find(|(parts, _)| parts.iter().any(|part| names.clone().any(|n| contains(n, part)))).map(|k| k.1)
+    KNOWN
+        .iter()
+        .find(|(parts, _)| {
+            parts
+                .iter()
+                .any(|part| names.clone().any(|n| contains(n, part)))
+        })
+        .map(|k| k.1)
 }
 
 /// What Wan2.2-5B's VAE is, which shares names with ours.
@@ -12,7 +19,11 @@ pub(crate) const WAN22_5B: &str = "the VAE of Wan2.2 5B (48 latent channels); th
 const KNOWN: [(&[&str], &str); 6] = [
     (&["latent_tensor"], "a latent, not a model"),
     (
-        &["decoder.upsamples.0.upsamples.", "decoder.up_blocks.0.upsampler.", "encoder.downsamples.0.downsamples."],
+        &[
+            "decoder.upsamples.0.upsamples.",
+            "decoder.up_blocks.0.upsampler.",
+            "encoder.downsamples.0.downsamples.",
+        ],
         WAN22_5B,
     ),
     (
@@ -35,17 +46,28 @@ const KNOWN: [(&[&str], &str); 6] = [
         "a diffusion transformer, not a VAE",
     ),
     (
-        &["encoder.block.0.layer.0.", "blocks.0.attn.q.weight", "model.layers.0.", "text_model."],
+        &[
+            "encoder.block.0.layer.0.",
+            "blocks.0.attn.q.weight",
+            "model.layers.0.",
+            "text_model.",
+        ],
         "a text encoder, not a VAE",
     ),
     (
-        &["decoder.1.weight", "decoder.layers.1.weight", "decoder.0.conv.0.weight", "taesd"],
+        &[
+            "decoder.1.weight",
+            "decoder.layers.1.weight",
+            "decoder.0.conv.0.weight",
+            "taesd",
+        ],
         "a tiny autoencoder (TAE), not the full VAE",
     ),
 ];
 
 fn contains(name: &str, part: &str) -> bool {
-    name.match_indices(part).any(|(at, _)| at == 0 || name.as_bytes()[at - 1] == b'.')
+    name.match_indices(part)
+        .any(|(at, _)| at == 0 || name.as_bytes()[at - 1] == b'.')
 }
 
 #[cfg(test)]
@@ -57,12 +79,18 @@ mod tests {
     fn known_models_are_named_and_ours_is_not() {
         let said = |name: &'static str| recognise([name].into_iter()).unwrap_or_default();
         assert!(said("decoder.upsamples.0.upsamples.1.residual.0.gamma").contains("Wan2.2 5B"));
-        assert!(said("first_stage_model.decoder.up.0.block.0.conv1.weight").contains("Stable Diffusion"));
+        assert!(
+            said("first_stage_model.decoder.up.0.block.0.conv1.weight")
+                .contains("Stable Diffusion")
+        );
         assert!(said("model.diffusion_model.blocks.0.self_attn.q.weight").contains("transformer"));
         assert!(said("decoder.1.weight").contains("tiny"));
         let specs = arch::tensors(&VaeConfig::default());
         assert_eq!(recognise(specs.iter().map(|s| s.name.as_str())), None);
         let map = super::super::keys::KeyMap::new(&VaeConfig::default());
-        assert_eq!(recognise(specs.iter().filter_map(|s| map.diffusers(&s.name))), None);
+        assert_eq!(
+            recognise(specs.iter().filter_map(|s| map.diffusers(&s.name))),
+            None
+        );
     }
 }

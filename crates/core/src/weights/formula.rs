@@ -29,7 +29,10 @@ impl Weights for FormulaWeights {
     }
 
     fn tensor(&self, spec: &TensorSpec) -> Result<Array> {
-        Array::new(spec.shape.clone(), tensor(&spec.name, &spec.shape, self.gain))
+        Array::new(
+            spec.shape.clone(),
+            tensor(&spec.name, &spec.shape, self.gain),
+        )
     }
 }
 
@@ -58,7 +61,9 @@ pub fn unit(name: &str, count: usize) -> impl Iterator<Item = f32> {
 
 /// <http://www.isthe.com/chongo/tech/comp/fnv/>
 fn fnv1a64(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3))
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)
+    })
 }
 
 /// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.

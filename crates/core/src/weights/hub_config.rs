@@ -40,18 +40,27 @@ struct Input {
 /// # Errors
 /// [`Error::Config`] or [`Error::Unsupported`], without the file's path, if it is no JSON or of another model.
 pub(crate) fn apply(json: &str, config: &mut VaeConfig) -> Result<()> {
-    let input: Input = serde_json::from_str(json).map_err(|e| Error::Config(format!("invalid JSON: {e}")))?;
+    let input: Input =
+        serde_json::from_str(json).map_err(|e| Error::Config(format!("invalid JSON: {e}")))?;
     if let Some(class) = input.class_name.as_deref().filter(|c| !CLASSES.contains(c)) {
-        return Err(Error::Unsupported(format!("the config is of {class}; expected {}", CLASSES.join(" or "))));
+        return Err(Error::Unsupported(format!(
+            "the config is of {class}; expected {}",
+            CLASSES.join(" or ")
+        )));
     }
     if input.is_residual || input.patch_size.is_some_and(|p| p > 1) || input.z_dim == Some(48) {
         return Err(Error::Unsupported(format!("this is {WAN22_5B}")));
     }
     if !input.attn_scales.is_empty() {
-        return Err(Error::Unsupported("attn_scales is not empty; attention is supported in the middle only".into()));
+        return Err(Error::Unsupported(
+            "attn_scales is not empty; attention is supported in the middle only".into(),
+        ));
     }
     if let Some(z_dim) = input.z_dim.filter(|&z| z != config.z_dim) {
-        return Err(Error::Config(format!("z_dim is {z_dim}, but the tensors have {} latent channels", config.z_dim)));
+        return Err(Error::Config(format!(
+            "z_dim is {z_dim}, but the tensors have {} latent channels",
+            config.z_dim
+        )));
     }
     if let Some(dim_mult) = input.dim_mult {
         config.dim_mult = stages("dim_mult", dim_mult)?;
@@ -60,25 +69,40 @@ pub(crate) fn apply(json: &str, config: &mut VaeConfig) -> Result<()> {
         config.temporal_downsample = stages("temperal_downsample", temporal)?;
     }
     config.num_res_blocks = input.num_res_blocks.unwrap_or(config.num_res_blocks);
-    config.latents_mean = input.latents_mean.unwrap_or_else(|| std::mem::take(&mut config.latents_mean));
-    config.latents_std = input.latents_std.unwrap_or_else(|| std::mem::take(&mut config.latents_std));
+    config.latents_mean = input
+        .latents_mean
+        .unwrap_or_else(|| std::mem::take(&mut config.latents_mean));
+    config.latents_std = input
+        .latents_std
+        .unwrap_or_else(|| std::mem::take(&mut config.latents_std));
     Ok(())
 }
 
 /// A list of a fixed length.
 fn stages<T: std::fmt::Debug, const N: usize>(name: &str, values: Vec<T>) -> Result<[T; N]> {
-    values.try_into().map_err(|v: Vec<T>| Error::Config(format!("{name} is {v:?}; expected {N} values")))
+    values
+        .try_into()
+        .map_err(|v: Vec<T>| Error::Config(format!("{name} is {v:?}; expected {N} values")))
 }
 
 /// Puts the latent statistics of safetensors metadata into `config`.
 ///
 /// # Errors
 /// [`Error::Config`] if a value is no JSON array of numbers.
-pub(crate) fn apply_metadata(metadata: &BTreeMap<String, String>, config: &mut VaeConfig) -> Result<()> {
-    for (key, values) in [(MEAN_KEY, &mut config.latents_mean), (STD_KEY, &mut config.latents_std)] {
+pub(crate) fn apply_metadata(
+    metadata: &BTreeMap<String, String>,
+    config: &mut VaeConfig,
+) -> Result<()> {
+    for (key, values) in [
+        (MEAN_KEY, &mut config.latents_mean),
+        (STD_KEY, &mut config.latents_std),
+    ] {
         if let Some(text) = metadata.get(key) {
-            *values = serde_json::from_str(text)
-                .map_err(|e| Error::Config(format!("the metadata's {key} is no JSON array of numbers: {e}")))?;
+            *values = serde_json::from_str(text).map_err(|e| {
+                Error::Config(format!(
+                    "the metadata's {key} is no JSON array of numbers: {e}"
+                ))
+            })?;
         }
     }
     Ok(())
@@ -89,7 +113,8 @@ pub(crate) fn apply_metadata(metadata: &BTreeMap<String, String>, config: &mut V
 /// # Errors
 /// [`Error::Config`] for statistics that JSON cannot hold.
 pub fn metadata(config: &VaeConfig) -> Result<BTreeMap<String, String>> {
-    let json = |values: &[f32]| serde_json::to_string(values).map_err(|e| Error::Config(e.to_string()));
+    let json =
+        |values: &[f32]| serde_json::to_string(values).map_err(|e| Error::Config(e.to_string()));
     Ok(BTreeMap::from([
         ("format".to_string(), "pt".to_string()),
         (MEAN_KEY.to_string(), json(&config.latents_mean)?),
@@ -145,7 +170,9 @@ pub fn to_json(config: &VaeConfig) -> Result<String> {
         temperal_downsample: config.temporal_downsample,
         z_dim: config.z_dim,
     };
-    serde_json::to_string_pretty(&output).map(|text| text + "\n").map_err(|e| Error::Config(e.to_string()))
+    serde_json::to_string_pretty(&output)
+        .map(|text| text + "\n")
+        .map_err(|e| Error::Config(e.to_string()))
 }
 
 #[cfg(test)]
@@ -163,21 +190,38 @@ mod tests {
             ..VaeConfig::default()
         };
         let json = to_json(&written).unwrap();
-        assert!(json.contains("\"decoder_base_dim\": 8") && json.contains("0.1,"), "{json}");
-        let mut read = VaeConfig { encoder_base_dim: 24, decoder_base_dim: 8, ..VaeConfig::default() };
+        assert!(
+            json.contains("\"decoder_base_dim\": 8") && json.contains("0.1,"),
+            "{json}"
+        );
+        let mut read = VaeConfig {
+            encoder_base_dim: 24,
+            decoder_base_dim: 8,
+            ..VaeConfig::default()
+        };
         apply(&json, &mut read).unwrap();
         assert_eq!(read, written);
     }
 
     #[test]
     fn other_models_are_refused_by_name() {
-        let said = |json: &str| apply(json, &mut VaeConfig::default()).unwrap_err().to_string();
+        let said = |json: &str| {
+            apply(json, &mut VaeConfig::default())
+                .unwrap_err()
+                .to_string()
+        };
         assert!(said(r#"{"_class_name": "AutoencoderKL"}"#).contains("AutoencoderKL;"));
         assert!(said(r#"{"is_residual": true}"#).contains("Wan2.2 5B"));
         assert!(said(r#"{"z_dim": 48}"#).contains("Wan2.2 5B"));
         assert!(said(r#"{"dim_mult": [1, 2, 4]}"#).contains("expected 4 values"));
         assert!(said(r#"{"z_dim": 8}"#).contains("16 latent channels"));
         assert!(said("{").contains("invalid JSON"));
-        assert!(apply(r#"{"_class_name": "AutoencoderKLQwenImage"}"#, &mut VaeConfig::default()).is_ok());
+        assert!(
+            apply(
+                r#"{"_class_name": "AutoencoderKLQwenImage"}"#,
+                &mut VaeConfig::default()
+            )
+            .is_ok()
+        );
     }
 }

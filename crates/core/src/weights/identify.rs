@@ -11,8 +11,14 @@ use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
 /// Prefixes of the other models in a bundled checkpoint.
-const OTHER_MODELS: [&str; 6] =
-    ["model.", "cond_stage_model.", "conditioner.", "text_encoder", "transformer.", "diffusion_model."];
+const OTHER_MODELS: [&str; 6] = [
+    "model.",
+    "cond_stage_model.",
+    "conditioner.",
+    "text_encoder",
+    "transformer.",
+    "diffusion_model.",
+];
 
 /// Tensors whose shapes tell the configuration (encoder width, decoder width, output and latent channels), and one more
 /// whose name tells the model.
@@ -65,7 +71,10 @@ pub(crate) fn layout<'a>(
     let what = match (foreign::recognise(names.clone()), names.clone().next()) {
         (Some(model), _) => format!("this is {model}"),
         (None, Some(first)) => {
-            format!("no VAE of Wan2.1's kind among its {} tensors, of which the first is '{first}'", names.count())
+            format!(
+                "no VAE of Wan2.1's kind among its {} tensors, of which the first is '{first}'",
+                names.count()
+            )
         }
         (None, None) => "the file holds no tensors".into(),
     };
@@ -75,14 +84,19 @@ pub(crate) fn layout<'a>(
 /// Refuses a known other model among the names under `prefix`.
 fn ours<'a>(path: &Path, prefix: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
     match foreign::recognise(names.filter(|n| !is_elsewhere(n, prefix))) {
-        Some(model) => Err(Error::Unsupported(format!("{}: this is {model}", path.display()))),
+        Some(model) => Err(Error::Unsupported(format!(
+            "{}: this is {model}",
+            path.display()
+        ))),
         None => Ok(()),
     }
 }
 
 /// Whether a tensor belongs to another model of a bundled checkpoint.
 pub(crate) fn is_elsewhere(name: &str, prefix: &str) -> bool {
-    !prefix.is_empty() && !name.starts_with(prefix) && OTHER_MODELS.iter().any(|other| name.starts_with(other))
+    !prefix.is_empty()
+        && !name.starts_with(prefix)
+        && OTHER_MODELS.iter().any(|other| name.starts_with(other))
 }
 
 /// The configuration: widths from shapes (`info` finds a tensor by its name without prefix), the rest from the text of a
@@ -98,7 +112,11 @@ pub(crate) fn config<'a>(
     files: &[TensorFile],
     info: impl Fn(&str) -> Option<&'a TensorInfo>,
 ) -> Result<VaeConfig> {
-    let telling = if layout == Layout::Diffusers { DIFFUSERS } else { ORIGINAL };
+    let telling = if layout == Layout::Diffusers {
+        DIFFUSERS
+    } else {
+        ORIGINAL
+    };
     let first = |name: &str| first_extent(path, name, info(name));
     let (encoder, decoder) = (first(telling.encoder_in)?, first(telling.decoder_norm)?);
     let wan21 = VaeConfig::default();
@@ -111,13 +129,21 @@ pub(crate) fn config<'a>(
         ..wan21
     };
     if config.z_dim == 48 {
-        return Err(Error::Unsupported(format!("{}: this is {WAN22_5B}", path.display())));
+        return Err(Error::Unsupported(format!(
+            "{}: this is {WAN22_5B}",
+            path.display()
+        )));
     }
     refine(&mut config, layout, config_json, files).map_err(|e| at(path, e))?;
     Ok(config)
 }
 
-fn refine(config: &mut VaeConfig, layout: Layout, config_json: Option<&str>, files: &[TensorFile]) -> Result<()> {
+fn refine(
+    config: &mut VaeConfig,
+    layout: Layout,
+    config_json: Option<&str>,
+    files: &[TensorFile],
+) -> Result<()> {
     for file in files {
         hub_config::apply_metadata(file.metadata(), config)?;
     }

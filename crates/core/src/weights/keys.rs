@@ -42,10 +42,17 @@ impl KeyMap {
     /// The names of the tensors of [`arch::tensors`].
     pub fn new(config: &VaeConfig) -> Self {
         let names = arch::tensors(config).into_iter().map(|s| s.name);
-        let to_diffusers: BTreeMap<_, _> =
-            names.map(|n| (n.clone(), diffusers_name(&n, config.num_res_blocks))).collect();
-        let to_canonical = to_diffusers.iter().map(|(c, d)| (d.clone(), c.clone())).collect();
-        Self { to_diffusers, to_canonical }
+        let to_diffusers: BTreeMap<_, _> = names
+            .map(|n| (n.clone(), diffusers_name(&n, config.num_res_blocks)))
+            .collect();
+        let to_canonical = to_diffusers
+            .iter()
+            .map(|(c, d)| (d.clone(), c.clone()))
+            .collect();
+        Self {
+            to_diffusers,
+            to_canonical,
+        }
     }
 
     /// Diffusers' name of a tensor.
@@ -68,8 +75,11 @@ fn diffusers_name(canonical: &str, num_res_blocks: usize) -> String {
         return format!("post_quant_conv.{rest}");
     }
     let (side, rest) = canonical.split_once('.').unwrap_or((canonical, ""));
-    let layer = numbered_layer(rest, num_res_blocks).unwrap_or_else(|| replace_prefix(rest, &LAYERS));
-    let parts = PARTS.iter().fold(layer, |name, (original, diffusers)| name.replace(original, diffusers));
+    let layer =
+        numbered_layer(rest, num_res_blocks).unwrap_or_else(|| replace_prefix(rest, &LAYERS));
+    let parts = PARTS.iter().fold(layer, |name, (original, diffusers)| {
+        name.replace(original, diffusers)
+    });
     format!("{side}.{parts}")
 }
 
@@ -89,7 +99,9 @@ fn numbered_layer(rest: &str, num_res_blocks: usize) -> Option<String> {
 }
 
 fn replace_prefix(name: &str, table: &[(&str, &str)]) -> String {
-    let renamed = table.iter().find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
+    let renamed = table
+        .iter()
+        .find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")));
     renamed.unwrap_or_else(|| name.to_string())
 }
 
@@ -105,10 +117,22 @@ mod tests {
             ("conv2.bias", "post_quant_conv.bias"),
             ("encoder.conv1.weight", "encoder.conv_in.weight"),
             ("decoder.head.0.gamma", "decoder.norm_out.gamma"),
-            ("decoder.middle.1.to_qkv.weight", "decoder.mid_block.attentions.0.to_qkv.weight"),
-            ("encoder.downsamples.3.shortcut.bias", "encoder.down_blocks.3.conv_shortcut.bias"),
-            ("decoder.upsamples.3.time_conv.bias", "decoder.up_blocks.0.upsamplers.0.time_conv.bias"),
-            ("decoder.upsamples.14.residual.6.weight", "decoder.up_blocks.3.resnets.2.conv2.weight"),
+            (
+                "decoder.middle.1.to_qkv.weight",
+                "decoder.mid_block.attentions.0.to_qkv.weight",
+            ),
+            (
+                "encoder.downsamples.3.shortcut.bias",
+                "encoder.down_blocks.3.conv_shortcut.bias",
+            ),
+            (
+                "decoder.upsamples.3.time_conv.bias",
+                "decoder.up_blocks.0.upsamplers.0.time_conv.bias",
+            ),
+            (
+                "decoder.upsamples.14.residual.6.weight",
+                "decoder.up_blocks.3.resnets.2.conv2.weight",
+            ),
         ] {
             assert_eq!(map.diffusers(canonical), Some(diffusers));
             assert_eq!(map.canonical(diffusers), Some(canonical));
@@ -119,7 +143,10 @@ mod tests {
     #[test]
     fn no_two_tensors_share_a_name() {
         for num_res_blocks in 1..5 {
-            let config = VaeConfig { num_res_blocks, ..VaeConfig::default() };
+            let config = VaeConfig {
+                num_res_blocks,
+                ..VaeConfig::default()
+            };
             let map = KeyMap::new(&config);
             assert_eq!(map.to_canonical.len(), arch::tensors(&config).len());
         }

@@ -33,9 +33,14 @@ impl std::str::FromStr for Layout {
     type Err = crate::Error;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Original, Self::Diffusers, Self::TwoD].into_iter().find(|l| l.to_string() == name).ok_or_else(|| {
-            crate::Error::Unsupported(format!("unknown layout '{name}'; expected original, diffusers or 2d"))
-        })
+        [Self::Original, Self::Diffusers, Self::TwoD]
+            .into_iter()
+            .find(|l| l.to_string() == name)
+            .ok_or_else(|| {
+                crate::Error::Unsupported(format!(
+                    "unknown layout '{name}'; expected original, diffusers or 2d"
+                ))
+            })
     }
 }
 
@@ -63,14 +68,22 @@ pub(crate) fn is_time_conv(spec: &TensorSpec) -> bool {
 
 /// Of each kernel of `taps` temporal taps the last: canonical bytes to those of a 2-D file.
 pub(crate) fn last_taps(spec: &TensorSpec, dtype: DType, bytes: &[u8]) -> Vec<u8> {
-    let [_, _, taps, h, w] = spec.shape[..] else { return bytes.to_vec() };
+    let [_, _, taps, h, w] = spec.shape[..] else {
+        return bytes.to_vec();
+    };
     let tap = h * w * dtype.size();
-    bytes.chunks_exact(taps * tap).flat_map(|kernel| &kernel[(taps - 1) * tap..]).copied().collect()
+    bytes
+        .chunks_exact(taps * tap)
+        .flat_map(|kernel| &kernel[(taps - 1) * tap..])
+        .copied()
+        .collect()
 }
 
 /// The inverse of [`last_taps`], other taps being zero.
 pub(crate) fn with_zero_taps(spec: &TensorSpec, dtype: DType, bytes: Vec<u8>) -> Vec<u8> {
-    let [_, _, taps, h, w] = spec.shape[..] else { return bytes };
+    let [_, _, taps, h, w] = spec.shape[..] else {
+        return bytes;
+    };
     let tap = h * w * dtype.size();
     let mut out = Vec::with_capacity(bytes.len() * taps);
     for kernel in bytes.chunks_exact(tap) {
@@ -98,7 +111,10 @@ mod tests {
     use super::*;
 
     fn spec(name: &str, shape: &[usize]) -> TensorSpec {
-        TensorSpec { name: name.into(), shape: shape.into() }
+        TensorSpec {
+            name: name.into(),
+            shape: shape.into(),
+        }
     }
 
     #[test]
@@ -106,15 +122,29 @@ mod tests {
         for layout in [Layout::Original, Layout::Diffusers, Layout::TwoD] {
             assert_eq!(layout.to_string().parse::<Layout>().unwrap(), layout);
         }
-        assert!("3d".parse::<Layout>().unwrap_err().to_string().contains("original, diffusers or 2d"));
+        assert!(
+            "3d".parse::<Layout>()
+                .unwrap_err()
+                .to_string()
+                .contains("original, diffusers or 2d")
+        );
     }
 
     #[test]
     fn two_dimensional_shapes() {
         let shape = |s: &TensorSpec| Layout::TwoD.file_shape(s);
-        assert_eq!(shape(&spec("a.weight", &[4, 2, 3, 3, 3])), Some(vec![4, 2, 3, 3]));
-        assert_eq!(shape(&spec("a.weight", &[4, 2, 1, 1, 1])), Some(vec![4, 2, 1, 1]));
-        assert_eq!(shape(&spec("a.weight", &[4, 2, 3, 3])), Some(vec![4, 2, 3, 3]));
+        assert_eq!(
+            shape(&spec("a.weight", &[4, 2, 3, 3, 3])),
+            Some(vec![4, 2, 3, 3])
+        );
+        assert_eq!(
+            shape(&spec("a.weight", &[4, 2, 1, 1, 1])),
+            Some(vec![4, 2, 1, 1])
+        );
+        assert_eq!(
+            shape(&spec("a.weight", &[4, 2, 3, 3])),
+            Some(vec![4, 2, 3, 3])
+        );
         assert_eq!(shape(&spec("a.gamma", &[4, 1, 1, 1])), Some(vec![4, 1, 1]));
         assert_eq!(shape(&spec("norm.gamma", &[4, 1, 1])), Some(vec![4, 1, 1]));
         assert_eq!(shape(&spec("a.time_conv.weight", &[4, 2, 3, 1, 1])), None);
@@ -126,13 +156,21 @@ mod tests {
         let bytes: Vec<u8> = (0..12).collect();
         let flat = last_taps(&spec, DType::U8, &bytes);
         assert_eq!(flat, [4, 5, 10, 11]);
-        assert_eq!(with_zero_taps(&spec, DType::U8, flat), [0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 10, 11]);
+        assert_eq!(
+            with_zero_taps(&spec, DType::U8, flat),
+            [0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 10, 11]
+        );
     }
 
     #[test]
     fn a_copying_time_convolution_repeats_its_input() {
         let values = copying_time_conv(&spec("x.time_conv.weight", &[4, 2, 3, 1, 1]));
-        let ones: Vec<_> = values.iter().enumerate().filter(|v| *v.1 == 1.0).map(|v| v.0).collect();
+        let ones: Vec<_> = values
+            .iter()
+            .enumerate()
+            .filter(|v| *v.1 == 1.0)
+            .map(|v| v.0)
+            .collect();
         assert_eq!(ones, [2, 11, 14, 23]);
         assert_eq!(copying_time_conv(&spec("x.time_conv.bias", &[4])), [0.0; 4]);
     }

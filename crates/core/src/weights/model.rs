@@ -32,14 +32,32 @@ impl ModelTensors {
     /// [`Error::Io`], [`Error::Format`] for files that cannot be read, [`Error::Tensor`] for a tensor in two shards.
     pub fn open(path: &Path, kind: FileNames) -> Result<Self> {
         let found = folder::find(path, kind)?;
-        let files = found.files.iter().map(|p| TensorFile::open(p)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { path: path.to_path_buf(), names: join(&files)?, files, config_json: found.config })
+        let files = found
+            .files
+            .iter()
+            .map(|p| TensorFile::open(p))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            names: join(&files)?,
+            files,
+            config_json: found.config,
+        })
     }
 
     /// Takes an open file, with the text of its `config.json` if it has one.
     pub fn from_file(file: TensorFile, config_json: Option<String>) -> Self {
-        let names = file.tensors().keys().map(|name| (name.clone(), 0)).collect();
-        Self { path: file.path().to_path_buf(), files: vec![file], names, config_json }
+        let names = file
+            .tensors()
+            .keys()
+            .map(|name| (name.clone(), 0))
+            .collect();
+        Self {
+            path: file.path().to_path_buf(),
+            files: vec![file],
+            names,
+            config_json,
+        }
     }
 
     /// The file or the folder.
@@ -83,18 +101,43 @@ impl ModelTensors {
             match self.names.remove(&name) {
                 Some(file) => {
                     report.applied.push(spec.name.clone());
-                    slots.insert(spec.name.clone(), Slot { file, name, shape: spec.shape });
+                    slots.insert(
+                        spec.name.clone(),
+                        Slot {
+                            file,
+                            name,
+                            shape: spec.shape,
+                        },
+                    );
                 }
                 None => report.missing.push(name),
             }
         }
-        report.unused = self.names.into_keys().filter(|name| !is_foreign(name)).collect();
+        report.unused = self
+            .names
+            .into_keys()
+            .filter(|name| !is_foreign(name))
+            .collect();
         if !(report.missing.is_empty() && report.unused.is_empty()) {
-            let Report { missing, unused, .. } = report;
-            return Err(Error::TensorSet { path: self.path, missing, unused });
+            let Report {
+                missing, unused, ..
+            } = report;
+            return Err(Error::TensorSet {
+                path: self.path,
+                missing,
+                unused,
+            });
         }
-        let weights = ModelWeights { path: self.path, files: self.files, slots, report };
-        weights.slots.values().try_for_each(|slot| weights.check(slot))?;
+        let weights = ModelWeights {
+            path: self.path,
+            files: self.files,
+            slots,
+            report,
+        };
+        weights
+            .slots
+            .values()
+            .try_for_each(|slot| weights.check(slot))?;
         Ok(weights)
     }
 }
@@ -122,9 +165,15 @@ pub struct ModelWeights {
 impl ModelWeights {
     fn check(&self, slot: &Slot) -> Result<()> {
         let file = &self.files[slot.file];
-        let Some(TensorInfo { dtype, shape }) = file.tensors().get(&slot.name) else { return Ok(()) };
+        let Some(TensorInfo { dtype, shape }) = file.tensors().get(&slot.name) else {
+            return Ok(());
+        };
         if *shape != slot.shape {
-            return Err(file.tensor_error(&slot.name, &format!("shape {:?}", slot.shape), &format!("{shape:?}")));
+            return Err(file.tensor_error(
+                &slot.name,
+                &format!("shape {:?}", slot.shape),
+                &format!("{shape:?}"),
+            ));
         }
         match dtype.is_float() {
             true => Ok(()),
@@ -144,7 +193,10 @@ impl ModelWeights {
 
     /// Parameters of the model.
     pub fn parameters(&self) -> usize {
-        self.slots.values().filter_map(|slot| element_count(&slot.shape)).sum()
+        self.slots
+            .values()
+            .filter_map(|slot| element_count(&slot.shape))
+            .sum()
     }
 
     /// Reads a tensor by its canonical name, widened to `f32`.
@@ -154,7 +206,11 @@ impl ModelWeights {
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
         let slot = self.slot(name)?;
         if slot.shape != shape {
-            return Err(self.error(name, format!("shape {shape:?}"), format!("{:?}", slot.shape)));
+            return Err(self.error(
+                name,
+                format!("shape {shape:?}"),
+                format!("{:?}", slot.shape),
+            ));
         }
         self.files[slot.file].read(&slot.name)
     }
@@ -169,11 +225,18 @@ impl ModelWeights {
     }
 
     fn slot(&self, name: &str) -> Result<&Slot> {
-        self.slots.get(name).ok_or_else(|| self.error(name, "a tensor of the model".into(), "none".into()))
+        self.slots
+            .get(name)
+            .ok_or_else(|| self.error(name, "a tensor of the model".into(), "none".into()))
     }
 
     fn error(&self, name: &str, expected: String, got: String) -> Error {
-        Error::Tensor { path: self.path.clone(), tensor: name.into(), expected, got }
+        Error::Tensor {
+            path: self.path.clone(),
+            tensor: name.into(),
+            expected,
+            got,
+        }
     }
 }
 
@@ -183,21 +246,44 @@ mod tests {
     use crate::weights::DType;
     use crate::weights::write::{Entry, write_arrays, write_safetensors};
 
-    const KIND: FileNames = FileNames { stem: "model", subfolder: "text_encoder" };
+    const KIND: FileNames = FileNames {
+        stem: "model",
+        subfolder: "text_encoder",
+    };
 
     fn spec(name: &str, shape: &[usize]) -> (TensorSpec, String) {
-        (TensorSpec { name: name.to_uppercase(), shape: shape.into() }, name.into())
+        (
+            TensorSpec {
+                name: name.to_uppercase(),
+                shape: shape.into(),
+            },
+            name.into(),
+        )
     }
 
     fn ramp(shape: &[usize]) -> Array {
-        Array::new(shape, (0..shape.iter().product()).map(|i| i as f32).collect()).unwrap()
+        Array::new(
+            shape,
+            (0..shape.iter().product()).map(|i| i as f32).collect(),
+        )
+        .unwrap()
     }
 
     /// A folder with two shards.
     fn shards(folder: &Path) {
         std::fs::create_dir_all(folder).unwrap();
-        write_arrays(&folder.join("model-1.safetensors"), &[("a", &ramp(&[4, 3]))], &Default::default()).unwrap();
-        write_arrays(&folder.join("model-2.safetensors"), &[("b", &ramp(&[2]))], &Default::default()).unwrap();
+        write_arrays(
+            &folder.join("model-1.safetensors"),
+            &[("a", &ramp(&[4, 3]))],
+            &Default::default(),
+        )
+        .unwrap();
+        write_arrays(
+            &folder.join("model-2.safetensors"),
+            &[("b", &ramp(&[2]))],
+            &Default::default(),
+        )
+        .unwrap();
         let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
         std::fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
         std::fs::write(folder.join("config.json"), "{}").unwrap();
@@ -208,14 +294,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         shards(&folder.path().join("text_encoder"));
         let tensors = ModelTensors::open(folder.path(), KIND).unwrap();
-        assert_eq!((tensors.names().collect::<Vec<_>>(), tensors.config_json()), (vec!["a", "b"], Some("{}")));
-        let weights = tensors.assign([spec("a", &[4, 3]), spec("b", &[2])], |_| false).unwrap();
-        assert_eq!((weights.parameters(), weights.report().applied.len()), (14, 2));
+        assert_eq!(
+            (tensors.names().collect::<Vec<_>>(), tensors.config_json()),
+            (vec!["a", "b"], Some("{}"))
+        );
+        let weights = tensors
+            .assign([spec("a", &[4, 3]), spec("b", &[2])], |_| false)
+            .unwrap();
+        assert_eq!(
+            (weights.parameters(), weights.report().applied.len()),
+            (14, 2)
+        );
         assert_eq!(weights.tensor("B", &[2]).unwrap(), ramp(&[2]));
-        assert_eq!(weights.rows("A", &[2, 0, 2]).unwrap().data(), [6.0, 7.0, 8.0, 0.0, 1.0, 2.0, 6.0, 7.0, 8.0]);
-        assert!(weights.rows("A", &[4]).unwrap_err().to_string().contains("row 4"));
-        assert!(weights.tensor("A", &[3, 4]).unwrap_err().to_string().contains("[4, 3]"));
-        assert!(weights.tensor("C", &[1]).unwrap_err().to_string().contains("'C'"));
+        assert_eq!(
+            weights.rows("A", &[2, 0, 2]).unwrap().data(),
+            [6.0, 7.0, 8.0, 0.0, 1.0, 2.0, 6.0, 7.0, 8.0]
+        );
+        assert!(
+            weights
+                .rows("A", &[4])
+                .unwrap_err()
+                .to_string()
+                .contains("row 4")
+        );
+        assert!(
+            weights
+                .tensor("A", &[3, 4])
+                .unwrap_err()
+                .to_string()
+                .contains("[4, 3]")
+        );
+        assert!(
+            weights
+                .tensor("C", &[1])
+                .unwrap_err()
+                .to_string()
+                .contains("'C'")
+        );
     }
 
     #[test]
@@ -224,22 +339,44 @@ mod tests {
         shards(folder.path());
         let error = |wanted: &[(TensorSpec, String)]| {
             let tensors = ModelTensors::open(folder.path(), KIND).unwrap();
-            tensors.assign(wanted.to_vec(), |_| false).unwrap_err().to_string()
+            tensors
+                .assign(wanted.to_vec(), |_| false)
+                .unwrap_err()
+                .to_string()
         };
         let set = error(&[spec("a", &[4, 3]), spec("c", &[2])]);
-        assert!(set.contains("missing: 'c'") && set.contains("not of this model: 'b'"), "{set}");
-        assert!(error(&[spec("a", &[4, 3]), spec("b", &[3])]).contains("expected shape [3], found [2]"));
+        assert!(
+            set.contains("missing: 'c'") && set.contains("not of this model: 'b'"),
+            "{set}"
+        );
+        assert!(
+            error(&[spec("a", &[4, 3]), spec("b", &[3])]).contains("expected shape [3], found [2]")
+        );
         let tensors = ModelTensors::open(folder.path(), KIND).unwrap();
-        assert!(tensors.assign([spec("a", &[4, 3])], |name| name == "b").is_ok());
+        assert!(
+            tensors
+                .assign([spec("a", &[4, 3])], |name| name == "b")
+                .is_ok()
+        );
     }
 
     #[test]
     fn types_without_a_meaning_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("m.safetensors");
-        let entry = Entry { name: "a".into(), dtype: DType::F8E4M3, shape: vec![2] };
+        let entry = Entry {
+            name: "a".into(),
+            dtype: DType::F8E4M3,
+            shape: vec![2],
+        };
         write_safetensors(&file, &[entry], &Default::default(), |_| Ok(vec![0; 2])).unwrap();
         let tensors = ModelTensors::open(&file, KIND).unwrap();
-        assert!(tensors.assign([spec("a", &[2])], |_| false).unwrap_err().to_string().contains("F8_E4M3"));
+        assert!(
+            tensors
+                .assign([spec("a", &[2])], |_| false)
+                .unwrap_err()
+                .to_string()
+                .contains("F8_E4M3")
+        );
     }
 }

@@ -26,8 +26,12 @@ struct Header {
 /// Reads and checks the header.
 pub(crate) fn read(source: &Source) -> Result<Contents> {
     let (text, start) = header_text(source)?;
-    let Header { descr, fortran_order, shape } =
-        parse(&text).ok_or_else(|| source.problem(format!("the npy header is invalid: {text:?}")))?;
+    let Header {
+        descr,
+        fortran_order,
+        shape,
+    } = parse(&text)
+        .ok_or_else(|| source.problem(format!("the npy header is invalid: {text:?}")))?;
     let dtype = dtype(&descr).ok_or_else(|| {
         source.problem(format!(
             "npy elements of type '{descr}'; expected little-endian floats ('<f4', '<f2', '<f8'), integers or booleans"
@@ -37,10 +41,16 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     let found = source.len() - start;
     if expected.map(|n| n as u64) != Some(found) {
         let expected = expected.map_or("more than 2^64".into(), |n| n.to_string());
-        return Err(source.problem(format!("an npy array of shape {shape:?} takes {expected} bytes, found {found}")));
+        return Err(source.problem(format!(
+            "an npy array of shape {shape:?} takes {expected} bytes, found {found}"
+        )));
     }
     let info = TensorInfo { dtype, shape };
-    let strides = if fortran_order { column_major(&info.shape) } else { row_major(&info.shape) };
+    let strides = if fortran_order {
+        column_major(&info.shape)
+    } else {
+        row_major(&info.shape)
+    };
     let place = strides
         .and_then(|s| strided_place(&info, &s, start, (found / dtype.size() as u64) as usize))
         .ok_or_else(|| source.problem(format!("impossible npy shape {:?}", info.shape)))?;
@@ -55,10 +65,17 @@ fn header_text(source: &Source) -> Result<(String, u64)> {
     let (length, start) = match head[MAGIC.len()..] {
         [1, _, a, b, ..] => (u16::from_le_bytes([a, b]) as usize, MAGIC.len() + 4),
         [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]) as usize, MAGIC.len() + 6),
-        _ => return Err(source.problem(format!("npy version {}; expected 1 to 3", head[MAGIC.len()]))),
+        _ => {
+            return Err(source.problem(format!(
+                "npy version {}; expected 1 to 3",
+                head[MAGIC.len()]
+            )));
+        }
     };
     if length > MAX_HEADER {
-        return Err(source.problem(format!("an npy header of {length} bytes; expected at most {MAX_HEADER}")));
+        return Err(source.problem(format!(
+            "an npy header of {length} bytes; expected at most {MAX_HEADER}"
+        )));
     }
     let text = source.read_at(start as u64, length)?;
     let text = String::from_utf8(text).map_err(|_| source.problem("the npy header is not text"))?;
@@ -79,7 +96,11 @@ fn parse(text: &str) -> Option<Header> {
                 after
             }
             "fortran_order" => {
-                let word = if value.starts_with("True") { "True" } else { "False" };
+                let word = if value.starts_with("True") {
+                    "True"
+                } else {
+                    "False"
+                };
                 order = Some(word == "True");
                 value.strip_prefix(word)?
             }
@@ -93,7 +114,11 @@ fn parse(text: &str) -> Option<Header> {
         rest = rest.trim_start();
         rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
     }
-    Some(Header { descr: descr?, fortran_order: order?, shape: shape? })
+    Some(Header {
+        descr: descr?,
+        fortran_order: order?,
+        shape: shape?,
+    })
 }
 
 /// A quoted word and what follows it.
@@ -109,7 +134,10 @@ fn extents(inside: &str) -> Option<Vec<usize>> {
     if inside.is_empty() {
         return Some(vec![]);
     }
-    let shape: Vec<usize> = inside.split(',').map(|n| n.trim().parse().ok()).collect::<Option<_>>()?;
+    let shape: Vec<usize> = inside
+        .split(',')
+        .map(|n| n.trim().parse().ok())
+        .collect::<Option<_>>()?;
     (shape.len() <= MAX_AXES).then_some(shape)
 }
 

@@ -74,7 +74,10 @@ type Outcome<T> = Result<T, String>;
 /// # Errors
 /// In words, if the pickle is truncated or malformed or names anything that a file of tensors does not need.
 pub(crate) fn load(bytes: &[u8]) -> Outcome<(Value, Heap)> {
-    let mut machine = Machine { rest: bytes, ..Machine::default() };
+    let mut machine = Machine {
+        rest: bytes,
+        ..Machine::default()
+    };
     loop {
         if let Some(result) = machine.step()? {
             return Ok((result, machine.heap));
@@ -104,7 +107,9 @@ impl Machine<'_> {
             b'0' => drop(self.pop()?),
             b'q' => self.put_at(|m| m.take().map(|[i]| u32::from(i)))?,
             b'r' => self.put_at(|m| m.take().map(u32::from_le_bytes))?,
-            0x94 => self.put_at(|m| u32::try_from(m.memo.len()).map_err(|_| "too many values".into()))?,
+            0x94 => {
+                self.put_at(|m| u32::try_from(m.memo.len()).map_err(|_| "too many values".into()))?
+            }
             b'h' => self.get_at(|m| m.take().map(|[i]| u32::from(i)))?,
             b'j' => self.get_at(|m| m.take().map(u32::from_le_bytes))?,
             b'c' => self.global_line()?,
@@ -137,14 +142,20 @@ impl Machine<'_> {
             b'G' => self.take::<8>().map(|_| Value::Other)?,
             b'X' => self.text(|m| m.take().map(|n| u32::from_le_bytes(n) as usize))?,
             0x8C => self.text(|m| m.take().map(|[n]| n.into()))?,
-            0x8D => self.text(|m| usize::try_from(u64::from_le_bytes(m.take()?)).map_err(|_| truncated()))?,
+            0x8D => self.text(|m| {
+                usize::try_from(u64::from_le_bytes(m.take()?)).map_err(|_| truncated())
+            })?,
             b'T' | b'B' => self.bytes(|m| m.take().map(|n| u32::from_le_bytes(n) as usize))?,
             b'U' | b'C' => self.bytes(|m| m.take().map(|[n]| n.into()))?,
             b'}' => self.dict(vec![]),
             b']' | b')' => self.list(vec![]),
             b't' | b'l' => self.pop_mark().map(|values| self.list(values))?,
             0x85..=0x87 => self.short_tuple(usize::from(opcode - 0x84))?,
-            _ => return Err(format!("the pickle uses opcode 0x{opcode:02x}, which files of tensors do not need")),
+            _ => {
+                return Err(format!(
+                    "the pickle uses opcode 0x{opcode:02x}, which files of tensors do not need"
+                ));
+            }
         })
     }
 
@@ -169,7 +180,10 @@ impl Machine<'_> {
     }
 
     fn pop_mark(&mut self) -> Outcome<Vec<Value>> {
-        let mark = self.marks.pop().ok_or("the pickle closes a group that it never opened")?;
+        let mark = self
+            .marks
+            .pop()
+            .ok_or("the pickle closes a group that it never opened")?;
         Ok(self.stack.split_off(mark))
     }
 
@@ -190,7 +204,10 @@ impl Machine<'_> {
 
     fn get_at(&mut self, index: impl FnOnce(&mut Self) -> Outcome<u32>) -> Outcome<()> {
         let index = index(self)?;
-        let value = *self.memo.get(&index).ok_or("the pickle recalls a value that it never stored")?;
+        let value = *self
+            .memo
+            .get(&index)
+            .ok_or("the pickle recalls a value that it never stored")?;
         self.stack.push(value);
         Ok(())
     }
@@ -202,7 +219,11 @@ impl Machine<'_> {
         if bytes.len() > 8 {
             return Err("the pickle holds an integer of more than 64 bits".into());
         }
-        let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xFF } else { 0 };
+        let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) {
+            0xFF
+        } else {
+            0
+        };
         let mut whole = [fill; 8];
         whole[..bytes.len()].copy_from_slice(bytes);
         Ok(Value::Int(i64::from_le_bytes(whole)))
@@ -210,8 +231,8 @@ impl Machine<'_> {
 
     fn text(&mut self, count: impl FnOnce(&mut Self) -> Outcome<usize>) -> Outcome<Value> {
         let count = count(self)?;
-        let text =
-            std::str::from_utf8(self.take_slice(count)?).map_err(|_| "the pickle holds text that is not UTF-8")?;
+        let text = std::str::from_utf8(self.take_slice(count)?)
+            .map_err(|_| "the pickle holds text that is not UTF-8")?;
         let text = text.to_string();
         self.heap.texts.push(text);
         Ok(Value::Text(self.heap.texts.len() - 1))
@@ -233,7 +254,9 @@ impl Machine<'_> {
     }
 
     fn short_tuple(&mut self, count: usize) -> Outcome<Value> {
-        let mut values = (0..count).map(|_| self.pop()).collect::<Outcome<Vec<_>>>()?;
+        let mut values = (0..count)
+            .map(|_| self.pop())
+            .collect::<Outcome<Vec<_>>>()?;
         values.reverse();
         Ok(self.list(values))
     }
@@ -262,7 +285,8 @@ impl Machine<'_> {
         if !odd.is_empty() {
             return Err("the pickle sets a key without a value".into());
         }
-        self.top_dict()?.extend(pairs.iter().map(|&[key, value]| (key, value)));
+        self.top_dict()?
+            .extend(pairs.iter().map(|&[key, value]| (key, value)));
         Ok(())
     }
 
@@ -295,7 +319,11 @@ impl Machine<'_> {
     }
 
     fn line(&mut self) -> Outcome<String> {
-        let end = self.rest.iter().position(|&b| b == b'\n').ok_or_else(truncated)?;
+        let end = self
+            .rest
+            .iter()
+            .position(|&b| b == b'\n')
+            .ok_or_else(truncated)?;
         let line = String::from_utf8_lossy(self.take_slice(end)?).into_owned();
         self.take::<1>()?;
         Ok(line)
@@ -314,7 +342,13 @@ impl Machine<'_> {
     /// `('storage', type, key, location, length)` -> a storage.
     fn persistent(&mut self) -> Outcome<()> {
         let arguments = self.pop_arguments()?;
-        let [Value::Text(tag), Value::Name(Name::Storage(dtype)), Value::Text(key), _, Value::Int(len)] = arguments[..]
+        let [
+            Value::Text(tag),
+            Value::Name(Name::Storage(dtype)),
+            Value::Text(key),
+            _,
+            Value::Int(len),
+        ] = arguments[..]
         else {
             return Err("the pickle refers to an unknown kind of external data".into());
         };
@@ -323,13 +357,16 @@ impl Machine<'_> {
         }
         let len = usize::try_from(len).map_err(|_| "a storage of negative length")?;
         self.heap.storages.push(Storage { key, dtype, len });
-        self.stack.push(Value::Storage(self.heap.storages.len() - 1));
+        self.stack
+            .push(Value::Storage(self.heap.storages.len() - 1));
         Ok(())
     }
 
     fn pop_arguments(&mut self) -> Outcome<Vec<Value>> {
         match self.pop()? {
-            Value::List(i) if self.heap.lists[i].len() <= MAX_ARGUMENTS => Ok(self.heap.lists[i].clone()),
+            Value::List(i) if self.heap.lists[i].len() <= MAX_ARGUMENTS => {
+                Ok(self.heap.lists[i].clone())
+            }
             _ => Err("the pickle calls something without a short tuple of arguments".into()),
         }
     }
@@ -349,7 +386,16 @@ impl Machine<'_> {
             }
             (
                 Name::RebuildTensorWithType,
-                &[storage, offset, shape, strides, _, _, Value::Name(Name::DType(dtype)), ..],
+                &[
+                    storage,
+                    offset,
+                    shape,
+                    strides,
+                    _,
+                    _,
+                    Value::Name(Name::DType(dtype)),
+                    ..,
+                ],
             ) => self.tensor([storage, offset, shape, strides], Some(dtype))?,
             _ => return Err(format!("the pickle calls {name:?} with unknown arguments")),
         };
@@ -357,7 +403,11 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn tensor(&mut self, [storage, offset, shape, strides]: [Value; 4], dtype: Option<DType>) -> Outcome<Value> {
+    fn tensor(
+        &mut self,
+        [storage, offset, shape, strides]: [Value; 4],
+        dtype: Option<DType>,
+    ) -> Outcome<Value> {
         let Value::Storage(storage) = storage else {
             return Err("a tensor without a storage".into());
         };
@@ -365,10 +415,18 @@ impl Machine<'_> {
             return Err(format!("more than {MAX_TENSORS} tensors"));
         }
         let storage = self.heap.storages[storage];
-        let dtype = dtype.or(storage.dtype).ok_or("a tensor whose type is not told")?;
+        let dtype = dtype
+            .or(storage.dtype)
+            .ok_or("a tensor whose type is not told")?;
         let offset = self.size(offset)?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        self.heap.tensors.push(Tensor { storage, dtype, offset, shape, strides });
+        self.heap.tensors.push(Tensor {
+            storage,
+            dtype,
+            offset,
+            shape,
+            strides,
+        });
         Ok(Value::Tensor(self.heap.tensors.len() - 1))
     }
 
@@ -377,13 +435,16 @@ impl Machine<'_> {
             Value::List(i) if self.heap.lists[i].len() <= MAX_AXES => {
                 self.heap.lists[i].iter().map(|&v| self.size(v)).collect()
             }
-            _ => Err(format!("a tensor whose shape or strides are no list of at most {MAX_AXES} numbers")),
+            _ => Err(format!(
+                "a tensor whose shape or strides are no list of at most {MAX_AXES} numbers"
+            )),
         }
     }
 
     fn size(&self, value: Value) -> Outcome<usize> {
         match value {
-            Value::Int(n) => usize::try_from(n).map_err(|_| format!("a tensor with the negative size or stride {n}")),
+            Value::Int(n) => usize::try_from(n)
+                .map_err(|_| format!("a tensor with the negative size or stride {n}")),
             _ => Err("a tensor whose sizes are no numbers".into()),
         }
     }

@@ -26,7 +26,9 @@ pub(crate) fn known_name(module: &str, name: &str) -> Result<Name, String> {
         ("_codecs", "encode") => Some(Name::Encode),
         ("torch._utils", "_rebuild_tensor_v2") => Some(Name::RebuildTensor),
         ("torch._utils", "_rebuild_tensor_v3") => Some(Name::RebuildTensorWithType),
-        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Some(Name::RebuildParameter),
+        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+            Some(Name::RebuildParameter)
+        }
         ("torch.storage", "UntypedStorage") => Some(Name::Storage(None)),
         ("torch", name) => match name.strip_suffix("Storage") {
             Some(typed) => storage_type(typed).map(|d| Name::Storage(Some(d))),
@@ -34,7 +36,13 @@ pub(crate) fn known_name(module: &str, name: &str) -> Result<Name, String> {
         },
         _ => None,
     };
-    known.ok_or_else(|| format!("refusing to run code: the pickle names {}.{}", shorten(module), shorten(name)))
+    known.ok_or_else(|| {
+        format!(
+            "refusing to run code: the pickle names {}.{}",
+            shorten(module),
+            shorten(name)
+        )
+    })
 }
 
 /// Enough of a name for an error message.

@@ -27,17 +27,40 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     let expected = header.len() as u128 + parsed.data_len() as u128;
     if expected != u128::from(source.len()) {
         let found = source.len();
-        let why = if expected > u128::from(found) { "the file is truncated" } else { "bytes follow the last tensor" };
-        return Err(source.problem(format!("{why}: the safetensors header describes {expected} bytes, found {found}")));
+        let why = if expected > u128::from(found) {
+            "the file is truncated"
+        } else {
+            "bytes follow the last tensor"
+        };
+        return Err(source.problem(format!(
+            "{why}: the safetensors header describes {expected} bytes, found {found}"
+        )));
     }
     let mut contents = Contents::default();
-    contents.metadata.extend(parsed.metadata().clone().unwrap_or_default());
+    contents
+        .metadata
+        .extend(parsed.metadata().clone().unwrap_or_default());
     for (name, tensor) in parsed.tensors() {
-        let dtype = dtype(tensor.dtype)
-            .ok_or_else(|| source.problem(format!("tensor '{name}' has the unknown type {:?}", tensor.dtype)))?;
+        let dtype = dtype(tensor.dtype).ok_or_else(|| {
+            source.problem(format!(
+                "tensor '{name}' has the unknown type {:?}",
+                tensor.dtype
+            ))
+        })?;
         let (start, end) = tensor.data_offsets;
-        let place = Place { offset: (header.len() + start) as u64, span: end - start, strides: None };
-        contents.insert(name, TensorInfo { dtype, shape: tensor.shape.clone() }, place);
+        let place = Place {
+            offset: (header.len() + start) as u64,
+            span: end - start,
+            strides: None,
+        };
+        contents.insert(
+            name,
+            TensorInfo {
+                dtype,
+                shape: tensor.shape.clone(),
+            },
+            place,
+        );
     }
     Ok(contents)
 }
@@ -47,7 +70,9 @@ fn read_header(source: &Source) -> Result<Vec<u8>> {
     let prefix = source.read_at(0, PREFIX)?;
     let length = u64::from_le_bytes(prefix.try_into().unwrap_or([0xFF; PREFIX]));
     if length > MAX_HEADER {
-        return Err(source.problem(format!("a safetensors header of {length} bytes; expected at most {MAX_HEADER}")));
+        return Err(source.problem(format!(
+            "a safetensors header of {length} bytes; expected at most {MAX_HEADER}"
+        )));
     }
     let whole = PREFIX as u64 + length;
     if whole > source.len() {

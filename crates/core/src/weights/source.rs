@@ -29,16 +29,27 @@ impl Source {
     pub fn open(path: &Path) -> Result<Self> {
         // Before it is opened: opening a pipe waits for a writer.
         if !path.metadata().map_err(|e| Error::io(path, e))?.is_file() {
-            return Err(Error::format(path, "not a regular file; expected a tensor file"));
+            return Err(Error::format(
+                path,
+                "not a regular file; expected a tensor file",
+            ));
         }
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         let found = file.metadata().map_err(|e| Error::io(path, e))?;
-        Ok(Self { path: path.to_path_buf(), len: found.len(), store: Store::File(Mutex::new(file)) })
+        Ok(Self {
+            path: path.to_path_buf(),
+            len: found.len(),
+            store: Store::File(Mutex::new(file)),
+        })
     }
 
     /// Wraps bytes; `path` only names them in errors.
     pub fn from_bytes(path: PathBuf, bytes: Cow<'static, [u8]>) -> Self {
-        Self { path, len: bytes.len() as u64, store: Store::Bytes(bytes) }
+        Self {
+            path,
+            len: bytes.len() as u64,
+            store: Store::Bytes(bytes),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -56,9 +67,14 @@ impl Source {
 
     /// Reads `count` bytes at `offset`. Allocates nothing before it is sure that they are there.
     pub fn read_at(&self, offset: u64, count: usize) -> Result<Vec<u8>> {
-        let end = offset.checked_add(count as u64).filter(|&end| end <= self.len);
+        let end = offset
+            .checked_add(count as u64)
+            .filter(|&end| end <= self.len);
         let end = end.ok_or_else(|| {
-            self.problem(format!("truncated: expected {count} bytes at offset {offset}, found {} in all", self.len))
+            self.problem(format!(
+                "truncated: expected {count} bytes at offset {offset}, found {} in all",
+                self.len
+            ))
         })?;
         match &self.store {
             Store::Bytes(bytes) => Ok(bytes[offset as usize..end as usize].to_vec()),
@@ -77,7 +93,10 @@ impl Source {
 
     /// A reader that starts at the beginning.
     pub fn cursor(&self) -> Cursor<'_> {
-        Cursor { source: self, position: 0 }
+        Cursor {
+            source: self,
+            position: 0,
+        }
     }
 }
 
@@ -116,7 +135,8 @@ impl Seek for Cursor<'_> {
             SeekFrom::End(by) => self.source.len.checked_add_signed(by),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
         };
-        self.position = target.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        self.position =
+            target.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
         Ok(self.position)
     }
 }

@@ -48,16 +48,26 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     let (root, script) = find_pickle(source, &members)?;
     check_byte_order(source, &members, &root)?;
     if script.size > MAX_PICKLE {
-        return Err(source.problem(format!("a pickle of {} bytes; expected at most {MAX_PICKLE}", script.size)));
+        return Err(source.problem(format!(
+            "a pickle of {} bytes; expected at most {MAX_PICKLE}",
+            script.size
+        )));
     }
     let bytes = source.read_at(script.offset, script.size as usize)?;
     let (value, heap) = pickle::load(&bytes).map_err(|e| source.problem(e))?;
-    let mut walk = Walk { heap: &heap, found: BTreeMap::new(), visited: HashSet::new() };
-    walk.enter(unwrap(&heap, value), String::new(), 0).map_err(|e| source.problem(e))?;
+    let mut walk = Walk {
+        heap: &heap,
+        found: BTreeMap::new(),
+        visited: HashSet::new(),
+    };
+    walk.enter(unwrap(&heap, value), String::new(), 0)
+        .map_err(|e| source.problem(e))?;
     let mut contents = Contents::default();
     for (name, index) in walk.found {
         let (info, place) = place(source, &name, &heap.tensors[index], |key| {
-            members.get(&format!("{root}data/{}", heap.texts[key])).copied()
+            members
+                .get(&format!("{root}data/{}", heap.texts[key]))
+                .copied()
         })?;
         contents.insert(name, info, place);
     }
@@ -69,10 +79,15 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
 
 /// The archive's stored files by name.
 fn members(source: &Source) -> Result<BTreeMap<String, Member>> {
-    let broken = |e: zip::result::ZipError| source.problem(format!("the zip archive of a torch file is damaged: {e}"));
+    let broken = |e: zip::result::ZipError| {
+        source.problem(format!("the zip archive of a torch file is damaged: {e}"))
+    };
     let mut archive = ZipArchive::new(BufReader::new(source.cursor())).map_err(broken)?;
     if archive.len() > MAX_MEMBERS {
-        return Err(source.problem(format!("{} files in a torch file; expected at most {MAX_MEMBERS}", archive.len())));
+        return Err(source.problem(format!(
+            "{} files in a torch file; expected at most {MAX_MEMBERS}",
+            archive.len()
+        )));
     }
     let mut members = BTreeMap::new();
     for index in 0..archive.len() {
@@ -83,9 +98,14 @@ fn members(source: &Source) -> Result<BTreeMap<String, Member>> {
                 "'{name}' is compressed or encrypted, which torch.save never does; load the file in torch and save it again"
             )));
         }
-        let offset = member.data_start().ok_or_else(|| source.problem(format!("'{name}' has no data")))?;
+        let offset = member
+            .data_start()
+            .ok_or_else(|| source.problem(format!("'{name}' has no data")))?;
         let size = member.size();
-        if offset.checked_add(size).is_none_or(|end| end > source.len()) {
+        if offset
+            .checked_add(size)
+            .is_none_or(|end| end > source.len())
+        {
             return Err(source.problem(format!(
                 "truncated: '{name}' takes {size} bytes at offset {offset}, found {} in all",
                 source.len()
@@ -110,7 +130,9 @@ fn find_pickle(source: &Source, members: &BTreeMap<String, Member>) -> Result<(S
 }
 
 fn check_byte_order(source: &Source, members: &BTreeMap<String, Member>, root: &str) -> Result<()> {
-    let Some(member) = members.get(&format!("{root}byteorder")) else { return Ok(()) };
+    let Some(member) = members.get(&format!("{root}byteorder")) else {
+        return Ok(());
+    };
     let order = source.read_at(member.offset, member.size.min(16) as usize)?;
     match &order[..] {
         b"little" => Ok(()),
@@ -128,7 +150,10 @@ fn unwrap(heap: &Heap, mut value: Value) -> Value {
         let entries = &heap.dicts[index];
         let inner = |wrapper: &&str| {
             let is_it = |key: Value| matches!(key, Value::Text(t) if heap.texts[t] == **wrapper);
-            entries.iter().find(|(key, value)| is_it(*key) && matches!(value, Value::Dict(_))).map(|e| e.1)
+            entries
+                .iter()
+                .find(|(key, value)| is_it(*key) && matches!(value, Value::Dict(_)))
+                .map(|e| e.1)
         };
         if entries.iter().any(|e| matches!(e.1, Value::Tensor(_))) {
             break;
@@ -153,7 +178,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn enter(&mut self, value: Value, name: String, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
-            return Err(format!("dictionaries nested more than {MAX_DEPTH} deep at '{name}'"));
+            return Err(format!(
+                "dictionaries nested more than {MAX_DEPTH} deep at '{name}'"
+            ));
         }
         let heap = self.heap;
         match value {
@@ -176,7 +203,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn enter_key(&mut self, name: &str, key: Value, value: Value, depth: usize) -> Result<(), String> {
+    fn enter_key(
+        &mut self,
+        name: &str,
+        key: Value,
+        value: Value,
+        depth: usize,
+    ) -> Result<(), String> {
         if !matches!(value, Value::Tensor(_) | Value::Dict(_) | Value::List(_)) {
             return Ok(());
         }
@@ -187,12 +220,20 @@ impl Walk<'_> {
                 number = n.to_string();
                 &number
             }
-            _ => return Err(format!("a key in '{name}' that is neither text nor a number")),
+            _ => {
+                return Err(format!(
+                    "a key in '{name}' that is neither text nor a number"
+                ));
+            }
         };
         if name.len() + key.len() > MAX_NAME {
             return Err(format!("a tensor's name of more than {MAX_NAME} bytes"));
         }
-        let full = if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };
+        let full = if name.is_empty() {
+            key.to_string()
+        } else {
+            format!("{name}.{key}")
+        };
         self.enter(value, full, depth + 1)
     }
 }
@@ -204,24 +245,47 @@ fn place(
     tensor: &Tensor,
     member: impl Fn(usize) -> Option<Member>,
 ) -> Result<(TensorInfo, Place)> {
-    let Tensor { storage, dtype, offset, shape, strides } = tensor;
+    let Tensor {
+        storage,
+        dtype,
+        offset,
+        shape,
+        strides,
+    } = tensor;
     let wrong = |expected: String, got: String| Error::Tensor {
         path: source.path().to_path_buf(),
         tensor: name.into(),
         expected,
         got,
     };
-    let member =
-        member(storage.key).ok_or_else(|| wrong("its storage in the archive".into(), "no such file there".into()))?;
+    let member = member(storage.key).ok_or_else(|| {
+        wrong(
+            "its storage in the archive".into(),
+            "no such file there".into(),
+        )
+    })?;
     let size = storage.dtype.map_or(1, DType::size);
     let claimed = storage.len.checked_mul(size);
-    let claimed = claimed.filter(|&n| n as u64 <= member.size).ok_or_else(|| {
-        wrong(format!("a storage of {} elements of {size} bytes", storage.len), format!("{} bytes", member.size))
-    })?;
-    let info = TensorInfo { dtype: *dtype, shape: shape.clone() };
+    let claimed = claimed
+        .filter(|&n| n as u64 <= member.size)
+        .ok_or_else(|| {
+            wrong(
+                format!("a storage of {} elements of {size} bytes", storage.len),
+                format!("{} bytes", member.size),
+            )
+        })?;
+    let info = TensorInfo {
+        dtype: *dtype,
+        shape: shape.clone(),
+    };
     let skipped = offset.checked_mul(dtype.size()).filter(|&n| n <= claimed);
     let place = skipped.and_then(|skipped| {
-        strided_place(&info, strides, member.offset + skipped as u64, (claimed - skipped) / dtype.size())
+        strided_place(
+            &info,
+            strides,
+            member.offset + skipped as u64,
+            (claimed - skipped) / dtype.size(),
+        )
     });
     let place = place.ok_or_else(|| {
         wrong(

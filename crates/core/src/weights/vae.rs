@@ -64,7 +64,11 @@ impl VaeWeights {
     /// [`Error::Config`] for impossible configurations.
     pub fn open(path: &Path) -> Result<Self> {
         let found = folder::find(path, FileNames::VAE)?;
-        let files = found.files.iter().map(|p| TensorFile::open(p)).collect::<Result<Vec<_>>>()?;
+        let files = found
+            .files
+            .iter()
+            .map(|p| TensorFile::open(p))
+            .collect::<Result<Vec<_>>>()?;
         Self::build(path.to_path_buf(), files, found.config.as_deref())
     }
 
@@ -79,9 +83,15 @@ impl VaeWeights {
 
     fn build(path: PathBuf, files: Vec<TensorFile>, config_json: Option<&str>) -> Result<Self> {
         let names = join(&files)?;
-        let infos = |name: &str| names.get(name).and_then(|&file| files[file].tensors().get(name));
+        let infos = |name: &str| {
+            names
+                .get(name)
+                .and_then(|&file| files[file].tensors().get(name))
+        };
         let (layout, prefix) = identify::layout(&path, names.keys().map(String::as_str), infos)?;
-        let config = identify::config(&path, layout, config_json, &files, |name| infos(&format!("{prefix}{name}")))?;
+        let config = identify::config(&path, layout, config_json, &files, |name| {
+            infos(&format!("{prefix}{name}"))
+        })?;
         let mut weights = Self {
             path,
             config,
@@ -111,10 +121,17 @@ impl VaeWeights {
                 None => self.report.missing.push(name),
             }
         }
-        self.report.unused = names.into_keys().filter(|n| !identify::is_elsewhere(n, self.prefix)).collect();
+        self.report.unused = names
+            .into_keys()
+            .filter(|n| !identify::is_elsewhere(n, self.prefix))
+            .collect();
         if !(self.report.missing.is_empty() && self.report.unused.is_empty()) {
             let (missing, unused) = (self.report.missing.clone(), self.report.unused.clone());
-            return Err(Error::TensorSet { path: self.path.clone(), missing, unused });
+            return Err(Error::TensorSet {
+                path: self.path.clone(),
+                missing,
+                unused,
+            });
         }
         for spec in &specs {
             self.check(spec)?;
@@ -124,7 +141,9 @@ impl VaeWeights {
 
     /// Checks shape and type of a tensor and counts it.
     fn check(&mut self, spec: &TensorSpec) -> Result<()> {
-        let Some(slot) = self.slots.get(&spec.name) else { return Ok(()) };
+        let Some(slot) = self.slots.get(&spec.name) else {
+            return Ok(());
+        };
         let file = &self.files[slot.file];
         let (Some(TensorInfo { dtype, shape }), Some(expected)) =
             (file.tensors().get(&slot.name), self.layout.file_shape(spec))
@@ -132,7 +151,11 @@ impl VaeWeights {
             return Ok(());
         };
         if *shape != expected {
-            return Err(file.tensor_error(&slot.name, &format!("shape {expected:?}"), &format!("{shape:?}")));
+            return Err(file.tensor_error(
+                &slot.name,
+                &format!("shape {expected:?}"),
+                &format!("{shape:?}"),
+            ));
         }
         if !dtype.is_float() {
             return Err(file.tensor_error(&slot.name, "F32, F16, BF16 or F64", dtype.name()));
@@ -164,7 +187,10 @@ impl VaeWeights {
 
     /// The type of most tensors.
     pub fn dtype(&self) -> DType {
-        self.dtypes.iter().max_by_key(|(_, count)| **count).map_or(DType::F32, |(dtype, _)| *dtype)
+        self.dtypes
+            .iter()
+            .max_by_key(|(_, count)| **count)
+            .map_or(DType::F32, |(dtype, _)| *dtype)
     }
 
     /// How many tensors have each type.
@@ -195,13 +221,18 @@ impl VaeWeights {
             return Err(self.not_of_this_model(spec));
         }
         let dtype = self.dtype();
-        let bytes = dtype.narrow(&copying_time_conv(spec)).ok_or_else(|| self.not_of_this_model(spec))?;
+        let bytes = dtype
+            .narrow(&copying_time_conv(spec))
+            .ok_or_else(|| self.not_of_this_model(spec))?;
         Ok((dtype, bytes))
     }
 
     /// The type of a tensor in the file; [`Self::dtype`] where a 2-D file lacks it.
     pub fn tensor_dtype(&self, spec: &TensorSpec) -> DType {
-        let info = self.slots.get(&spec.name).and_then(|s| self.files[s.file].tensors().get(&s.name));
+        let info = self
+            .slots
+            .get(&spec.name)
+            .and_then(|s| self.files[s.file].tensors().get(&s.name));
         info.map_or_else(|| self.dtype(), |info| info.dtype)
     }
 
@@ -210,7 +241,14 @@ impl VaeWeights {
         if Some(&shape) != self.layout.file_shape(spec).as_ref() {
             return Err(self.not_of_this_model(spec));
         }
-        Ok((dtype, if self.layout == Layout::TwoD { with_zero_taps(spec, dtype, bytes) } else { bytes }))
+        Ok((
+            dtype,
+            if self.layout == Layout::TwoD {
+                with_zero_taps(spec, dtype, bytes)
+            } else {
+                bytes
+            },
+        ))
     }
 
     fn not_of_this_model(&self, spec: &TensorSpec) -> Error {
@@ -230,7 +268,12 @@ impl Weights for VaeWeights {
 
     fn tensor(&self, spec: &TensorSpec) -> Result<Array> {
         let (dtype, bytes) = self.tensor_bytes(spec)?;
-        Array::new(spec.shape.clone(), dtype.widen(&bytes).ok_or_else(|| self.not_of_this_model(spec))?)
+        Array::new(
+            spec.shape.clone(),
+            dtype
+                .widen(&bytes)
+                .ok_or_else(|| self.not_of_this_model(spec))?,
+        )
     }
 
     fn read(&self, spec: &TensorSpec, out: &mut [f32]) -> Result<()> {
@@ -252,7 +295,11 @@ pub(crate) fn join(files: &[TensorFile]) -> Result<BTreeMap<String, usize>> {
     for (index, file) in files.iter().enumerate() {
         for name in file.tensors().keys() {
             if names.insert(name.clone(), index).is_some() {
-                return Err(file.tensor_error(name, "each tensor in one shard", "it in another shard too"));
+                return Err(file.tensor_error(
+                    name,
+                    "each tensor in one shard",
+                    "it in another shard too",
+                ));
             }
         }
     }
@@ -261,6 +308,10 @@ pub(crate) fn join(files: &[TensorFile]) -> Result<BTreeMap<String, usize>> {
 
 /// The name of a tensor in a file.
 fn file_name(layout: Layout, prefix: &str, keys: &KeyMap, canonical: &str) -> String {
-    let name = if layout == Layout::Diffusers { keys.diffusers(canonical).unwrap_or(canonical) } else { canonical };
+    let name = if layout == Layout::Diffusers {
+        keys.diffusers(canonical).unwrap_or(canonical)
+    } else {
+        canonical
+    };
     format!("{prefix}{name}")
 }

@@ -47,7 +47,8 @@ pub fn write_safetensors(
     let header = header(&order, metadata)?;
     temp::write(path, |out| {
         let failed = |e| Error::io(path, e);
-        out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
+        out.write_all(&(header.len() as u64).to_le_bytes())
+            .map_err(failed)?;
         out.write_all(&header).map_err(failed)?;
         for entry in order {
             let data = bytes(entry)?;
@@ -64,8 +65,17 @@ pub fn write_safetensors(
 ///
 /// # Errors
 /// As [`write_safetensors`].
-pub fn write_arrays(path: &Path, arrays: &[(&str, &Array)], metadata: &BTreeMap<String, String>) -> Result<()> {
-    let find = |name: &str| arrays.iter().find(|(n, _)| *n == name).map(|(_, array)| *array);
+pub fn write_arrays(
+    path: &Path,
+    arrays: &[(&str, &Array)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let find = |name: &str| {
+        arrays
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, array)| *array)
+    };
     let entry = |(name, array): &(&str, &Array)| Entry {
         name: name.to_string(),
         dtype: DType::F32,
@@ -74,7 +84,10 @@ pub fn write_arrays(path: &Path, arrays: &[(&str, &Array)], metadata: &BTreeMap<
     let entries: Vec<_> = arrays.iter().map(entry).collect();
     write_safetensors(path, &entries, metadata, |entry| {
         let array = find(&entry.name).ok_or_else(|| wrong(entry, "no array".into()))?;
-        entry.dtype.narrow(array.data()).ok_or_else(|| wrong(entry, "no 32-bit floats".into()))
+        entry
+            .dtype
+            .narrow(array.data())
+            .ok_or_else(|| wrong(entry, "no 32-bit floats".into()))
     })
 }
 
@@ -90,8 +103,10 @@ fn header(order: &[&Entry], metadata: &BTreeMap<String, String>) -> Result<Vec<u
         if !names.insert(&entry.name) {
             return Err(wrong(entry, "a name given twice".into()));
         }
-        let end =
-            entry.size().and_then(|n| start.checked_add(n)).ok_or_else(|| wrong(entry, "too many bytes".into()))?;
+        let end = entry
+            .size()
+            .and_then(|n| start.checked_add(n))
+            .ok_or_else(|| wrong(entry, "too many bytes".into()))?;
         let value = json!({ "dtype": entry.dtype.name(), "shape": entry.shape, "data_offsets": [start, end] });
         map.insert(entry.name.clone(), value);
         start = end;

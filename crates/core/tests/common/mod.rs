@@ -20,7 +20,12 @@ pub fn fixture(name: &str) -> PathBuf {
 /// A safetensors file with this header.
 pub fn safetensors(header: &Value, data: &[u8]) -> Vec<u8> {
     let header = header.to_string();
-    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
+    [
+        &(header.len() as u64).to_le_bytes()[..],
+        header.as_bytes(),
+        data,
+    ]
+    .concat()
 }
 
 /// A safetensors file of tensors with zeros.
@@ -29,7 +34,10 @@ pub fn zeros(tensors: &[(&str, DType, &[usize])]) -> Vec<u8> {
     let mut start = 0;
     for (name, dtype, shape) in tensors {
         let end = start + shape.iter().product::<usize>() * dtype.size();
-        header.insert(name.to_string(), json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [start, end]}));
+        header.insert(
+            name.to_string(),
+            json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [start, end]}),
+        );
         start = end;
     }
     safetensors(&Value::Object(header), &vec![0; start])
@@ -42,13 +50,21 @@ pub fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
     } else {
         (header.len() as u32).to_le_bytes().to_vec()
     };
-    [b"\x93NUMPY", &[version, 0][..], &length, header.as_bytes(), data].concat()
+    [
+        b"\x93NUMPY",
+        &[version, 0][..],
+        &length,
+        header.as_bytes(),
+        data,
+    ]
+    .concat()
 }
 
 /// A zip of stored files.
 pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (name, bytes) in files {
         zip.start_file(*name, options).unwrap();
         zip.write_all(bytes).unwrap();
@@ -58,7 +74,11 @@ pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A torch file with this pickle and one storage named `0`.
 pub fn torch(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
-    archive(&[("m/data.pkl", pickle), ("m/byteorder", b"little"), ("m/data/0", storage)])
+    archive(&[
+        ("m/data.pkl", pickle),
+        ("m/byteorder", b"little"),
+        ("m/data/0", storage),
+    ])
 }
 
 /// Writes pickles opcode by opcode.
@@ -76,7 +96,9 @@ impl Pickle {
     }
 
     pub fn text(self, text: &str) -> Self {
-        self.op(b"X").op(&(text.len() as u32).to_le_bytes()).op(text.as_bytes())
+        self.op(b"X")
+            .op(&(text.len() as u32).to_le_bytes())
+            .op(text.as_bytes())
     }
 
     pub fn int(self, value: i64) -> Self {
@@ -88,7 +110,11 @@ impl Pickle {
     }
 
     pub fn name(self, module: &str, name: &str) -> Self {
-        self.op(b"c").op(module.as_bytes()).op(b"\n").op(name.as_bytes()).op(b"\n")
+        self.op(b"c")
+            .op(module.as_bytes())
+            .op(b"\n")
+            .op(name.as_bytes())
+            .op(b"\n")
     }
 
     /// A tensor of the storage named `0`.
@@ -125,7 +151,13 @@ pub struct View {
 }
 
 /// `FloatStorage` of 6 elements as `[2, 3]`.
-pub const PLAIN: View = View { class: "Float", len: 6, offset: 0, shape: &[2, 3], strides: &[3, 1] };
+pub const PLAIN: View = View {
+    class: "Float",
+    len: 6,
+    offset: 0,
+    shape: &[2, 3],
+    strides: &[3, 1],
+};
 
 /// Little-endian bytes of floats.
 pub fn floats(values: &[f32]) -> Vec<u8> {

@@ -33,7 +33,9 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> __m512 {
-        op!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())))))
+        op!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()))
+        )))
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
@@ -69,7 +71,9 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn round(self, a: __m512) -> __m512 {
-        op!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+        op!(_mm512_roundscale_ps::<
+            { _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC },
+        >(a))
     }
     #[inline(always)]
     fn scale2(self, a: __m512, n: __m512) -> __m512 {
@@ -99,7 +103,9 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile) {
         // SAFETY: the caller's promise.
-        unsafe { super::micro_tiles!(self, rows, panels, tile, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], 1 => 1, 2 => 2) }
+        unsafe {
+            super::micro_tiles!(self, rows, panels, tile, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], 1 => 1, 2 => 2)
+        }
     }
 }
 

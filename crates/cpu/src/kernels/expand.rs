@@ -45,8 +45,16 @@ impl Expand<'_> {
     /// # Panics
     /// If the lengths disagree.
     pub(super) fn check(&self) {
-        assert_eq!(self.elements.len(), self.k() * ELEMENTS4 * BLOCK, "part of an element");
-        assert_eq!(self.taps.len(), self.k() * self.factors.len() * TAPS * BLOCK, "the taps differ in number");
+        assert_eq!(
+            self.elements.len(),
+            self.k() * ELEMENTS4 * BLOCK,
+            "part of an element"
+        );
+        assert_eq!(
+            self.taps.len(),
+            self.k() * self.factors.len() * TAPS * BLOCK,
+            "the taps differ in number"
+        );
     }
 }
 
@@ -107,5 +115,12 @@ fn weights4<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 6] {
     let even_b = s.fma(g[2], s.splat(2.0 / 6.0), s.mul(g[0], s.splat(1.0 / 6.0)));
     let odd_a = s.mul(g[1], s.splat(-FRAC_1_SQRT_2 / 1.5));
     let odd_b = s.mul(g[1], s.splat(SQRT_2 / 6.0));
-    [g[0], s.add(even_a, odd_a), s.sub(even_a, odd_a), s.add(even_b, odd_b), s.sub(even_b, odd_b), g[2]]
+    [
+        g[0],
+        s.add(even_a, odd_a),
+        s.sub(even_a, odd_a),
+        s.add(even_b, odd_b),
+        s.sub(even_b, odd_b),
+        g[2],
+    ]
 }

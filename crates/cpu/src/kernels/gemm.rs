@@ -40,9 +40,18 @@ impl Gemm<'_> {
             return;
         }
         let blocks = self.k.div_ceil(BLOCK);
-        assert!(blocks == 0 || self.a.len() >= (blocks - 1) * self.a_stride + self.rows * BLOCK, "A is too short");
-        assert!(self.w.len() >= (self.panels - 1) * self.w_stride + self.k * BLOCK, "W is too short");
-        assert!(self.c.len() >= (self.rows - 1) * self.c_stride + self.panels * BLOCK, "C is too short");
+        assert!(
+            blocks == 0 || self.a.len() >= (blocks - 1) * self.a_stride + self.rows * BLOCK,
+            "A is too short"
+        );
+        assert!(
+            self.w.len() >= (self.panels - 1) * self.w_stride + self.k * BLOCK,
+            "W is too short"
+        );
+        assert!(
+            self.c.len() >= (self.rows - 1) * self.c_stride + self.panels * BLOCK,
+            "C is too short"
+        );
     }
 }
 
@@ -73,7 +82,11 @@ pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
             // Equal shares, so that no tile is much smaller than the others.
             let (first, end) = (group * job.rows / groups, (group + 1) * job.rows / groups);
             let next_rows = BLOCK.div_ceil(groups);
-            let next = if panel + panels < job.panels { (panel + panels) * job.w_stride } else { job.w_next };
+            let next = if panel + panels < job.panels {
+                (panel + panels) * job.w_stride
+            } else {
+                job.w_next
+            };
             // SAFETY: `check` has proven that the slices hold every row below `rows` and every panel below `panels`.
             unsafe {
                 let tile = Tile {
@@ -85,7 +98,10 @@ pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
                     c: job.c.as_mut_ptr().add(first * job.c_stride + panel * BLOCK),
                     c_stride: job.c_stride,
                     accumulate: job.accumulate,
-                    next: job.w.as_ptr().wrapping_add(next + group * next_rows * BLOCK),
+                    next: job
+                        .w
+                        .as_ptr()
+                        .wrapping_add(next + group * next_rows * BLOCK),
                     next_rows,
                 };
                 s.micro(end - first, panels, &tile);
@@ -125,7 +141,8 @@ pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(s: S, t: &
             for k in 0..step {
                 let mut wv = [s.zero(); NV];
                 for j in 0..NV {
-                    wv[j] = s.load(w.add(j / per_panel * t.w_stride + k * BLOCK + j % per_panel * S::W));
+                    wv[j] = s
+                        .load(w.add(j / per_panel * t.w_stride + k * BLOCK + j % per_panel * S::W));
                 }
                 for i in 0..MR {
                     let x = s.splat(*a.add(i * BLOCK + k));

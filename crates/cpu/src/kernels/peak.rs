@@ -16,7 +16,10 @@ pub(crate) struct Peak {
 
 #[inline(always)]
 pub(super) fn peak<S: Simd>(s: S, job: &mut Peak) {
-    let (a, b) = (s.splat(std::hint::black_box(0.999_9)), s.splat(std::hint::black_box(1e-4)));
+    let (a, b) = (
+        s.splat(std::hint::black_box(0.999_9)),
+        s.splat(std::hint::black_box(1e-4)),
+    );
     let mut chains = [s.zero(); CHAINS];
     for _ in 0..job.rounds {
         for chain in &mut chains {

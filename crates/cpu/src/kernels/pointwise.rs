@@ -19,9 +19,18 @@ impl Norm<'_> {
     /// # Panics
     /// If the lengths disagree.
     pub(super) fn check(&self) {
-        assert!(self.gamma.len().is_multiple_of(BLOCK) && !self.gamma.is_empty(), "channels come in blocks");
-        assert!(self.target.len().is_multiple_of(self.gamma.len()), "part of a pixel");
-        assert!(self.source.is_none_or(|s| s.len() == self.target.len()), "the pixels differ in number");
+        assert!(
+            self.gamma.len().is_multiple_of(BLOCK) && !self.gamma.is_empty(),
+            "channels come in blocks"
+        );
+        assert!(
+            self.target.len().is_multiple_of(self.gamma.len()),
+            "part of a pixel"
+        );
+        assert!(
+            self.source.is_none_or(|s| s.len() == self.target.len()),
+            "the pixels differ in number"
+        );
     }
 }
 
@@ -78,10 +87,16 @@ impl Bias<'_> {
     /// # Panics
     /// If the lengths disagree.
     pub(super) fn check(&self) {
-        assert!(self.bias.len().is_multiple_of(BLOCK) && !self.bias.is_empty(), "channels come in blocks");
+        assert!(
+            self.bias.len().is_multiple_of(BLOCK) && !self.bias.is_empty(),
+            "channels come in blocks"
+        );
         let length = self.out.len();
         assert!(length.is_multiple_of(self.bias.len()), "part of a pixel");
-        assert!(self.m.len() == length && self.residual.is_none_or(|r| r.len() == length), "pixels differ in number");
+        assert!(
+            self.m.len() == length && self.residual.is_none_or(|r| r.len() == length),
+            "pixels differ in number"
+        );
     }
 }
 
@@ -92,7 +107,10 @@ pub(super) fn bias<S: Simd>(s: S, job: &mut Bias<'_>) {
         for lane in (0..channels).step_by(S::W) {
             // SAFETY: `m`, `residual` and `out` are equally long, `bias` is one pixel long.
             unsafe {
-                let mut v = s.add(s.load(job.m.as_ptr().add(pixel + lane)), s.load(job.bias.as_ptr().add(lane)));
+                let mut v = s.add(
+                    s.load(job.m.as_ptr().add(pixel + lane)),
+                    s.load(job.bias.as_ptr().add(lane)),
+                );
                 if let Some(residual) = job.residual {
                     v = s.add(v, s.load(residual.as_ptr().add(pixel + lane)));
                 }
@@ -119,7 +137,10 @@ impl Softmax<'_> {
     /// # Panics
     /// If a length is no multiple of 16.
     pub(super) fn check(&self) {
-        assert!(self.scores.len().is_multiple_of(BLOCK) && self.values.len().is_multiple_of(BLOCK), "part of a block");
+        assert!(
+            self.scores.len().is_multiple_of(BLOCK) && self.values.len().is_multiple_of(BLOCK),
+            "part of a block"
+        );
     }
 }
 
@@ -148,7 +169,10 @@ pub(super) fn softmax<S: Simd>(s: S, job: &mut Softmax<'_>) {
             *job.sum *= fade;
             let values = job.values.as_mut_ptr();
             for lane in (0..job.values.len()).step_by(S::W) {
-                s.store(values.add(lane), s.mul(s.load(values.add(lane)), s.splat(fade)));
+                s.store(
+                    values.add(lane),
+                    s.mul(s.load(values.add(lane)), s.splat(fade)),
+                );
             }
         }
         *job.sum += s.sum(sum);
@@ -167,7 +191,10 @@ impl Butterfly<'_> {
     /// # Panics
     /// If the lengths disagree.
     pub(super) fn check(&self) {
-        assert!(self.a.len() == self.b.len() && self.a.len().is_multiple_of(BLOCK), "the values differ in number");
+        assert!(
+            self.a.len() == self.b.len() && self.a.len().is_multiple_of(BLOCK),
+            "the values differ in number"
+        );
     }
 }
 

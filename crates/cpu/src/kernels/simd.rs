@@ -66,7 +66,14 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn exp2(self, t: Self::V) -> Self::V {
         /// Minimax polynomial of relative error 7.5e-8 for `2^f` on [-1/2, 1/2] (Remez).
-        const C: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_133, 0.009_675_541, 0.001_327_647_2];
+        const C: [f32; 6] = [
+            1.000_000_1,
+            0.693_146_97,
+            0.240_221_2,
+            0.055_507_133,
+            0.009_675_541,
+            0.001_327_647_2,
+        ];
         let n = self.round(t);
         let f = self.sub(t, n);
         let mut p = self.splat(C[5]);

@@ -41,7 +41,9 @@ fn all(kernel: impl Fn(Isa) -> Vec<f32>) -> Vec<f32> {
 
 /// Random cases of each property; `PROPTEST_CASES` sets another number, for machines that are emulated.
 fn cases() -> u32 {
-    let told = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
+    let told = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok());
     if cfg!(miri) { 1 } else { told.unwrap_or(48) }
 }
 
@@ -188,14 +190,28 @@ proptest! {
 
 #[test]
 fn silu_keeps_its_shape_far_out() {
-    let x = [-1e4f32, -200.0, -88.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 88.0, 200.0, 1e4, 1.0, -1.0, 0.5, -0.5, 3.0];
+    let x = [
+        -1e4f32, -200.0, -88.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 88.0, 200.0, 1e4, 1.0, -1.0, 0.5,
+        -0.5, 3.0,
+    ];
     for isa in Isa::available() {
         let mut target = x.to_vec();
         let length = x.iter().map(|v| v * v).sum::<f32>().sqrt();
-        norm(isa, Norm { source: None, target: &mut target, gamma: &[length; 16], silu: true });
+        norm(
+            isa,
+            Norm {
+                source: None,
+                target: &mut target,
+                gamma: &[length; 16],
+                silu: true,
+            },
+        );
         for (got, x) in target.iter().zip(x) {
             let want = f64::from(x) / (1.0 + f64::from(-x).exp());
-            assert!((f64::from(*got) - want).abs() <= 1e-6 * want.abs().max(1e-6), "{isa}: silu({x}) = {got}");
+            assert!(
+                (f64::from(*got) - want).abs() <= 1e-6 * want.abs().max(1e-6),
+                "{isa}: silu({x}) = {got}"
+            );
         }
     }
 }

@@ -47,16 +47,26 @@ impl<const N: usize> Input<'_, N> {
     /// # Panics
     /// If a slice is too short.
     pub(super) fn check(&self, step: usize, elements: usize) {
-        assert!(self.channels.is_multiple_of(BLOCK), "channels come in blocks");
+        assert!(
+            self.channels.is_multiple_of(BLOCK),
+            "channels come in blocks"
+        );
         if self.tiles == 0 || self.channels == 0 {
             return;
         }
         let pixels = (self.tiles - 1) * step + N;
-        assert!(self.rows.iter().all(|r| r.len() >= pixels * self.channels), "a row is too short");
-        let mixed = self.mixed.is_none_or(|(rows, _)| rows.iter().all(|r| r.len() >= pixels * self.channels));
+        assert!(
+            self.rows.iter().all(|r| r.len() >= pixels * self.channels),
+            "a row is too short"
+        );
+        let mixed = self
+            .mixed
+            .is_none_or(|(rows, _)| rows.iter().all(|r| r.len() >= pixels * self.channels));
         assert!(mixed, "a row to be added is too short");
         let blocks = self.channels / BLOCK;
-        let end = (elements - 1) * self.element_stride + (blocks - 1) * self.block_stride + self.tiles * BLOCK;
+        let end = (elements - 1) * self.element_stride
+            + (blocks - 1) * self.block_stride
+            + self.tiles * BLOCK;
         assert!(self.v.len() >= end, "the elements do not fit");
     }
 }
@@ -81,21 +91,35 @@ pub(crate) struct Output<'a, 'b> {
 impl Output<'_, '_> {
     /// Pixels per row.
     pub(super) fn width(&self) -> usize {
-        self.out.first().map_or(0, |r| r.len() / self.channels.max(1))
+        self.out
+            .first()
+            .map_or(0, |r| r.len() / self.channels.max(1))
     }
 
     /// # Panics
     /// If a slice is too short or rows differ.
     pub(super) fn check(&self, step: usize, elements: usize) {
-        assert!(self.channels.is_multiple_of(BLOCK), "channels come in blocks");
+        assert!(
+            self.channels.is_multiple_of(BLOCK),
+            "channels come in blocks"
+        );
         let width = self.width();
         if width == 0 || self.channels == 0 {
             return;
         }
         let length = width * self.channels;
-        assert!(self.out.len() <= step && self.out.iter().all(|r| r.len() == length), "rows differ");
-        assert!(self.residual.is_empty() || self.residual.len() == self.out.len(), "residual rows are missing");
-        assert!(self.residual.iter().all(|r| r.len() >= length), "a residual row is too short");
+        assert!(
+            self.out.len() <= step && self.out.iter().all(|r| r.len() == length),
+            "rows differ"
+        );
+        assert!(
+            self.residual.is_empty() || self.residual.len() == self.out.len(),
+            "residual rows are missing"
+        );
+        assert!(
+            self.residual.iter().all(|r| r.len() >= length),
+            "a residual row is too short"
+        );
         assert!(self.bias.len() >= self.channels, "the bias is too short");
         let end = (elements - 1) * self.element_stride + width.div_ceil(step) * self.channels;
         assert!(self.m.len() >= end, "elements are missing");

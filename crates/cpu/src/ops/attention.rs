@@ -52,15 +52,36 @@ pub(crate) fn run(machine: &Machine, attention: &Attention<'_>, target: Target<'
     let count = |i: usize| KEYS.min(pixels - i * KEYS);
     machine.run(blocks, |(i, block), scratch| {
         let (keys, values) = block.split_at_mut(half);
-        attention.fill(machine, i * KEYS..i * KEYS + count(i), [keys, values], scratch);
+        attention.fill(
+            machine,
+            i * KEYS..i * KEYS + count(i),
+            [keys, values],
+            scratch,
+        );
     });
     let block = |(i, block)| {
         let (keys, values) = <[f32]>::split_at(block, half);
-        KeyBlock { keys, values, count: count(i) }
+        KeyBlock {
+            keys,
+            values,
+            count: count(i),
+        }
     };
-    let blocks: Vec<KeyBlock<'_>> = memory.chunks_exact(2 * half).enumerate().map(block).collect();
-    let cut = Cut { units: 0..extent.height, columns: extent.width, step: 1, tiles: QUERIES, threads: machine.threads };
-    machine.run(cut.tasks(target), |mut task, scratch| attention.task(machine, &blocks, &mut task, scratch));
+    let blocks: Vec<KeyBlock<'_>> = memory
+        .chunks_exact(2 * half)
+        .enumerate()
+        .map(block)
+        .collect();
+    let cut = Cut {
+        units: 0..extent.height,
+        columns: extent.width,
+        step: 1,
+        tiles: QUERIES,
+        threads: machine.threads,
+    };
+    machine.run(cut.tasks(target), |mut task, scratch| {
+        attention.task(machine, &blocks, &mut task, scratch)
+    });
 }
 
 impl Attention<'_> {
@@ -89,9 +110,18 @@ impl Attention<'_> {
     }
 
     /// Computes keys and values of the pixels `range`, which are zeros.
-    fn fill(&self, machine: &Machine, range: Range<usize>, [keys, values]: [&mut [f32]; 2], scratch: &mut Scratch) {
+    fn fill(
+        &self,
+        machine: &Machine,
+        range: Range<usize>,
+        [keys, values]: [&mut [f32]; 2],
+        scratch: &mut Scratch,
+    ) {
         let (c, width, count) = (self.channels(), self.input.extent.width, range.len());
-        let (a, m) = (at_least(&mut scratch.v, count * c), at_least(&mut scratch.m, count * c));
+        let (a, m) = (
+            at_least(&mut scratch.v, count * c),
+            at_least(&mut scratch.m, count * c),
+        );
         for (i, at) in range.enumerate() {
             let pixel = &self.input.pixels(self.frame, at / width)[at % width * c..][..c];
             to_blocks(pixel, &mut a[i * BLOCK..], count * BLOCK);
@@ -105,12 +135,21 @@ impl Attention<'_> {
         }
         self.product(machine, 2, count, a, m);
         for (i, pixel) in m.chunks_exact_mut(c).enumerate() {
-            pixel.iter_mut().zip(&self.weights[2].bias).for_each(|(value, bias)| *value += bias);
+            pixel
+                .iter_mut()
+                .zip(&self.weights[2].bias)
+                .for_each(|(value, bias)| *value += bias);
             to_blocks(pixel, &mut values[i * BLOCK..], count * BLOCK);
         }
     }
 
-    fn task(&self, machine: &Machine, blocks: &[KeyBlock<'_>], task: &mut Task<'_>, scratch: &mut Scratch) {
+    fn task(
+        &self,
+        machine: &Machine,
+        blocks: &[KeyBlock<'_>],
+        task: &mut Task<'_>,
+        scratch: &mut Scratch,
+    ) {
         let (c, columns) = (self.channels(), task.columns.clone());
         let rows = task.units.len() * columns.len();
         let (a, p) = at_least(&mut scratch.v, rows * (c + KEYS)).split_at_mut(rows * c);
@@ -118,7 +157,11 @@ impl Attention<'_> {
         for (i, y) in task.units.clone().enumerate() {
             let pixels = &self.input.pixels(self.frame, y)[columns.start * c..columns.end * c];
             for (x, pixel) in pixels.chunks_exact(c).enumerate() {
-                to_blocks(pixel, &mut a[(i * columns.len() + x) * BLOCK..], rows * BLOCK);
+                to_blocks(
+                    pixel,
+                    &mut a[(i * columns.len() + x) * BLOCK..],
+                    rows * BLOCK,
+                );
             }
         }
         self.product(machine, 0, rows, a, m);
@@ -137,7 +180,10 @@ impl Attention<'_> {
         let inputs = self.weights[0].spec.conv.inputs as f32;
         let scale = std::f32::consts::LOG2_E / inputs.sqrt();
         for (i, pixel) in m.chunks_exact_mut(self.channels()).enumerate() {
-            pixel.iter_mut().zip(&self.weights[0].bias).for_each(|(value, bias)| *value = (*value + bias) * scale);
+            pixel
+                .iter_mut()
+                .zip(&self.weights[0].bias)
+                .for_each(|(value, bias)| *value = (*value + bias) * scale);
             to_blocks(pixel, &mut a[i * BLOCK..], rows * BLOCK);
         }
     }
@@ -174,7 +220,15 @@ impl Attention<'_> {
             for (i, row) in scores.chunks_exact_mut(width).take(rows).enumerate() {
                 row[block.count..].fill(f32::NEG_INFINITY);
                 let (highest, sum) = (&mut highest[i], &mut sums[i]);
-                kernels::softmax(machine.isa, Softmax { scores: row, highest, sum, values: &mut m[i * c..][..c] });
+                kernels::softmax(
+                    machine.isa,
+                    Softmax {
+                        scores: row,
+                        highest,
+                        sum,
+                        values: &mut m[i * c..][..c],
+                    },
+                );
                 to_blocks(row, &mut p[i * BLOCK..], rows * BLOCK);
             }
             let value = Gemm {
@@ -199,9 +253,18 @@ impl Attention<'_> {
         let c = self.channels();
         let (units, columns) = (task.units.clone(), task.columns.clone());
         for (i, m) in m.chunks_exact(columns.len() * c).enumerate() {
-            let residual = &self.residual.pixels(self.frame, units.start + i)[columns.start * c..columns.end * c];
+            let residual = &self.residual.pixels(self.frame, units.start + i)
+                [columns.start * c..columns.end * c];
             let out = &mut *task.out()[i];
-            kernels::bias(machine.isa, Bias { m, bias: &self.weights[3].bias, residual: Some(residual), out });
+            kernels::bias(
+                machine.isa,
+                Bias {
+                    m,
+                    bias: &self.weights[3].bias,
+                    residual: Some(residual),
+                    out,
+                },
+            );
         }
         task.activate(machine.isa, 0..units.len());
     }

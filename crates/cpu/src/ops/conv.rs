@@ -76,7 +76,9 @@ pub(crate) fn run(machine: &Machine, conv: &Conv<'_>, units: Range<usize>, targe
         tiles: tiles_per_task(method),
         threads: machine.threads,
     };
-    machine.run(cut.tasks(target), |mut task, scratch| conv.task(machine, &mut task, scratch));
+    machine.run(cut.tasks(target), |mut task, scratch| {
+        conv.task(machine, &mut task, scratch)
+    });
 }
 
 impl Conv<'_> {
@@ -89,25 +91,48 @@ impl Conv<'_> {
         for (i, past) in self.frames.iter().enumerate() {
             self.gather(machine, past, task, &layout, v);
             for e in 0..elements {
-                let product = Product { spec, set: self.sets[past.tap], element: e, accumulate: i > 0 };
-                product.run(machine, &layout, &v[e * layout.input..], &mut m[e * layout.output..]);
+                let product = Product {
+                    spec,
+                    set: self.sets[past.tap],
+                    element: e,
+                    accumulate: i > 0,
+                };
+                product.run(
+                    machine,
+                    &layout,
+                    &v[e * layout.input..],
+                    &mut m[e * layout.output..],
+                );
             }
         }
         self.scatter(machine, task, &layout, m);
     }
 
     /// Fills the inputs of the matrix products.
-    fn gather(&self, machine: &Machine, past: &Past<'_>, task: &Task<'_>, layout: &Layout, v: &mut [f32]) {
+    fn gather(
+        &self,
+        machine: &Machine,
+        past: &Past<'_>,
+        task: &Task<'_>,
+        layout: &Layout,
+        v: &mut [f32],
+    ) {
         for (i, unit) in task.units.clone().enumerate() {
             let tiles = task.columns.len();
             let v = &mut v[i * tiles * BLOCK..];
             match self.weights.spec.method {
                 Method::Winograd => {
-                    let rows = window::<WINDOW4>(past.rows, Some(past.frame), STEP4 * unit, STEP4 * task.columns.start);
+                    let rows = window::<WINDOW4>(
+                        past.rows,
+                        Some(past.frame),
+                        STEP4 * unit,
+                        STEP4 * task.columns.start,
+                    );
                     kernels::input4(machine.isa, layout.transform(past, rows, tiles, v));
                 }
                 Method::Enlarge => {
-                    let rows = window::<WINDOW2>(past.rows, Some(past.frame), unit, task.columns.start);
+                    let rows =
+                        window::<WINDOW2>(past.rows, Some(past.frame), unit, task.columns.start);
                     kernels::input2(machine.isa, layout.transform(past, rows, tiles, v));
                 }
                 Method::Point => {
@@ -118,8 +143,16 @@ impl Conv<'_> {
                     let c = past.rows.extent.channels;
                     for tap in 0..9 {
                         // Pixel 0 lies after the left margin.
-                        let row = &past.rows.row(past.frame, (2 * unit + tap / 3) as isize)[(1 + tap % 3) * c..];
-                        copy_blocks(row, past, task, 2, layout, &mut v[tap * c / BLOCK * layout.block..]);
+                        let row = &past.rows.row(past.frame, (2 * unit + tap / 3) as isize)
+                            [(1 + tap % 3) * c..];
+                        copy_blocks(
+                            row,
+                            past,
+                            task,
+                            2,
+                            layout,
+                            &mut v[tap * c / BLOCK * layout.block..],
+                        );
                     }
                 }
             }
@@ -127,7 +160,13 @@ impl Conv<'_> {
     }
 
     /// Turns the results of the matrix products into pixels.
-    pub(super) fn scatter(&self, machine: &Machine, task: &mut Task<'_>, layout: &Layout, m: &[f32]) {
+    pub(super) fn scatter(
+        &self,
+        machine: &Machine,
+        task: &mut Task<'_>,
+        layout: &Layout,
+        m: &[f32],
+    ) {
         let method = self.weights.spec.method;
         let step = output_step(method);
         let channels = self.weights.spec.padded_outputs();
@@ -148,7 +187,14 @@ impl Conv<'_> {
             let bias = &self.weights.bias;
             match method {
                 Method::Winograd | Method::Enlarge => {
-                    let job = Output { m, element_stride: layout.output, channels, bias, residual, out };
+                    let job = Output {
+                        m,
+                        element_stride: layout.output,
+                        channels,
+                        bias,
+                        residual,
+                        out,
+                    };
                     match method {
                         Method::Winograd => kernels::output4(machine.isa, job),
                         _ => kernels::output2(machine.isa, job),
@@ -156,7 +202,15 @@ impl Conv<'_> {
                 }
                 Method::Strided | Method::Point => {
                     let residual = residual.first().copied();
-                    kernels::bias(machine.isa, Bias { m: &m[..length], bias, residual, out: out[0] });
+                    kernels::bias(
+                        machine.isa,
+                        Bias {
+                            m: &m[..length],
+                            bias,
+                            residual,
+                            out: out[0],
+                        },
+                    );
                 }
             }
             task.activate(machine.isa, first..end);
@@ -176,7 +230,11 @@ pub(super) struct Product<'a> {
 impl Product<'_> {
     /// `v` and `m` start with the element.
     pub fn run(&self, machine: &Machine, layout: &Layout, v: &[f32], m: &mut [f32]) {
-        let (k, outputs, elements) = (self.spec.k(), self.spec.padded_outputs(), self.spec.method.elements());
+        let (k, outputs, elements) = (
+            self.spec.k(),
+            self.spec.padded_outputs(),
+            self.spec.method.elements(),
+        );
         let job = Gemm {
             rows: layout.tiles,
             k,
@@ -199,7 +257,12 @@ impl Layout {
         let tiles = task.units.len() * task.columns.len();
         let (blocks, block) = (weights.spec.k().div_ceil(BLOCK), tiles * BLOCK);
         let outputs = weights.spec.padded_outputs();
-        Self { tiles, block, input: blocks * block + BLOCK, output: tiles * outputs + BLOCK }
+        Self {
+            tiles,
+            block,
+            input: blocks * block + BLOCK,
+            output: tiles * outputs + BLOCK,
+        }
     }
 
     fn transform<'a, const N: usize>(
@@ -211,12 +274,25 @@ impl Layout {
     ) -> Input<'a, N> {
         debug_assert!(tiles <= self.tiles);
         let channels = past.rows.extent.channels;
-        Input { rows, mixed: None, tiles, channels, v, element_stride: self.input, block_stride: self.block }
+        Input {
+            rows,
+            mixed: None,
+            tiles,
+            channels,
+            v,
+            element_stride: self.input,
+            block_stride: self.block,
+        }
     }
 }
 
 /// Rows of a frame from the one above `y` on, from the pixel left of `x` on; zeros for no frame.
-pub(super) fn window<const N: usize>(rows: &Rows, frame: Option<usize>, y: usize, x: usize) -> [&[f32]; N] {
+pub(super) fn window<const N: usize>(
+    rows: &Rows,
+    frame: Option<usize>,
+    y: usize,
+    x: usize,
+) -> [&[f32]; N] {
     std::array::from_fn(|i| {
         let row = match frame {
             Some(frame) => rows.row(frame, (y + i) as isize - 1),
@@ -227,7 +303,14 @@ pub(super) fn window<const N: usize>(rows: &Rows, frame: Option<usize>, y: usize
 }
 
 /// Copies pixels at steps of `step` to the blocks of a matrix.
-fn copy_blocks(row: &[f32], past: &Past<'_>, task: &Task<'_>, step: usize, layout: &Layout, v: &mut [f32]) {
+fn copy_blocks(
+    row: &[f32],
+    past: &Past<'_>,
+    task: &Task<'_>,
+    step: usize,
+    layout: &Layout,
+    v: &mut [f32],
+) {
     let c = past.rows.extent.channels;
     for (i, x) in task.columns.clone().enumerate() {
         let pixel = &row[x * step * c..][..c];

@@ -9,9 +9,21 @@ use crate::rows::Rows;
 const PIXELS: usize = 1024;
 
 /// Norms rows of `input`.
-pub(crate) fn run(machine: &Machine, input: &Rows, frame: usize, units: Range<usize>, target: Target<'_>) {
+pub(crate) fn run(
+    machine: &Machine,
+    input: &Rows,
+    frame: usize,
+    units: Range<usize>,
+    target: Target<'_>,
+) {
     let columns = input.extent.width;
-    let cut = Cut { units, columns, step: 1, tiles: PIXELS, threads: machine.threads };
+    let cut = Cut {
+        units,
+        columns,
+        step: 1,
+        tiles: PIXELS,
+        threads: machine.threads,
+    };
     let channels = target.channels;
     machine.run(cut.tasks(target), |mut task, _| {
         let (first, columns) = (task.units.start, task.columns.clone());

@@ -39,9 +39,17 @@ pub(crate) struct Scratch {
 impl Machine {
     /// `threads` at least 1.
     pub fn new(isa: Isa, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool =
-            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("vae2x-cpu-{i}")).build()?;
-        Ok(Self { isa, threads, pool, scratch: Mutex::default(), expanded: Mutex::default() })
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("vae2x-cpu-{i}"))
+            .build()?;
+        Ok(Self {
+            isa,
+            threads,
+            pool,
+            scratch: Mutex::default(),
+            expanded: Mutex::default(),
+        })
     }
 
     /// Does `work` on one of the threads. What it runs in parallel then starts without waking that thread, so a chain of
@@ -72,8 +80,13 @@ impl Machine {
     }
 
     /// Maps in parallel, in order.
-    pub fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
-        self.pool.install(|| items.par_iter().with_max_len(1).map(work).collect())
+    pub fn map<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync + Send,
+    ) -> Vec<R> {
+        self.pool
+            .install(|| items.par_iter().with_max_len(1).map(work).collect())
     }
 }
 
@@ -117,7 +130,8 @@ impl Cut {
         let rows = (self.tiles / self.columns).clamp(1, units.div_ceil(self.threads));
         let groups = units.div_ceil(rows);
         let least = self.columns.div_ceil(self.tiles);
-        let even = (least..least + self.threads).find(|parts| (groups * parts).is_multiple_of(self.threads));
+        let even = (least..least + self.threads)
+            .find(|parts| (groups * parts).is_multiple_of(self.threads));
         (groups, even.unwrap_or(least).min(self.columns))
     }
 
@@ -137,8 +151,12 @@ impl Cut {
                 }
             })
             .collect();
-        self.deal(target.raw, target.channels, &mut tasks, |task| &mut task.raw);
-        self.deal(target.act, target.channels, &mut tasks, |task| &mut task.act);
+        self.deal(target.raw, target.channels, &mut tasks, |task| {
+            &mut task.raw
+        });
+        self.deal(target.act, target.channels, &mut tasks, |task| {
+            &mut task.act
+        });
         tasks
     }
 
@@ -173,10 +191,20 @@ impl<'a> Task<'a> {
 
     /// Norms the finished rows `rows`, counted from the task's first.
     pub fn activate(&mut self, isa: Isa, rows: Range<usize>) {
-        let (Some(norm), Some(act)) = (self.norm, &mut self.act) else { return };
+        let (Some(norm), Some(act)) = (self.norm, &mut self.act) else {
+            return;
+        };
         for y in rows.start..rows.end.min(act.len()) {
             let source = self.raw.as_ref().map(|raw| &*raw[y]);
-            kernels::norm(isa, Norm { source, target: act[y], gamma: &norm.gamma, silu: norm.silu });
+            kernels::norm(
+                isa,
+                Norm {
+                    source,
+                    target: act[y],
+                    gamma: &norm.gamma,
+                    silu: norm.silu,
+                },
+            );
         }
     }
 }

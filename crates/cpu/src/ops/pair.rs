@@ -17,8 +17,12 @@ use crate::rows::Rows;
 const TILES: usize = 32;
 
 /// The elements along time: two of the four frames, the sign of the second, and the weights.
-const ELEMENTS: [(usize, usize, f32, usize); 4] =
-    [(0, 2, -1.0, 0), (1, 2, 1.0, HALF_SUM), (2, 1, -1.0, HALF_DIFFERENCE), (3, 1, -1.0, 2)];
+const ELEMENTS: [(usize, usize, f32, usize); 4] = [
+    (0, 2, -1.0, 0),
+    (1, 2, 1.0, HALF_SUM),
+    (2, 1, -1.0, HALF_DIFFERENCE),
+    (3, 1, -1.0, 2),
+];
 
 /// A convolution to be run.
 pub(crate) struct Pair<'a> {
@@ -34,10 +38,27 @@ pub(crate) struct Pair<'a> {
 }
 
 /// Runs units of a convolution over two frames.
-pub(crate) fn run(machine: &Machine, pair: &Pair<'_>, units: Range<usize>, [first, second]: [Target<'_>; 2]) {
-    let cut = Cut { units, columns: pair.columns, step: STEP4, tiles: TILES, threads: machine.threads };
-    let tasks: Vec<_> = cut.tasks(first).into_iter().zip(cut.tasks(second)).collect();
-    machine.run(tasks, |tasks, scratch| pair.task(machine, tasks.into(), scratch));
+pub(crate) fn run(
+    machine: &Machine,
+    pair: &Pair<'_>,
+    units: Range<usize>,
+    [first, second]: [Target<'_>; 2],
+) {
+    let cut = Cut {
+        units,
+        columns: pair.columns,
+        step: STEP4,
+        tiles: TILES,
+        threads: machine.threads,
+    };
+    let tasks: Vec<_> = cut
+        .tasks(first)
+        .into_iter()
+        .zip(cut.tasks(second))
+        .collect();
+    machine.run(tasks, |tasks, scratch| {
+        pair.task(machine, tasks.into(), scratch)
+    });
 }
 
 impl Pair<'_> {
@@ -45,7 +66,8 @@ impl Pair<'_> {
         let outputs = self.weights.spec.padded_outputs();
         let layout = Layout::new(&tasks[0], self.weights);
         let v = at_least(&mut scratch.v, ELEMENTS.len() * ELEMENTS4 * layout.input);
-        let (a, b) = at_least(&mut scratch.m, 2 * ELEMENTS4 * layout.output).split_at_mut(ELEMENTS4 * layout.output);
+        let (a, b) = at_least(&mut scratch.m, 2 * ELEMENTS4 * layout.output)
+            .split_at_mut(ELEMENTS4 * layout.output);
         for (t, v) in v.chunks_exact_mut(ELEMENTS4 * layout.input).enumerate() {
             self.gather(machine, &tasks[0], t, &layout, v);
         }
@@ -53,9 +75,18 @@ impl Pair<'_> {
             let range = e * layout.output..e * layout.output + layout.tiles * outputs;
             let (a, b) = (&mut a[range.clone()], &mut b[range]);
             let product = |t: usize, m: &mut [f32], accumulate: bool| {
-                let product =
-                    Product { spec: &self.weights.spec, set: self.sets[ELEMENTS[t].3], element: e, accumulate };
-                product.run(machine, &layout, &v[(t * ELEMENTS4 + e) * layout.input..], m);
+                let product = Product {
+                    spec: &self.weights.spec,
+                    set: self.sets[ELEMENTS[t].3],
+                    element: e,
+                    accumulate,
+                };
+                product.run(
+                    machine,
+                    &layout,
+                    &v[(t * ELEMENTS4 + e) * layout.input..],
+                    m,
+                );
             };
             product(1, a, false);
             product(2, b, false);
@@ -65,7 +96,13 @@ impl Pair<'_> {
         }
         for (i, (task, m)) in tasks.iter_mut().zip([&*a, &*b]).enumerate() {
             let residual = self.residual.map(|rows| (rows, self.frame + i));
-            let conv = Conv { weights: self.weights, sets: self.sets, frames: &[], residual, columns: self.columns };
+            let conv = Conv {
+                weights: self.weights,
+                sets: self.sets,
+                frames: &[],
+                residual,
+                columns: self.columns,
+            };
             conv.scatter(machine, task, &layout, m);
         }
     }

@@ -68,14 +68,21 @@ impl LatentFile {
     /// As [`Self::open`].
     pub fn from_file(file: &TensorFile, options: &LatentOptions) -> Result<Self> {
         let key = choose(file, options.key.as_deref())?;
-        let tensor = layout::Tensor { path: file.path(), key: &key };
+        let tensor = layout::Tensor {
+            path: file.path(),
+            key: &key,
+        };
         // The shape is judged before the data is read: a wrong file may be huge.
         let layout = layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?;
         let mut array = file.read(&key)?;
-        require_finite("the latent", &array).map_err(|e| tensor.error("finite values", &e.to_string()))?;
+        require_finite("the latent", &array)
+            .map_err(|e| tensor.error("finite values", &e.to_string()))?;
         let origin = origin(file, &key);
         if origin == Origin::ComfyLegacy {
-            array.data_mut().iter_mut().for_each(|v| *v /= COMFY_LEGACY_SCALE);
+            array
+                .data_mut()
+                .iter_mut()
+                .for_each(|v| *v /= COMFY_LEGACY_SCALE);
         }
         Ok(Self {
             array: layout.apply(array)?,
@@ -95,7 +102,10 @@ impl LatentFile {
 /// As [`LatentFile::open`], as far as the head tells.
 pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usize; 5]> {
     let key = choose(file, options.key.as_deref())?;
-    let tensor = layout::Tensor { path: file.path(), key: &key };
+    let tensor = layout::Tensor {
+        path: file.path(),
+        key: &key,
+    };
     Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?.shape())
 }
 
@@ -125,7 +135,9 @@ fn marked(file: &TensorFile) -> Result<Option<Space>> {
 }
 
 fn text(file: &TensorFile) -> Vec<(String, String)> {
-    let found = TEXTS.iter().filter_map(|&key| Some((key.to_owned(), file.metadata().get(key)?.clone())));
+    let found = TEXTS
+        .iter()
+        .filter_map(|&key| Some((key.to_owned(), file.metadata().get(key)?.clone())));
     found.filter(|(_, text)| !text.is_empty()).collect()
 }
 
@@ -136,23 +148,37 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
     if let Some(key) = asked {
         return match file.tensors().contains_key(key) {
             true => Ok(key.to_owned()),
-            false => Err(Error::format(file.path(), format!("no tensor is named '{key}'; there are {}", list(file)))),
+            false => Err(Error::format(
+                file.path(),
+                format!("no tensor is named '{key}'; there are {}", list(file)),
+            )),
         };
     }
     let could_be = |info: &TensorInfo| is_float(info.dtype) && (3..=5).contains(&info.shape.len());
-    let usual = USUAL.iter().find(|&&key| file.tensors().get(key).is_some_and(could_be));
+    let usual = USUAL
+        .iter()
+        .find(|&&key| file.tensors().get(key).is_some_and(could_be));
     if let Some(key) = usual {
         return Ok((*key).to_owned());
     }
     // Files of a single tensor of three axes are packed latents or single pictures.
     let least = if file.tensors().len() == 1 { 3 } else { 4 };
-    let mut candidates = file.tensors().iter().filter(|(_, info)| could_be(info) && info.shape.len() >= least);
+    let mut candidates = file
+        .tensors()
+        .iter()
+        .filter(|(_, info)| could_be(info) && info.shape.len() >= least);
     match (candidates.next(), candidates.next()) {
         (Some((key, _)), None) => Ok(key.clone()),
-        (None, _) => Err(Error::format(file.path(), format!("no tensor could be a latent; there are {}", list(file)))),
+        (None, _) => Err(Error::format(
+            file.path(),
+            format!("no tensor could be a latent; there are {}", list(file)),
+        )),
         (Some(_), Some(_)) => Err(Error::format(
             file.path(),
-            format!("several tensors could be the latent; choose one with --key: {}", list(file)),
+            format!(
+                "several tensors could be the latent; choose one with --key: {}",
+                list(file)
+            ),
         )),
     }
 }
@@ -165,7 +191,9 @@ fn is_float(dtype: DType) -> bool {
 fn list(file: &TensorFile) -> String {
     const NAMED: usize = 8;
     let named = file.tensors().iter().take(NAMED);
-    let named: Vec<_> = named.map(|(key, info)| format!("'{key}' {} {:?}", info.dtype, info.shape)).collect();
+    let named: Vec<_> = named
+        .map(|(key, info)| format!("'{key}' {} {:?}", info.dtype, info.shape))
+        .collect();
     match file.tensors().len() {
         0 => "none".into(),
         n if n > NAMED => format!("{} and {} more", named.join(", "), n - NAMED),

@@ -30,7 +30,12 @@ pub(super) struct Tensor<'a> {
 
 impl Tensor<'_> {
     pub fn error(&self, expected: &str, got: &str) -> Error {
-        Error::Tensor { path: self.path.into(), tensor: self.key.into(), expected: expected.into(), got: got.into() }
+        Error::Tensor {
+            path: self.path.into(),
+            tensor: self.key.into(),
+            expected: expected.into(),
+            got: got.into(),
+        }
     }
 }
 
@@ -42,20 +47,32 @@ pub(super) enum Layout {
     /// `[B, T, 16, h, w]`.
     FramesFirst([usize; 5]),
     /// `[B, rows * columns, 64]`.
-    Packed { batch: usize, rows: usize, columns: usize },
+    Packed {
+        batch: usize,
+        rows: usize,
+        columns: usize,
+    },
 }
 
 /// Tells the layout from the shape; `size` is the height and width in pixels of packed latents.
-pub(super) fn recognize(tensor: &Tensor<'_>, shape: &[usize], size: Option<[usize; 2]>) -> Result<Layout> {
+pub(super) fn recognize(
+    tensor: &Tensor<'_>,
+    shape: &[usize],
+    size: Option<[usize; 2]>,
+) -> Result<Layout> {
     if shape.contains(&0) {
         return Err(tensor.error("a latent that is not empty", &format!("shape {shape:?}")));
     }
     match *shape {
         [b, CHANNELS, t, h, w] => Ok(Layout::Reshape([b, CHANNELS, t, h, w])),
-        [b, t, CHANNELS, h, w] if t != WAN22_5B_CHANNELS => Ok(Layout::FramesFirst([b, t, CHANNELS, h, w])),
+        [b, t, CHANNELS, h, w] if t != WAN22_5B_CHANNELS => {
+            Ok(Layout::FramesFirst([b, t, CHANNELS, h, w]))
+        }
         [CHANNELS, t, h, w] if t != CHANNELS => Ok(Layout::Reshape([1, CHANNELS, t, h, w])),
         [b, CHANNELS, h, w] => Ok(Layout::Reshape([b, CHANNELS, 1, h, w])),
-        [batch, tokens, TOKEN] if size.is_some() || batch != CHANNELS => packed(tensor, [batch, tokens], size),
+        [batch, tokens, TOKEN] if size.is_some() || batch != CHANNELS => {
+            packed(tensor, [batch, tokens], size)
+        }
         [CHANNELS, h, w] => Ok(Layout::Reshape([1, CHANNELS, 1, h, w])),
         _ => Err(foreign(tensor, shape)),
     }
@@ -84,7 +101,11 @@ fn foreign(tensor: &Tensor<'_>, shape: &[usize]) -> Error {
     }
 }
 
-fn packed(tensor: &Tensor<'_>, [batch, tokens]: [usize; 2], size: Option<[usize; 2]>) -> Result<Layout> {
+fn packed(
+    tensor: &Tensor<'_>,
+    [batch, tokens]: [usize; 2],
+    size: Option<[usize; 2]>,
+) -> Result<Layout> {
     let Some([height, width]) = size else {
         return Err(tensor.error(
             "--size HxW, the picture's height and width in pixels at base resolution, since the latent is packed",
@@ -98,7 +119,11 @@ fn packed(tensor: &Tensor<'_>, [batch, tokens]: [usize; 2], size: Option<[usize;
             &format!("{tokens} tokens"),
         ));
     }
-    Ok(Layout::Packed { batch, rows, columns })
+    Ok(Layout::Packed {
+        batch,
+        rows,
+        columns,
+    })
 }
 
 impl Layout {
@@ -111,7 +136,11 @@ impl Layout {
         match self {
             Self::Reshape(shape) => shape,
             Self::FramesFirst([b, t, c, h, w]) => [b, c, t, h, w],
-            Self::Packed { batch, rows, columns } => [batch, CHANNELS, 1, PATCH * rows, PATCH * columns],
+            Self::Packed {
+                batch,
+                rows,
+                columns,
+            } => [batch, CHANNELS, 1, PATCH * rows, PATCH * columns],
         }
     }
 
@@ -127,7 +156,11 @@ impl Layout {
                 });
                 Array::new([b, c, t, h, w], moved.copied().collect())
             }
-            Self::Packed { batch, rows, columns } => unpack(&array, [batch, rows, columns]),
+            Self::Packed {
+                batch,
+                rows,
+                columns,
+            } => unpack(&array, [batch, rows, columns]),
         }
     }
 }
@@ -138,7 +171,10 @@ fn unpack(array: &Array, [batch, rows, columns]: [usize; 3]) -> Result<Array> {
     let mut out = Array::zeros([batch, CHANNELS, 1, height, width]);
     for (i, value) in out.data_mut().iter_mut().enumerate() {
         let (x, y) = (i % width, i / width % height);
-        let (channel, item) = (i / (width * height) % CHANNELS, i / (width * height * CHANNELS));
+        let (channel, item) = (
+            i / (width * height) % CHANNELS,
+            i / (width * height * CHANNELS),
+        );
         let token = (item * rows + y / PATCH) * columns + x / PATCH;
         *value = array.data()[token * TOKEN + (channel * PATCH + y % PATCH) * PATCH + x % PATCH];
     }
@@ -167,7 +203,8 @@ pub fn pack(array: &Array) -> Result<Array> {
         let (x, y) = (i % PATCH, i / PATCH % PATCH);
         let (channel, column) = (i / (PATCH * PATCH) % CHANNELS, i / TOKEN % columns);
         let (row, item) = (i / (TOKEN * columns) % rows, i / (TOKEN * columns * rows));
-        *value = array.data()[((item * CHANNELS + channel) * height + PATCH * row + y) * width + PATCH * column + x];
+        *value = array.data()
+            [((item * CHANNELS + channel) * height + PATCH * row + y) * width + PATCH * column + x];
     }
     Ok(out)
 }
@@ -177,11 +214,22 @@ mod tests {
     use super::*;
 
     fn of(shape: &[usize], size: Option<[usize; 2]>) -> Result<Layout> {
-        recognize(&Tensor { path: Path::new("a.pt"), key: "x" }, shape, size)
+        recognize(
+            &Tensor {
+                path: Path::new("a.pt"),
+                key: "x",
+            },
+            shape,
+            size,
+        )
     }
 
     fn ramp(shape: &[usize]) -> Array {
-        Array::new(shape, (0..shape.iter().product()).map(|i| i as f32).collect()).unwrap()
+        Array::new(
+            shape,
+            (0..shape.iter().product()).map(|i| i as f32).collect(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -197,16 +245,25 @@ mod tests {
         for (shape, want) in reshaped {
             assert_eq!(of(shape, None).unwrap(), Layout::Reshape(want), "{shape:?}");
         }
-        assert_eq!(of(&[1, 3, 16, 4, 5], None).unwrap(), Layout::FramesFirst([1, 3, 16, 4, 5]));
+        assert_eq!(
+            of(&[1, 3, 16, 4, 5], None).unwrap(),
+            Layout::FramesFirst([1, 3, 16, 4, 5])
+        );
     }
 
     #[test]
     fn frames_first_are_transposed() {
         let array = ramp(&[2, 3, 16, 1, 2]);
-        let out = of(array.shape(), None).unwrap().apply(array.clone()).unwrap();
+        let out = of(array.shape(), None)
+            .unwrap()
+            .apply(array.clone())
+            .unwrap();
         assert_eq!(out.shape(), [2, 16, 3, 1, 2]);
         for (b, t, c, x) in [(0, 0, 0, 0), (1, 2, 15, 1), (0, 1, 7, 0), (1, 0, 3, 1)] {
-            assert_eq!(out.data()[((b * 16 + c) * 3 + t) * 2 + x], array.data()[((b * 3 + t) * 16 + c) * 2 + x]);
+            assert_eq!(
+                out.data()[((b * 16 + c) * 3 + t) * 2 + x],
+                array.data()[((b * 3 + t) * 16 + c) * 2 + x]
+            );
         }
     }
 
@@ -219,15 +276,24 @@ mod tests {
         let out = layout.apply(array).unwrap();
         assert_eq!(out.shape(), [1, 16, 1, 4, 6]);
         let at = |c: usize, y: usize, x: usize| out.data()[(c * 4 + y) * 6 + x];
-        assert_eq!([at(0, 0, 0), at(0, 0, 1), at(0, 1, 0), at(0, 1, 1)], [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(
+            [at(0, 0, 0), at(0, 0, 1), at(0, 1, 0), at(0, 1, 1)],
+            [0.0, 1.0, 2.0, 3.0]
+        );
         assert_eq!([at(1, 0, 0), at(15, 1, 1)], [4.0, 63.0]);
-        assert_eq!([at(0, 0, 2), at(0, 2, 0), at(15, 3, 5)], [64.0, 3.0 * 64.0, 6.0 * 64.0 - 1.0]);
+        assert_eq!(
+            [at(0, 0, 2), at(0, 2, 0), at(15, 3, 5)],
+            [64.0, 3.0 * 64.0, 6.0 * 64.0 - 1.0]
+        );
     }
 
     #[test]
     fn packing_undoes_unpacking() {
         let array = ramp(&[2, 6, 64]);
-        let unpacked = of(array.shape(), Some([32, 48])).unwrap().apply(array.clone()).unwrap();
+        let unpacked = of(array.shape(), Some([32, 48]))
+            .unwrap()
+            .apply(array.clone())
+            .unwrap();
         assert_eq!(pack(&unpacked).unwrap(), array);
         assert!(pack(&Array::zeros([1, 16, 1, 3, 4])).is_err());
         assert!(pack(&Array::zeros([1, 16, 2, 4, 4])).is_err());
@@ -238,9 +304,20 @@ mod tests {
         let message = |shape: &[usize], size| of(shape, size).unwrap_err().to_string();
         assert!(message(&[1, 4096, 64], None).contains("--size HxW"));
         let wrong = message(&[1, 4096, 64], Some([1024, 512]));
-        assert!(wrong.contains("64 x 32 tokens") && wrong.contains("4096 tokens"), "{wrong}");
-        for shape in [&[1, 48, 16, 4, 4][..], &[1, 48, 4, 4], &[48, 3, 4, 4], &[48, 4, 4]] {
-            assert!(message(shape, None).contains("it is Wan2.2-5B's (its VAE is another model)"), "{shape:?}");
+        assert!(
+            wrong.contains("64 x 32 tokens") && wrong.contains("4096 tokens"),
+            "{wrong}"
+        );
+        for shape in [
+            &[1, 48, 16, 4, 4][..],
+            &[1, 48, 4, 4],
+            &[48, 3, 4, 4],
+            &[48, 4, 4],
+        ] {
+            assert!(
+                message(shape, None).contains("it is Wan2.2-5B's (its VAE is another model)"),
+                "{shape:?}"
+            );
         }
         assert!(message(&[1, 4, 64, 64], None).contains("expected 16 channels, found 4"));
         assert!(message(&[1, 16, 0, 4, 4], None).contains("not empty"));

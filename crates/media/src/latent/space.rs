@@ -38,7 +38,12 @@ pub struct Decision {
 
 impl Decision {
     fn certain(space: Space, why: &str) -> Self {
-        Self { space, why: why.into(), confidence: 1.0, doubtful: false }
+        Self {
+            space,
+            why: why.into(),
+            confidence: 1.0,
+            doubtful: false,
+        }
     }
 
     /// What to tell the user if the decision is doubtful.
@@ -65,20 +70,32 @@ const CONTRADICTION: f32 = 0.99;
 ///
 /// # Errors
 /// [`vae2x_core::Error::Shape`] if its channels are not the model's.
-pub fn decide_space(file: &LatentFile, config: &VaeConfig, requested: SpaceChoice) -> Result<Decision> {
+pub fn decide_space(
+    file: &LatentFile,
+    config: &VaeConfig,
+    requested: SpaceChoice,
+) -> Result<Decision> {
     match (requested, file.marked) {
         (SpaceChoice::Raw, _) => return Ok(Decision::certain(Space::Raw, "it was asked for")),
-        (SpaceChoice::Normalized, _) => return Ok(Decision::certain(Space::Normalized, "it was asked for")),
-        (SpaceChoice::Auto, Some(space)) => return Ok(Decision::certain(space, "the file says so")),
+        (SpaceChoice::Normalized, _) => {
+            return Ok(Decision::certain(Space::Normalized, "it was asked for"));
+        }
+        (SpaceChoice::Auto, Some(space)) => {
+            return Ok(Decision::certain(space, "the file says so"));
+        }
         (SpaceChoice::Auto, None) => {}
     }
     let found = guess(&file.array, config)?;
     if matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy) {
-        return Ok(comfy(found.space == Space::Normalized && found.confidence >= CONTRADICTION));
+        return Ok(comfy(
+            found.space == Space::Normalized && found.confidence >= CONTRADICTION,
+        ));
     }
     let (prior, kind) = prior(file);
     let evidence = f64::from(found.confidence.min(0.999_999));
-    let odds = (evidence / (1.0 - evidence)).ln() * if found.space == Space::Raw { 1.0 } else { -1.0 } + prior;
+    let odds = (evidence / (1.0 - evidence)).ln()
+        * if found.space == Space::Raw { 1.0 } else { -1.0 }
+        + prior;
     let raw = 1.0 / (1.0 + (-odds).exp());
     let (space, confidence) = match raw >= 0.5 {
         true => (Space::Raw, raw as f32),
@@ -86,10 +103,21 @@ pub fn decide_space(file: &LatentFile, config: &VaeConfig, requested: SpaceChoic
     };
     let doubtful = confidence < SURE;
     let why = match doubtful {
-        true => format!("{kind} and its statistics leave doubt ({:.0} % sure)", confidence * 100.0),
-        false => format!("{kind} and its statistics say so ({:.0} % sure)", (confidence * 100.0).floor()),
+        true => format!(
+            "{kind} and its statistics leave doubt ({:.0} % sure)",
+            confidence * 100.0
+        ),
+        false => format!(
+            "{kind} and its statistics say so ({:.0} % sure)",
+            (confidence * 100.0).floor()
+        ),
     };
-    Ok(Decision { space, why, confidence, doubtful })
+    Ok(Decision {
+        space,
+        why,
+        confidence,
+        doubtful,
+    })
 }
 
 fn comfy(contradicted: bool) -> Decision {

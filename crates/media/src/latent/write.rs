@@ -28,7 +28,9 @@ impl LatentFormat {
     /// # Errors
     /// [`Error::Unsupported`] listing the known ones.
     pub fn from_path(path: &Path) -> Result<Self> {
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
             Some("latent") => Ok(Self::Comfy),
             Some("safetensors") => Ok(Self::Safetensors),
@@ -55,7 +57,8 @@ impl LatentFormat {
     pub fn check_space(self, space: Space) -> Result<()> {
         match (self, space) {
             (Self::Comfy, Space::Normalized) => Err(Error::Unsupported(
-                "a .latent file is always raw; write .safetensors or .npy for normalized latents".into(),
+                "a .latent file is always raw; write .safetensors or .npy for normalized latents"
+                    .into(),
             )),
             _ => Ok(()),
         }
@@ -70,7 +73,12 @@ impl LatentFormat {
 ///
 /// # Errors
 /// [`Error::Unsupported`] for an unknown extension or a space that the format cannot hold; [`Error::Io`].
-pub fn write_latent(path: &Path, latent: &Array, space: Space, text: &[(String, String)]) -> Result<()> {
+pub fn write_latent(
+    path: &Path,
+    latent: &Array,
+    space: Space,
+    text: &[(String, String)],
+) -> Result<()> {
     let format = LatentFormat::from_path(path)?;
     format.check_space(space)?;
     let mut metadata: BTreeMap<_, _> = text.iter().cloned().collect();
@@ -78,7 +86,11 @@ pub fn write_latent(path: &Path, latent: &Array, space: Space, text: &[(String, 
         LatentFormat::Comfy => {
             // SaveLatent writes the entry even where there is no prompt.
             metadata.entry("prompt".into()).or_default();
-            write_arrays(path, &[(COMFY_VERSION, &Array::zeros([0])), (COMFY_TENSOR, latent)], &metadata)
+            write_arrays(
+                path,
+                &[(COMFY_VERSION, &Array::zeros([0])), (COMFY_TENSOR, latent)],
+                &metadata,
+            )
         }
         LatentFormat::Safetensors => {
             metadata.insert(SPACE_MARKER.into(), space.to_string());
@@ -88,7 +100,9 @@ pub fn write_latent(path: &Path, latent: &Array, space: Space, text: &[(String, 
             let header = ArrayFormat::Npy.header("", latent.shape())?;
             let data: Vec<u8> = latent.data().iter().flat_map(|v| v.to_le_bytes()).collect();
             temp::write(path, |out| {
-                out.write_all(&header).and_then(|()| out.write_all(&data)).map_err(|e| Error::io(path, e))
+                out.write_all(&header)
+                    .and_then(|()| out.write_all(&data))
+                    .map_err(|e| Error::io(path, e))
             })
         }
     }

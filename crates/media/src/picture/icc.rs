@@ -16,7 +16,11 @@ pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Opti
     if is_srgb(&parsed) == Some(true) {
         return None;
     }
-    let name = parsed.description.as_ref().and_then(text).map_or(String::new(), |name| format!(" ({name})"));
+    let name = parsed
+        .description
+        .as_ref()
+        .and_then(text)
+        .map_or(String::new(), |name| format!(" ({name})"));
     let layout = match parsed.color_space {
         DataColorSpace::Rgb => Some(Layout::Rgb),
         DataColorSpace::Gray if is_grey => Some(Layout::Gray),
@@ -25,15 +29,22 @@ pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Opti
     let converted = layout.and_then(|layout| convert(&parsed, layout, pixels));
     Some(match converted {
         Some(()) => format!("its colours are converted from its profile{name} to sRGB"),
-        None => format!("its colour profile{name} is not for such pictures; its colours are taken as sRGB"),
+        None => format!(
+            "its colour profile{name} is not for such pictures; its colours are taken as sRGB"
+        ),
     })
 }
 
 /// `None`, with the pixels as they were, if the profile has no way to colours.
 fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option<()> {
-    let options = TransformOptions { prefer_fixed_point: false, ..TransformOptions::default() };
+    let options = TransformOptions {
+        prefer_fixed_point: false,
+        ..TransformOptions::default()
+    };
     let srgb = ColorProfile::new_srgb();
-    let transform = profile.create_transform_f64(layout, &srgb, Layout::Rgb, options).ok()?;
+    let transform = profile
+        .create_transform_f64(layout, &srgb, Layout::Rgb, options)
+        .ok()?;
     let channels = if layout == Layout::Gray { 1 } else { 3 };
     let plane = pixels.data().len() / 3;
     let data = pixels.data_mut();
@@ -47,7 +58,8 @@ fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option
         // Fails, if at all, for the first block.
         transform.transform(&source, &mut converted).ok()?;
         for (i, colour) in places.zip(converted.as_chunks::<3>().0) {
-            (0..3).for_each(|c| data[c * plane + i] = (colour[c].clamp(0.0, 1.0) * 2.0 - 1.0) as f32);
+            (0..3)
+                .for_each(|c| data[c * plane + i] = (colour[c].clamp(0.0, 1.0) * 2.0 - 1.0) as f32);
         }
     }
     Some(())
@@ -75,13 +87,23 @@ fn is_srgb(profile: &ColorProfile) -> Option<bool> {
         _ => return None,
     };
     let channels = if layout == Layout::Gray { 1 } else { 3 };
-    let source: Vec<f32> = probes.iter().flat_map(|p| p[..channels].iter().copied()).collect();
+    let source: Vec<f32> = probes
+        .iter()
+        .flat_map(|p| p[..channels].iter().copied())
+        .collect();
     let expected: Vec<f32> = probes.iter().flatten().copied().collect();
     let mut converted = vec![0.0; expected.len()];
     let srgb = ColorProfile::new_srgb();
-    let transform = profile.create_transform_f32(layout, &srgb, Layout::Rgb, TransformOptions::default()).ok()?;
+    let transform = profile
+        .create_transform_f32(layout, &srgb, Layout::Rgb, TransformOptions::default())
+        .ok()?;
     transform.transform(&source, &mut converted).ok()?;
-    Some(converted.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= STEP))
+    Some(
+        converted
+            .iter()
+            .zip(&expected)
+            .all(|(a, b)| (a - b).abs() <= STEP),
+    )
 }
 
 fn text(description: &ProfileText) -> Option<String> {
@@ -90,7 +112,11 @@ fn text(description: &ProfileText) -> Option<String> {
         ProfileText::Localizable(texts) => &texts.first()?.value,
         ProfileText::Description(text) => &text.ascii_string,
     };
-    Some(text.trim_matches(|c: char| c.is_control() || c.is_whitespace()).to_owned()).filter(|t| !t.is_empty())
+    Some(
+        text.trim_matches(|c: char| c.is_control() || c.is_whitespace())
+            .to_owned(),
+    )
+    .filter(|t| !t.is_empty())
 }
 
 #[cfg(test)]
@@ -104,7 +130,14 @@ mod tests {
     #[test]
     fn srgb_is_silent_and_left_alone() {
         let mut pixels = colours(&[0.1, 0.2, 0.3]);
-        assert_eq!(to_srgb(&ColorProfile::new_srgb().encode().unwrap(), &mut pixels, false), None);
+        assert_eq!(
+            to_srgb(
+                &ColorProfile::new_srgb().encode().unwrap(),
+                &mut pixels,
+                false
+            ),
+            None
+        );
         assert_eq!(pixels.data(), [0.1, 0.2, 0.3]);
     }
 
@@ -114,29 +147,56 @@ mod tests {
         const GREEN: [f32; 3] = [0.333_80, 0.606_64, 0.254_70];
         // That green, and one that sRGB lacks.
         let mut pixels = colours(&[-0.2, -1.0, 0.2, 1.0, -0.4, -1.0]);
-        let note = to_srgb(&ColorProfile::new_display_p3().encode().unwrap(), &mut pixels, false).unwrap();
+        let note = to_srgb(
+            &ColorProfile::new_display_p3().encode().unwrap(),
+            &mut pixels,
+            false,
+        )
+        .unwrap();
         assert!(note.contains("P3") && note.contains("converted"), "{note}");
         let unit = |i: usize| (pixels.data()[i] + 1.0) / 2.0;
         for (got, want) in [unit(0), unit(2), unit(4)].into_iter().zip(GREEN) {
             assert!((got - want).abs() < 5e-4, "{got} {want}");
         }
-        assert_eq!([pixels.data()[1], pixels.data()[3]], [-1.0, 1.0], "the gamut's border");
+        assert_eq!(
+            [pixels.data()[1], pixels.data()[3]],
+            [-1.0, 1.0],
+            "the gamut's border"
+        );
     }
 
     #[test]
     fn grey_profiles_convert_grey_pictures_alone() {
         let profile = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
         let mut pixels = colours(&[0.0; 3]);
-        assert!(to_srgb(&profile, &mut pixels, true).unwrap().contains("converted"));
+        assert!(
+            to_srgb(&profile, &mut pixels, true)
+                .unwrap()
+                .contains("converted")
+        );
         // Half of the light.
-        assert!(pixels.data().iter().all(|v| ((v + 1.0) / 2.0 - 0.7354).abs() < 1e-3), "{pixels:?}");
+        assert!(
+            pixels
+                .data()
+                .iter()
+                .all(|v| ((v + 1.0) / 2.0 - 0.7354).abs() < 1e-3),
+            "{pixels:?}"
+        );
         let mut pixels = colours(&[0.0, 0.1, 0.2]);
-        assert!(to_srgb(&profile, &mut pixels, false).unwrap().contains("taken as sRGB"));
+        assert!(
+            to_srgb(&profile, &mut pixels, false)
+                .unwrap()
+                .contains("taken as sRGB")
+        );
         assert_eq!(pixels.data(), [0.0, 0.1, 0.2]);
     }
 
     #[test]
     fn rubbish_is_noted() {
-        assert!(to_srgb(b"no profile", &mut colours(&[0.0; 3]), false).unwrap().contains("cannot be read"));
+        assert!(
+            to_srgb(b"no profile", &mut colours(&[0.0; 3]), false)
+                .unwrap()
+                .contains("cannot be read")
+        );
     }
 }

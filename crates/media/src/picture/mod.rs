@@ -11,7 +11,9 @@ mod write;
 
 use std::path::Path;
 
-pub use read::{MAX_PIXELS, Opacity, Picture, decode_image, look_at_image, read_image, read_image_with};
+pub use read::{
+    MAX_PIXELS, Opacity, Picture, decode_image, look_at_image, read_image, read_image_with,
+};
 pub use write::{PictureOptions, encode_image, write_image};
 
 use vae2x_core::{Error, Result};
@@ -74,7 +76,10 @@ impl PictureFormat {
 
 /// Whether a file is named as a picture that [`read_image`] reads.
 pub fn is_picture_name(path: &Path) -> bool {
-    PictureFormat::from_path(path).is_some() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bmp"))
+    PictureFormat::from_path(path).is_some()
+        || path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("bmp"))
 }
 
 impl std::fmt::Display for PictureFormat {
@@ -115,8 +120,14 @@ mod tests {
 
     #[test]
     fn sixteen_bits_need_png_or_exr() {
-        let message = PictureFormat::Jpeg.check_depth(BitDepth::Sixteen).unwrap_err().to_string();
-        assert!(message.contains("JPEG") && message.contains("--bit-depth 16"), "{message}");
+        let message = PictureFormat::Jpeg
+            .check_depth(BitDepth::Sixteen)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("JPEG") && message.contains("--bit-depth 16"),
+            "{message}"
+        );
         assert!(PictureFormat::Webp.check_depth(BitDepth::Sixteen).is_err());
         assert!(PictureFormat::Png.check_depth(BitDepth::Sixteen).is_ok());
         assert!(PictureFormat::Exr.check_depth(BitDepth::Sixteen).is_ok());

@@ -57,7 +57,11 @@ pub fn read_image(path: &Path) -> Result<Picture> {
 /// As [`read_image`].
 pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
     require_file(path)?;
-    decode(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?, opacity)
+    decode(
+        path,
+        &std::fs::read(path).map_err(|e| Error::io(path, e))?,
+        opacity,
+    )
 }
 
 /// Height and width of a picture file as [`read_image`] would give it, from its head alone.
@@ -69,16 +73,25 @@ pub fn look_at_image(path: &Path) -> Result<[usize; 2]> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let (decoder, orientation) = open(path, BufReader::new(file))?;
     let (width, height) = decoder.dimensions();
-    let is_turned = matches!(orientation, O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH);
+    let is_turned = matches!(
+        orientation,
+        O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH
+    );
     let size = [height as usize, width as usize];
     Ok(if is_turned { [size[1], size[0]] } else { size })
 }
 
 /// Before a file is opened: opening a pipe waits for a writer.
 fn require_file(path: &Path) -> Result<()> {
-    match std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_file() {
+    match std::fs::metadata(path)
+        .map_err(|e| Error::io(path, e))?
+        .is_file()
+    {
         true => Ok(()),
-        false => Err(Error::format(path, "not a regular file; expected a picture")),
+        false => Err(Error::format(
+            path,
+            "not a regular file; expected a picture",
+        )),
     }
 }
 
@@ -92,9 +105,15 @@ pub fn decode_image(name: &Path, bytes: &[u8]) -> Result<Picture> {
 
 fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     if is_cut_jpeg(bytes) {
-        return Err(Error::format(name, "the JPEG is truncated: the end of its picture is missing"));
+        return Err(Error::format(
+            name,
+            "the JPEG is truncated: the end of its picture is missing",
+        ));
     }
-    Ok(Picture { text: text::read(bytes), ..read(name, Cursor::new(bytes), opacity)? })
+    Ok(Picture {
+        text: text::read(bytes),
+        ..read(name, Cursor::new(bytes), opacity)?
+    })
 }
 
 /// Whether the last scan of a JPEG has no end, which decoders fill with grey without a word. A thumbnail inside has both, before
@@ -110,9 +129,14 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
 /// A decoder whose picture has an allowed size, and how the picture is to be turned.
 fn open<'a, R: BufRead + Seek + 'a>(path: &Path, source: R) -> Result<(impl ImageDecoder + 'a, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
-    let mut reader = ImageReader::new(source).with_guessed_format().map_err(|e| Error::io(path, e))?;
+    let mut reader = ImageReader::new(source)
+        .with_guessed_format()
+        .map_err(|e| Error::io(path, e))?;
     if reader.format().is_none() {
-        return Err(Error::format(path, "not a picture: expected PNG, JPEG, WebP, EXR or BMP"));
+        return Err(Error::format(
+            path,
+            "not a picture: expected PNG, JPEG, WebP, EXR or BMP",
+        ));
     }
     reader.limits(limits());
     let mut decoder = reader.into_decoder().map_err(fail)?;
@@ -145,8 +169,17 @@ fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<P
     let (mut pixels, clipped) = to_array(path, image)?;
     notes.extend(clipped);
     notes.extend(profile.and_then(|profile| icc::to_srgb(&profile, &mut pixels, is_grey)));
-    let notes = notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect();
-    Ok(Picture { pixels, opacity, depth, text: Vec::new(), notes })
+    let notes = notes
+        .into_iter()
+        .map(|note| format!("{}: {note}", path.display()))
+        .collect();
+    Ok(Picture {
+        pixels,
+        opacity,
+        depth,
+        text: Vec::new(),
+        notes,
+    })
 }
 
 /// What a decoder may allocate: the largest picture as RGBA of 32-bit floats.
@@ -158,9 +191,15 @@ fn limits() -> Limits {
 
 fn check_size(path: &Path, (width, height): (u32, u32)) -> Result<()> {
     match u64::from(width) * u64::from(height) {
-        0 => Err(Error::format(path, format!("an empty picture of {width}x{height} pixels"))),
+        0 => Err(Error::format(
+            path,
+            format!("an empty picture of {width}x{height} pixels"),
+        )),
         1..=MAX_PIXELS => Ok(()),
-        _ => Err(Error::format(path, format!("{width}x{height} pixels; at most {MAX_PIXELS} are read"))),
+        _ => Err(Error::format(
+            path,
+            format!("{width}x{height} pixels; at most {MAX_PIXELS} are read"),
+        )),
     }
 }
 
@@ -177,7 +216,9 @@ fn is_transparent(image: &DynamicImage) -> bool {
 
 /// EXR files hold colours multiplied with opacity; the other formats do not.
 fn divide_by_opacity(image: &mut DynamicImage) {
-    let DynamicImage::ImageRgba32F(image) = image else { return };
+    let DynamicImage::ImageRgba32F(image) = image else {
+        return;
+    };
     for pixel in image.pixels_mut().filter(|p| p.0[3] > 0.0) {
         let opacity = pixel.0[3];
         pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
@@ -192,7 +233,10 @@ fn opacity_of(image: &DynamicImage) -> Result<Array> {
         DynamicImage::ImageRgba8(i) => i.pixels().map(|p| pixels::from_u8(p.0[3])).collect(),
         DynamicImage::ImageLumaA16(i) => i.pixels().map(|p| pixels::from_u16(p.0[1])).collect(),
         DynamicImage::ImageRgba16(i) => i.pixels().map(|p| pixels::from_u16(p.0[3])).collect(),
-        DynamicImage::ImageRgba32F(i) => i.pixels().map(|p| pixels::from_unit(share(p.0[3]))).collect(),
+        DynamicImage::ImageRgba32F(i) => i
+            .pixels()
+            .map(|p| pixels::from_unit(share(p.0[3])))
+            .collect(),
         _ => vec![1.0; size[1] * size[2]],
     };
     Array::new(size, values)
@@ -216,21 +260,32 @@ fn to_array(path: &Path, image: DynamicImage) -> Result<(Array, Option<String>)>
     let size = [image.height() as usize, image.width() as usize];
     match image {
         D::ImageRgb32F(_) | D::ImageRgba32F(_) => from_light(path, &image.into_rgb32f(), size),
-        D::ImageLuma16(_) | D::ImageLumaA16(_) | D::ImageRgb16(_) | D::ImageRgba16(_) => {
-            Ok((pixels::planar(&image.into_rgb16(), size, pixels::from_u16)?, None))
-        }
-        _ => Ok((pixels::planar(&image.into_rgb8(), size, pixels::from_u8)?, None)),
+        D::ImageLuma16(_) | D::ImageLumaA16(_) | D::ImageRgb16(_) | D::ImageRgba16(_) => Ok((
+            pixels::planar(&image.into_rgb16(), size, pixels::from_u16)?,
+            None,
+        )),
+        _ => Ok((
+            pixels::planar(&image.into_rgb8(), size, pixels::from_u8)?,
+            None,
+        )),
     }
 }
 
 fn from_light(path: &Path, light: &[f32], size: [usize; 2]) -> Result<(Array, Option<String>)> {
     if let Some(i) = light.iter().position(|v| !v.is_finite()) {
         let (x, y) = (i / 3 % size[1], i / 3 / size[1]);
-        return Err(Error::format(path, format!("a pixel is not finite, the first at x={x} y={y}")));
+        return Err(Error::format(
+            path,
+            format!("a pixel is not finite, the first at x={x} y={y}"),
+        ));
     }
     let bright = light.iter().filter(|&&v| v > 1.0).count();
-    let note =
-        (bright > 0).then(|| format!("{bright} of {} samples are brighter than white and are clipped", light.len()));
+    let note = (bright > 0).then(|| {
+        format!(
+            "{bright} of {} samples are brighter than white and are clipped",
+            light.len()
+        )
+    });
     Ok((pixels::planar(light, size, pixels::from_linear)?, note))
 }
 
@@ -240,7 +295,9 @@ fn from_image_error(path: &Path, error: ImageError) -> Error {
             Error::format(path, "the picture is incomplete")
         }
         ImageError::IoError(e) => Error::io(path, e),
-        ImageError::Unsupported(e) => Error::format(path, format!("{e}; PNG, JPEG, WebP, EXR and BMP are read")),
+        ImageError::Unsupported(e) => {
+            Error::format(path, format!("{e}; PNG, JPEG, WebP, EXR and BMP are read"))
+        }
         e => Error::format(path, format!("the picture is damaged: {e}")),
     }
 }

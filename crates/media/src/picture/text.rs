@@ -17,18 +17,28 @@ const MAX_TEXT: usize = 1 << 26;
 
 /// Keywords and texts of ComfyUI's in a PNG file; empty where there are none, or for other files.
 pub(super) fn read(file: &[u8]) -> Vec<(String, String)> {
-    let Ok(reader) = png::Decoder::new(Cursor::new(file)).read_info() else { return Vec::new() };
+    let Ok(reader) = png::Decoder::new(Cursor::new(file)).read_info() else {
+        return Vec::new();
+    };
     let info = reader.info();
     let mut found: Vec<(String, String)> = Vec::new();
-    found.extend(info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone())));
+    found.extend(
+        info.uncompressed_latin1_text
+            .iter()
+            .map(|t| (t.keyword.clone(), t.text.clone())),
+    );
     for chunk in &info.compressed_latin1_text {
         let mut chunk = chunk.clone();
-        let text = chunk.decompress_text_with_limit(MAX_TEXT).and_then(|()| chunk.get_text());
+        let text = chunk
+            .decompress_text_with_limit(MAX_TEXT)
+            .and_then(|()| chunk.get_text());
         found.extend(text.ok().map(|text| (chunk.keyword.clone(), text)));
     }
     for chunk in &info.utf8_text {
         let mut chunk = chunk.clone();
-        let text = chunk.decompress_text_with_limit(MAX_TEXT).and_then(|()| chunk.get_text());
+        let text = chunk
+            .decompress_text_with_limit(MAX_TEXT)
+            .and_then(|()| chunk.get_text());
         found.extend(text.ok().map(|text| (chunk.keyword.clone(), text)));
     }
     found.retain(|(keyword, text)| TEXTS.contains(&keyword.as_str()) && !text.is_empty());
@@ -61,7 +71,10 @@ fn plain(text: &str) -> Cow<'_, str> {
         match c.is_ascii() {
             true => escaped.push(c),
             // Writing to a string does not fail.
-            false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(escaped, "\\u{unit:04x}")),
+            false => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| _ = write!(escaped, "\\u{unit:04x}")),
         }
     }
     Cow::Owned(escaped)
@@ -74,7 +87,10 @@ mod tests {
 
     #[test]
     fn json_is_escaped_as_python_does() {
-        assert_eq!(plain(r#"{"a": "蛋糕 é 🍰"}"#), r#"{"a": "\u86cb\u7cd5 \u00e9 \ud83c\udf70"}"#);
+        assert_eq!(
+            plain(r#"{"a": "蛋糕 é 🍰"}"#),
+            r#"{"a": "\u86cb\u7cd5 \u00e9 \ud83c\udf70"}"#
+        );
         assert_eq!(plain("Größe"), "Größe");
         assert_eq!(plain(r#"{"a": 1}"#), r#"{"a": 1}"#);
     }
@@ -98,12 +114,22 @@ mod tests {
     fn every_kind_of_chunk_is_read_and_foreign_keywords_are_not() {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, 1, 1);
-        encoder.add_text_chunk("Software".into(), "other".into()).unwrap();
+        encoder
+            .add_text_chunk("Software".into(), "other".into())
+            .unwrap();
         encoder.add_ztxt_chunk("prompt".into(), "é".into()).unwrap();
-        encoder.add_itxt_chunk("workflow".into(), "蛋".into()).unwrap();
+        encoder
+            .add_itxt_chunk("workflow".into(), "蛋".into())
+            .unwrap();
         let mut writer = encoder.write_header().unwrap();
         writer.write_image_data(&[0]).unwrap();
         writer.finish().unwrap();
-        assert_eq!(read(&file), [("prompt".into(), "é".into()), ("workflow".into(), "蛋".into())]);
+        assert_eq!(
+            read(&file),
+            [
+                ("prompt".into(), "é".into()),
+                ("workflow".into(), "蛋".into())
+            ]
+        );
     }
 }

@@ -37,7 +37,10 @@ pub struct PictureOptions {
 /// picture or not finite; [`Error::Io`].
 pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Result<()> {
     let format = PictureFormat::from_path(path).ok_or_else(|| {
-        Error::Unsupported(format!("{}: pictures are written as .png, .jpg, .jpeg, .webp or .exr", path.display()))
+        Error::Unsupported(format!(
+            "{}: pictures are written as .png, .jpg, .jpeg, .webp or .exr",
+            path.display()
+        ))
     })?;
     temp::write_bytes(path, &encode_image(picture, format, options)?)
 }
@@ -46,21 +49,35 @@ pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Re
 ///
 /// # Errors
 /// As [`write_image`], but for [`Error::Io`].
-pub fn encode_image(picture: &Array, format: PictureFormat, options: &PictureOptions) -> Result<Vec<u8>> {
+pub fn encode_image(
+    picture: &Array,
+    format: PictureFormat,
+    options: &PictureOptions,
+) -> Result<Vec<u8>> {
     format.check_depth(options.depth)?;
     pixels::require_finite("picture", picture)?;
     let ([height, width], colour) = layout(picture, format)?;
-    let fail = |e: String| Error::Unsupported(format!("a picture of {width}x{height} pixels as {format}: {e}"));
-    let size = u32::try_from(width).ok().zip(u32::try_from(height).ok()).ok_or_else(|| fail("too large".into()))?;
+    let fail = |e: String| {
+        Error::Unsupported(format!(
+            "a picture of {width}x{height} pixels as {format}: {e}"
+        ))
+    };
+    let size = u32::try_from(width)
+        .ok()
+        .zip(u32::try_from(height).ok())
+        .ok_or_else(|| fail("too large".into()))?;
     let mut file = Cursor::new(Vec::new());
     match format {
-        PictureFormat::Png => encode_png(&mut file, picture, size, options)?.map_err(|e| e.to_string()),
+        PictureFormat::Png => {
+            encode_png(&mut file, picture, size, options)?.map_err(|e| e.to_string())
+        }
         PictureFormat::Jpeg => {
             let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
             encode_8_bit(encoder, picture, size, colour)?.map_err(|e| e.to_string())
         }
         PictureFormat::Webp => {
-            encode_8_bit(WebPEncoder::new_lossless(&mut file), picture, size, colour)?.map_err(|e| e.to_string())
+            encode_8_bit(WebPEncoder::new_lossless(&mut file), picture, size, colour)?
+                .map_err(|e| e.to_string())
         }
         PictureFormat::Exr => encode_exr(&mut file, picture, size)?.map_err(|e| e.to_string()),
     }
@@ -71,10 +88,12 @@ pub fn encode_image(picture: &Array, format: PictureFormat, options: &PictureOpt
 /// Height, width, and what 8-bit samples are called.
 fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
     match *picture.shape() {
-        [4, ..] if format == PictureFormat::Jpeg => {
-            Err(Error::Unsupported("JPEG keeps no opacity; write PNG, WebP or EXR".into()))
+        [4, ..] if format == PictureFormat::Jpeg => Err(Error::Unsupported(
+            "JPEG keeps no opacity; write PNG, WebP or EXR".into(),
+        )),
+        [4, height, width] if height > 0 && width > 0 => {
+            Ok(([height, width], ExtendedColorType::Rgba8))
         }
-        [4, height, width] if height > 0 && width > 0 => Ok(([height, width], ExtendedColorType::Rgba8)),
         _ => Ok((pixels::picture_size(picture)?, ExtendedColorType::Rgb8)),
     }
 }
@@ -90,16 +109,30 @@ fn encode_8_bit(
 }
 
 /// Colours are light, multiplied with opacity, as readers of the format expect.
-fn encode_exr(file: &mut Cursor<Vec<u8>>, picture: &Array, size: (u32, u32)) -> Result<image::ImageResult<()>> {
+fn encode_exr(
+    file: &mut Cursor<Vec<u8>>,
+    picture: &Array,
+    size: (u32, u32),
+) -> Result<image::ImageResult<()>> {
     let mut values = picture.clone();
     let colours = 3 * size.0 as usize * size.1 as usize;
     let (colours, opacity) = values.data_mut().split_at_mut(colours);
     colours.iter_mut().for_each(|v| *v = pixels::to_linear(*v));
     opacity.iter_mut().for_each(|v| *v = pixels::to_unit(*v));
-    for plane in colours.chunks_exact_mut(opacity.len().max(1)).take(if opacity.is_empty() { 0 } else { 3 }) {
-        plane.iter_mut().zip(&*opacity).for_each(|(colour, share)| *colour *= share);
+    for plane in colours
+        .chunks_exact_mut(opacity.len().max(1))
+        .take(if opacity.is_empty() { 0 } else { 3 })
+    {
+        plane
+            .iter_mut()
+            .zip(&*opacity)
+            .for_each(|(colour, share)| *colour *= share);
     }
-    let kind = if opacity.is_empty() { ExtendedColorType::Rgb32F } else { ExtendedColorType::Rgba32F };
+    let kind = if opacity.is_empty() {
+        ExtendedColorType::Rgb32F
+    } else {
+        ExtendedColorType::Rgba32F
+    };
     let samples = pixels::interleave(&values, f32::to_ne_bytes)?;
     Ok(OpenExrEncoder::new(file).write_image(samples.as_flattened(), size.0, size.1, kind))
 }
@@ -111,7 +144,10 @@ fn encode_png(
     options: &PictureOptions,
 ) -> Result<Result<(), png::EncodingError>> {
     let (depth, samples) = match options.depth {
-        BitDepth::Eight => (png::BitDepth::Eight, pixels::interleave(picture, pixels::to_u8)?),
+        BitDepth::Eight => (
+            png::BitDepth::Eight,
+            pixels::interleave(picture, pixels::to_u8)?,
+        ),
         BitDepth::Sixteen => {
             let samples = pixels::interleave(picture, |v| pixels::to_u16(v).to_be_bytes())?;
             (png::BitDepth::Sixteen, samples.into_flattened())
@@ -119,7 +155,11 @@ fn encode_png(
     };
     let write = || {
         let mut encoder = png::Encoder::new(file, size.0, size.1);
-        encoder.set_color(if picture.shape()[0] == 4 { png::ColorType::Rgba } else { png::ColorType::Rgb });
+        encoder.set_color(if picture.shape()[0] == 4 {
+            png::ColorType::Rgba
+        } else {
+            png::ColorType::Rgb
+        });
         encoder.set_depth(depth);
         encoder.set_compression(png::Compression::Fast);
         encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);

@@ -22,11 +22,28 @@ use window::Window;
 ///
 /// # Shapes
 /// `[B, I, H, W]`, `[O, I / groups, kh, kw]`, `[O]` -> `[B, O, H', W']` as `options` say
-pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
-    let (weight, bias) = (weight.cast(x.dtype()), bias.map(|bias| bias.cast(x.dtype())));
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let (weight, bias) = (
+        weight.cast(x.dtype()),
+        bias.map(|bias| bias.cast(x.dtype())),
+    );
     let window = Window::new(x.dims(), weight.dims(), &options).filter(|_| is_flex_f32(&x));
-    let Some(window) = window else { return module::conv2d(x, weight, bias, options) };
-    let bias = bias.unwrap_or_else(|| Tensor::zeros([window.outputs], &x.device().without_autodiff()));
-    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as ConvBackend>::unfolded_conv2d(x, weight, bias, window))
+    let Some(window) = window else {
+        return module::conv2d(x, weight, bias, options);
+    };
+    let bias =
+        bias.unwrap_or_else(|| Tensor::zeros([window.outputs], &x.device().without_autodiff()));
+    let (x, weight, bias) = (
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    );
+    Tensor::from_dispatch(<Dispatch as ConvBackend>::unfolded_conv2d(
+        x, weight, bias, window,
+    ))
 }

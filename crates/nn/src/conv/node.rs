@@ -43,7 +43,12 @@ struct ConvBackward;
 impl Backward<Flex, 3> for ConvBackward {
     type State = (NodeId, NodeId, Window);
 
-    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [x_node, weight_node, bias_node] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node);
         let (x, weight, window) = ops.state;
@@ -52,7 +57,9 @@ impl Backward<Flex, 3> for ConvBackward {
         if let Some(node) = x_node {
             let value = match window.backward() {
                 Some(backward) => products::input_gradient(gradient.clone(), weight, &backward),
-                None => Flex::conv2d_x_backward(x.clone(), weight, gradient.clone(), options(&window)),
+                None => {
+                    Flex::conv2d_x_backward(x.clone(), weight, gradient.clone(), options(&window))
+                }
             };
             gradients.register::<Flex>(node.id, value);
         }
@@ -73,7 +80,10 @@ impl Backward<Flex, 3> for ConvBackward {
 fn options(window: &Window) -> ConvOptions<2> {
     let padding = [0, 1].map(|axis| {
         let seen = (window.size_out[axis] - 1) * window.stride[axis] + window.kernel[axis];
-        (window.padding[axis], seen.saturating_sub(window.padding[axis] + window.size_in[axis]))
+        (
+            window.padding[axis],
+            seen.saturating_sub(window.padding[axis] + window.size_in[axis]),
+        )
     });
     ConvOptions::new_with_padding(window.stride, padding, [1, 1], 1)
 }
@@ -85,12 +95,22 @@ impl<C: CheckpointStrategy> ConvBackend for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         window: Window,
     ) -> FloatTensor<Self> {
-        let node = ConvBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful();
+        let node = ConvBackward
+            .prepare::<C>([x.node(), weight.node(), bias.node()])
+            .compute_bound()
+            .stateful();
         match node {
             OpsKind::Tracked(mut node) => {
-                let state = (node.checkpoint(&x), node.checkpoint(&weight), window.clone());
+                let state = (
+                    node.checkpoint(&x),
+                    node.checkpoint(&weight),
+                    window.clone(),
+                );
                 let (x, weight) = (x.into_primitive(), weight.into_primitive());
-                node.finish(state, products::forward(x, weight, bias.primitive(), &window))
+                node.finish(
+                    state,
+                    products::forward(x, weight, bias.primitive(), &window),
+                )
             }
             OpsKind::UnTracked(node) => {
                 let (x, weight) = (x.into_primitive(), weight.into_primitive());

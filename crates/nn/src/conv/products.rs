@@ -19,12 +19,19 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
 /// Every band of every picture of a batch.
 fn tasks(window: &Window, batch: usize) -> Vec<(usize, Range<usize>)> {
     let bands = window.bands();
-    (0..batch).flat_map(|picture| bands.iter().map(move |rows| (picture, rows.clone()))).collect()
+    (0..batch)
+        .flat_map(|picture| bands.iter().map(move |rows| (picture, rows.clone())))
+        .collect()
 }
 
 /// # Shapes
 /// `[B, I, H, W]`, `[O, I, kh, kw]`, `[O]` -> `[B, O, H', W']`
-pub fn forward(x: FlexTensor, weight: FlexTensor, bias: &FlexTensor, window: &Window) -> FlexTensor {
+pub fn forward(
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: &FlexTensor,
+    window: &Window,
+) -> FlexTensor {
     let batch = x.layout().shape()[0];
     let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
     let (pictures, bias) = (x.storage::<f32>(), bias.storage::<f32>());
@@ -33,24 +40,41 @@ pub fn forward(x: FlexTensor, weight: FlexTensor, bias: &FlexTensor, window: &Wi
     let tasks = tasks(window, batch);
     let tile = |(picture, rows): &(usize, Range<usize>)| {
         let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
-        let columns = tensor(window.columns(picture, rows.clone()), [window.patch(), rows.len() * width]);
+        let columns = tensor(
+            window.columns(picture, rows.clone()),
+            [window.patch(), rows.len() * width],
+        );
         Flex::float_matmul(matrix.clone(), columns)
     };
     let tiles: Vec<FlexTensor> = tasks.par_iter().map(tile).collect();
     // A plane of the output has one row of each tile of its picture.
     let bands = tasks.len() / batch.max(1);
     let mut values = vec![0.0; batch * window.outputs * window.pixels_out()];
-    values.par_chunks_exact_mut(window.pixels_out()).enumerate().for_each(|(plane, mut pixels)| {
-        let (picture, output) = (plane / window.outputs, plane % window.outputs);
-        for tile in &tiles[picture * bands..][..bands] {
-            let length = tile.layout().shape()[1];
-            let (first, rest) = pixels.split_at_mut(length);
-            let row = &tile.storage::<f32>()[output * length..][..length];
-            first.iter_mut().zip(row).for_each(|(to, from)| *to = from + bias[output]);
-            pixels = rest;
-        }
-    });
-    tensor(values, [batch, window.outputs, window.size_out[0], window.size_out[1]])
+    values
+        .par_chunks_exact_mut(window.pixels_out())
+        .enumerate()
+        .for_each(|(plane, mut pixels)| {
+            let (picture, output) = (plane / window.outputs, plane % window.outputs);
+            for tile in &tiles[picture * bands..][..bands] {
+                let length = tile.layout().shape()[1];
+                let (first, rest) = pixels.split_at_mut(length);
+                let row = &tile.storage::<f32>()[output * length..][..length];
+                first
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(to, from)| *to = from + bias[output]);
+                pixels = rest;
+            }
+        });
+    tensor(
+        values,
+        [
+            batch,
+            window.outputs,
+            window.size_out[0],
+            window.size_out[1],
+        ],
+    )
 }
 
 /// The gradient of the input, where [`Window::backward`] gave `backward`.
@@ -67,18 +91,37 @@ pub fn input_gradient(gradient: FlexTensor, weight: FlexTensor, backward: &Windo
 ///
 /// # Shapes
 /// gradient `[B, O, H', W']`, input `[B, I, H, W]` -> `[O, I, kh, kw]`, `[O]`
-pub fn parameter_gradients(gradient: FlexTensor, x: FlexTensor, window: &Window) -> (FlexTensor, FlexTensor) {
+pub fn parameter_gradients(
+    gradient: FlexTensor,
+    x: FlexTensor,
+    window: &Window,
+) -> (FlexTensor, FlexTensor) {
     let (outputs, patch) = (window.outputs, window.patch());
     let (gradient, x) = (gradient.to_contiguous(), x.to_contiguous());
     let (gradients, pictures) = (gradient.storage::<f32>(), x.storage::<f32>());
     let part = |(picture, rows): &(usize, Range<usize>)| {
         let columns = rows.start * window.size_out[1]..rows.end * window.size_out[1];
-        let planes = gradients.chunks_exact(window.pixels_out()).skip(picture * outputs).take(outputs);
-        let slopes = planes.map(|plane| &plane[columns.clone()]).collect::<Vec<_>>().concat();
-        let sums: Vec<f32> = slopes.chunks_exact(columns.len()).map(|row| row.iter().sum()).collect();
+        let planes = gradients
+            .chunks_exact(window.pixels_out())
+            .skip(picture * outputs)
+            .take(outputs);
+        let slopes = planes
+            .map(|plane| &plane[columns.clone()])
+            .collect::<Vec<_>>()
+            .concat();
+        let sums: Vec<f32> = slopes
+            .chunks_exact(columns.len())
+            .map(|row| row.iter().sum())
+            .collect();
         let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
-        let patches = tensor(window.patches(picture, rows.clone()), [columns.len(), patch]);
-        (Flex::float_matmul(tensor(slopes, [outputs, columns.len()]), patches), sums)
+        let patches = tensor(
+            window.patches(picture, rows.clone()),
+            [columns.len(), patch],
+        );
+        (
+            Flex::float_matmul(tensor(slopes, [outputs, columns.len()]), patches),
+            sums,
+        )
     };
     let mut weight = vec![0.0; outputs * patch];
     let mut bias = vec![0.0; outputs];
@@ -89,10 +132,15 @@ pub fn parameter_gradients(gradient: FlexTensor, x: FlexTensor, window: &Window)
         }
     }
     let [kh, kw] = window.kernel;
-    let weight = Flex::float_permute(tensor(weight, [outputs, kh, kw, window.inputs]), &[0, 3, 1, 2]);
+    let weight = Flex::float_permute(
+        tensor(weight, [outputs, kh, kw, window.inputs]),
+        &[0, 3, 1, 2],
+    );
     (weight.to_contiguous(), tensor(bias, [outputs]))
 }
 
 fn add(sum: &mut [f32], values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    sum.iter_mut()
+        .zip(values)
+        .for_each(|(sum, value)| *sum += value);
 }

@@ -30,13 +30,18 @@ pub struct Window {
 
 impl Window {
     /// `None` for what is not served: groups, dilation, shapes that do not fit or are empty.
-    pub fn new([_, c, h, w]: [usize; 4], [o, i, kh, kw]: [usize; 4], options: &ConvOptions<2>) -> Option<Self> {
+    pub fn new(
+        [_, c, h, w]: [usize; 4],
+        [o, i, kh, kw]: [usize; 4],
+        options: &ConvOptions<2>,
+    ) -> Option<Self> {
         let size = |axis: usize, size: usize, kernel: usize| {
             let (before, after) = options.padding[axis];
             Some((size + before + after).checked_sub(kernel)? / options.stride[axis] + 1)
         };
         let size_out = [size(0, h, kh)?, size(1, w, kw)?];
-        let is_plain = options.groups == 1 && options.dilation == [1, 1] && c == i && c * o * kh * kw > 0;
+        let is_plain =
+            options.groups == 1 && options.dilation == [1, 1] && c == i && c * o * kh * kw > 0;
         is_plain.then_some(Self {
             inputs: i,
             outputs: o,
@@ -80,12 +85,17 @@ impl Window {
     pub fn bands(&self) -> Vec<Range<usize>> {
         let [height, width] = self.size_out;
         let rows = ((BAND / self.patch()).max(FEWEST_PIXELS) / width).max(1);
-        (0..height).step_by(rows).map(|start| start..height.min(start + rows)).collect()
+        (0..height)
+            .step_by(rows)
+            .map(|start| start..height.min(start + rows))
+            .collect()
     }
 
     /// Row of the input under a row of the kernel and an output row, unless that is padding.
     fn row_in(&self, row: usize, ky: usize) -> Option<usize> {
-        (row * self.stride[0] + ky).checked_sub(self.padding[0]).filter(|y| *y < self.size_in[0])
+        (row * self.stride[0] + ky)
+            .checked_sub(self.padding[0])
+            .filter(|y| *y < self.size_in[0])
     }
 
     /// Patches of some output rows, one per column.
@@ -100,7 +110,9 @@ impl Window {
             for ky in 0..self.kernel[0] {
                 for kx in 0..self.kernel[1] {
                     for (row, line) in rows.clone().zip(&mut lines) {
-                        let Some(y) = self.row_in(row, ky) else { continue };
+                        let Some(y) = self.row_in(row, ky) else {
+                            continue;
+                        };
                         self.shifted(&plane[y * width..][..width], kx, line);
                     }
                 }
@@ -113,14 +125,24 @@ impl Window {
     fn shifted(&self, source: &[f32], kx: usize, line: &mut [f32]) {
         let (stride, padding) = (self.stride[1], self.padding[1]);
         let first = padding.saturating_sub(kx).div_ceil(stride);
-        let Some(start) = (first * stride + kx).checked_sub(padding).filter(|x| *x < source.len()) else { return };
-        let Some(line) = line.get_mut(first..) else { return };
+        let Some(start) = (first * stride + kx)
+            .checked_sub(padding)
+            .filter(|x| *x < source.len())
+        else {
+            return;
+        };
+        let Some(line) = line.get_mut(first..) else {
+            return;
+        };
         match stride {
             1 => {
                 let length = line.len().min(source.len() - start);
                 line[..length].copy_from_slice(&source[start..start + length]);
             }
-            _ => line.iter_mut().zip(source[start..].iter().step_by(stride)).for_each(|(to, from)| *to = *from),
+            _ => line
+                .iter_mut()
+                .zip(source[start..].iter().step_by(stride))
+                .for_each(|(to, from)| *to = *from),
         }
     }
 
@@ -138,7 +160,9 @@ impl Window {
         for row in rows {
             for x in 0..width_out {
                 for (ky, piece) in (0..kh).zip(&mut pieces) {
-                    let Some(y) = self.row_in(row, ky) else { continue };
+                    let Some(y) = self.row_in(row, ky) else {
+                        continue;
+                    };
                     let line = &source[(y - seen.start) * width * inputs..][..width * inputs];
                     // Kernel columns that fall on the picture.
                     let left = (x * self.stride[1]) as isize - self.padding[1] as isize;
@@ -156,7 +180,9 @@ impl Window {
     /// Rows of the input that output rows see.
     fn rows_in(&self, rows: &Range<usize>) -> Range<usize> {
         let height = self.size_in[0];
-        let start = (rows.start * self.stride[0]).saturating_sub(self.padding[0]).min(height);
+        let start = (rows.start * self.stride[0])
+            .saturating_sub(self.padding[0])
+            .min(height);
         let last = rows.end.saturating_sub(1) * self.stride[0] + self.kernel[0];
         start..last.saturating_sub(self.padding[0]).clamp(start, height)
     }
@@ -170,7 +196,9 @@ impl Window {
         for (channel, plane) in picture.chunks_exact(height * width).enumerate() {
             let values = &plane[rows.start * width..rows.end * width];
             let places = pixels[channel..].iter_mut().step_by(inputs);
-            places.zip(values).for_each(|(place, value)| *place = *value);
+            places
+                .zip(values)
+                .for_each(|(place, value)| *place = *value);
         }
         pixels
     }

@@ -47,7 +47,11 @@ pub struct ProxyConfig {
 
 impl Default for ProxyConfig {
     fn default() -> Self {
-        Self { channels: 16, width: 96, blocks: 6 }
+        Self {
+            channels: 16,
+            width: 96,
+            blocks: 6,
+        }
     }
 }
 
@@ -61,15 +65,30 @@ pub struct Conv {
 }
 
 impl Conv {
-    fn load(name: &str, [outputs, inputs]: [usize; 2], source: &TensorSource<'_>, device: &Device) -> Result<Self> {
+    fn load(
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
         Ok(Self {
-            weight: parameter(&format!("{name}.weight"), [outputs, inputs, 3, 3], source, device)?,
+            weight: parameter(
+                &format!("{name}.weight"),
+                [outputs, inputs, 3, 3],
+                source,
+                device,
+            )?,
             bias: parameter(&format!("{name}.bias"), [outputs], source, device)?,
         })
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        conv2d(x, self.weight.val(), Some(self.bias.val()), ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
+        conv2d(
+            x,
+            self.weight.val(),
+            Some(self.bias.val()),
+            ConvOptions::new([1, 1], [1, 1], [1, 1], 1),
+        )
     }
 }
 
@@ -116,10 +135,20 @@ impl ProxyConfig {
 
 /// All tensors, in the order of the module's parameters.
 pub fn specs(config: &ProxyConfig) -> Vec<TensorSpec> {
-    let ProxyConfig { channels, width, blocks } = *config;
-    let spec = |name: String, shape: &[usize]| TensorSpec { name, shape: shape.into() };
+    let ProxyConfig {
+        channels,
+        width,
+        blocks,
+    } = *config;
+    let spec = |name: String, shape: &[usize]| TensorSpec {
+        name,
+        shape: shape.into(),
+    };
     let pair = |name: String, shape: &[usize]| {
-        [spec(format!("{name}.weight"), shape), spec(format!("{name}.bias"), &shape[..1])]
+        [
+            spec(format!("{name}.weight"), shape),
+            spec(format!("{name}.bias"), &shape[..1]),
+        ]
     };
     let block = |i: usize| {
         [
@@ -133,8 +162,16 @@ pub fn specs(config: &ProxyConfig) -> Vec<TensorSpec> {
         pair("time.1".into(), &[width, width]),
         pair("conv_in".into(), &[width, channels, 3, 3]),
     ];
-    let after = [pair("time_out".into(), &[2 * width, width]), pair("conv_out".into(), &[channels, width, 3, 3])];
-    before.into_iter().chain((0..blocks).flat_map(block)).chain(after).flatten().collect()
+    let after = [
+        pair("time_out".into(), &[2 * width, width]),
+        pair("conv_out".into(), &[channels, width, 3, 3]),
+    ];
+    before
+        .into_iter()
+        .chain((0..blocks).flat_map(block))
+        .chain(after)
+        .flatten()
+        .collect()
 }
 
 /// Start values that follow from a seed; the last convolution is 0, so that an untrained proxy changes nothing.
@@ -142,10 +179,17 @@ pub fn specs(config: &ProxyConfig) -> Vec<TensorSpec> {
 /// # Errors
 /// None for the names of [`specs`].
 pub fn initial(seed: u64, name: &str, shape: &[usize]) -> Result<Array> {
-    let gain = if name.contains("conv2") || name.contains("blocks.") && name.contains("time") { SMALL } else { 1.0 };
+    let gain = if name.contains("conv2") || name.contains("blocks.") && name.contains("time") {
+        SMALL
+    } else {
+        1.0
+    };
     match name.starts_with("conv_out") {
         true => Ok(Array::zeros(shape)),
-        false => Array::new(shape, formula::tensor(&format!("proxy.{seed}.{name}"), shape, gain)),
+        false => Array::new(
+            shape,
+            formula::tensor(&format!("proxy.{seed}.{name}"), shape, gain),
+        ),
     }
 }
 
@@ -156,7 +200,11 @@ impl Proxy {
     /// What `source` returns; [`Error::Config`] for sizes of 0.
     pub fn load(config: &ProxyConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
         config.validate()?;
-        let ProxyConfig { channels, width, blocks } = *config;
+        let ProxyConfig {
+            channels,
+            width,
+            blocks,
+        } = *config;
         let linear = |name: &str, shape: [usize; 2]| Linear::load(name, shape, source, device);
         let conv = |name: &str, shape: [usize; 2]| Conv::load(name, shape, source, device);
         let block = |i: usize| {
@@ -167,7 +215,10 @@ impl Proxy {
             })
         };
         Ok(Self {
-            time: [linear("time.0", [width, 2 * OCTAVES])?, linear("time.1", [width, width])?],
+            time: [
+                linear("time.0", [width, 2 * OCTAVES])?,
+                linear("time.1", [width, width])?,
+            ],
             conv_in: conv("conv_in", [width, channels])?,
             blocks: (0..blocks).map(block).collect::<Result<_>>()?,
             time_out: linear("time_out", [2 * width, width])?,
@@ -184,7 +235,10 @@ impl Proxy {
     pub fn from_file(file: TensorFile, channels: usize, device: &Device) -> Result<Self> {
         let path = file.path().to_path_buf();
         let Some(text) = file.metadata().get(METADATA) else {
-            return Err(Error::format(path, format!("no degradation proxy: its metadata has no '{METADATA}'")));
+            return Err(Error::format(
+                path,
+                format!("no degradation proxy: its metadata has no '{METADATA}'"),
+            ));
         };
         let config: ProxyConfig = serde_json::from_str(text)
             .map_err(|e| Error::format(&path, format!("'{METADATA}' in its metadata: {e}")))?;
@@ -202,8 +256,11 @@ impl Proxy {
                 format!("'{METADATA}' in its metadata: {config:?} does not fit its tensors"),
             ));
         }
-        let wanted = specs(&config).into_iter().map(|spec| (spec.clone(), spec.name));
-        let weights: ModelWeights = ModelTensors::from_file(file, None).assign(wanted, |_| false)?;
+        let wanted = specs(&config)
+            .into_iter()
+            .map(|spec| (spec.clone(), spec.name));
+        let weights: ModelWeights =
+            ModelTensors::from_file(file, None).assign(wanted, |_| false)?;
         Self::load(&config, &|name, shape| weights.tensor(name, shape), device)
     }
 
@@ -222,12 +279,21 @@ impl Proxy {
         let time = silu(second.forward(silu(first.forward(clock(times, &device)))));
         let mut x = self.conv_in.forward(latents.clone());
         for block in &self.blocks {
-            let y = modulated(block.conv1.forward(silu(x.clone())), block.time.forward(time.clone()));
+            let y = modulated(
+                block.conv1.forward(silu(x.clone())),
+                block.time.forward(time.clone()),
+            );
             x = x + block.conv2.forward(silu(y));
         }
-        let change = self.conv_out.forward(modulated(x, self.time_out.forward(time)));
-        let gates: Vec<f32> = times.iter().map(|t| -(-t / GATE_TIME).exp_m1() as f32).collect();
-        latents + change * Tensor::from_data(TensorData::new(gates, [times.len(), 1, 1, 1]), &device)
+        let change = self
+            .conv_out
+            .forward(modulated(x, self.time_out.forward(time)));
+        let gates: Vec<f32> = times
+            .iter()
+            .map(|t| -(-t / GATE_TIME).exp_m1() as f32)
+            .collect();
+        latents
+            + change * Tensor::from_data(TensorData::new(gates, [times.len(), 1, 1, 1]), &device)
     }
 
     /// Softens clips frame by frame, or images.
@@ -262,7 +328,10 @@ fn clock(times: &[f64], device: &Device) -> Tensor<3> {
     let angles = |t: f64| (0..OCTAVES).map(move |i| t * std::f64::consts::PI * f64::from(1 << i));
     let one = |&t: &f64| angles(t).map(f64::cos).chain(angles(t).map(f64::sin));
     let values: Vec<f32> = times.iter().flat_map(one).map(|v| v as f32).collect();
-    Tensor::from_data(TensorData::new(values, [times.len(), 1, 2 * OCTAVES]), device)
+    Tensor::from_data(
+        TensorData::new(values, [times.len(), 1, 2 * OCTAVES]),
+        device,
+    )
 }
 
 #[cfg(test)]
@@ -273,22 +342,38 @@ mod tests {
     use vae2x_core::weights::write::write_arrays;
     use vae2x_testkit::compare::{assert_close, assert_same};
 
-    const TINY: ProxyConfig = ProxyConfig { channels: 3, width: 8, blocks: 2 };
+    const TINY: ProxyConfig = ProxyConfig {
+        channels: 3,
+        width: 8,
+        blocks: 2,
+    };
 
     /// With a last convolution that is not 0.
     fn proxy() -> Proxy {
-        Proxy::load(&TINY, &|name, shape| Array::new(shape, formula::tensor(name, shape, 1.0)), &Device::flex())
-            .unwrap()
+        Proxy::load(
+            &TINY,
+            &|name, shape| Array::new(shape, formula::tensor(name, shape, 1.0)),
+            &Device::flex(),
+        )
+        .unwrap()
     }
 
     fn latents(shape: [usize; 5]) -> Tensor<5> {
         let values = formula::unit("latents", shape.iter().product()).collect();
-        to_tensor(&Array::new(shape, values).unwrap(), "latents", &Device::flex()).unwrap()
+        to_tensor(
+            &Array::new(shape, values).unwrap(),
+            "latents",
+            &Device::flex(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn the_default_has_about_a_million_parameters() {
-        let count: usize = specs(&ProxyConfig::default()).iter().map(|s| s.shape.iter().product::<usize>()).sum();
+        let count: usize = specs(&ProxyConfig::default())
+            .iter()
+            .map(|s| s.shape.iter().product::<usize>())
+            .sum();
         assert!((900_000..1_300_000).contains(&count), "{count}");
     }
 
@@ -306,9 +391,16 @@ mod tests {
         let (proxy, x) = (proxy(), latents([2, 3, 4, 5, 7]));
         let whole = proxy.forward_clip(x.clone(), &[0.05, 0.3]);
         let part = x.narrow(0, 1, 1).narrow(2, 2, 1);
-        let want = proxy.forward(part.squeeze_dim::<4>(2), &[0.3]).unsqueeze_dim::<5>(2);
+        let want = proxy
+            .forward(part.squeeze_dim::<4>(2), &[0.3])
+            .unsqueeze_dim::<5>(2);
         let got = whole.narrow(0, 1, 1).narrow(2, 2, 1);
-        assert_close("a frame", &to_array(got).unwrap(), &to_array(want).unwrap(), 1e-6);
+        assert_close(
+            "a frame",
+            &to_array(got).unwrap(),
+            &to_array(want).unwrap(),
+            1e-6,
+        );
     }
 
     #[test]
@@ -319,12 +411,23 @@ mod tests {
         let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
         let config = (METADATA.to_string(), serde_json::to_string(&TINY).unwrap());
         write_arrays(&path, &arrays, &[config].into()).unwrap();
-        let open = |channels| Proxy::from_file(TensorFile::open(&path).unwrap(), channels, &Device::flex());
-        let run = |proxy: &Proxy| to_array(proxy.forward_clip(latents([1, 3, 1, 4, 4]), &[0.2])).unwrap();
+        let open = |channels| {
+            Proxy::from_file(TensorFile::open(&path).unwrap(), channels, &Device::flex())
+        };
+        let run =
+            |proxy: &Proxy| to_array(proxy.forward_clip(latents([1, 3, 1, 4, 4]), &[0.2])).unwrap();
         assert_same("read again", &run(&open(3).unwrap()), &run(&proxy()));
         let other = open(16).unwrap_err().to_string();
-        assert!(other.contains("3 channels") && other.contains("have 16"), "{other}");
+        assert!(
+            other.contains("3 channels") && other.contains("have 16"),
+            "{other}"
+        );
         write_arrays(&path, &arrays, &Default::default()).unwrap();
-        assert!(open(3).unwrap_err().to_string().contains("no degradation proxy"));
+        assert!(
+            open(3)
+                .unwrap_err()
+                .to_string()
+                .contains("no degradation proxy")
+        );
     }
 }

@@ -75,7 +75,12 @@ pub fn formula_tensor(name: &str, shape: &[usize]) -> Result<Array> {
         false => formula::tensor(name, shape, GAIN),
         true => {
             let values: Vec<f32> = formula::unit(name, shape.iter().product()).collect();
-            let length = values.iter().map(|v| v * v).sum::<f32>().sqrt().max(EPSILON);
+            let length = values
+                .iter()
+                .map(|v| v * v)
+                .sum::<f32>()
+                .sqrt()
+                .max(EPSILON);
             values.into_iter().map(|v| v / length).collect()
         }
     };
@@ -94,7 +99,10 @@ impl Discriminator {
     ) -> Result<(Self, Spectral)> {
         let plain = device.clone().without_autodiff();
         let mut convs = Vec::new();
-        let mut spectral = Spectral { u: Vec::new(), v: Vec::new() };
+        let mut spectral = Spectral {
+            u: Vec::new(),
+            v: Vec::new(),
+        };
         for layer in tensors(width).chunks_exact(4) {
             let read = |i: usize| tensor(&layer[i].0, &layer[i].1);
             convs.push(PatchConv {
@@ -111,8 +119,17 @@ impl Discriminator {
     pub fn iterate(&self, spectral: &mut Spectral) {
         for ((conv, u), v) in self.convs.iter().zip(&mut spectral.u).zip(&mut spectral.v) {
             let [outputs, ..] = conv.weight.dims();
-            let matrix = conv.weight.val().without_autodiff().reshape([outputs, v.dims()[0]]);
-            *v = normalized(matrix.clone().transpose().matmul(u.clone().unsqueeze_dim::<2>(1)));
+            let matrix = conv
+                .weight
+                .val()
+                .without_autodiff()
+                .reshape([outputs, v.dims()[0]]);
+            *v = normalized(
+                matrix
+                    .clone()
+                    .transpose()
+                    .matmul(u.clone().unsqueeze_dim::<2>(1)),
+            );
             *u = normalized(matrix.matmul(v.clone().unsqueeze_dim::<2>(1)));
         }
     }
@@ -123,7 +140,11 @@ impl Discriminator {
     /// `[B, 3, H, W]` in [-1, 1] -> `[B, 1, H / 8 - 2, W / 8 - 2]`, H and W at least 24
     pub fn forward(&self, pictures: Tensor<4>, spectral: &Spectral) -> Tensor<4> {
         let last = self.convs.len() - 1;
-        let layers = self.convs.iter().zip(spectral.u.iter().zip(&spectral.v)).enumerate();
+        let layers = self
+            .convs
+            .iter()
+            .zip(spectral.u.iter().zip(&spectral.v))
+            .enumerate();
         layers.fold(pictures, |x, (i, (conv, (u, v)))| {
             let weight = conv.weight.val();
             let [outputs, ..] = weight.dims();
@@ -131,7 +152,12 @@ impl Discriminator {
             let matrix = weight.clone().reshape([outputs, v.dims()[0]]);
             let sigma = (matrix.matmul(column(v)) * column(u)).sum();
             let options = ConvOptions::new([STRIDES[i]; 2], [PADDING; 2], [1, 1], 1);
-            let x = conv2d(x, weight / sigma.reshape([1, 1, 1, 1]), Some(conv.bias.val()), options);
+            let x = conv2d(
+                x,
+                weight / sigma.reshape([1, 1, 1, 1]),
+                Some(conv.bias.val()),
+                options,
+            );
             if i == last { x } else { leaky_relu(x, SLOPE) }
         })
     }

@@ -51,7 +51,13 @@ pub struct FdlConfig {
 impl Default for FdlConfig {
     /// The published kernels, and a small phase weight.
     fn default() -> Self {
-        Self { axes: Axes::Plane, patch: 5, projections: 256, phase_weight: 0.01, stage_weights: vec![1.0; 5] }
+        Self {
+            axes: Axes::Plane,
+            patch: 5,
+            projections: 256,
+            phase_weight: 0.01,
+            stage_weights: vec![1.0; 5],
+        }
     }
 }
 
@@ -68,9 +74,21 @@ impl Projections {
         let draw = |(&[_, c, h, w], &weight): (&[usize; 4], &f64)| {
             let shape = [config.projections, c, config.patch, config.patch];
             let is_used = weight != 0.0 && h.min(w) >= config.patch;
-            is_used.then(|| unit_kernels(Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)))
+            is_used.then(|| {
+                unit_kernels(Tensor::random(
+                    shape,
+                    Distribution::Normal(0.0, 1.0),
+                    device,
+                ))
+            })
         };
-        Self { stages: features.iter().zip(&config.stage_weights).map(draw).collect() }
+        Self {
+            stages: features
+                .iter()
+                .zip(&config.stage_weights)
+                .map(draw)
+                .collect(),
+        }
     }
 }
 
@@ -80,7 +98,12 @@ impl Projections {
 /// `[P, C, k, k]` -> the same
 pub fn unit_kernels(kernels: Tensor<4>) -> Tensor<4> {
     let [p, ..] = kernels.dims();
-    let norm = kernels.clone().flatten::<2>(1, 3).square().sum_dim(1).sqrt();
+    let norm = kernels
+        .clone()
+        .flatten::<2>(1, 3)
+        .square()
+        .sum_dim(1)
+        .sqrt();
     kernels / norm.reshape([p, 1, 1, 1])
 }
 
@@ -91,8 +114,19 @@ pub fn unit_kernels(kernels: Tensor<4>) -> Tensor<4> {
 ///
 /// # Errors
 /// [`Error::Config`] if no stage is large enough for a kernel.
-pub fn fdl(config: &FdlConfig, projections: &Projections, x: &[Tensor<4>], y: &[Tensor<4>]) -> Result<Tensor<1>> {
-    let used = |i: usize| projections.stages.get(i).and_then(Option::as_ref).map(|kernels| (i, kernels));
+pub fn fdl(
+    config: &FdlConfig,
+    projections: &Projections,
+    x: &[Tensor<4>],
+    y: &[Tensor<4>],
+) -> Result<Tensor<1>> {
+    let used = |i: usize| {
+        projections
+            .stages
+            .get(i)
+            .and_then(Option::as_ref)
+            .map(|kernels| (i, kernels))
+    };
     let terms: Vec<_> = (0..x.len().min(y.len()))
         .filter_map(used)
         .map(|(i, kernels)| {
@@ -103,7 +137,10 @@ pub fn fdl(config: &FdlConfig, projections: &Projections, x: &[Tensor<4>], y: &[
         })
         .collect();
     if terms.is_empty() {
-        return Err(Error::Config(format!("no feature map is as large as a kernel of {0}x{0}", config.patch)));
+        return Err(Error::Config(format!(
+            "no feature map is as large as a kernel of {0}x{0}",
+            config.patch
+        )));
     }
     Ok(sum(terms.into_iter()))
 }
@@ -112,10 +149,16 @@ pub fn fdl(config: &FdlConfig, projections: &Projections, x: &[Tensor<4>], y: &[
 ///
 /// # Shapes
 /// kernels `[P, C, k, k]`, features `[B, C, H, W]` -> `[B]` each
-pub fn stage(config: &FdlConfig, kernels: &Tensor<4>, x: Tensor<4>, y: Tensor<4>) -> (Tensor<1>, Option<Tensor<1>>) {
+pub fn stage(
+    config: &FdlConfig,
+    kernels: &Tensor<4>,
+    x: Tensor<4>,
+    y: Tensor<4>,
+) -> (Tensor<1>, Option<Tensor<1>>) {
     let (x, y) = (Spectrum::of(x, config.axes), Spectrum::of(y, config.axes));
     let amplitude = sliced_wasserstein(x.magnitude(), y.magnitude(), kernels);
-    let phase = (config.phase_weight != 0.0).then(|| sliced_wasserstein(x.angle(), y.angle(), kernels));
+    let phase =
+        (config.phase_weight != 0.0).then(|| sliced_wasserstein(x.angle(), y.angle(), kernels));
     (amplitude, phase)
 }
 
@@ -128,7 +171,11 @@ fn sliced_wasserstein(x: Tensor<4>, y: Tensor<4>, kernels: &Tensor<4>) -> Tensor
         sort_last(responses.reshape([b, p, h * w]))
     };
     let [batch, ..] = x.dims();
-    (sorted(x) - sorted(y)).abs().mean_dim(2).mean_dim(1).reshape([batch])
+    (sorted(x) - sorted(y))
+        .abs()
+        .mean_dim(2)
+        .mean_dim(1)
+        .reshape([batch])
 }
 
 /// A complex tensor `[B, C, H, W]`.
@@ -146,22 +193,35 @@ impl Spectrum {
         let re = x.clone().matmul(cos.unsqueeze());
         let im = x.matmul(sin.unsqueeze()).neg();
         let (cos, sin) = dft(h, like);
-        let plane = Self { re, im }
-            .product(|t| cos.clone().unsqueeze::<4>().matmul(t), |t| sin.clone().unsqueeze::<4>().matmul(t));
+        let plane = Self { re, im }.product(
+            |t| cos.clone().unsqueeze::<4>().matmul(t),
+            |t| sin.clone().unsqueeze::<4>().matmul(t),
+        );
         if axes == Axes::Plane {
             return plane;
         }
         let (cos, sin) = dft(c, like);
         let along_channels = |matrix: &Tensor<2>, t: Tensor<4>| {
             let [b, ..] = t.dims();
-            matrix.clone().unsqueeze::<3>().matmul(t.reshape([b, c, h * w])).reshape([b, c, h, w])
+            matrix
+                .clone()
+                .unsqueeze::<3>()
+                .matmul(t.reshape([b, c, h * w]))
+                .reshape([b, c, h, w])
         };
         plane.product(|t| along_channels(&cos, t), |t| along_channels(&sin, t))
     }
 
     /// `(cos - i sin) (re + i im)`, the matrices standing for themselves.
-    fn product(self, cos: impl Fn(Tensor<4>) -> Tensor<4>, sin: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
-        Self { re: cos(self.re.clone()) + sin(self.im.clone()), im: cos(self.im) - sin(self.re) }
+    fn product(
+        self,
+        cos: impl Fn(Tensor<4>) -> Tensor<4>,
+        sin: impl Fn(Tensor<4>) -> Tensor<4>,
+    ) -> Self {
+        Self {
+            re: cos(self.re.clone()) + sin(self.im.clone()),
+            im: cos(self.im) - sin(self.re),
+        }
     }
 
     fn magnitude(&self) -> Tensor<4> {
@@ -213,12 +273,23 @@ mod tests {
         let turn = |a: usize, b: usize, n: usize| (a * b % n) as f64 / n as f64;
         let bin = |k: usize| {
             let (kc, kh, kw) = at(k);
-            let terms = values.iter().enumerate().filter(|&(i, _)| axes == Axes::Volume || at(i).0 == kc);
+            let terms = values
+                .iter()
+                .enumerate()
+                .filter(|&(i, _)| axes == Axes::Volume || at(i).0 == kc);
             terms.fold((0.0, 0.0), |(re, im), (i, &v)| {
                 let (xc, xh, xw) = at(i);
-                let along_channels = if axes == Axes::Volume { turn(xc, kc, c) } else { 0.0 };
-                let phase = std::f64::consts::TAU * (along_channels + turn(xh, kh, h) + turn(xw, kw, w));
-                (re + f64::from(v) * phase.cos(), im - f64::from(v) * phase.sin())
+                let along_channels = if axes == Axes::Volume {
+                    turn(xc, kc, c)
+                } else {
+                    0.0
+                };
+                let phase =
+                    std::f64::consts::TAU * (along_channels + turn(xh, kh, h) + turn(xw, kw, w));
+                (
+                    re + f64::from(v) * phase.cos(),
+                    im - f64::from(v) * phase.sin(),
+                )
             })
         };
         (0..c * h * w).map(bin).collect()
@@ -226,7 +297,11 @@ mod tests {
 
     #[test]
     fn the_transform_is_its_definition_at_any_size() {
-        for (shape, axes) in [((2, 4, 6), Axes::Plane), ((3, 5, 7), Axes::Volume), ((4, 3, 8), Axes::Volume)] {
+        for (shape, axes) in [
+            ((2, 4, 6), Axes::Plane),
+            ((3, 5, 7), Axes::Volume),
+            ((4, 3, 8), Axes::Volume),
+        ] {
             let x = picture(shape.0, shape.1, shape.2);
             let spectrum = Spectrum::of(x.clone(), axes);
             let re: Vec<f32> = spectrum.re.try_into_vec_as().unwrap();
@@ -256,7 +331,10 @@ mod tests {
         assert_eq!(amplitude.into_scalar::<f32>(), 0.0);
         assert_eq!(phase.unwrap().into_scalar::<f32>(), 0.0);
         // A cyclic shift changes angles alone.
-        let shifted = Tensor::cat(vec![x.clone().narrow(3, 3, 5), x.clone().narrow(3, 0, 3)], 3);
+        let shifted = Tensor::cat(
+            vec![x.clone().narrow(3, 3, 5), x.clone().narrow(3, 0, 3)],
+            3,
+        );
         let (amplitude, phase) = stage(&config, &kernels, x, shifted);
         assert!(amplitude.into_scalar::<f32>() < 1e-5);
         assert!(phase.unwrap().into_scalar::<f32>() > 1e-3);
@@ -264,12 +342,22 @@ mod tests {
 
     #[test]
     fn kernels_have_unit_norm_and_small_maps_none() {
-        let config = FdlConfig { patch: 3, projections: 4, stage_weights: vec![1.0, 0.0, 1.0], ..FdlConfig::default() };
+        let config = FdlConfig {
+            patch: 3,
+            projections: 4,
+            stage_weights: vec![1.0, 0.0, 1.0],
+            ..FdlConfig::default()
+        };
         let shapes = [[1, 2, 8, 8], [1, 2, 4, 4], [1, 2, 2, 2]];
         let projections = Projections::sample(&config, &shapes, &Device::flex());
         assert!(projections.stages[1].is_none() && projections.stages[2].is_none());
         let kernels = projections.stages[0].clone().unwrap();
-        let norms: Vec<f32> = kernels.flatten::<2>(1, 3).square().sum_dim(1).try_into_vec_as().unwrap();
+        let norms: Vec<f32> = kernels
+            .flatten::<2>(1, 3)
+            .square()
+            .sum_dim(1)
+            .try_into_vec_as()
+            .unwrap();
         assert!(norms.iter().all(|n| (n - 1.0).abs() < 1e-5), "{norms:?}");
     }
 }

@@ -67,9 +67,18 @@ mod tests {
         let (real, decoded) = ([2.0, 0.5], [-0.5, 1.5]);
         let value = |loss: Tensor<1>| loss.into_scalar::<f32>();
         let [squares, hinge] = [GanKind::LeastSquares, GanKind::Hinge];
-        assert_eq!(value(squares.discriminator(logits(real), logits(decoded))), 0.5 * (1.25 / 2.0 + 2.5 / 2.0));
-        assert_eq!(value(squares.generator(logits(decoded))), (2.25 + 0.25) / 2.0);
-        assert_eq!(value(hinge.discriminator(logits(real), logits(decoded))), 0.5 * (0.5 / 2.0 + (0.5 + 2.5) / 2.0));
+        assert_eq!(
+            value(squares.discriminator(logits(real), logits(decoded))),
+            0.5 * (1.25 / 2.0 + 2.5 / 2.0)
+        );
+        assert_eq!(
+            value(squares.generator(logits(decoded))),
+            (2.25 + 0.25) / 2.0
+        );
+        assert_eq!(
+            value(hinge.discriminator(logits(real), logits(decoded))),
+            0.5 * (0.5 / 2.0 + (0.5 + 2.5) / 2.0)
+        );
         assert_eq!(value(hinge.generator(logits(decoded))), -0.5);
     }
 

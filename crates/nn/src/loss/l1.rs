@@ -34,7 +34,11 @@ mod tests {
         let x = Tensor::from_data([[[[1.0f32, -2.0], [0.0, 0.5]]]], &device);
         let y = Tensor::<4>::from_data([[[[0.0f32, 2.0], [0.0, 0.0]]]], &device);
         assert_eq!(value(l1(x.clone(), y.clone())), 5.5 / 4.0);
-        let want = [1.0f64, 4.0, 0.0, 0.5].iter().map(|d| (d * d + 0.01).sqrt()).sum::<f64>() / 4.0;
+        let want = [1.0f64, 4.0, 0.0, 0.5]
+            .iter()
+            .map(|d| (d * d + 0.01).sqrt())
+            .sum::<f64>()
+            / 4.0;
         assert!((f64::from(value(charbonnier(x, y, 0.1))) - want).abs() < 1e-6);
     }
 }

@@ -38,7 +38,8 @@ impl Lpips {
     /// What `source` returns.
     pub fn load(source: &VggSource<'_>, device: &Device) -> Result<Self> {
         let file = TensorFile::from_bytes("LPIPS heads", HEADS)?;
-        let head = |i: usize| to_tensor(&file.read(&format!("lin{i}.weight"))?, "LPIPS head", device);
+        let head =
+            |i: usize| to_tensor(&file.read(&format!("lin{i}.weight"))?, "LPIPS head", device);
         Ok(Self {
             vgg: Vgg::load(Depth::Vgg16, STAGES, source, device)?,
             heads: (0..STAGES).map(head).collect::<Result<_>>()?,
@@ -99,8 +100,12 @@ impl Lpips {
     /// The part of a picture that a tile depends on.
     fn cut(&self, picture: &Array, rows: &Span, columns: &Span) -> Result<Tensor<4>> {
         let [_, height, width] = picture.dims("picture")?;
-        let row = |c: usize, y: usize| &picture.data()[(c * height + y) * width..][columns.seen.clone()];
-        let data = (0..3).flat_map(|c| rows.seen.clone().flat_map(move |y| row(c, y))).copied().collect();
+        let row =
+            |c: usize, y: usize| &picture.data()[(c * height + y) * width..][columns.seen.clone()];
+        let data = (0..3)
+            .flat_map(|c| rows.seen.clone().flat_map(move |y| row(c, y)))
+            .copied()
+            .collect();
         let part = Array::new([1, 3, rows.seen.len(), columns.seen.len()], data)?;
         to_tensor(&part, "picture", &self.heads[0].device())
     }
@@ -111,7 +116,9 @@ impl Lpips {
     /// `[B, 3, H, W]`, both -> `[B, 1, H, W]`, `[B, 1, H / 2, W / 2]`, ...
     fn maps(&self, x: Tensor<4>, y: Tensor<4>) -> impl Iterator<Item = Tensor<4>> {
         let pairs = self.vgg.features(x).into_iter().zip(self.vgg.features(y));
-        pairs.zip(&self.heads).map(|((a, b), head)| ((unit(a) - unit(b)).square() * head.clone()).sum_dim(1))
+        pairs
+            .zip(&self.heads)
+            .map(|((a, b), head)| ((unit(a) - unit(b)).square() * head.clone()).sum_dim(1))
     }
 }
 
@@ -126,7 +133,10 @@ struct Span {
 impl Span {
     fn new(start: usize, size: usize) -> Self {
         let end = (start + TILE).min(size);
-        Self { inner: start..end, seen: start.saturating_sub(HALO)..(end + HALO).min(size) }
+        Self {
+            inner: start..end,
+            seen: start.saturating_sub(HALO)..(end + HALO).min(size),
+        }
     }
 
     /// Where the tile starts in a stage's map of what it sees.
@@ -147,7 +157,12 @@ impl Span {
 pub fn feature_l1(x: &[Tensor<4>], y: &[Tensor<4>]) -> Tensor<1> {
     let stages = x.iter().zip(y).map(|(a, b)| {
         let [batch, ..] = a.dims();
-        (unit(a.clone()) - unit(b.clone())).abs().mean_dim(1).mean_dim(2).mean_dim(3).reshape([batch])
+        (unit(a.clone()) - unit(b.clone()))
+            .abs()
+            .mean_dim(1)
+            .mean_dim(2)
+            .mean_dim(3)
+            .reshape([batch])
     });
     sum(stages)
 }
@@ -161,5 +176,7 @@ fn unit(x: Tensor<4>) -> Tensor<4> {
 /// # Panics
 /// If there is no term.
 pub(super) fn sum<const D: usize>(terms: impl Iterator<Item = Tensor<D>>) -> Tensor<D> {
-    terms.reduce(|a, b| a + b).expect("a loss has at least one stage")
+    terms
+        .reduce(|a, b| a + b)
+        .expect("a loss has at least one stage")
 }

@@ -41,7 +41,10 @@ pub fn order<const D: usize>(x: Tensor<D>) -> Tensor<D, Int> {
     let dims = x.dims();
     let length = dims[D - 1];
     let rows = x.shape().num_elements() / length;
-    let flat = x.without_autodiff().cast(FloatDType::F32).reshape([rows, length]);
+    let flat = x
+        .without_autodiff()
+        .cast(FloatDType::F32)
+        .reshape([rows, length]);
     let most = AXIS.min(VALUES / padded(length)).max(1);
     let sorted = |start: usize| {
         let some = flat.clone().narrow(0, start, most.min(rows - start));
@@ -49,7 +52,11 @@ pub fn order<const D: usize>(x: Tensor<D>) -> Tensor<D, Int> {
         Tensor::<2, Int>::from_dispatch(order).narrow(1, 0, length)
     };
     let mut parts: Vec<_> = (0..rows).step_by(most).map(sorted).collect();
-    let all = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 0) };
+    let all = if parts.len() == 1 {
+        parts.remove(0)
+    } else {
+        Tensor::cat(parts, 0)
+    };
     all.reshape(dims)
 }
 
@@ -76,13 +83,23 @@ impl SortBackend for CubeBackend {
         let block = BLOCK.min(padded);
         let units = UNITS.min(block / 2);
         let new = |dtype: DType| {
-            empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), Shape::new([rows, padded]), dtype)
+            empty_device_contiguous_dtype(
+                x.client.clone(),
+                x.device.clone(),
+                Shape::new([rows, padded]),
+                dtype,
+            )
         };
         let (keys, places) = (new(DType::U32), new(DType::I32));
         let client = x.client.clone();
         let grid = || CubeCount::Static((padded / block) as u32, rows as u32, 1);
         let unit_count = || CubeDim::new_1d(units as u32);
-        let tensors = || (keys.clone().into_tensor_arg(), places.clone().into_tensor_arg());
+        let tensors = || {
+            (
+                keys.clone().into_tensor_arg(),
+                places.clone().into_tensor_arg(),
+            )
+        };
         let (k, p) = tensors();
         sort_blocks::launch(
             &client,
@@ -104,11 +121,31 @@ impl SortBackend for CubeBackend {
                 let count = CubeCount::Static((pairs / units) as u32, rows as u32, 1);
                 let (k, p) = tensors();
                 let (padded, run, distance_) = (padded as u32, run as u32, distance as u32);
-                merge_far::launch(&client, count, unit_count(), k, p, padded, run, distance_, units);
+                merge_far::launch(
+                    &client,
+                    count,
+                    unit_count(),
+                    k,
+                    p,
+                    padded,
+                    run,
+                    distance_,
+                    units,
+                );
                 distance /= 2;
             }
             let (k, p) = tensors();
-            merge_blocks::launch(&client, grid(), unit_count(), k, p, padded as u32, run as u32, block, units);
+            merge_blocks::launch(
+                &client,
+                grid(),
+                unit_count(),
+                k,
+                p,
+                padded as u32,
+                run as u32,
+                block,
+                units,
+            );
             run *= 2;
         }
         places

@@ -51,7 +51,15 @@ pub fn sort_blocks(
     sync_cube();
     let mut run = 2usize;
     while run <= block {
-        merge_in_block(&mut shared_keys, &mut shared_places, start, run, run / 2, block, units);
+        merge_in_block(
+            &mut shared_keys,
+            &mut shared_places,
+            start,
+            run,
+            run / 2,
+            block,
+            units,
+        );
         run *= 2usize;
     }
     let mut i = UNIT_POS_X as usize;
@@ -83,7 +91,15 @@ pub fn merge_blocks(
         i += units;
     }
     sync_cube();
-    merge_in_block(&mut shared_keys, &mut shared_places, start, run as usize, block / 2, block, units);
+    merge_in_block(
+        &mut shared_keys,
+        &mut shared_places,
+        start,
+        run as usize,
+        block / 2,
+        block,
+        units,
+    );
     let mut i = UNIT_POS_X as usize;
     while i < block {
         keys[offset + i] = shared_keys[i];
@@ -112,7 +128,10 @@ fn merge_in_block(
             let (low_key, high_key) = (keys[low], keys[high]);
             let (low_place, high_place) = (places[low], places[high]);
             let upwards = (start + low) & run == 0;
-            if same(out_of_order(low_key, high_key, low_place, high_place), upwards) {
+            if same(
+                out_of_order(low_key, high_key, low_place, high_place),
+                upwards,
+            ) {
                 keys[low] = high_key;
                 keys[high] = low_key;
                 places[low] = high_place;
@@ -143,7 +162,10 @@ pub fn merge_far(
     let (low_key, high_key) = (keys[low], keys[high]);
     let (low_place, high_place) = (places[low], places[high]);
     let upwards = column & run as usize == 0;
-    if same(out_of_order(low_key, high_key, low_place, high_place), upwards) {
+    if same(
+        out_of_order(low_key, high_key, low_place, high_place),
+        upwards,
+    ) {
         keys[low] = high_key;
         keys[high] = low_key;
         places[low] = high_place;

@@ -70,8 +70,13 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
             expected: "a shape of 2 axes".into(),
             got,
         };
-        let info = tensors.info(name).ok_or_else(|| error("no such tensor".into()))?;
-        info.shape.as_slice().try_into().map_err(|_| error(format!("{:?}", info.shape)))
+        let info = tensors
+            .info(name)
+            .ok_or_else(|| error("no such tensor".into()))?;
+        info.shape
+            .as_slice()
+            .try_into()
+            .map_err(|_| error(format!("{:?}", info.shape)))
     };
     let [vocabulary, dim] = shape(telling.embedding)?;
     let [inner, _] = shape(telling.query)?;
@@ -79,14 +84,31 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
     let [ffn_dim, _] = shape(telling.ffn)?;
     let json: Json = match tensors.config_json().map(serde_json::from_str) {
         Some(Ok(json)) => json,
-        Some(Err(e)) => return Err(Error::format(tensors.path(), format!("its config.json: {e}"))),
+        Some(Err(e)) => {
+            return Err(Error::format(
+                tensors.path(),
+                format!("its config.json: {e}"),
+            ));
+        }
         None => Json::default(),
     };
     let shown = tensors.path().display();
-    if json.feed_forward_proj.as_deref().is_some_and(|kind| kind != "gated-gelu") {
-        return Err(Error::Unsupported(format!("{shown}: its feed-forward layers are not gated-gelu")));
+    if json
+        .feed_forward_proj
+        .as_deref()
+        .is_some_and(|kind| kind != "gated-gelu")
+    {
+        return Err(Error::Unsupported(format!(
+            "{shown}: its feed-forward layers are not gated-gelu"
+        )));
     }
-    let index = |name: &str| name.strip_prefix(telling.layers)?.split('.').next()?.parse::<usize>().ok();
+    let index = |name: &str| {
+        name.strip_prefix(telling.layers)?
+            .split('.')
+            .next()?
+            .parse::<usize>()
+            .ok()
+    };
     let usual = Umt5Config::default();
     let config = Umt5Config {
         layers: tensors
@@ -96,7 +118,9 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
             .map_or(0, |last| last.saturating_add(1))
             .min(tensors.names().count()),
         head_dim: inner.checked_div(heads).unwrap_or(0),
-        max_distance: json.relative_attention_max_distance.unwrap_or(usual.max_distance),
+        max_distance: json
+            .relative_attention_max_distance
+            .unwrap_or(usual.max_distance),
         epsilon: json.layer_norm_epsilon.unwrap_or(usual.epsilon),
         dim,
         heads,
@@ -104,10 +128,22 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
         vocabulary,
         buckets,
     };
-    let sizes = [config.layers, dim, heads, config.head_dim, ffn_dim, vocabulary];
-    let fits = !sizes.contains(&0) && buckets >= 4 && buckets.is_multiple_of(2) && config.max_distance > buckets / 4;
+    let sizes = [
+        config.layers,
+        dim,
+        heads,
+        config.head_dim,
+        ffn_dim,
+        vocabulary,
+    ];
+    let fits = !sizes.contains(&0)
+        && buckets >= 4
+        && buckets.is_multiple_of(2)
+        && config.max_distance > buckets / 4;
     match fits && config.head_dim * heads == inner {
         true => Ok(config),
-        false => Err(Error::Config(format!("{shown}: no encoder has these sizes: {config:?}"))),
+        false => Err(Error::Config(format!(
+            "{shown}: no encoder has these sizes: {config:?}"
+        ))),
     }
 }

@@ -40,14 +40,39 @@ impl Layer {
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load(index: usize, config: &Umt5Config, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
-        let Umt5Config { dim, heads, ffn_dim, buckets, max_distance, epsilon, .. } = *config;
+    pub fn load(
+        index: usize,
+        config: &Umt5Config,
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
+        let Umt5Config {
+            dim,
+            heads,
+            ffn_dim,
+            buckets,
+            max_distance,
+            epsilon,
+            ..
+        } = *config;
         let inner = heads * config.head_dim;
         let name = |part: &str| format!("block.{index}.layer.{part}");
-        let attention =
-            |part: &str, shape| Linear::load_plain(&name(&format!("0.SelfAttention.{part}")), shape, source, device);
-        let ffn =
-            |part: &str, shape| Linear::load_plain(&name(&format!("1.DenseReluDense.{part}")), shape, source, device);
+        let attention = |part: &str, shape| {
+            Linear::load_plain(
+                &name(&format!("0.SelfAttention.{part}")),
+                shape,
+                source,
+                device,
+            )
+        };
+        let ffn = |part: &str, shape| {
+            Linear::load_plain(
+                &name(&format!("1.DenseReluDense.{part}")),
+                shape,
+                source,
+                device,
+            )
+        };
         let norm = |part: &str| RmsNorm::load(&name(part), dim, epsilon, source, device);
         let bias = name("0.SelfAttention.relative_attention_bias.weight");
         Ok(Self {
@@ -72,7 +97,9 @@ impl Layer {
     pub fn forward(&self, x: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
         let x = x.clone() + self.attention(self.attention_norm.forward(x), mask);
         let y = self.ffn_norm.forward(x.clone());
-        x + self.wo.forward(gelu_tanh(self.wi_0.forward(y.clone())) * self.wi_1.forward(y))
+        x + self
+            .wo
+            .forward(gelu_tanh(self.wi_0.forward(y.clone())) * self.wi_1.forward(y))
     }
 
     fn attention(&self, x: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
@@ -94,10 +121,15 @@ impl Layer {
     /// `[1, heads, N, N]` for `N` tokens: queries, then keys
     fn position_bias(&self, n: usize) -> Tensor<4> {
         let [buckets, heads] = self.bias.dims();
-        let of = |i: usize| bucket((i % n) as i64 - (i / n) as i64, buckets, self.max_distance) as i32;
+        let of =
+            |i: usize| bucket((i % n) as i64 - (i / n) as i64, buckets, self.max_distance) as i32;
         let indices: Vec<i32> = (0..n * n).map(of).collect();
         let indices = Tensor::from_data(TensorData::new(indices, [n * n]), &self.bias.device());
-        self.bias.val().select(0, indices).swap_dims(0, 1).reshape([1, heads, n, n])
+        self.bias
+            .val()
+            .select(0, indices)
+            .swap_dims(0, 1)
+            .reshape([1, heads, n, n])
     }
 }
 
@@ -124,7 +156,10 @@ mod tests {
     fn near_positions_have_a_bucket_each_and_far_ones_share_the_last() {
         let of = |d| bucket(d, 32, 128);
         assert_eq!([-3, 0, 1, 7].map(of), [3, 0, 17, 23]);
-        assert_eq!([-8, -11, -12, -16, -32, -64, -127, -128, -5000].map(of), [8, 8, 9, 10, 12, 14, 15, 15, 15]);
+        assert_eq!(
+            [-8, -11, -12, -16, -32, -64, -127, -128, -5000].map(of),
+            [8, 8, 9, 10, 12, 14, 15, 15, 15]
+        );
         assert_eq!([8, 16, 127, 128, 5000].map(of), [24, 26, 31, 31, 31]);
     }
 }

@@ -55,15 +55,26 @@ impl Umt5 {
         let config = self.config();
         let (b, width) = (captions.len(), config.dim);
         let source = |name: &str, shape: &[usize]| self.weights.tensor(name, shape);
-        let rows: Vec<usize> = captions.iter().flatten().map(|&token| token as usize).collect();
-        let embedded = to_tensor::<2>(&self.weights.embeddings(&rows)?, "embeddings", &self.device)?;
+        let rows: Vec<usize> = captions
+            .iter()
+            .flatten()
+            .map(|&token| token as usize)
+            .collect();
+        let embedded =
+            to_tensor::<2>(&self.weights.embeddings(&rows)?, "embeddings", &self.device)?;
         let mut x = embedded.reshape([b, tokens, width]);
         let (mask, kept) = self.masks(counts, tokens);
         for index in 0..config.layers {
             x = Layer::load(index, config, &source, &self.device)?.forward(x, mask.clone());
             progress(index + 1);
         }
-        let norm = RmsNorm::load("final_layer_norm", width, config.epsilon, &source, &self.device)?;
+        let norm = RmsNorm::load(
+            "final_layer_norm",
+            width,
+            config.epsilon,
+            &source,
+            &self.device,
+        )?;
         Ok(norm.forward(x) * kept)
     }
 
@@ -73,18 +84,29 @@ impl Umt5 {
     /// `[B, 1, 1, N]` and `[B, N, 1]`
     fn masks(&self, counts: &[Vec<bool>], tokens: usize) -> (Tensor<4>, Tensor<3>) {
         let values = |hidden: f32, seen: f32| -> Vec<f32> {
-            counts.iter().flatten().map(|&counts| if counts { seen } else { hidden }).collect()
+            counts
+                .iter()
+                .flatten()
+                .map(|&counts| if counts { seen } else { hidden })
+                .collect()
         };
         let b = counts.len();
         let mask = TensorData::new(values(f32::MIN, 0.0), [b, 1, 1, tokens]);
         let kept = TensorData::new(values(0.0, 1.0), [b, tokens, 1]);
-        (Tensor::from_data(mask, &self.device), Tensor::from_data(kept, &self.device))
+        (
+            Tensor::from_data(mask, &self.device),
+            Tensor::from_data(kept, &self.device),
+        )
     }
 }
 
 /// The captions' length.
 fn check(captions: &[Vec<u32>], counts: &[Vec<bool>]) -> Result<usize> {
-    let lengths: Vec<usize> = captions.iter().map(Vec::len).chain(counts.iter().map(Vec::len)).collect();
+    let lengths: Vec<usize> = captions
+        .iter()
+        .map(Vec::len)
+        .chain(counts.iter().map(Vec::len))
+        .collect();
     let tokens = lengths.first().copied().unwrap_or(0);
     let equal = captions.len() == counts.len() && lengths.iter().all(|&n| n == tokens);
     if tokens == 0 || !equal || counts.iter().any(|c| !c.contains(&true)) {

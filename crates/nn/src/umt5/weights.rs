@@ -7,7 +7,10 @@ use vae2x_core::{Array, Error, Result};
 use super::config::{self, Telling, Umt5Config};
 
 /// How a folder names the files of a text encoder.
-pub const FILES: FileNames = FileNames { stem: "model", subfolder: "text_encoder" };
+pub const FILES: FileNames = FileNames {
+    stem: "model",
+    subfolder: "text_encoder",
+};
 
 /// Without transformers' `encoder.`.
 const EMBEDDING: &str = "shared.weight";
@@ -30,7 +33,10 @@ const WAN: Telling = Telling {
 
 /// Parts of a layer: canonical, Wan's.
 const PARTS: [(&str, &str); 10] = [
-    ("layer.0.SelfAttention.relative_attention_bias", "pos_embedding.embedding"),
+    (
+        "layer.0.SelfAttention.relative_attention_bias",
+        "pos_embedding.embedding",
+    ),
     ("layer.0.SelfAttention.q", "attn.q"),
     ("layer.0.SelfAttention.k", "attn.k"),
     ("layer.0.SelfAttention.v", "attn.v"),
@@ -57,22 +63,40 @@ impl Umt5Weights {
     /// [`Error::Unsupported`] for other models; [`Error::TensorSet`] for missing or unknown tensors; [`Error::Tensor`],
     /// [`Error::Config`].
     pub fn find(tensors: ModelTensors) -> Result<Self> {
-        let telling = [&TRANSFORMERS, &WAN].into_iter().find(|t| tensors.info(t.query).is_some());
-        let Some(telling) = telling else { return Err(unknown(&tensors, "no encoder of UMT5")) };
+        let telling = [&TRANSFORMERS, &WAN]
+            .into_iter()
+            .find(|t| tensors.info(t.query).is_some());
+        let Some(telling) = telling else {
+            return Err(unknown(&tensors, "no encoder of UMT5"));
+        };
         if tensors.names().any(|name| name.starts_with("decoder.")) {
-            return Err(unknown(&tensors, "a decoder beside the encoder: a whole model; expected the encoder alone"));
+            return Err(unknown(
+                &tensors,
+                "a decoder beside the encoder: a whole model; expected the encoder alone",
+            ));
         }
         let in_second = |name: &str| tensors.info(&name.replacen('0', "1", 1)).is_some();
         if in_second(telling.query) && !in_second(telling.bias) {
-            return Err(unknown(&tensors, "position biases in the first layer only: T5 or mT5, not UMT5"));
+            return Err(unknown(
+                &tensors,
+                "position biases in the first layer only: T5 or mT5, not UMT5",
+            ));
         }
         let config = config::read(&tensors, telling)?;
         let wanted = specs(&config).into_iter().map(|spec| {
-            let name = if telling.embedding == EMBEDDING { file_name(&spec.name) } else { wan_name(&spec.name) };
+            let name = if telling.embedding == EMBEDDING {
+                file_name(&spec.name)
+            } else {
+                wan_name(&spec.name)
+            };
             (spec, name)
         });
-        let is_foreign = |name: &str| matches!(name, "encoder.embed_tokens.weight" | "spiece_model");
-        Ok(Self { weights: tensors.assign(wanted, is_foreign)?, config })
+        let is_foreign =
+            |name: &str| matches!(name, "encoder.embed_tokens.weight" | "spiece_model");
+        Ok(Self {
+            weights: tensors.assign(wanted, is_foreign)?,
+            config,
+        })
     }
 
     /// The model's sizes.
@@ -99,9 +123,17 @@ impl Umt5Weights {
 
 /// All tensors, named as transformers does, without its `encoder.`.
 fn specs(config: &Umt5Config) -> Vec<TensorSpec> {
-    let Umt5Config { dim, heads, ffn_dim, .. } = *config;
+    let Umt5Config {
+        dim,
+        heads,
+        ffn_dim,
+        ..
+    } = *config;
     let inner = heads * config.head_dim;
-    let spec = |name: String, shape: &[usize]| TensorSpec { name: format!("{name}.weight"), shape: shape.into() };
+    let spec = |name: String, shape: &[usize]| TensorSpec {
+        name: format!("{name}.weight"),
+        shape: shape.into(),
+    };
     let shape = |part: &str| match part.rsplit('.').next() {
         Some("relative_attention_bias") => vec![config.buckets, heads],
         Some("q" | "k" | "v") => vec![inner, dim],
@@ -111,12 +143,19 @@ fn specs(config: &Umt5Config) -> Vec<TensorSpec> {
         _ => vec![dim],
     };
     let layer = |i: usize| PARTS.map(|(part, _)| spec(format!("block.{i}.{part}"), &shape(part)));
-    let outer = [spec("shared".into(), &[config.vocabulary, dim]), spec("final_layer_norm".into(), &[dim])];
+    let outer = [
+        spec("shared".into(), &[config.vocabulary, dim]),
+        spec("final_layer_norm".into(), &[dim]),
+    ];
     (0..config.layers).flat_map(layer).chain(outer).collect()
 }
 
 fn file_name(canonical: &str) -> String {
-    if canonical == EMBEDDING { canonical.into() } else { format!("encoder.{canonical}") }
+    if canonical == EMBEDDING {
+        canonical.into()
+    } else {
+        format!("encoder.{canonical}")
+    }
 }
 
 fn wan_name(canonical: &str) -> String {
@@ -124,7 +163,9 @@ fn wan_name(canonical: &str) -> String {
         EMBEDDING => WAN.embedding.into(),
         "final_layer_norm.weight" => "norm.weight".into(),
         layer => {
-            let renamed = PARTS.iter().fold(layer.to_string(), |name, (ours, wans)| name.replace(ours, wans));
+            let renamed = PARTS.iter().fold(layer.to_string(), |name, (ours, wans)| {
+                name.replace(ours, wans)
+            });
             renamed.replacen("block.", "blocks.", 1)
         }
     }
@@ -132,5 +173,8 @@ fn wan_name(canonical: &str) -> String {
 
 fn unknown(tensors: &ModelTensors, what: &str) -> Error {
     let first = tensors.names().next().unwrap_or_default();
-    Error::Unsupported(format!("{}: {what} (the first tensor is '{first}')", tensors.path().display()))
+    Error::Unsupported(format!(
+        "{}: {what} (the first tensor is '{first}')",
+        tensors.path().display()
+    ))
 }

@@ -52,7 +52,11 @@ impl Depth {
 
     /// `vgg16` or `vgg19`.
     pub fn name(self) -> &'static str {
-        if self == Self::Vgg16 { "vgg16" } else { "vgg19" }
+        if self == Self::Vgg16 {
+            "vgg16"
+        } else {
+            "vgg19"
+        }
     }
 }
 
@@ -75,7 +79,12 @@ impl Vgg {
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load(depth: Depth, stages: usize, source: &VggSource<'_>, device: &Device) -> Result<Self> {
+    pub fn load(
+        depth: Depth,
+        stages: usize,
+        source: &VggSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
         let (mut inputs, mut index) = (MEAN.len(), 0);
         let mut built = Vec::new();
         for (width, convolutions) in depth.stages().into_iter().take(stages) {
@@ -109,7 +118,12 @@ impl Vgg {
             }
             for conv in stage {
                 let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-                x = relu(conv2d(x, conv.weight.clone(), Some(conv.bias.clone()), options));
+                x = relu(conv2d(
+                    x,
+                    conv.weight.clone(),
+                    Some(conv.bias.clone()),
+                    options,
+                ));
             }
             features.push(x.clone());
         }
@@ -122,7 +136,9 @@ fn normalize(x: Tensor<4>) -> Tensor<4> {
     let (device, dtype) = (x.device(), x.dtype());
     let channels = |f: fn(f32, f32) -> f32| {
         let values: [f32; 3] = std::array::from_fn(|c| f(MEAN[c], STD[c]));
-        Tensor::<1>::from_floats(values, &device).cast(dtype).reshape([1, 3, 1, 1])
+        Tensor::<1>::from_floats(values, &device)
+            .cast(dtype)
+            .reshape([1, 3, 1, 1])
     };
     x * channels(|_, std| 0.5 / std) + channels(|mean, std| (0.5 - mean) / std)
 }

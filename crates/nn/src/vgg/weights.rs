@@ -18,11 +18,22 @@ const RELU_GAIN: f32 = std::f32::consts::SQRT_2;
 pub fn from_file(file: &TensorFile) -> Box<VggSource<'_>> {
     Box::new(|name, shape| {
         let known = file.tensors().get(name);
-        let info =
-            known.ok_or_else(|| tensor_error(file, name, shape, "no such tensor; is this the VGG asked for?"))?;
+        let info = known.ok_or_else(|| {
+            tensor_error(
+                file,
+                name,
+                shape,
+                "no such tensor; is this the VGG asked for?",
+            )
+        })?;
         match info.shape == shape {
             true => file.read(name),
-            false => Err(tensor_error(file, name, shape, &format!("{:?}", info.shape))),
+            false => Err(tensor_error(
+                file,
+                name,
+                shape,
+                &format!("{:?}", info.shape),
+            )),
         }
     })
 }
@@ -39,7 +50,10 @@ fn tensor_error(file: &TensorFile, name: &str, shape: &[usize], got: &str) -> Er
 /// The same weights in every language, for tests: see [`by_formula`].
 pub fn formula(depth: Depth) -> Box<VggSource<'static>> {
     Box::new(move |name, shape| {
-        Array::new(shape, by_formula::tensor(&format!("{}.{name}", depth.name()), shape, RELU_GAIN))
+        Array::new(
+            shape,
+            by_formula::tensor(&format!("{}.{name}", depth.name()), shape, RELU_GAIN),
+        )
     })
 }
 
@@ -47,6 +61,9 @@ pub fn formula(depth: Depth) -> Box<VggSource<'static>> {
 /// (He, Wang, Hopcroft, "A powerful generative model using random weights for the deep image representation", 2016).
 pub fn random(seed: u64) -> Box<VggSource<'static>> {
     Box::new(move |name, shape| {
-        Array::new(shape, by_formula::tensor(&format!("random.{seed}.{name}"), shape, RELU_GAIN))
+        Array::new(
+            shape,
+            by_formula::tensor(&format!("random.{seed}.{name}"), shape, RELU_GAIN),
+        )
     })
 }

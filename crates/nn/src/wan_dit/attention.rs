@@ -35,10 +35,24 @@ impl Attention {
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load(name: &str, config: &DitConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
+    pub fn load(
+        name: &str,
+        config: &DitConfig,
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
         let dim = config.dim;
-        let linear = |part: &str| Linear::load(&format!("{name}.{part}"), [dim, dim], source, device);
-        let norm = |part: &str| RmsNorm::load(&format!("{name}.{part}"), dim, config.epsilon, source, device);
+        let linear =
+            |part: &str| Linear::load(&format!("{name}.{part}"), [dim, dim], source, device);
+        let norm = |part: &str| {
+            RmsNorm::load(
+                &format!("{name}.{part}"),
+                dim,
+                config.epsilon,
+                source,
+                device,
+            )
+        };
         Ok(Self {
             q: linear("q")?,
             k: linear("k")?,
@@ -64,7 +78,12 @@ impl Attention {
         let k = turn(heads(self.norm_k.forward(self.k.forward(context.clone()))));
         let v = heads(self.v.forward(context));
         let [b, n, h, d] = q.dims();
-        let y = by_parts(q.swap_dims(1, 2), k.swap_dims(1, 2), v.swap_dims(1, 2), SCORES);
+        let y = by_parts(
+            q.swap_dims(1, 2),
+            k.swap_dims(1, 2),
+            v.swap_dims(1, 2),
+            SCORES,
+        );
         self.o.forward(y.swap_dims(1, 2).reshape([b, n, h * d]))
     }
 }
@@ -83,7 +102,13 @@ fn by_parts(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scores: usize) -> Tensor<4
     let part = (scores / (b * m).max(1)).clamp(1, n);
     let head = |h: usize| {
         let [q, k, v] = [&q, &k, &v].map(|x| x.clone().narrow(1, h, 1));
-        let of = |start: usize| attend(q.clone().narrow(2, start, part.min(n - start)), k.clone(), v.clone());
+        let of = |start: usize| {
+            attend(
+                q.clone().narrow(2, start, part.min(n - start)),
+                k.clone(),
+                v.clone(),
+            )
+        };
         Tensor::cat((0..n).step_by(part).map(of).collect(), 2)
     };
     Tensor::cat((0..heads).map(head).collect(), 1)
@@ -98,7 +123,8 @@ mod tests {
     #[test]
     fn parts_are_the_whole() {
         let random = |name: &str, n: usize| {
-            let values: Vec<f32> = vae2x_core::weights::formula::unit(name, 2 * 3 * n * 4).collect();
+            let values: Vec<f32> =
+                vae2x_core::weights::formula::unit(name, 2 * 3 * n * 4).collect();
             Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([2, 3, n, 4])
         };
         let (q, k, v) = (random("q", 11), random("k", 7), random("v", 7));

@@ -33,7 +33,12 @@ impl Block {
     ///
     /// # Errors
     /// What `source` returns.
-    pub fn load(index: usize, config: &DitConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
+    pub fn load(
+        index: usize,
+        config: &DitConfig,
+        source: &TensorSource<'_>,
+        device: &Device,
+    ) -> Result<Self> {
         let DitConfig { dim, ffn_dim, .. } = *config;
         let name = |part: &str| format!("blocks.{index}.{part}");
         let norm = |part: &str| parameter(&name(part), [dim], source, device);
@@ -50,7 +55,13 @@ impl Block {
 
     /// # Shapes
     /// tokens `[B, N, C]`, time `[B, 6, C]`, caption `[B, M, C]` -> tokens
-    pub fn forward(&self, x: Tensor<3>, time: Tensor<3>, caption: Tensor<3>, rotary: &Rotary) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        time: Tensor<3>,
+        caption: Tensor<3>,
+        rotary: &Rotary,
+    ) -> Tensor<3> {
         let time = time + self.modulation.val();
         let part = |i: usize| time.clone().narrow(1, i, 1);
         let norm = |x: &Tensor<3>| layer_norm(x.clone(), self.epsilon);
@@ -58,7 +69,10 @@ impl Block {
         let y = norm(&x) * (part(1) + 1.0) + part(0);
         let x = x + self.self_attn.forward(y.clone(), y, Some(rotary)) * part(2);
         let [weight, bias] = self.norm3.each_ref().map(|p| p.val().unsqueeze::<3>());
-        let x = x.clone() + self.cross_attn.forward(norm(&x) * weight + bias, caption, None);
+        let x = x.clone()
+            + self
+                .cross_attn
+                .forward(norm(&x) * weight + bias, caption, None);
         let y = norm(&x) * (part(4) + 1.0) + part(3);
         x + self.ffn_2.forward(gelu_tanh(self.ffn_0.forward(y))) * part(5)
     }

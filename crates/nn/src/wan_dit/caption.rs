@@ -16,14 +16,24 @@ pub const CONTEXT: &str = "context";
 /// # Errors
 /// [`vae2x_core::Error::Tensor`] if there is no such tensor, or it is of another width or too long; reading errors.
 pub fn read(file: &TensorFile, config: &DitConfig) -> Result<Array> {
-    let DitConfig { text_dim, text_len, .. } = *config;
+    let DitConfig {
+        text_dim, text_len, ..
+    } = *config;
     let wrong = |got: String| {
-        let expected = format!("a caption of 1 to {text_len} tokens of {text_dim} values, as this transformer takes");
+        let expected = format!(
+            "a caption of 1 to {text_len} tokens of {text_dim} values, as this transformer takes"
+        );
         file.tensor_error(CONTEXT, &expected, &got)
     };
-    let Some(info) = file.tensors().get(CONTEXT) else { return Err(wrong("no such tensor".into())) };
+    let Some(info) = file.tensors().get(CONTEXT) else {
+        return Err(wrong("no such tensor".into()));
+    };
     let tokens = match info.shape[..] {
-        [tokens, width] | [1, tokens, width] if width == text_dim && (1..=text_len).contains(&tokens) => tokens,
+        [tokens, width] | [1, tokens, width]
+            if width == text_dim && (1..=text_len).contains(&tokens) =>
+        {
+            tokens
+        }
         ref shape => return Err(wrong(format!("shape {shape:?}"))),
     };
     let mut values = file.read(CONTEXT)?.into_data();

@@ -67,7 +67,13 @@ impl DitConfig {
 
     /// Wan2.1's 14B model.
     pub fn wan_14b() -> Self {
-        Self { layers: 40, dim: 5120, heads: 40, ffn_dim: 13824, ..Self::wan_1_3b() }
+        Self {
+            layers: 40,
+            dim: 5120,
+            heads: 40,
+            ffn_dim: 13824,
+            ..Self::wan_1_3b()
+        }
     }
 
     /// Channels per head.
@@ -87,7 +93,11 @@ impl DitConfig {
         let [pt, ph, pw] = self.patch;
         let tokens = (t / pt) * (h / ph) * (w / pw);
         let per_token = (10 * self.dim).max(2 * self.dim + 3 * self.ffn_dim);
-        let scores = self.heads.saturating_mul(tokens).saturating_mul(tokens).min(SCORES);
+        let scores = self
+            .heads
+            .saturating_mul(tokens)
+            .saturating_mul(tokens)
+            .min(SCORES);
         ((tokens * per_token + 3 * scores) * size_of::<f32>()) as u64
     }
 
@@ -120,16 +130,35 @@ impl DitConfig {
     /// # Errors
     /// [`Error::Config`].
     pub fn validate(&self) -> Result<()> {
-        let check = |holds: bool, what: String| if holds { Ok(()) } else { Err(Error::Config(what)) };
+        let check = |holds: bool, what: String| {
+            if holds {
+                Ok(())
+            } else {
+                Err(Error::Config(what))
+            }
+        };
         let text = [self.text_dim, self.text_len];
-        let sizes = [self.layers, self.dim, self.heads, self.ffn_dim, self.freq_dim, self.in_channels];
+        let sizes = [
+            self.layers,
+            self.dim,
+            self.heads,
+            self.ffn_dim,
+            self.freq_dim,
+            self.in_channels,
+        ];
         check(
             !sizes.contains(&0) && !text.contains(&0) && self.out_channels > 0,
             format!("a size of the transformer is 0: {self:?}"),
         )?;
-        check(self.patch[0] == 1 && !self.patch.contains(&0), format!("patch {:?}; expected [1, p, q]", self.patch))?;
+        check(
+            self.patch[0] == 1 && !self.patch.contains(&0),
+            format!("patch {:?}; expected [1, p, q]", self.patch),
+        )?;
         let (dim, heads) = (self.dim, self.heads);
-        check(dim.is_multiple_of(heads), format!("{heads} heads do not divide a width of {dim}"))?;
+        check(
+            dim.is_multiple_of(heads),
+            format!("{heads} heads do not divide a width of {dim}"),
+        )?;
         let head = self.head_dim();
         check(
             head.is_multiple_of(2) && head >= 6,
@@ -137,9 +166,15 @@ impl DitConfig {
         )?;
         check(
             self.text_len <= LONGEST_TEXT,
-            format!("text_len is {}; expected at most {LONGEST_TEXT}", self.text_len),
+            format!(
+                "text_len is {}; expected at most {LONGEST_TEXT}",
+                self.text_len
+            ),
         )?;
-        check(self.freq_dim.is_multiple_of(2), format!("freq_dim is {}; expected an even number", self.freq_dim))
+        check(
+            self.freq_dim.is_multiple_of(2),
+            format!("freq_dim is {}; expected an even number", self.freq_dim),
+        )
     }
 }
 
@@ -165,7 +200,12 @@ pub(super) struct Telling {
 ///
 /// # Errors
 /// [`Error::Tensor`] if a telling tensor is missing or of another rank; [`Error::Config`].
-pub(super) fn read(tensors: &ModelTensors, prefix: &str, telling: &Telling, options: DitOptions) -> Result<DitConfig> {
+pub(super) fn read(
+    tensors: &ModelTensors,
+    prefix: &str,
+    telling: &Telling,
+    options: DitOptions,
+) -> Result<DitConfig> {
     let [dim, in_channels, pt, ph, pw] = shape(tensors, prefix, telling.patch)?;
     let [_, text_dim] = shape(tensors, prefix, telling.text)?;
     let [_, freq_dim] = shape(tensors, prefix, telling.time)?;
@@ -173,7 +213,12 @@ pub(super) fn read(tensors: &ModelTensors, prefix: &str, telling: &Telling, opti
     let [ffn_dim, _] = shape(tensors, prefix, telling.ffn)?;
     let json: Json = match tensors.config_json().map(serde_json::from_str) {
         Some(Ok(json)) => json,
-        Some(Err(e)) => return Err(Error::format(tensors.path(), format!("its config.json: {e}"))),
+        Some(Err(e)) => {
+            return Err(Error::format(
+                tensors.path(),
+                format!("its config.json: {e}"),
+            ));
+        }
         None => Json::default(),
     };
     let config = DitConfig {
@@ -190,7 +235,11 @@ pub(super) fn read(tensors: &ModelTensors, prefix: &str, telling: &Telling, opti
         in_channels,
     };
     let named = |e: Error| {
-        Error::Config(format!("{}: {}", tensors.path().display(), e.to_string().replace("model config: ", "")))
+        Error::Config(format!(
+            "{}: {}",
+            tensors.path().display(),
+            e.to_string().replace("model config: ", "")
+        ))
     };
     config.validate().map_err(named)?;
     Ok(config)
@@ -204,15 +253,31 @@ fn shape<const N: usize>(tensors: &ModelTensors, prefix: &str, name: &str) -> Re
         expected: format!("a shape of {N} axes"),
         got,
     };
-    let TensorInfo { shape, .. } = tensors.info(&name).ok_or_else(|| error("no such tensor".into()))?;
-    shape.as_slice().try_into().map_err(|_| error(format!("{shape:?}")))
+    let TensorInfo { shape, .. } = tensors
+        .info(&name)
+        .ok_or_else(|| error("no such tensor".into()))?;
+    shape
+        .as_slice()
+        .try_into()
+        .map_err(|_| error(format!("{shape:?}")))
 }
 
 /// Blocks are counted from 0; there cannot be more than tensors.
 fn layers(tensors: &ModelTensors, prefix: &str) -> usize {
     let blocks = format!("{prefix}blocks.");
-    let index = |name: &str| name.strip_prefix(&blocks)?.split('.').next()?.parse::<usize>().ok();
-    tensors.names().filter_map(index).max().map_or(0, |last| last.saturating_add(1)).min(tensors.names().count())
+    let index = |name: &str| {
+        name.strip_prefix(&blocks)?
+            .split('.')
+            .next()?
+            .parse::<usize>()
+            .ok()
+    };
+    tensors
+        .names()
+        .filter_map(index)
+        .max()
+        .map_or(0, |last| last.saturating_add(1))
+        .min(tensors.names().count())
 }
 
 #[cfg(test)]
@@ -224,8 +289,14 @@ mod tests {
         let config = DitConfig::wan_1_3b();
         let [token, score] = [4 * (2 * 1536 + 3 * 8960), 4 * 3];
         // 32 x 32 tokens, all of whose scores exist at a time; then a clip of 480 x 832 pixels and 81 frames.
-        assert_eq!(config.activation_bytes([1, 64, 64]), 1024 * token + 12 * 1024 * 1024 * score);
-        assert_eq!(config.activation_bytes([21, 60, 104]), 32760 * token + (1 << 24) * score);
+        assert_eq!(
+            config.activation_bytes([1, 64, 64]),
+            1024 * token + 12 * 1024 * 1024 * score
+        );
+        assert_eq!(
+            config.activation_bytes([21, 60, 104]),
+            32760 * token + (1 << 24) * score
+        );
         // A cell is less than a patch.
         assert_eq!(config.activation_bytes([1, 1, 1]), 0);
     }

@@ -15,28 +15,68 @@ const OTHERS: [(&[&str], &str); 14] = [
         &["img_emb.", "image_embedder.", ".k_img."],
         "Wan's image-to-video transformer, which has tokens of an image; expected the text-to-video one",
     ),
-    (&["txt_in.individual_token_refiner.", "context_embedder.token_refiner."], "HunyuanVideo's transformer"),
-    (&["double_blocks.", "single_transformer_blocks."], "a transformer of Flux's kind"),
-    (&["joint_blocks.", "joint_transformer_blocks.", "pos_embed.proj."], "Stable Diffusion 3's transformer"),
+    (
+        &[
+            "txt_in.individual_token_refiner.",
+            "context_embedder.token_refiner.",
+        ],
+        "HunyuanVideo's transformer",
+    ),
+    (
+        &["double_blocks.", "single_transformer_blocks."],
+        "a transformer of Flux's kind",
+    ),
+    (
+        &[
+            "joint_blocks.",
+            "joint_transformer_blocks.",
+            "pos_embed.proj.",
+        ],
+        "Stable Diffusion 3's transformer",
+    ),
     (
         &["transformer_blocks.0.img_mod.", "txt_norm."],
         "Qwen-Image's transformer, which shares Wan's latents but is not Wan's model; expected Wan2.1's text-to-video one",
     ),
     (&["patchify_proj."], "LTX-Video's transformer"),
-    (&["caption_projection.", "adaln_single."], "a transformer of PixArt's kind"),
-    (&["cap_embedder.", "noise_refiner."], "a transformer of Lumina's kind, such as Z-Image's"),
-    (&["transformer_blocks."], "a transformer of another model or layout"),
     (
-        &["input_blocks.", "down_blocks.0.attentions.", "down_blocks.1.attentions."],
+        &["caption_projection.", "adaln_single."],
+        "a transformer of PixArt's kind",
+    ),
+    (
+        &["cap_embedder.", "noise_refiner."],
+        "a transformer of Lumina's kind, such as Z-Image's",
+    ),
+    (
+        &["transformer_blocks."],
+        "a transformer of another model or layout",
+    ),
+    (
+        &[
+            "input_blocks.",
+            "down_blocks.0.attentions.",
+            "down_blocks.1.attentions.",
+        ],
         "a U-Net of Stable Diffusion's kind",
     ),
-    (&["encoder.block.", "shared.weight", "token_embedding.weight"], "a text encoder"),
-    (&["text_model.", "model.layers."], "a language model or text encoder"),
+    (
+        &["encoder.block.", "shared.weight", "token_embedding.weight"],
+        "a text encoder",
+    ),
+    (
+        &["text_model.", "model.layers."],
+        "a language model or text encoder",
+    ),
     (&["decoder."], "an autoencoder"),
 ];
 
 /// What single files hold beside the model: its autoencoder and its text encoder.
-const BESIDE: [&str; 4] = ["first_stage_model.", "cond_stage_model.", "text_encoders.", "vae."];
+const BESIDE: [&str; 4] = [
+    "first_stage_model.",
+    "cond_stage_model.",
+    "text_encoders.",
+    "vae.",
+];
 
 /// Cross-attention's keys in a U-Net: their width is that of the text encoder.
 const UNET_KEYS: [&str; 4] = [
@@ -50,37 +90,60 @@ const UNET_KEYS: [&str; 4] = [
 const UNETS: [(usize, &str); 3] = [
     (768, "Stable Diffusion 1's U-Net, whose latents are others"),
     (1024, "Stable Diffusion 2's U-Net, whose latents are others"),
-    (2048, "Stable Diffusion XL's U-Net, whose latents are others"),
+    (
+        2048,
+        "Stable Diffusion XL's U-Net, whose latents are others",
+    ),
 ];
 
 /// What a file holds, if that is a known other model.
 pub(super) fn by_names(tensors: &ModelTensors) -> Option<&'static str> {
     unet(tensors).or_else(|| {
         let of_model = |name: &&str| !BESIDE.iter().any(|part| name.starts_with(part));
-        let has = |part: &&str| tensors.names().filter(of_model).any(|name| holds(name, part));
-        OTHERS.iter().find(|(parts, _)| parts.iter().any(has)).map(|(_, model)| *model)
+        let has = |part: &&str| {
+            tensors
+                .names()
+                .filter(of_model)
+                .any(|name| holds(name, part))
+        };
+        OTHERS
+            .iter()
+            .find(|(parts, _)| parts.iter().any(has))
+            .map(|(_, model)| *model)
     })
 }
 
 fn unet(tensors: &ModelTensors) -> Option<&'static str> {
-    let key = tensors.names().find(|name| UNET_KEYS.iter().any(|key| name.ends_with(key)))?;
+    let key = tensors
+        .names()
+        .find(|name| UNET_KEYS.iter().any(|key| name.ends_with(key)))?;
     let width = *tensors.info(key)?.shape.get(1)?;
-    UNETS.iter().find(|(of, _)| *of == width).map(|(_, model)| *model)
+    UNETS
+        .iter()
+        .find(|(of, _)| *of == width)
+        .map(|(_, model)| *model)
 }
 
 fn holds(name: &str, part: &str) -> bool {
-    name.match_indices(part).any(|(at, _)| at == 0 || part.starts_with('.') || name.as_bytes()[at - 1] == b'.')
+    name.match_indices(part)
+        .any(|(at, _)| at == 0 || part.starts_with('.') || name.as_bytes()[at - 1] == b'.')
 }
 
 /// What a transformer with Wan's names is, if it is not the text-to-video one: its latent channels tell.
 pub(super) fn by_channels(config: &DitConfig) -> Option<String> {
     let what = match (config.in_channels, config.out_channels) {
         (48, 48) => "Wan2.2's 5B model, whose latents have 48 channels and are of another VAE",
-        (36, 16) => "Wan's image-to-video transformer (36 channels in: the latent, an image and its mask)",
-        (48, 16) => "one of Wan's control models (48 channels in: the latent, a control and an image)",
+        (36, 16) => {
+            "Wan's image-to-video transformer (36 channels in: the latent, an image and its mask)"
+        }
+        (48, 16) => {
+            "one of Wan's control models (48 channels in: the latent, a control and an image)"
+        }
         (ins, outs) if ins != outs => "a transformer that takes conditions beside the latent",
         _ => return None,
     };
     let (ins, outs) = (config.in_channels, config.out_channels);
-    Some(format!("{what}; {ins} channels in and {outs} out; expected the text-to-video model, with 16 and 16"))
+    Some(format!(
+        "{what}; {ins} channels in and {outs} out; expected the text-to-video model, with 16 and 16"
+    ))
 }

@@ -44,17 +44,37 @@ impl WanDit {
     /// What `source` returns; [`Error::Config`] for sizes that cannot be.
     pub fn load(config: &DitConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
         config.validate()?;
-        let DitConfig { dim, freq_dim, text_dim, in_channels, patch: [pt, ph, pw], .. } = *config;
+        let DitConfig {
+            dim,
+            freq_dim,
+            text_dim,
+            in_channels,
+            patch: [pt, ph, pw],
+            ..
+        } = *config;
         let linear = |name: &str, shape: [usize; 2]| Linear::load(name, shape, source, device);
         let flat = |name: &str, shape: &[usize]| match name {
-            "patch_embedding.weight" => source(name, &[dim, in_channels, pt, ph, pw])?.reshape(shape),
+            "patch_embedding.weight" => {
+                source(name, &[dim, in_channels, pt, ph, pw])?.reshape(shape)
+            }
             _ => source(name, shape),
         };
         let blocks = (0..config.layers).map(|i| Block::load(i, config, source, device));
         Ok(Self {
-            patch_embedding: Linear::load("patch_embedding", [dim, in_channels * pt * ph * pw], &flat, device)?,
-            text_embedding: [linear("text_embedding.0", [dim, text_dim])?, linear("text_embedding.2", [dim, dim])?],
-            time_embedding: [linear("time_embedding.0", [dim, freq_dim])?, linear("time_embedding.2", [dim, dim])?],
+            patch_embedding: Linear::load(
+                "patch_embedding",
+                [dim, in_channels * pt * ph * pw],
+                &flat,
+                device,
+            )?,
+            text_embedding: [
+                linear("text_embedding.0", [dim, text_dim])?,
+                linear("text_embedding.2", [dim, dim])?,
+            ],
+            time_embedding: [
+                linear("time_embedding.0", [dim, freq_dim])?,
+                linear("time_embedding.2", [dim, dim])?,
+            ],
             time_projection: linear("time_projection.1", [6 * dim, dim])?,
             blocks: blocks.collect::<Result<_>>()?,
             head_modulation: parameter("head.modulation", [1, 2, dim], source, device)?,
@@ -76,7 +96,12 @@ impl WanDit {
     ///
     /// # Errors
     /// [`Error::Shape`] for inputs that do not fit the model or each other.
-    pub fn forward(&self, latent: Tensor<5>, timesteps: &[f64], text: Tensor<3>) -> Result<Tensor<5>> {
+    pub fn forward(
+        &self,
+        latent: Tensor<5>,
+        timesteps: &[f64],
+        text: Tensor<3>,
+    ) -> Result<Tensor<5>> {
         self.check(&latent, timesteps, &text)?;
         let [_, _, t, h, w] = latent.dims();
         let [_, ph, pw] = self.config.patch;
@@ -86,7 +111,10 @@ impl WanDit {
         let time = self.clock(timesteps, &latent.device());
         let time = second.forward(silu(first.forward(time)));
         let dim = self.config.dim;
-        let parts = self.time_projection.forward(silu(time.clone())).reshape([timesteps.len(), 6, dim]);
+        let parts =
+            self.time_projection
+                .forward(silu(time.clone()))
+                .reshape([timesteps.len(), 6, dim]);
         let [first, second] = &self.text_embedding;
         let caption = second.forward(gelu_tanh(first.forward(text)));
 
@@ -100,19 +128,40 @@ impl WanDit {
     }
 
     fn check(&self, latent: &Tensor<5>, timesteps: &[f64], text: &Tensor<3>) -> Result<()> {
-        let wrong = |what: &str, expected: String, got: String| Err(Error::Shape { what: what.into(), expected, got });
-        let DitConfig { in_channels, text_dim, patch: [_, ph, pw], .. } = self.config;
+        let wrong = |what: &str, expected: String, got: String| {
+            Err(Error::Shape {
+                what: what.into(),
+                expected,
+                got,
+            })
+        };
+        let DitConfig {
+            in_channels,
+            text_dim,
+            patch: [_, ph, pw],
+            ..
+        } = self.config;
         let [b, c, t, h, w] = latent.dims();
-        if c != in_channels || b * t * h * w == 0 || !h.is_multiple_of(ph) || !w.is_multiple_of(pw) {
-            let expected = format!("[B, {in_channels}, T, h, w] with h a multiple of {ph} and w of {pw}");
+        if c != in_channels || b * t * h * w == 0 || !h.is_multiple_of(ph) || !w.is_multiple_of(pw)
+        {
+            let expected =
+                format!("[B, {in_channels}, T, h, w] with h a multiple of {ph} and w of {pw}");
             return wrong("the latent", expected, format!("{:?}", latent.dims()));
         }
         if timesteps.len() != b {
-            return wrong("timesteps", format!("{b}, one for each latent"), timesteps.len().to_string());
+            return wrong(
+                "timesteps",
+                format!("{b}, one for each latent"),
+                timesteps.len().to_string(),
+            );
         }
         let [captions, tokens, width] = text.dims();
         if captions != b || tokens == 0 || width != text_dim {
-            return wrong("the caption", format!("[{b}, tokens, {text_dim}]"), format!("{:?}", text.dims()));
+            return wrong(
+                "the caption",
+                format!("[{b}, tokens, {text_dim}]"),
+                format!("{:?}", text.dims()),
+            );
         }
         Ok(())
     }
@@ -129,7 +178,10 @@ impl WanDit {
             cosines.chain((0..half).map(move |i| angle(t, i).sin()))
         };
         let values: Vec<f32> = timesteps.iter().flat_map(one).map(|v| v as f32).collect();
-        Tensor::from_data(TensorData::new(values, [timesteps.len(), 1, 2 * half]), device)
+        Tensor::from_data(
+            TensorData::new(values, [timesteps.len(), 1, 2 * half]),
+            device,
+        )
     }
 
     /// # Shapes
@@ -138,7 +190,9 @@ impl WanDit {
         let [b, c, t, h, w] = x.dims();
         let [_, ph, pw] = self.config.patch;
         // B C T (h p) (w q) -> B (T h w) (C p q)
-        let x = x.reshape([b, c, t, h / ph, ph, w / pw, pw]).permute([0, 2, 3, 5, 1, 4, 6]);
+        let x = x
+            .reshape([b, c, t, h / ph, ph, w / pw, pw])
+            .permute([0, 2, 3, 5, 1, 4, 6]);
         x.reshape([b, t * (h / ph) * (w / pw), c * ph * pw])
     }
 
@@ -148,7 +202,9 @@ impl WanDit {
         let b = x.dims()[0];
         let [_, ph, pw] = self.config.patch;
         let c = self.config.out_channels;
-        let x = x.reshape([b, t, h, w, ph, pw, c]).permute([0, 6, 1, 2, 4, 3, 5]);
+        let x = x
+            .reshape([b, t, h, w, ph, pw, c])
+            .permute([0, 6, 1, 2, 4, 3, 5]);
         x.reshape([b, c, t, h * ph, w * pw])
     }
 }

@@ -24,19 +24,33 @@ impl Rotary {
         let [frames, rows, columns] = grid;
         let side = 2 * (head_dim / 6);
         let axes = [head_dim - 2 * side, side, side];
-        let rates = axes.map(|d| (0..d / 2).map(|i| THETA.powf(-((2 * i) as f64) / d as f64)).collect::<Vec<_>>());
+        let rates = axes.map(|d| {
+            (0..d / 2)
+                .map(|i| THETA.powf(-((2 * i) as f64) / d as f64))
+                .collect::<Vec<_>>()
+        });
         let mut angles = Vec::with_capacity(frames * rows * columns * head_dim / 2);
         for token in 0..frames * rows * columns {
-            let position = [token / (rows * columns), token / columns % rows, token % columns];
+            let position = [
+                token / (rows * columns),
+                token / columns % rows,
+                token % columns,
+            ];
             for (rates, position) in rates.iter().zip(position) {
                 angles.extend(rates.iter().map(|rate| rate * position as f64));
             }
         }
         let table = |f: fn(f64) -> f64| {
             let values: Vec<f32> = angles.iter().map(|&a| f(a) as f32).collect();
-            Tensor::from_data(TensorData::new(values, [1, frames * rows * columns, 1, head_dim / 2, 1]), device)
+            Tensor::from_data(
+                TensorData::new(values, [1, frames * rows * columns, 1, head_dim / 2, 1]),
+                device,
+            )
         };
-        Self { cos: table(f64::cos), sin: table(f64::sin) }
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+        }
     }
 
     /// # Shapes
@@ -65,16 +79,26 @@ mod tests {
         let grid = [3, 4, 5];
         let values: Vec<f32> = vae2x_core::weights::formula::unit("head", 24).collect();
         let one = |part: &[f32]| Tensor::<1>::from_floats(part, &device).reshape([1, 1, 1, 12]);
-        let everywhere = |x: Tensor<4>| Rotary::new(grid, 12, &device).apply(x.expand([1, 60, 1, 12]));
-        let (q, k) = (everywhere(one(&values[..12])), everywhere(one(&values[12..])));
+        let everywhere =
+            |x: Tensor<4>| Rotary::new(grid, 12, &device).apply(x.expand([1, 60, 1, 12]));
+        let (q, k) = (
+            everywhere(one(&values[..12])),
+            everywhere(one(&values[12..])),
+        );
         let score = |a: [usize; 3], b: [usize; 3]| {
-            let at = |x: &Tensor<4>, [t, y, x_]: [usize; 3]| x.clone().narrow(1, (t * 4 + y) * 5 + x_, 1);
+            let at = |x: &Tensor<4>, [t, y, x_]: [usize; 3]| {
+                x.clone().narrow(1, (t * 4 + y) * 5 + x_, 1)
+            };
             (at(&q, a) * at(&k, b)).sum().into_scalar::<f32>()
         };
         for (a, b) in [([0, 1, 0], [1, 0, 2]), ([0, 0, 3], [1, 3, 1])] {
-            let moved = [[a, b], [b, a]].map(|[p, q]| score([p[0] + 1, p[1], p[2] + 1], [q[0] + 1, q[1], q[2] + 1]));
+            let moved = [[a, b], [b, a]]
+                .map(|[p, q]| score([p[0] + 1, p[1], p[2] + 1], [q[0] + 1, q[1], q[2] + 1]));
             assert!((score(a, b) - moved[0]).abs() < 1e-5 && (score(b, a) - moved[1]).abs() < 1e-5);
-            assert!((score(a, b) - score(b, a)).abs() > 1e-3, "the direction counts");
+            assert!(
+                (score(a, b) - score(b, a)).abs() > 1e-3,
+                "the direction counts"
+            );
         }
     }
 }

@@ -25,10 +25,22 @@ const BLOCK_PARTS: [(&str, &str); 13] = [
 
 /// Beginnings of names outside the blocks: original, diffusers.
 const OUTER: [(&str, &str); 7] = [
-    ("text_embedding.0", "condition_embedder.text_embedder.linear_1"),
-    ("text_embedding.2", "condition_embedder.text_embedder.linear_2"),
-    ("time_embedding.0", "condition_embedder.time_embedder.linear_1"),
-    ("time_embedding.2", "condition_embedder.time_embedder.linear_2"),
+    (
+        "text_embedding.0",
+        "condition_embedder.text_embedder.linear_1",
+    ),
+    (
+        "text_embedding.2",
+        "condition_embedder.text_embedder.linear_2",
+    ),
+    (
+        "time_embedding.0",
+        "condition_embedder.time_embedder.linear_1",
+    ),
+    (
+        "time_embedding.2",
+        "condition_embedder.time_embedder.linear_2",
+    ),
     ("time_projection.1", "condition_embedder.time_proj"),
     ("head.head", "proj_out"),
     ("head.modulation", "scale_shift_table"),
@@ -39,13 +51,27 @@ const SMALL: f32 = 0.2;
 
 /// All tensors of a model, in the order of the module's parameters.
 pub fn specs(config: &DitConfig) -> Vec<TensorSpec> {
-    let DitConfig { dim, text_dim, freq_dim, .. } = *config;
+    let DitConfig {
+        dim,
+        text_dim,
+        freq_dim,
+        ..
+    } = *config;
     let linear = |name: &str, outputs: usize, inputs: usize| {
-        [spec(&format!("{name}.weight"), &[outputs, inputs]), spec(&format!("{name}.bias"), &[outputs])]
+        [
+            spec(&format!("{name}.weight"), &[outputs, inputs]),
+            spec(&format!("{name}.bias"), &[outputs]),
+        ]
     };
     let [pt, ph, pw] = config.patch;
     let embeddings = [
-        [spec("patch_embedding.weight", &[dim, config.in_channels, pt, ph, pw]), spec("patch_embedding.bias", &[dim])],
+        [
+            spec(
+                "patch_embedding.weight",
+                &[dim, config.in_channels, pt, ph, pw],
+            ),
+            spec("patch_embedding.bias", &[dim]),
+        ],
         linear("text_embedding.0", dim, text_dim),
         linear("text_embedding.2", dim, dim),
         linear("time_embedding.0", dim, freq_dim),
@@ -55,7 +81,10 @@ pub fn specs(config: &DitConfig) -> Vec<TensorSpec> {
     let head = linear("head.head", config.patch_values(), dim);
     let blocks = (0..config.layers).flat_map(|i| block(config, &format!("blocks.{i}")));
     let before = embeddings.into_iter().flatten().chain(blocks);
-    before.chain([spec("head.modulation", &[1, 2, dim])]).chain(head).collect()
+    before
+        .chain([spec("head.modulation", &[1, 2, dim])])
+        .chain(head)
+        .collect()
 }
 
 fn block(config: &DitConfig, name: &str) -> Vec<TensorSpec> {
@@ -63,7 +92,10 @@ fn block(config: &DitConfig, name: &str) -> Vec<TensorSpec> {
     let part = |rest: &str, shape: &[usize]| spec(&format!("{name}.{rest}"), shape);
     let attention = |kind: &str| {
         let linear = ["q", "k", "v", "o"].into_iter().flat_map(move |l| {
-            [part(&format!("{kind}.{l}.weight"), &[dim, dim]), part(&format!("{kind}.{l}.bias"), &[dim])]
+            [
+                part(&format!("{kind}.{l}.weight"), &[dim, dim]),
+                part(&format!("{kind}.{l}.bias"), &[dim]),
+            ]
         });
         let norms = ["norm_q", "norm_k"].map(|n| part(&format!("{kind}.{n}.weight"), &[dim]));
         linear.chain(norms).collect::<Vec<_>>()
@@ -76,7 +108,14 @@ fn block(config: &DitConfig, name: &str) -> Vec<TensorSpec> {
         part("ffn.2.bias", &[dim]),
     ];
     let modulation = vec![part("modulation", &[1, 6, dim])];
-    [modulation, attention("self_attn"), norm.to_vec(), attention("cross_attn"), feed_forward.to_vec()].concat()
+    [
+        modulation,
+        attention("self_attn"),
+        norm.to_vec(),
+        attention("cross_attn"),
+        feed_forward.to_vec(),
+    ]
+    .concat()
 }
 
 /// Start values that follow from a seed: norms are 1, and the last layer is 0, so that an untrained model predicts nothing.
@@ -85,22 +124,34 @@ fn block(config: &DitConfig, name: &str) -> Vec<TensorSpec> {
 /// None for the names of [`specs`].
 pub fn initial(seed: u64, name: &str, shape: &[usize]) -> Result<Array> {
     let is_norm = name.contains("norm") && name.ends_with("weight");
-    let gain = if name.starts_with("time_projection") { SMALL } else { 1.0 };
+    let gain = if name.starts_with("time_projection") {
+        SMALL
+    } else {
+        1.0
+    };
     let values = match name {
         _ if is_norm => vec![1.0; shape.iter().product()],
-        _ if name.starts_with("head.head") || name.ends_with("bias") => vec![0.0; shape.iter().product()],
+        _ if name.starts_with("head.head") || name.ends_with("bias") => {
+            vec![0.0; shape.iter().product()]
+        }
         _ => formula::tensor(&format!("flow.{seed}.{name}"), shape, gain),
     };
     Array::new(shape, values)
 }
 
 fn spec(name: &str, shape: &[usize]) -> TensorSpec {
-    TensorSpec { name: name.into(), shape: shape.into() }
+    TensorSpec {
+        name: name.into(),
+        shape: shape.into(),
+    }
 }
 
 /// Diffusers' name of a canonical one.
 pub fn diffusers_name(canonical: &str) -> String {
-    if let Some(renamed) = OUTER.iter().find_map(|(from, to)| Some(format!("{to}{}", canonical.strip_prefix(from)?))) {
+    if let Some(renamed) = OUTER
+        .iter()
+        .find_map(|(from, to)| Some(format!("{to}{}", canonical.strip_prefix(from)?)))
+    {
         return renamed;
     }
     if !canonical.starts_with("blocks.") {
@@ -109,8 +160,13 @@ pub fn diffusers_name(canonical: &str) -> String {
     if let Some(block) = canonical.strip_suffix("modulation") {
         return format!("{block}scale_shift_table");
     }
-    let part = BLOCK_PARTS.iter().find(|(from, _)| canonical.contains(from));
-    part.map_or_else(|| canonical.into(), |(from, to)| canonical.replacen(from, to, 1))
+    let part = BLOCK_PARTS
+        .iter()
+        .find(|(from, _)| canonical.contains(from));
+    part.map_or_else(
+        || canonical.into(),
+        |(from, to)| canonical.replacen(from, to, 1),
+    )
 }
 
 #[cfg(test)]
@@ -119,7 +175,12 @@ mod tests {
 
     #[test]
     fn the_published_sizes_have_their_parameters() {
-        let count = |config| specs(&config).iter().map(|s| s.shape.iter().product::<usize>()).sum::<usize>();
+        let count = |config| {
+            specs(&config)
+                .iter()
+                .map(|s| s.shape.iter().product::<usize>())
+                .sum::<usize>()
+        };
         assert_eq!(count(DitConfig::wan_1_3b()), 1_418_996_800);
         assert_eq!(count(DitConfig::wan_14b()), 14_288_491_584);
     }

@@ -8,7 +8,12 @@ use super::foreign;
 use super::tensors::{diffusers_name, specs};
 
 /// Prefixes under which the tensors occur: none, ComfyUI's, and two of bundles.
-const PREFIXES: [&str; 4] = ["", "model.diffusion_model.", "diffusion_model.", "transformer."];
+const PREFIXES: [&str; 4] = [
+    "",
+    "model.diffusion_model.",
+    "diffusion_model.",
+    "transformer.",
+];
 
 const ORIGINAL: Telling = Telling {
     patch: "patch_embedding.weight",
@@ -27,7 +32,10 @@ const DIFFUSERS: Telling = Telling {
 };
 
 /// How a folder names the files of a transformer.
-pub const FILES: FileNames = FileNames { stem: "diffusion_pytorch_model", subfolder: "transformer" };
+pub const FILES: FileNames = FileNames {
+    stem: "diffusion_pytorch_model",
+    subfolder: "transformer",
+};
 
 /// A transformer's weights and sizes.
 #[derive(Debug)]
@@ -46,24 +54,40 @@ impl DitWeights {
         let has = |prefix: &str, name: &str| tensors.info(&format!("{prefix}{name}")).is_some();
         let layouts = [(&ORIGINAL, false), (&DIFFUSERS, true)];
         let found = PREFIXES.into_iter().find_map(|prefix| {
-            let (telling, is_diffusers) =
-                layouts.into_iter().find(|(t, _)| has(prefix, t.text) && has(prefix, t.patch))?;
+            let (telling, is_diffusers) = layouts
+                .into_iter()
+                .find(|(t, _)| has(prefix, t.text) && has(prefix, t.patch))?;
             Some((prefix, telling, is_diffusers))
         });
         if let Some(other) = foreign::by_names(&tensors) {
-            return Err(Error::Unsupported(format!("{}: this is {other}", tensors.path().display())));
+            return Err(Error::Unsupported(format!(
+                "{}: this is {other}",
+                tensors.path().display()
+            )));
         }
-        let Some((prefix, telling, is_diffusers)) = found else { return Err(unknown(&tensors)) };
+        let Some((prefix, telling, is_diffusers)) = found else {
+            return Err(unknown(&tensors));
+        };
         let config = config::read(&tensors, prefix, telling, options)?;
         if let Some(other) = foreign::by_channels(&config) {
-            return Err(Error::Unsupported(format!("{}: this is {other}", tensors.path().display())));
+            return Err(Error::Unsupported(format!(
+                "{}: this is {other}",
+                tensors.path().display()
+            )));
         }
         let wanted = specs(&config).into_iter().map(|spec| {
-            let name = if is_diffusers { diffusers_name(&spec.name) } else { spec.name.clone() };
+            let name = if is_diffusers {
+                diffusers_name(&spec.name)
+            } else {
+                spec.name.clone()
+            };
             (spec, format!("{prefix}{name}"))
         });
         let is_foreign = |name: &str| !prefix.is_empty() && !name.starts_with(prefix);
-        Ok(Self { weights: tensors.assign(wanted, is_foreign)?, config })
+        Ok(Self {
+            weights: tensors.assign(wanted, is_foreign)?,
+            config,
+        })
     }
 
     /// The model's sizes.

@@ -43,7 +43,11 @@ impl Attention {
         let [n, c, h, w] = frames.dims();
         let cells = h * w;
         // [N, 3C, H, W] -> three of [N, 1 head, H W, C]
-        let qkv = self.to_qkv.forward(self.norm.forward(frames)).reshape([n, 3, c, cells]).swap_dims(2, 3);
+        let qkv = self
+            .to_qkv
+            .forward(self.norm.forward(frames))
+            .reshape([n, 3, c, cells])
+            .swap_dims(2, 3);
         let part = |i: usize| qkv.clone().narrow(1, i, 1);
         let (q, k, v) = (part(0), part(1), part(2));
         let some = |start: usize| {

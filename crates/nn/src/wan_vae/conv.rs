@@ -46,7 +46,8 @@ impl History {
         let [b, c, t, h, w] = x.dims();
         let past = self.past.take();
         let missing = PAST - past.as_ref().map_or(0, |past| past.dims()[2]);
-        let zeros = (missing > 0).then(|| Tensor::zeros([b, c, missing, h, w], (&x.device(), x.dtype())));
+        let zeros =
+            (missing > 0).then(|| Tensor::zeros([b, c, missing, h, w], (&x.device(), x.dtype())));
         let all = Tensor::cat(zeros.into_iter().chain(past).chain([x]).collect(), 2);
         self.keep(|| all.clone().narrow(2, t, PAST));
         all
@@ -109,7 +110,12 @@ impl CausalConv {
             return self.forward_image(x);
         }
         let options = ConvOptions::new([1, 1, 1], [0, 1, 1], [1, 1, 1], 1);
-        conv3d(history.extend(x), self.weight.val(), self.bias.val(), options)
+        conv3d(
+            history.extend(x),
+            self.weight.val(),
+            self.bias.val(),
+            options,
+        )
     }
 
     /// A first frame: its past is zeros, so only the last temporal tap acts.
@@ -118,9 +124,16 @@ impl CausalConv {
     /// `[B, I, 1, H, W]` -> `[B, O, 1, H, W]`
     fn forward_image(&self, x: Tensor<5>) -> Tensor<5> {
         let [outputs, inputs, taps, kh, kw] = self.weight.dims();
-        let weight = self.weight.val().narrow(2, taps - 1, 1).reshape([outputs, inputs, kh, kw]);
+        let weight = self
+            .weight
+            .val()
+            .narrow(2, taps - 1, 1)
+            .reshape([outputs, inputs, kh, kw]);
         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-        from_frames(conv2d(to_frames(x), weight, Some(self.bias.val()), options), 1)
+        from_frames(
+            conv2d(to_frames(x), weight, Some(self.bias.val()), options),
+            1,
+        )
     }
 }
 
@@ -139,10 +152,15 @@ impl PointConv {
     /// # Errors
     /// If `weights` lack a tensor.
     pub fn load(spec: &Conv, weights: &dyn Weights, device: &Device) -> Result<Self> {
-        let weight = weights.tensor(&spec.weight())?.reshape([spec.outputs, spec.inputs, 1, 1])?;
+        let weight = weights
+            .tensor(&spec.weight())?
+            .reshape([spec.outputs, spec.inputs, 1, 1])?;
         let bias = to_tensor(&weights.tensor(&spec.bias())?, &spec.name, device)?;
         let weight = Param::from_tensor(to_tensor(&weight, &spec.name, device)?);
-        Ok(Self { weight, bias: Param::from_tensor(bias) })
+        Ok(Self {
+            weight,
+            bias: Param::from_tensor(bias),
+        })
     }
 
     /// # Shapes

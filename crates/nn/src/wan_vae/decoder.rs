@@ -12,7 +12,8 @@ use vae2x_core::{Error, Result};
 use super::norm::check_channels;
 use super::residual::CONVS_PER_BLOCK;
 use super::{
-    Attention, CausalConv, History, Keep, PointConv, Residual, ResidualState, RmsNorm, Rows, Upsample, UpsampleState,
+    Attention, CausalConv, History, Keep, PointConv, Residual, ResidualState, RmsNorm, Rows,
+    Upsample, UpsampleState,
 };
 
 /// Raw latents to pictures with `3 r^2` channels, not yet shuffled.
@@ -60,7 +61,10 @@ pub struct TrunkState {
 impl TrunkState {
     /// No frames yet.
     pub fn new(keep: Keep) -> Self {
-        Self { conv1: History::new(keep), middle: [ResidualState::new(keep), ResidualState::new(keep)] }
+        Self {
+            conv1: History::new(keep),
+            middle: [ResidualState::new(keep), ResidualState::new(keep)],
+        }
     }
 }
 
@@ -75,7 +79,11 @@ pub struct TailState {
 impl TailState {
     /// No frames yet.
     pub fn new(keep: Keep) -> Self {
-        Self { keep, stages: Vec::new(), head: History::new(keep) }
+        Self {
+            keep,
+            stages: Vec::new(),
+            head: History::new(keep),
+        }
     }
 
     /// Moves everything to `device`.
@@ -108,10 +116,18 @@ impl Decoder {
         let [Layer::Conv(post_quant), Layer::Conv(conv1), rest @ ..] = &layers[..] else {
             return Err(unknown_layers());
         };
-        let [Layer::Residual(before), Layer::Attention(attention), Layer::Residual(after), rest @ ..] = rest else {
+        let [
+            Layer::Residual(before),
+            Layer::Attention(attention),
+            Layer::Residual(after),
+            rest @ ..,
+        ] = rest
+        else {
             return Err(unknown_layers());
         };
-        let [rest @ .., Layer::Head { norm, conv }] = rest else { return Err(unknown_layers()) };
+        let [rest @ .., Layer::Head { norm, conv }] = rest else {
+            return Err(unknown_layers());
+        };
         Ok(Self {
             post_quant: PointConv::load(post_quant, weights, device)?,
             conv1: CausalConv::load(conv1, weights, device)?,
@@ -147,9 +163,16 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Error::Shape`] if the latent does not fit the model.
-    pub fn trunk(&self, latent: Tensor<5>, state: &mut TrunkState, queries: usize) -> Result<Tensor<5>> {
+    pub fn trunk(
+        &self,
+        latent: Tensor<5>,
+        state: &mut TrunkState,
+        queries: usize,
+    ) -> Result<Tensor<5>> {
         check_channels("latent", self.post_quant.weight.dims()[1], latent.dims()[1])?;
-        let x = self.conv1.forward(self.post_quant.forward_clip(latent), &mut state.conv1);
+        let x = self
+            .conv1
+            .forward(self.post_quant.forward_clip(latent), &mut state.conv1);
         let x = self.middle.0.forward(x, &mut state.middle[0]);
         let x = self.middle.1.forward(x, queries);
         Ok(self.middle.2.forward(x, &mut state.middle[1]))
@@ -191,15 +214,22 @@ impl Decoder {
     /// All stages and the head's norm, on the rows that each needs.
     fn stages(&self, mut x: Tensor<5>, rows: &[StageRows], state: &mut TailState) -> Tensor<5> {
         let keep = state.keep;
-        state.stages.resize_with(self.stages.len(), || (Vec::new(), UpsampleState::new(keep)));
-        for (i, (stage, (blocks, upsample))) in self.stages.iter().zip(&mut state.stages).enumerate() {
+        state
+            .stages
+            .resize_with(self.stages.len(), || (Vec::new(), UpsampleState::new(keep)));
+        for (i, (stage, (blocks, upsample))) in
+            self.stages.iter().zip(&mut state.stages).enumerate()
+        {
             blocks.resize_with(stage.blocks.len(), || ResidualState::new(keep));
             for (block, state) in stage.blocks.iter().zip(blocks) {
                 x = block.forward(x, state);
             }
             x = rows[i].input.cut(x, rows[i].blocks);
             if let Some(layer) = &stage.upsample {
-                x = rows[i].blocks.enlarged(2).cut(layer.forward(x, upsample), rows[i + 1].input);
+                x = rows[i]
+                    .blocks
+                    .enlarged(2)
+                    .cut(layer.forward(x, upsample), rows[i + 1].input);
             }
         }
         self.head_norm.forward_silu(x)
@@ -207,7 +237,14 @@ impl Decoder {
 
     /// The rows of each stage that `band` depends on, coarsest first.
     fn tail_rows(&self, band: Rows) -> Vec<StageRows> {
-        tail_rows(&self.stages.iter().map(|stage| stage.blocks.len()).collect::<Vec<_>>(), band)
+        tail_rows(
+            &self
+                .stages
+                .iter()
+                .map(|stage| stage.blocks.len())
+                .collect::<Vec<_>>(),
+            band,
+        )
     }
 }
 
@@ -219,14 +256,21 @@ pub(super) fn tail_rows(blocks: &[usize], band: Rows) -> Vec<StageRows> {
     let mut rows = Vec::with_capacity(blocks.len());
     for blocks in blocks.iter().rev() {
         let input = needed.read_by_convs(CONVS_PER_BLOCK * blocks);
-        rows.push(StageRows { input, blocks: needed });
+        rows.push(StageRows {
+            input,
+            blocks: needed,
+        });
         needed = input.read_by_convs(1).read_by_enlargement();
     }
     rows.reverse();
     rows
 }
 
-fn load_stages(layers: &[Layer], weights: &dyn Weights, device: &Device) -> Result<Vec<DecoderStage>> {
+fn load_stages(
+    layers: &[Layer],
+    weights: &dyn Weights,
+    device: &Device,
+) -> Result<Vec<DecoderStage>> {
     let mut stages = Vec::new();
     let mut blocks = Vec::new();
     for layer in layers {
@@ -239,7 +283,10 @@ fn load_stages(layers: &[Layer], weights: &dyn Weights, device: &Device) -> Resu
             _ => return Err(unknown_layers()),
         }
     }
-    stages.push(DecoderStage { blocks, upsample: None });
+    stages.push(DecoderStage {
+        blocks,
+        upsample: None,
+    });
     Ok(stages)
 }
 

@@ -12,8 +12,8 @@ use vae2x_core::weights::Weights;
 use super::decoder::{StageRows, unknown_layers};
 use super::residual::CONVS_PER_BLOCK;
 use super::{
-    Attention, CausalConv, Downsample, DownsampleState, History, Keep, PointConv, Residual, ResidualState, RmsNorm,
-    Rows,
+    Attention, CausalConv, Downsample, DownsampleState, History, Keep, PointConv, Residual,
+    ResidualState, RmsNorm, Rows,
 };
 
 /// Pictures to the mean of their raw latents.
@@ -71,13 +71,20 @@ pub struct EncoderRestState {
 impl EncoderStageState {
     /// No frames yet.
     pub fn new(keep: Keep) -> Self {
-        Self { keep, conv1: History::new(keep), blocks: Vec::new(), downsample: DownsampleState::new(keep) }
+        Self {
+            keep,
+            conv1: History::new(keep),
+            blocks: Vec::new(),
+            downsample: DownsampleState::new(keep),
+        }
     }
 
     /// Moves everything to `device`.
     pub(super) fn move_to(&mut self, device: &Device) {
         self.conv1.move_to(device);
-        self.blocks.iter_mut().for_each(|block| block.move_to(device));
+        self.blocks
+            .iter_mut()
+            .for_each(|block| block.move_to(device));
         self.downsample.move_to(device);
     }
 }
@@ -85,7 +92,10 @@ impl EncoderStageState {
 impl EncoderRestState {
     /// No frames yet.
     pub fn new(keep: Keep) -> Self {
-        Self { middle: [ResidualState::new(keep), ResidualState::new(keep)], head: History::new(keep) }
+        Self {
+            middle: [ResidualState::new(keep), ResidualState::new(keep)],
+            head: History::new(keep),
+        }
     }
 }
 
@@ -97,10 +107,22 @@ impl Encoder {
     pub fn load(weights: &dyn Weights, device: &Device) -> Result<Self> {
         weights.config().validate()?;
         let layers = arch::encoder(weights.config());
-        let [Layer::Conv(conv1), rest @ .., Layer::Head { norm, conv }, Layer::Conv(quant)] = &layers[..] else {
+        let [
+            Layer::Conv(conv1),
+            rest @ ..,
+            Layer::Head { norm, conv },
+            Layer::Conv(quant),
+        ] = &layers[..]
+        else {
             return Err(unknown_layers());
         };
-        let [rest @ .., Layer::Residual(before), Layer::Attention(attention), Layer::Residual(after)] = rest else {
+        let [
+            rest @ ..,
+            Layer::Residual(before),
+            Layer::Attention(attention),
+            Layer::Residual(after),
+        ] = rest
+        else {
             return Err(unknown_layers());
         };
         Ok(Self {
@@ -123,7 +145,9 @@ impl Encoder {
     /// `[B, 3, F, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, 2 z_dim, 1, h, w]`; F is 1 in the first call of a
     /// clip, 4 later
     pub fn step(&self, pixels: Tensor<5>, state: &mut EncoderState) -> Tensor<5> {
-        state.stages.resize_with(self.stages.len(), Default::default);
+        state
+            .stages
+            .resize_with(self.stages.len(), Default::default);
         let mut x = pixels;
         for (i, state) in state.stages.iter_mut().enumerate() {
             let output = Rows::whole(self.output_height(i, x.dims()[3]));
@@ -134,7 +158,11 @@ impl Encoder {
 
     /// The height of what stage `i` makes of frames `height` high.
     pub fn output_height(&self, i: usize, height: usize) -> usize {
-        if self.stages[i].downsample.is_some() { height / 2 } else { height }
+        if self.stages[i].downsample.is_some() {
+            height / 2
+        } else {
+            height
+        }
     }
 
     /// Runs stage `i` on the whole frames `x`, of which only the rows that `band` of its output depends on are looked at.
@@ -142,7 +170,13 @@ impl Encoder {
     ///
     /// # Shapes
     /// `[B, C, T, H, W]` -> `[B, C', T', band.len(), W']`; W' and band.height are halves of W and H in all but the last
-    pub fn stage(&self, i: usize, x: Tensor<5>, band: Rows, state: &mut EncoderStageState) -> Tensor<5> {
+    pub fn stage(
+        &self,
+        i: usize,
+        x: Tensor<5>,
+        band: Rows,
+        state: &mut EncoderStageState,
+    ) -> Tensor<5> {
         let EncoderStage { blocks, downsample } = &self.stages[i];
         let rows = stage_rows(i, blocks.len(), downsample.is_some(), band);
         let mut x = Rows::whole(x.dims()[3]).cut(x, rows.input);
@@ -150,7 +184,9 @@ impl Encoder {
             x = self.conv1.forward(x, &mut state.conv1);
         }
         let keep = state.keep;
-        state.blocks.resize_with(blocks.len(), || ResidualState::new(keep));
+        state
+            .blocks
+            .resize_with(blocks.len(), || ResidualState::new(keep));
         for (block, state) in blocks.iter().zip(&mut state.blocks) {
             x = block.forward(x, state);
         }
@@ -170,7 +206,10 @@ impl Encoder {
         let x = self.middle.0.forward(x, &mut state.middle[0]);
         let x = self.middle.1.forward(x, queries);
         let x = self.middle.2.forward(x, &mut state.middle[1]);
-        self.quant.forward_clip(self.head_conv.forward(self.head_norm.forward_silu(x), &mut state.head))
+        self.quant.forward_clip(
+            self.head_conv
+                .forward(self.head_norm.forward_silu(x), &mut state.head),
+        )
     }
 }
 
@@ -178,10 +217,17 @@ impl Encoder {
 pub(super) fn stage_rows(i: usize, blocks: usize, halves: bool, band: Rows) -> StageRows {
     let needed = if halves { band.read_by_halving() } else { band };
     let convs = CONVS_PER_BLOCK * blocks + usize::from(i == 0);
-    StageRows { input: needed.read_by_convs(convs), blocks: needed }
+    StageRows {
+        input: needed.read_by_convs(convs),
+        blocks: needed,
+    }
 }
 
-fn load_stages(layers: &[Layer], weights: &dyn Weights, device: &Device) -> Result<Vec<EncoderStage>> {
+fn load_stages(
+    layers: &[Layer],
+    weights: &dyn Weights,
+    device: &Device,
+) -> Result<Vec<EncoderStage>> {
     let mut stages = Vec::new();
     let mut blocks = Vec::new();
     for layer in layers {
@@ -194,6 +240,9 @@ fn load_stages(layers: &[Layer], weights: &dyn Weights, device: &Device) -> Resu
             _ => return Err(unknown_layers()),
         }
     }
-    stages.push(EncoderStage { blocks, downsample: None });
+    stages.push(EncoderStage {
+        blocks,
+        downsample: None,
+    });
     Ok(stages)
 }

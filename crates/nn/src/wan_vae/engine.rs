@@ -84,16 +84,23 @@ impl BurnEngine {
 
     fn queue(weights: &dyn Weights, options: &BurnOptions, device: &Device) -> Result<Self> {
         let place = |dtype: FloatDType| {
-            check_dtype(device, dtype).map_err(|e| Error::Unsupported(format!("{}: {e}", options.name)))?;
+            check_dtype(device, dtype)
+                .map_err(|e| Error::Unsupported(format!("{}: {e}", options.name)))?;
             Ok(Place::new(weights.config(), device, dtype, options.limits))
         };
         let decoder = matches!(options.parts, Parts::Decoder | Parts::Both).then(|| {
             let place = place(options.decoder_dtype)?;
-            Ok((Decoder::load(weights, device)?.map(&mut To(place.dtype)), place))
+            Ok((
+                Decoder::load(weights, device)?.map(&mut To(place.dtype)),
+                place,
+            ))
         });
         let encoder = matches!(options.parts, Parts::Encoder | Parts::Both).then(|| {
             let place = place(options.encoder_dtype)?;
-            Ok((Encoder::load(weights, device)?.map(&mut To(place.dtype)), place))
+            Ok((
+                Encoder::load(weights, device)?.map(&mut To(place.dtype)),
+                place,
+            ))
         });
         Ok(Self {
             name: options.name.clone(),
@@ -127,11 +134,17 @@ impl Engine for BurnEngine {
     fn device_memory(&self) -> Option<u64> {
         let place = self.decoder.as_ref().map(|(_, place)| place);
         let place = place.or(self.encoder.as_ref().map(|(_, place)| place))?;
-        place.device.memory_pool_usage().map(|usage| usage.bytes_reserved)
+        place
+            .device
+            .memory_pool_usage()
+            .map(|usage| usage.bytes_reserved)
     }
 
     fn decoder(&self) -> Box<dyn DecodeSession + '_> {
-        let pass = self.decoder.as_ref().map(|(decoder, place)| DecodePass { decoder, place });
+        let pass = self
+            .decoder
+            .as_ref()
+            .map(|(decoder, place)| DecodePass { decoder, place });
         Box::new(Decoding {
             engine: self,
             stream: pass.map(|pass| Stream::new(pass, self.notify)),
@@ -140,7 +153,10 @@ impl Engine for BurnEngine {
     }
 
     fn encoder(&self) -> Box<dyn EncodeSession + '_> {
-        let pass = self.encoder.as_ref().map(|(encoder, place)| EncodePass { encoder, place });
+        let pass = self
+            .encoder
+            .as_ref()
+            .map(|(encoder, place)| EncodePass { encoder, place });
         Box::new(Encoding {
             engine: self,
             stream: pass.map(|pass| Stream::new(pass, self.notify)),
@@ -165,7 +181,10 @@ impl Clip {
                 self.size = Some(before);
                 Err(Error::Shape {
                     what: what.into(),
-                    expected: format!("{}x{} as in the clip's earlier frames", before[1], before[0]),
+                    expected: format!(
+                        "{}x{} as in the clip's earlier frames",
+                        before[1], before[0]
+                    ),
                     got: format!("{}x{}", size[1], size[0]),
                 })
             }
@@ -183,9 +202,16 @@ impl DecodeSession for Decoding<'_> {
     fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
         let stream = self.stream.as_mut().ok_or_else(|| not_loaded("decoder"))?;
         let [channels, t, h, w] = latent.dims("latent")?;
-        check(channels == self.engine.config.z_dim && t > 0 && h > 0 && w > 0, "latent", || {
-            (format!("[{}, t, h, w], none of them 0", self.engine.config.z_dim), format!("{:?}", latent.shape()))
-        })?;
+        check(
+            channels == self.engine.config.z_dim && t > 0 && h > 0 && w > 0,
+            "latent",
+            || {
+                (
+                    format!("[{}, t, h, w], none of them 0", self.engine.config.z_dim),
+                    format!("{:?}", latent.shape()),
+                )
+            },
+        )?;
         let first = self.clip.enter("latent frame", [h, w])?;
         if !self.engine.has_time && (t > 1 || !first) {
             return Err(no_time());
@@ -219,13 +245,24 @@ impl EncodeSession for Encoding<'_> {
         let stream = self.stream.as_mut().ok_or_else(|| not_loaded("encoder"))?;
         let [channels, f, h, w] = pixels.dims("pixels")?;
         let whole = |n: usize| n > 0 && n.is_multiple_of(SPATIAL_FACTOR);
-        check(channels == 3 && f > 0 && whole(h) && whole(w), "pixels", || {
-            (format!("[3, frames, H, W], H and W multiples of {SPATIAL_FACTOR}"), format!("{:?}", pixels.shape()))
-        })?;
+        check(
+            channels == 3 && f > 0 && whole(h) && whole(w),
+            "pixels",
+            || {
+                (
+                    format!("[3, frames, H, W], H and W multiples of {SPATIAL_FACTOR}"),
+                    format!("{:?}", pixels.shape()),
+                )
+            },
+        )?;
         let first = self.clip.enter("frame", [h, w])?;
         let head = usize::from(first);
         check((f - head).is_multiple_of(TEMPORAL_FACTOR), "frames", || {
-            let expected = if first { "1 + 4 k in a clip's first step" } else { "4 k in a clip's later steps" };
+            let expected = if first {
+                "1 + 4 k in a clip's first step"
+            } else {
+                "4 k in a clip's later steps"
+            };
             (expected.into(), format!("{f}"))
         })?;
         if !self.engine.has_time && (f > 1 || !first) {
@@ -237,8 +274,13 @@ impl EncodeSession for Encoding<'_> {
         let starts = (0..head).chain((head..f).step_by(TEMPORAL_FACTOR));
         let mut latents = Vec::new();
         for start in starts {
-            let end = if start < head { head } else { start + TEMPORAL_FACTOR };
-            let part = &mut |part: f32| progress((start as f32 + part * (end - start) as f32) / f as f32);
+            let end = if start < head {
+                head
+            } else {
+                start + TEMPORAL_FACTOR
+            };
+            let part =
+                &mut |part: f32| progress((start as f32 + part * (end - start) as f32) / f as f32);
             latents.push(stream.step(pixels.narrow1(start..end), part)?);
         }
         progress(1.0);
@@ -253,7 +295,11 @@ impl EncodeSession for Encoding<'_> {
 
 /// Parts joined along axis 1; a single one is not copied.
 fn joined(mut parts: Vec<Array>) -> Result<Array> {
-    if parts.len() == 1 { Ok(parts.remove(0)) } else { Array::concat1(&parts) }
+    if parts.len() == 1 {
+        Ok(parts.remove(0))
+    } else {
+        Array::concat1(&parts)
+    }
 }
 
 fn check(holds: bool, what: &str, words: impl FnOnce() -> (String, String)) -> Result<()> {
@@ -261,7 +307,11 @@ fn check(holds: bool, what: &str, words: impl FnOnce() -> (String, String)) -> R
         return Ok(());
     }
     let (expected, got) = words();
-    Err(Error::Shape { what: what.into(), expected, got })
+    Err(Error::Shape {
+        what: what.into(),
+        expected,
+        got,
+    })
 }
 
 fn not_loaded(part: &str) -> Error {

@@ -37,11 +37,21 @@ mod tests {
         let config = VaeConfig::default();
         let raw = vae2x_core::weights::formula::unit("latent", 16 * 6).collect();
         let raw = vae2x_core::Array::new([1, 16, 1, 2, 3], raw).unwrap();
-        let want = Raw::new(raw.clone()).unwrap().normalize(&config).unwrap().array().clone();
-        let tensor = to_tensor::<5>(&raw, "latent", &Device::flex()).unwrap().squeeze_dim::<4>(2);
+        let want = Raw::new(raw.clone())
+            .unwrap()
+            .normalize(&config)
+            .unwrap()
+            .array()
+            .clone();
+        let tensor = to_tensor::<5>(&raw, "latent", &Device::flex())
+            .unwrap()
+            .squeeze_dim::<4>(2);
         let normalized = normalize(tensor.clone(), &config);
         assert_eq!(to_array(normalized.clone()).unwrap().data(), want.data());
-        let back = (denormalize(normalized, &config) - tensor).abs().max().into_scalar::<f32>();
+        let back = (denormalize(normalized, &config) - tensor)
+            .abs()
+            .max()
+            .into_scalar::<f32>();
         assert!(back < 1e-6);
     }
 }

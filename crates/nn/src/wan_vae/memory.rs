@@ -38,7 +38,10 @@ impl Cost {
 
     /// Either of them.
     pub fn or(self, other: Self) -> Self {
-        Self { kept: self.kept.max(other.kept), ..self.then(other) }
+        Self {
+            kept: self.kept.max(other.kept),
+            ..self.then(other)
+        }
     }
 }
 
@@ -77,7 +80,9 @@ impl Frames {
 pub(super) fn run(layers: &[Layer], frames: Frames) -> (Cost, Frames) {
     layers
         .iter()
-        .fold((Cost::default(), frames), |(sum, frames), layer| (sum.then(cost(layer, frames)), frames.through(layer)))
+        .fold((Cost::default(), frames), |(sum, frames), layer| {
+            (sum.then(cost(layer, frames)), frames.through(layer))
+        })
 }
 
 fn cost(layer: &Layer, frames: Frames) -> Cost {
@@ -92,11 +97,19 @@ fn cost(layer: &Layer, frames: Frames) -> Cost {
             let output = 4 * doubled * conv.outputs * frames.area;
             let input = frames.count * conv.inputs * frames.area;
             // Each frame becomes two, from itself and its past.
-            let time = if doubled > frames.count { (frames.past() + 4 * frames.count) * conv.inputs } else { 0 };
+            let time = if doubled > frames.count {
+                (frames.past() + 4 * frames.count) * conv.inputs
+            } else {
+                0
+            };
             Cost {
                 working: input + (time * frames.area).max(REPACKED * (enlarged + output)),
                 largest: enlarged.max(output),
-                kept: if doubled > frames.count { PAST * conv.inputs * frames.area } else { 0 },
+                kept: if doubled > frames.count {
+                    PAST * conv.inputs * frames.area
+                } else {
+                    0
+                },
             }
         }
         Layer::Downsample { conv, .. } => {
@@ -105,7 +118,11 @@ fn cost(layer: &Layer, frames: Frames) -> Cost {
             Cost {
                 working: REPACKED * input + 2 * REPACKED * output,
                 largest: input,
-                kept: if frames.clip { conv.outputs * frames.area / 4 } else { 0 },
+                kept: if frames.clip {
+                    conv.outputs * frames.area / 4
+                } else {
+                    0
+                },
             }
         }
         Layer::Attention(spec) => attention(spec, frames),
@@ -127,30 +144,48 @@ fn causal(conv: &Conv, frames: Frames) -> Cost {
 fn normed(conv: &Conv, frames: Frames) -> Cost {
     let input = conv.inputs * frames.count * frames.area;
     let wide = frames.wide * input;
-    Cost { working: input + NORM_COPIES * wide, largest: wide, kept: 0 }.then(causal(conv, frames))
+    Cost {
+        working: input + NORM_COPIES * wide,
+        largest: wide,
+        kept: 0,
+    }
+    .then(causal(conv, frames))
 }
 
 fn residual(spec: &Residual, frames: Frames) -> Cost {
     let shortcut = spec.conv1.inputs * frames.count * frames.area;
     let both = normed(&spec.conv1, frames).then(normed(&spec.conv2, frames));
-    Cost { working: both.working + shortcut, ..both }
+    Cost {
+        working: both.working + shortcut,
+        ..both
+    }
 }
 
 fn attention(spec: &Attention, frames: Frames) -> Cost {
     let values = spec.to_qkv.inputs * frames.area;
     let scores = frames.queries.min(frames.area) * frames.area;
     // Input, its norm, queries, keys, values and their transposed copies, output.
-    Cost { working: (3 + 2 * 3) * values + SCORE_COPIES * scores, largest: (3 * values).max(scores), kept: 0 }
+    Cost {
+        working: (3 + 2 * 3) * values + SCORE_COPIES * scores,
+        largest: (3 * values).max(scores),
+        kept: 0,
+    }
 }
 
 /// The pixels of a band: raw, in `f32`, and shuffled.
 pub(super) fn leaving(channels: usize, frames: Frames) -> Cost {
     let raw = channels * frames.count * frames.area;
     let pixels = frames.wide * raw;
-    Cost { working: raw + 2 * pixels, largest: pixels, kept: 0 }
+    Cost {
+        working: raw + 2 * pixels,
+        largest: pixels,
+        kept: 0,
+    }
 }
 
 /// The most cells at a time whose scores fit `working` values and whose tensor fits `largest`; at least one.
 pub(super) fn queries(cells: usize, working: usize, largest: usize) -> usize {
-    (working / (SCORE_COPIES * cells)).min(largest / cells).clamp(1, cells)
+    (working / (SCORE_COPIES * cells))
+        .min(largest / cells)
+        .clamp(1, cells)
 }

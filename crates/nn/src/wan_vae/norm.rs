@@ -29,7 +29,9 @@ impl RmsNorm {
     /// If `weights` lack the tensor.
     pub fn load(spec: &Norm, weights: &dyn Weights, device: &Device) -> Result<Self> {
         let gamma = weights.tensor(&spec.gamma())?.reshape([spec.channels])?;
-        Ok(Self { gamma: Param::from_tensor(to_tensor(&gamma, &spec.name, device)?) })
+        Ok(Self {
+            gamma: Param::from_tensor(to_tensor(&gamma, &spec.name, device)?),
+        })
     }
 
     /// # Shapes
@@ -38,7 +40,9 @@ impl RmsNorm {
         let shape = x.dims();
         // Of a single pixel that a conv3d has made, burn-cubecl-fusion 0.22.1 makes zeros unless its axes are joined.
         match shape[2..].iter().all(|&extent| extent == 1) {
-            true => self.normed(x.reshape([shape[0], shape[1], 1])).reshape(shape),
+            true => self
+                .normed(x.reshape([shape[0], shape[1], 1]))
+                .reshape(shape),
             false => self.normed(x),
         }
     }
@@ -78,5 +82,9 @@ pub(super) fn check_channels(what: &str, expected: usize, got: usize) -> Result<
     if expected == got {
         return Ok(());
     }
-    Err(Error::Shape { what: what.into(), expected: format!("{expected} channels"), got: format!("{got}") })
+    Err(Error::Shape {
+        what: what.into(),
+        expected: format!("{expected} channels"),
+        got: format!("{got}"),
+    })
 }

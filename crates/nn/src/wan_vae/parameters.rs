@@ -13,13 +13,19 @@ use crate::array::to_array;
 
 /// The tensors of [`super::Decoder`]'s parameters, in its order.
 pub fn decoder_specs(config: &VaeConfig, has_time: bool) -> Vec<TensorSpec> {
-    arch::decoder(config).iter().flat_map(|layer| in_module_order(layer, has_time)).collect()
+    arch::decoder(config)
+        .iter()
+        .flat_map(|layer| in_module_order(layer, has_time))
+        .collect()
 }
 
 /// The tensors of [`super::Encoder`]'s parameters, in its order.
 pub fn encoder_specs(config: &VaeConfig, has_time: bool) -> Vec<TensorSpec> {
     let layers = arch::encoder(config);
-    layers.iter().flat_map(|layer| in_module_order(layer, has_time)).collect()
+    layers
+        .iter()
+        .flat_map(|layer| in_module_order(layer, has_time))
+        .collect()
 }
 
 fn in_module_order(layer: &Layer, has_time: bool) -> Vec<TensorSpec> {
@@ -28,7 +34,14 @@ fn in_module_order(layer: &Layer, has_time: bool) -> Vec<TensorSpec> {
         Layer::Conv(conv) => both(conv),
         Layer::Residual(r) => {
             let shortcut = r.shortcut.as_ref().map(both).unwrap_or_default();
-            [vec![r.norm1.gamma()], both(&r.conv1), vec![r.norm2.gamma()], both(&r.conv2), shortcut].concat()
+            [
+                vec![r.norm1.gamma()],
+                both(&r.conv1),
+                vec![r.norm2.gamma()],
+                both(&r.conv2),
+                shortcut,
+            ]
+            .concat()
         }
         Layer::Attention(a) => [vec![a.norm.gamma()], both(&a.to_qkv), both(&a.proj)].concat(),
         Layer::Upsample { time, conv } => [time_tensors(time, has_time), both(conv)].concat(),
@@ -38,7 +51,10 @@ fn in_module_order(layer: &Layer, has_time: bool) -> Vec<TensorSpec> {
 }
 
 fn time_tensors(time: &Option<arch::Conv>, has_time: bool) -> Vec<TensorSpec> {
-    time.iter().filter(|_| has_time).flat_map(|conv| [conv.weight(), conv.bias()]).collect()
+    time.iter()
+        .filter(|_| has_time)
+        .flat_map(|conv| [conv.weight(), conv.bias()])
+        .collect()
 }
 
 /// Copies every parameter of `module` from its device, in the canonical shape.
@@ -46,7 +62,12 @@ fn time_tensors(time: &Option<arch::Conv>, has_time: bool) -> Vec<TensorSpec> {
 /// # Errors
 /// [`Error::Shape`] if `specs` are not those of the module; [`Error::OutOfMemory`] or [`Error::Device`] if the device fails.
 pub fn read<M: Module>(module: &M, specs: &[TensorSpec]) -> Result<Vec<(String, Array)>> {
-    let mut reader = Reader { specs, next: 0, tensors: Vec::new(), error: None };
+    let mut reader = Reader {
+        specs,
+        next: 0,
+        tensors: Vec::new(),
+        error: None,
+    };
     module.visit(&mut reader);
     match reader.error {
         Some(error) => Err(error),
@@ -74,10 +95,12 @@ impl ModuleVisitor for Reader<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let spec = self.specs.get(self.next);
         self.next += 1;
-        let read = spec.ok_or_else(|| disagree(self.specs.len(), self.next)).and_then(|spec| {
-            let array = to_array(param.val().without_autodiff())?;
-            Ok((spec.name.clone(), array.reshape(spec.shape.clone())?))
-        });
+        let read = spec
+            .ok_or_else(|| disagree(self.specs.len(), self.next))
+            .and_then(|spec| {
+                let array = to_array(param.val().without_autodiff())?;
+                Ok((spec.name.clone(), array.reshape(spec.shape.clone())?))
+            });
         match read {
             Ok(tensor) => self.tensors.push(tensor),
             Err(error) => self.error = self.error.take().or(Some(error)),
@@ -113,7 +136,13 @@ mod tests {
     fn another_models_list_is_refused() {
         let weights = FormulaWeights::new(VaeConfig::with_widths(4, 12));
         let decoder = Decoder::load(&weights, &Device::flex()).unwrap();
-        assert!(read(&decoder, &decoder_specs(&VaeConfig::with_widths(8, 12), true)).is_err());
+        assert!(
+            read(
+                &decoder,
+                &decoder_specs(&VaeConfig::with_widths(8, 12), true)
+            )
+            .is_err()
+        );
         assert!(read(&decoder, &decoder_specs(weights.config(), false)).is_err());
     }
 }

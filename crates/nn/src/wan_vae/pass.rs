@@ -11,7 +11,9 @@ use vae2x_core::{Array, Result, VaeConfig};
 
 use super::plan::{DecodePlan, EncodePlan, Job, Limits};
 use super::stream::Pass;
-use super::{Decoder, Encoder, EncoderRestState, EncoderStageState, Keep, Rows, TailState, TrunkState};
+use super::{
+    Decoder, Encoder, EncoderRestState, EncoderStageState, Keep, Rows, TailState, TrunkState,
+};
 use crate::array::{to_array, to_tensor};
 use crate::device::device_error;
 
@@ -29,19 +31,38 @@ pub(super) struct Place {
 impl Place {
     pub fn new(config: &VaeConfig, device: &Device, dtype: FloatDType, limits: Limits) -> Self {
         let (config, device) = (config.clone(), device.clone());
-        Self { config, device, dtype, limits, memory: AtomicU64::new(limits.memory) }
+        Self {
+            config,
+            device,
+            dtype,
+            limits,
+            memory: AtomicU64::new(limits.memory),
+        }
     }
 
     /// With the memory that was learned.
     fn job(&self, cells: [usize; 2], clip: bool) -> Job {
         let bytes = DType::from(self.dtype).size();
-        let limits = Limits { memory: self.memory.load(Ordering::Relaxed), ..self.limits };
-        Job { cells, clip, bytes, limits }
+        let limits = Limits {
+            memory: self.memory.load(Ordering::Relaxed),
+            ..self.limits
+        };
+        Job {
+            cells,
+            clip,
+            bytes,
+            limits,
+        }
     }
 
     /// What `plan` makes of the memory that was learned, or of all of it: what is too large for the one may be tried in the other.
     fn planned<T>(&self, job: Job, plan: impl Fn(&Job) -> Result<T>) -> Result<T> {
-        plan(&job).or_else(|_| plan(&Job { limits: self.limits, ..job }))
+        plan(&job).or_else(|_| {
+            plan(&Job {
+                limits: self.limits,
+                ..job
+            })
+        })
     }
 
     /// Lowers the memory until `bands`, the number that a plan has, are no fewer than `enough`, or could not be planned in less.
@@ -57,12 +78,16 @@ impl Place {
 
     /// `[C, T, H, W]` -> `[1, C, T, H, W]` on the device.
     fn upload(&self, array: &Array, what: &str) -> Result<Tensor<5>> {
-        Ok(to_tensor::<4>(array, what, &self.device)?.cast(self.dtype).unsqueeze())
+        Ok(to_tensor::<4>(array, what, &self.device)?
+            .cast(self.dtype)
+            .unsqueeze())
     }
 
     /// Starts what has been queued, without waiting for it.
     fn flush(&self) -> Result<()> {
-        self.device.flush().map_err(|e| device_error(&e.to_string()))
+        self.device
+            .flush()
+            .map_err(|e| device_error(&e.to_string()))
     }
 }
 
@@ -95,12 +120,17 @@ impl Pass for DecodePass<'_> {
     type State = DecodeState;
 
     fn plan(&self, latent: &Array, clip: bool) -> Result<DecodePlan> {
-        self.place.planned(self.job(latent, clip)?, |job| DecodePlan::new(&self.place.config, job))
+        self.place.planned(self.job(latent, clip)?, |job| {
+            DecodePlan::new(&self.place.config, job)
+        })
     }
 
     fn begin(&self, plan: &DecodePlan, keep: Keep) -> DecodeState {
         let bands = plan.bands.iter().map(|_| TailState::new(keep));
-        DecodeState { trunk: TrunkState::new(keep), bands: bands.collect() }
+        DecodeState {
+            trunk: TrunkState::new(keep),
+            bands: bands.collect(),
+        }
     }
 
     fn make_room(&self) {
@@ -113,7 +143,8 @@ impl Pass for DecodePass<'_> {
 
     fn learn(&self, plan: &DecodePlan, latent: &Array, clip: bool) -> Result<()> {
         let count = |job: &Job| Ok(DecodePlan::new(&self.place.config, job)?.bands.len());
-        self.place.learn(self.job(latent, clip)?, plan.bands.len(), count);
+        self.place
+            .learn(self.job(latent, clip)?, plan.bands.len(), count);
         Ok(())
     }
 
@@ -121,16 +152,34 @@ impl Pass for DecodePass<'_> {
         format!("{} bands", plan.bands.len())
     }
 
-    fn run(&self, plan: &DecodePlan, latent: &Array, state: &mut DecodeState, progress: Progress<'_>) -> Result<Array> {
+    fn run(
+        &self,
+        plan: &DecodePlan,
+        latent: &Array,
+        state: &mut DecodeState,
+        progress: Progress<'_>,
+    ) -> Result<Array> {
         let scale = self.place.config.scale()?;
-        let x = self.decoder.trunk(self.place.upload(latent, "latent")?, &mut state.trunk, plan.queries)?;
-        let mut picture = Picture { scale: SPATIAL_FACTOR * scale, whole: None };
+        let x = self.decoder.trunk(
+            self.place.upload(latent, "latent")?,
+            &mut state.trunk,
+            plan.queries,
+        )?;
+        let mut picture = Picture {
+            scale: SPATIAL_FACTOR * scale,
+            whole: None,
+        };
         let mut queued = None;
         for (i, (&band, kept)) in plan.bands.iter().zip(&mut state.bands).enumerate() {
             if plan.parked {
                 kept.move_to(&self.place.device);
             }
-            let pixels = shuffled(self.decoder.tail(x.clone(), band, kept).cast(FloatDType::F32), scale);
+            let pixels = shuffled(
+                self.decoder
+                    .tail(x.clone(), band, kept)
+                    .cast(FloatDType::F32),
+                scale,
+            );
             self.place.flush()?;
             if plan.parked {
                 kept.move_to(&host());
@@ -154,7 +203,9 @@ impl Pass for DecodePass<'_> {
 fn shuffled(raw: Tensor<5>, r: usize) -> Tensor<4> {
     let [_, channels, f, h, w] = raw.dims();
     let c = channels / (r * r);
-    raw.reshape([c, r, r, f, h, w]).permute([0, 3, 4, 1, 5, 2]).reshape([c, f, r * h, r * w])
+    raw.reshape([c, r, r, f, h, w])
+        .permute([0, 3, 4, 1, 5, 2])
+        .reshape([c, f, r * h, r * w])
 }
 
 /// Frames whose bands come one by one.
@@ -173,7 +224,9 @@ impl Picture {
         }
         let [c, f, rows, width] = pixels.dims("pixels")?;
         let height = band.height * self.scale;
-        let whole = self.whole.get_or_insert_with(|| Array::zeros([c, f, height, width]));
+        let whole = self
+            .whole
+            .get_or_insert_with(|| Array::zeros([c, f, height, width]));
         for (plane, part) in pixels.data().chunks_exact(rows * width).enumerate() {
             let start = (plane * height + band.start * self.scale) * width;
             whole.data_mut()[start..start + part.len()].copy_from_slice(part);
@@ -197,7 +250,9 @@ pub(super) struct EncodeState {
 impl EncodePass<'_> {
     fn job(&self, pixels: &Array, clip: bool) -> Result<Job> {
         let [_, _, h, w] = pixels.dims("pixels")?;
-        Ok(self.place.job([h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], clip))
+        Ok(self
+            .place
+            .job([h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], clip))
     }
 }
 
@@ -206,12 +261,18 @@ impl Pass for EncodePass<'_> {
     type State = EncodeState;
 
     fn plan(&self, pixels: &Array, clip: bool) -> Result<EncodePlan> {
-        self.place.planned(self.job(pixels, clip)?, |job| EncodePlan::new(&self.place.config, job))
+        self.place.planned(self.job(pixels, clip)?, |job| {
+            EncodePlan::new(&self.place.config, job)
+        })
     }
 
     fn begin(&self, plan: &EncodePlan, keep: Keep) -> EncodeState {
-        let stage = |bands: &Vec<Rows>| bands.iter().map(|_| EncoderStageState::new(keep)).collect();
-        EncodeState { stages: plan.stages.iter().map(stage).collect(), rest: EncoderRestState::new(keep) }
+        let stage =
+            |bands: &Vec<Rows>| bands.iter().map(|_| EncoderStageState::new(keep)).collect();
+        EncodeState {
+            stages: plan.stages.iter().map(stage).collect(),
+            rest: EncoderRestState::new(keep),
+        }
     }
 
     fn make_room(&self) {
@@ -224,16 +285,27 @@ impl Pass for EncodePass<'_> {
 
     fn learn(&self, plan: &EncodePlan, pixels: &Array, clip: bool) -> Result<()> {
         let count = |job: &Job| Ok(EncodePlan::new(&self.place.config, job)?.most_bands());
-        self.place.learn(self.job(pixels, clip)?, plan.most_bands(), count);
+        self.place
+            .learn(self.job(pixels, clip)?, plan.most_bands(), count);
         Ok(())
     }
 
     fn describe(&self, plan: &EncodePlan) -> String {
-        let counts: Vec<_> = plan.stages.iter().map(|bands| bands.len().to_string()).collect();
+        let counts: Vec<_> = plan
+            .stages
+            .iter()
+            .map(|bands| bands.len().to_string())
+            .collect();
         format!("{} bands in the stages", counts.join(", "))
     }
 
-    fn run(&self, plan: &EncodePlan, pixels: &Array, state: &mut EncodeState, progress: Progress<'_>) -> Result<Array> {
+    fn run(
+        &self,
+        plan: &EncodePlan,
+        pixels: &Array,
+        state: &mut EncodeState,
+        progress: Progress<'_>,
+    ) -> Result<Array> {
         let mut x = self.place.upload(pixels, "pixels")?;
         for (i, (bands, kept)) in plan.stages.iter().zip(&mut state.stages).enumerate() {
             let band = |(&band, kept): (&Rows, &mut EncoderStageState)| {
@@ -247,12 +319,22 @@ impl Pass for EncodePass<'_> {
                 }
                 Ok(part)
             };
-            let mut parts = bands.iter().zip(kept).map(band).collect::<Result<Vec<_>>>()?;
-            x = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 3) };
+            let mut parts = bands
+                .iter()
+                .zip(kept)
+                .map(band)
+                .collect::<Result<Vec<_>>>()?;
+            x = if parts.len() == 1 {
+                parts.remove(0)
+            } else {
+                Tensor::cat(parts, 3)
+            };
             progress((i + 1) as f32 / (plan.stages.len() + 1) as f32);
         }
         let moments = self.encoder.rest(x, &mut state.rest, plan.queries);
-        let mean = moments.narrow(1, 0, self.place.config.z_dim).cast(FloatDType::F32);
+        let mean = moments
+            .narrow(1, 0, self.place.config.z_dim)
+            .cast(FloatDType::F32);
         to_array(mean.squeeze_dim::<4>(0))
     }
 }

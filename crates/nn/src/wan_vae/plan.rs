@@ -34,7 +34,10 @@ pub struct Limits {
 impl Default for Limits {
     /// No limits.
     fn default() -> Self {
-        Self { memory: u64::MAX, buffer: u64::MAX }
+        Self {
+            memory: u64::MAX,
+            buffer: u64::MAX,
+        }
     }
 }
 
@@ -74,7 +77,13 @@ impl Job {
     /// `count` frames at the latent's resolution.
     fn frames(&self, count: usize) -> Frames {
         let wide = size_of::<f32>().div_ceil(self.bytes);
-        Frames { count, area: self.area(), clip: self.clip, queries: self.queries(), wide }
+        Frames {
+            count,
+            area: self.area(),
+            clip: self.clip,
+            queries: self.queries(),
+            wide,
+        }
     }
 
     fn fits(&self, fixed: usize, cost: Cost) -> bool {
@@ -123,24 +132,41 @@ impl DecodePlan {
         let fixed = weights(&layers) + trunk.kept + 2 * tail_input(tail) * job.area();
         let height = job.cells[0];
         let fits = |bands: &[Rows], parked: bool| {
-            let costs: Vec<_> = bands.iter().map(|&band| decode_cost(tail, job, band)).collect();
+            let costs: Vec<_> = bands
+                .iter()
+                .map(|&band| decode_cost(tail, job, band))
+                .collect();
             let most = costs.iter().copied().fold(trunk, Cost::then);
-            let kept =
-                if parked { costs.iter().map(|c| c.kept).max() } else { Some(costs.iter().map(|c| c.kept).sum()) };
+            let kept = if parked {
+                costs.iter().map(|c| c.kept).max()
+            } else {
+                Some(costs.iter().map(|c| c.kept).sum())
+            };
             job.fits(fixed + kept.unwrap_or(0), most)
         };
         for parked in job.ways_to_keep() {
             if let Some(bands) = fewest_bands(height, |bands| fits(bands, parked)) {
-                return Ok(Self { bands, queries: job.queries(), parked });
+                return Ok(Self {
+                    bands,
+                    queries: job.queries(),
+                    parked,
+                });
             }
         }
-        let least = Rows::bands(height, 1).into_iter().map(|band| decode_cost(tail, job, band)).fold(trunk, Cost::then);
+        let least = Rows::bands(height, 1)
+            .into_iter()
+            .map(|band| decode_cost(tail, job, band))
+            .fold(trunk, Cost::then);
         Err(job.refused("decoding", fixed, least))
     }
 
     /// The next smaller way, if there is one.
     pub(super) fn smaller(&self) -> Option<Self> {
-        Some(Self { bands: halved(&self.bands)?, queries: (self.queries / 2).max(1), parked: true })
+        Some(Self {
+            bands: halved(&self.bands)?,
+            queries: (self.queries / 2).max(1),
+            parked: true,
+        })
     }
 }
 
@@ -155,7 +181,10 @@ fn tail_input(tail: &[Layer]) -> usize {
 /// What a band of the decoder's tail holds, with the pixels of the band before it, which wait to be fetched.
 fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
     let stages: Vec<_> = stages(tail).collect();
-    let rows = tail_rows(&stages.iter().map(|stage| blocks(stage)).collect::<Vec<_>>(), band);
+    let rows = tail_rows(
+        &stages.iter().map(|stage| blocks(stage)).collect::<Vec<_>>(),
+        band,
+    );
     let mut frames = job.frames(1);
     let mut sum = Cost::default();
     for (i, (stage, rows)) in stages.into_iter().zip(rows).enumerate() {
@@ -166,7 +195,10 @@ fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
     }
     let pixels = memory::leaving(ends(tail).1, frames);
     let sum = sum.then(pixels);
-    Cost { working: sum.working + pixels.largest, ..sum }
+    Cost {
+        working: sum.working + pixels.largest,
+        ..sum
+    }
 }
 
 /// How pictures are encoded.
@@ -190,11 +222,14 @@ impl EncodePlan {
         let (front, rest) = layers.split_at(layers.len() - WHOLE);
         let stages: Vec<_> = stages(front).collect();
         let (rest, _) = memory::run(rest, job.frames(1));
-        let height = |i: usize| ((job.cells[0] * SPATIAL_FACTOR) >> i) >> usize::from(halves(stages[i]));
+        let height =
+            |i: usize| ((job.cells[0] * SPATIAL_FACTOR) >> i) >> usize::from(halves(stages[i]));
         let cost = |i: usize, bands: &[Rows]| encode_cost(&stages, i, job, bands);
         let fixed = weights(&layers) + rest.kept;
         for parked in job.ways_to_keep() {
-            let mut bands: Vec<_> = (0..stages.len()).map(|i| vec![Rows::whole(height(i))]).collect();
+            let mut bands: Vec<_> = (0..stages.len())
+                .map(|i| vec![Rows::whole(height(i))])
+                .collect();
             let mut costs: Vec<_> = (0..stages.len()).map(|i| cost(i, &bands[i])).collect();
             // More bands for one stage keep more, which may be too much for another.
             loop {
@@ -202,14 +237,22 @@ impl EncodePlan {
                 let kept = |cost: &StageCost| if parked { cost.one.kept } else { all };
                 let fits = |cost: &StageCost| job.fits(fixed + kept(cost), cost.one.then(rest));
                 let Some(i) = costs.iter().position(|cost| !fits(cost)) else {
-                    return Ok(Self { stages: bands, queries: job.queries(), parked });
+                    return Ok(Self {
+                        stages: bands,
+                        queries: job.queries(),
+                        parked,
+                    });
                 };
-                let Some(more) = more_bands(&bands[i]) else { break };
+                let Some(more) = more_bands(&bands[i]) else {
+                    break;
+                };
                 costs[i] = cost(i, &more);
                 bands[i] = more;
             }
         }
-        let least = (0..stages.len()).map(|i| cost(i, &Rows::bands(height(i), 1)).one).fold(rest, Cost::then);
+        let least = (0..stages.len())
+            .map(|i| cost(i, &Rows::bands(height(i), 1)).one)
+            .fold(rest, Cost::then);
         Err(job.refused("encoding", fixed, least))
     }
 
@@ -222,7 +265,11 @@ impl EncodePlan {
     pub(super) fn smaller(&self) -> Option<Self> {
         let smaller: Vec<_> = self.stages.iter().map(|bands| halved(bands)).collect();
         smaller.iter().any(Option::is_some).then(|| Self {
-            stages: smaller.into_iter().zip(&self.stages).map(|(s, old)| s.unwrap_or_else(|| old.clone())).collect(),
+            stages: smaller
+                .into_iter()
+                .zip(&self.stages)
+                .map(|(s, old)| s.unwrap_or_else(|| old.clone()))
+                .collect(),
             queries: (self.queries / 2).max(1),
             parked: true,
         })
@@ -248,7 +295,10 @@ fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> Stag
     let stage = stages[i];
     let [height, width] = job.cells.map(|cells| (cells * SPATIAL_FACTOR) >> i);
     let run = |band: &Rows| {
-        let area = stage_rows(i, blocks(stage), halves(stage), *band).input.len() * width;
+        let area = stage_rows(i, blocks(stage), halves(stage), *band)
+            .input
+            .len()
+            * width;
         memory::run(stage, Frames { area, ..frames }).0
     };
     let (inputs, outputs) = ends(stage);
@@ -257,8 +307,15 @@ fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> Stag
     let output = outputs * made * height * width / if halves(stage) { 4 } else { 1 };
     let costs: Vec<_> = bands.iter().map(run).collect();
     let most = costs.iter().copied().fold(Cost::default(), Cost::or);
-    let one = Cost { working: most.working + input + 2 * output, largest: most.largest.max(input).max(output), ..most };
-    StageCost { one, kept: costs.iter().map(|cost| cost.kept).sum() }
+    let one = Cost {
+        working: most.working + input + 2 * output,
+        largest: most.largest.max(input).max(output),
+        ..most
+    };
+    StageCost {
+        one,
+        kept: costs.iter().map(|cost| cost.kept).sum(),
+    }
 }
 
 /// Channels that go into a stage and come out of it.
@@ -277,7 +334,11 @@ fn ends(stage: &[Layer]) -> (usize, usize) {
 
 /// Values of all weights.
 fn weights(layers: &[Layer]) -> usize {
-    layers.iter().flat_map(Layer::tensors).map(|tensor| tensor.shape.iter().product::<usize>()).sum()
+    layers
+        .iter()
+        .flat_map(Layer::tensors)
+        .map(|tensor| tensor.shape.iter().product::<usize>())
+        .sum()
 }
 
 /// Runs of layers, each ended by one that resamples or by the last.
@@ -294,7 +355,10 @@ fn halves(stage: &[Layer]) -> bool {
 }
 
 fn blocks(stage: &[Layer]) -> usize {
-    stage.iter().filter(|layer| matches!(layer, Layer::Residual(_))).count()
+    stage
+        .iter()
+        .filter(|layer| matches!(layer, Layer::Residual(_)))
+        .count()
 }
 
 /// Twice as many bands, unless they are single rows.
@@ -311,7 +375,8 @@ fn more_bands(bands: &[Rows]) -> Option<Vec<Rows>> {
 
 /// The fewest bands that fit.
 fn fewest_bands(height: usize, fits: impl Fn(&[Rows]) -> bool) -> Option<Vec<Rows>> {
-    std::iter::successors(Some(vec![Rows::whole(height)]), |bands| more_bands(bands)).find(|bands| fits(bands))
+    std::iter::successors(Some(vec![Rows::whole(height)]), |bands| more_bands(bands))
+        .find(|bands| fits(bands))
 }
 
 #[cfg(test)]
@@ -321,7 +386,12 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn job(cells: [usize; 2], clip: bool, limits: Limits) -> Job {
-        Job { cells, clip, bytes: 4, limits }
+        Job {
+            cells,
+            clip,
+            bytes: 4,
+            limits,
+        }
     }
 
     fn decode(job: &Job) -> Result<DecodePlan> {
@@ -333,15 +403,32 @@ mod tests {
         for clip in [false, true] {
             let job = job([128, 128], clip, Limits::default());
             let plan = decode(&job).unwrap();
-            assert_eq!(plan, DecodePlan { bands: vec![Rows::whole(128)], queries: 128 * 128, parked: false });
+            assert_eq!(
+                plan,
+                DecodePlan {
+                    bands: vec![Rows::whole(128)],
+                    queries: 128 * 128,
+                    parked: false
+                }
+            );
             let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
-            assert!(plan.stages.iter().all(|bands| bands.len() == 1) && !plan.parked, "{plan:?}");
+            assert!(
+                plan.stages.iter().all(|bands| bands.len() == 1) && !plan.parked,
+                "{plan:?}"
+            );
         }
     }
 
     #[test]
     fn a_gigabyte_is_enough_for_a_megapixel() {
-        let job = job([128, 128], false, Limits { memory: GIB, buffer: 2 * GIB });
+        let job = job(
+            [128, 128],
+            false,
+            Limits {
+                memory: GIB,
+                buffer: 2 * GIB,
+            },
+        );
         let plan = decode(&job).unwrap();
         assert!(plan.bands.len() > 1 && plan.queries < 128 * 128, "{plan:?}");
         let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
@@ -351,75 +438,150 @@ mod tests {
 
     #[test]
     fn no_tensor_is_above_the_buffer() {
-        let limits = Limits { memory: 64 * GIB, buffer: GIB / 4 };
+        let limits = Limits {
+            memory: 64 * GIB,
+            buffer: GIB / 4,
+        };
         let job = job([96, 160], true, limits);
         let plan = decode(&job).unwrap();
         let layers = arch::decoder(&VaeConfig::with_widths(96, 12));
-        let largest = plan.bands.iter().map(|&band| decode_cost(&layers[WHOLE..], &job, band).largest).max();
-        assert!(largest.is_some_and(|values| values * 4 <= GIB as usize / 4), "{largest:?} in {plan:?}");
+        let largest = plan
+            .bands
+            .iter()
+            .map(|&band| decode_cost(&layers[WHOLE..], &job, band).largest)
+            .max();
+        assert!(
+            largest.is_some_and(|values| values * 4 <= GIB as usize / 4),
+            "{largest:?} in {plan:?}"
+        );
         assert!(plan.bands.len() > 1 && plan.queries * 96 * 160 * 4 <= GIB as usize / 4);
         // Bands have the full width, so there is a least buffer.
-        let refused = decode(&Job { limits: Limits { buffer: GIB / 8, ..limits }, ..job }).unwrap_err().to_string();
+        let refused = decode(&Job {
+            limits: Limits {
+                buffer: GIB / 8,
+                ..limits
+            },
+            ..job
+        })
+        .unwrap_err()
+        .to_string();
         assert!(refused.contains("160x96"), "{refused}");
     }
 
     #[test]
     fn no_tensor_has_more_values_than_kernels_count() {
-        let job = Job { bytes: 2, ..job([176, 320], true, Limits::default()) };
+        let job = Job {
+            bytes: 2,
+            ..job([176, 320], true, Limits::default())
+        };
         let config = VaeConfig::with_widths(96, 12);
-        let largest = |band: Rows| decode_cost(&arch::decoder(&config)[WHOLE..], &job, band).largest as u64;
+        let largest =
+            |band: Rows| decode_cost(&arch::decoder(&config)[WHOLE..], &job, band).largest as u64;
         assert!(largest(Rows::whole(176)) > MOST_VALUES);
         let plan = DecodePlan::new(&config, &job).unwrap();
-        assert!(plan.bands.iter().all(|&band| largest(band) <= MOST_VALUES), "{plan:?}");
+        assert!(
+            plan.bands.iter().all(|&band| largest(band) <= MOST_VALUES),
+            "{plan:?}"
+        );
         assert!(plan.queries as u64 * 176 * 320 <= MOST_VALUES, "{plan:?}");
         let layers = arch::encoder(&config);
         let stages: Vec<_> = stages(&layers).collect();
-        let job = Job { cells: [320, 640], ..job };
+        let job = Job {
+            cells: [320, 640],
+            ..job
+        };
         let plan = EncodePlan::new(&config, &job).unwrap();
         let largest = |i: usize| encode_cost(&stages, i, &job, &plan.stages[i]).one.largest as u64;
-        assert!((0..plan.stages.len()).all(|i| largest(i) <= MOST_VALUES), "{plan:?}");
+        assert!(
+            (0..plan.stages.len()).all(|i| largest(i) <= MOST_VALUES),
+            "{plan:?}"
+        );
     }
 
     #[test]
     fn norms_in_f32_are_not_above_the_buffer_either() {
-        let limits = Limits { memory: 64 * GIB, buffer: GIB / 4 };
-        let job = Job { bytes: 2, ..job([96, 160], false, limits) };
+        let limits = Limits {
+            memory: 64 * GIB,
+            buffer: GIB / 4,
+        };
+        let job = Job {
+            bytes: 2,
+            ..job([96, 160], false, limits)
+        };
         let config = VaeConfig::default();
         let finest = &EncodePlan::new(&config, &job).unwrap().stages[0];
         let norm = |band: Rows| {
-            let pixels = stage_rows(0, config.num_res_blocks, true, band).input.len() * SPATIAL_FACTOR * job.cells[1];
+            let pixels = stage_rows(0, config.num_res_blocks, true, band).input.len()
+                * SPATIAL_FACTOR
+                * job.cells[1];
             (pixels * config.encoder_base_dim * size_of::<f32>()) as u64
         };
         let whole = Rows::whole(finest[0].height);
         assert!(norm(whole) / 2 < limits.buffer && norm(whole) > limits.buffer);
-        assert!(finest.iter().all(|&band| norm(band) <= limits.buffer), "{finest:?}");
+        assert!(
+            finest.iter().all(|&band| norm(band) <= limits.buffer),
+            "{finest:?}"
+        );
     }
 
     #[test]
     fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
         let config = VaeConfig::default();
-        let job = |memory: u64| job([96, 96], true, Limits { memory, buffer: u64::MAX });
-        let plan = |memory: u64| EncodePlan::new(&config, &job(memory)).ok().filter(|plan| !plan.parked);
+        let job = |memory: u64| {
+            job(
+                [96, 96],
+                true,
+                Limits {
+                    memory,
+                    buffer: u64::MAX,
+                },
+            )
+        };
+        let plan = |memory: u64| {
+            EncodePlan::new(&config, &job(memory))
+                .ok()
+                .filter(|plan| !plan.parked)
+        };
         // The least memory in which all that is kept stays on the device.
         let (mut refused, mut accepted) = (0, 64 * GIB);
         while accepted - refused > GIB / 64 {
             let middle = (refused + accepted) / 2;
-            if plan(middle).is_some() { accepted = middle } else { refused = middle }
+            if plan(middle).is_some() {
+                accepted = middle
+            } else {
+                refused = middle
+            }
         }
         let (job, plan) = (job(accepted), plan(accepted).unwrap());
         assert!(plan.stages[0].len() > 2, "{plan:?}");
         let layers = arch::encoder(&config);
         let stages: Vec<_> = stages(&layers).collect();
         // Two frames of each convolution's input, in the first stage alone: 3 channels, then 96 in four convolutions.
-        let rows: usize = plan.stages[0].iter().map(|&band| stage_rows(0, 2, true, band).input.len()).sum();
+        let rows: usize = plan.stages[0]
+            .iter()
+            .map(|&band| stage_rows(0, 2, true, band).input.len())
+            .sum();
         let kept = 2 * (3 + 4 * config.encoder_base_dim) * rows * 8 * 96;
         let working = encode_cost(&stages, 0, &job, &plan.stages[0]).one.working;
-        assert!(weights(&layers) + kept + working <= job.memory(), "{kept} and {working} in {plan:?}");
+        assert!(
+            weights(&layers) + kept + working <= job.memory(),
+            "{kept} and {working} in {plan:?}"
+        );
     }
 
     #[test]
     fn a_clip_keeps_its_past_on_the_host_if_it_must() {
-        let plan = |memory: u64| decode(&job([60, 104], true, Limits { memory, buffer: 4 * GIB })).unwrap();
+        let plan = |memory: u64| {
+            decode(&job(
+                [60, 104],
+                true,
+                Limits {
+                    memory,
+                    buffer: 4 * GIB,
+                },
+            ))
+            .unwrap()
+        };
         assert!(!plan(16 * GIB).parked);
         assert!(plan(2 * GIB).parked);
     }

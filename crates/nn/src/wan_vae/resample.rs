@@ -29,7 +29,10 @@ pub struct UpsampleState {
 impl UpsampleState {
     /// No frames yet.
     pub fn new(keep: Keep) -> Self {
-        Self { started: false, time: History::new(keep) }
+        Self {
+            started: false,
+            time: History::new(keep),
+        }
     }
 
     /// Moves everything to `device`.
@@ -43,9 +46,17 @@ impl Upsample {
     ///
     /// # Errors
     /// If `weights` lack a tensor.
-    pub fn load(time: Option<&Conv>, conv: &Conv, weights: &dyn Weights, device: &Device) -> Result<Self> {
+    pub fn load(
+        time: Option<&Conv>,
+        conv: &Conv,
+        weights: &dyn Weights,
+        device: &Device,
+    ) -> Result<Self> {
         Ok(Self {
-            time: time.filter(|_| weights.has_time()).map(|c| TimeConv::load(c, weights, device)).transpose()?,
+            time: time
+                .filter(|_| weights.has_time())
+                .map(|c| TimeConv::load(c, weights, device))
+                .transpose()?,
             conv: FrameConv::load(conv, weights, device)?,
         })
     }
@@ -59,9 +70,14 @@ impl Upsample {
         };
         state.started = true;
         let t = x.dims()[2];
-        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
+        let options =
+            InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);
         let x = interpolate(to_frames(x), options);
-        from_frames(self.conv.forward(x, ConvOptions::new([1, 1], [1, 1], [1, 1], 1)), t)
+        from_frames(
+            self.conv
+                .forward(x, ConvOptions::new([1, 1], [1, 1], [1, 1], 1)),
+            t,
+        )
     }
 }
 
@@ -69,7 +85,9 @@ impl Upsample {
 fn double_time(x: Tensor<5>) -> Tensor<5> {
     let [b, c2, t, h, w] = x.dims();
     let c = c2 / 2;
-    x.reshape([b, 2, c, t, h * w]).permute([0, 2, 3, 1, 4]).reshape([b, c, 2 * t, h, w])
+    x.reshape([b, 2, c, t, h * w])
+        .permute([0, 2, 3, 1, 4])
+        .reshape([b, c, 2 * t, h, w])
 }
 
 /// Halves space, then time for all but the first frame.
@@ -105,10 +123,18 @@ impl Downsample {
     ///
     /// # Errors
     /// If `weights` lack a tensor.
-    pub fn load(conv: &Conv, time: Option<&Conv>, weights: &dyn Weights, device: &Device) -> Result<Self> {
+    pub fn load(
+        conv: &Conv,
+        time: Option<&Conv>,
+        weights: &dyn Weights,
+        device: &Device,
+    ) -> Result<Self> {
         Ok(Self {
             conv: FrameConv::load(conv, weights, device)?,
-            time: time.filter(|_| weights.has_time()).map(|c| TimeConv::load(c, weights, device)).transpose()?,
+            time: time
+                .filter(|_| weights.has_time())
+                .map(|c| TimeConv::load(c, weights, device))
+                .transpose()?,
         })
     }
 

@@ -36,7 +36,10 @@ pub struct ResidualState {
 impl ResidualState {
     /// No frames yet.
     pub fn new(keep: Keep) -> Self {
-        Self { conv1: History::new(keep), conv2: History::new(keep) }
+        Self {
+            conv1: History::new(keep),
+            conv2: History::new(keep),
+        }
     }
 
     /// Moves everything to `device`.
@@ -57,15 +60,23 @@ impl Residual {
             conv1: CausalConv::load(&spec.conv1, weights, device)?,
             norm2: RmsNorm::load(&spec.norm2, weights, device)?,
             conv2: CausalConv::load(&spec.conv2, weights, device)?,
-            shortcut: spec.shortcut.as_ref().map(|s| PointConv::load(s, weights, device)).transpose()?,
+            shortcut: spec
+                .shortcut
+                .as_ref()
+                .map(|s| PointConv::load(s, weights, device))
+                .transpose()?,
         })
     }
 
     /// # Shapes
     /// `[B, I, T, H, W]` -> `[B, O, T, H, W]`
     pub fn forward(&self, x: Tensor<5>, state: &mut ResidualState) -> Tensor<5> {
-        let y = self.conv1.forward(self.norm1.forward_silu(x.clone()), &mut state.conv1);
-        let y = self.conv2.forward(self.norm2.forward_silu(y), &mut state.conv2);
+        let y = self
+            .conv1
+            .forward(self.norm1.forward_silu(x.clone()), &mut state.conv1);
+        let y = self
+            .conv2
+            .forward(self.norm2.forward_silu(y), &mut state.conv2);
         match &self.shortcut {
             Some(shortcut) => shortcut.forward_clip(x) + y,
             None => x + y,

@@ -40,7 +40,13 @@ pub(super) trait Pass {
     fn describe(&self, plan: &Self::Plan) -> String;
 
     /// Runs one latent frame, or the frames of one.
-    fn run(&self, plan: &Self::Plan, input: &Array, state: &mut Self::State, progress: Progress<'_>) -> Result<Array>;
+    fn run(
+        &self,
+        plan: &Self::Plan,
+        input: &Array,
+        state: &mut Self::State,
+        progress: Progress<'_>,
+    ) -> Result<Array>;
 }
 
 /// A clip under way.
@@ -62,7 +68,16 @@ pub(super) struct Stream<P: Pass> {
 
 impl<P: Pass> Stream<P> {
     pub fn new(pass: P, notify: Option<fn(&str)>) -> Self {
-        Self { pass, notify, under_way: None, clip: false, shrunk: false, seen: Vec::new(), count: 0, failed: false }
+        Self {
+            pass,
+            notify,
+            under_way: None,
+            clip: false,
+            shrunk: false,
+            seen: Vec::new(),
+            count: 0,
+            failed: false,
+        }
     }
 
     /// Says before the first frame that more will follow, which spares running it twice.
@@ -87,7 +102,9 @@ impl<P: Pass> Stream<P> {
     /// the clip cannot go on: [`Self::reset`] comes first.
     pub fn step(&mut self, input: Array, progress: Progress<'_>) -> Result<Array> {
         if self.failed {
-            return Err(Error::Device("an earlier frame of this clip failed; begin the clip anew".into()));
+            return Err(Error::Device(
+                "an earlier frame of this clip failed; begin the clip anew".into(),
+            ));
         }
         let result = self.next(input, progress);
         self.failed = result.is_err();
@@ -121,7 +138,9 @@ impl<P: Pass> Stream<P> {
     }
 
     fn run(&mut self, input: &Array, progress: Progress<'_>) -> Result<Array> {
-        let Some((plan, state)) = &mut self.under_way else { return Err(Error::Device("nothing was planned".into())) };
+        let Some((plan, state)) = &mut self.under_way else {
+            return Err(Error::Device("nothing was planned".into()));
+        };
         guarded(|| self.pass.run(plan, input, state, progress))
     }
 
@@ -136,7 +155,10 @@ impl<P: Pass> Stream<P> {
             }
             let state = self.pass.begin(&plan, keep);
             self.under_way = Some((plan, state));
-            match seen.iter().try_for_each(|input| self.run(input, &mut |_| ()).map(|_| ())) {
+            match seen
+                .iter()
+                .try_for_each(|input| self.run(input, &mut |_| ()).map(|_| ()))
+            {
                 Err(Error::OutOfMemory(why)) => plan = self.smaller(why)?,
                 other => break other,
             }
@@ -146,11 +168,18 @@ impl<P: Pass> Stream<P> {
     }
 
     fn smaller(&mut self, why: String) -> Result<P::Plan> {
-        let Some(plan) = self.under_way.as_ref().and_then(|(plan, _)| self.pass.smaller(plan)) else {
+        let Some(plan) = self
+            .under_way
+            .as_ref()
+            .and_then(|(plan, _)| self.pass.smaller(plan))
+        else {
             return Err(Error::OutOfMemory(why));
         };
         if let Some(notify) = self.notify {
-            notify(&format!("out of memory on the device; going on with {}", self.pass.describe(&plan)));
+            notify(&format!(
+                "out of memory on the device; going on with {}",
+                self.pass.describe(&plan)
+            ));
         }
         self.shrunk = true;
         Ok(plan)
@@ -173,7 +202,11 @@ mod tests {
 
     impl Small {
         fn new(room: usize) -> Self {
-            Self { room, most: Cell::new(16), runs: Cell::new(0) }
+            Self {
+                room,
+                most: Cell::new(16),
+                runs: Cell::new(0),
+            }
         }
     }
 
@@ -204,8 +237,18 @@ mod tests {
             format!("bands of {plan} rows")
         }
 
-        fn run(&self, plan: &usize, input: &Array, state: &mut Vec<f32>, _: Progress<'_>) -> Result<Array> {
-            let room = if state.is_empty() { self.room } else { self.room * 3 / 4 };
+        fn run(
+            &self,
+            plan: &usize,
+            input: &Array,
+            state: &mut Vec<f32>,
+            _: Progress<'_>,
+        ) -> Result<Array> {
+            let room = if state.is_empty() {
+                self.room
+            } else {
+                self.room * 3 / 4
+            };
             if *plan > room {
                 panic!("CUDA out of memory: {plan} rows");
             }
@@ -237,12 +280,17 @@ mod tests {
         let mut stream = Stream::new(Small::new(8), Some(listen));
         let mut step = |value: f32| stream.step(frame(value), &mut |_| ()).unwrap().into_data();
         assert_eq!(step(1.0), [1.0]);
-        let smaller = |rows: usize| format!("out of memory on the device; going on with bands of {rows} rows");
+        let smaller = |rows: usize| {
+            format!("out of memory on the device; going on with bands of {rows} rows")
+        };
         assert_eq!(said(), [smaller(8)]);
         // A clip is planned anew, but from what was learned, and its second frame has less room than the first.
         assert_eq!(step(2.0), [1.0, 2.0]);
         assert_eq!(said(), [smaller(4)]);
-        assert_eq!([step(3.0), step(4.0)].concat(), [1., 2., 3., 1., 2., 3., 4.]);
+        assert_eq!(
+            [step(3.0), step(4.0)].concat(),
+            [1., 2., 3., 1., 2., 3., 4.]
+        );
         assert!(said().is_empty());
         assert_eq!(stream.under_way.map(|(plan, _)| plan), Some(4));
     }
@@ -274,7 +322,9 @@ mod tests {
             if expected {
                 stream.expect_more();
             }
-            let last = (1..4).map(|i| stream.step(frame(i as f32), &mut |_| ()).unwrap()).last();
+            let last = (1..4)
+                .map(|i| stream.step(frame(i as f32), &mut |_| ()).unwrap())
+                .last();
             assert_eq!(last.unwrap().data(), [1.0, 2.0, 3.0]);
             assert_eq!(stream.pass.runs.get(), runs);
         }
@@ -283,7 +333,10 @@ mod tests {
     #[test]
     fn what_never_fits_is_an_error() {
         let mut stream = Stream::new(Small::new(0), Some(listen));
-        assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::OutOfMemory(_))));
+        assert!(matches!(
+            stream.step(frame(1.0), &mut |_| ()),
+            Err(Error::OutOfMemory(_))
+        ));
         // From 16 rows down to a single one.
         assert_eq!(said().len(), 4);
     }
@@ -293,9 +346,15 @@ mod tests {
         let mut stream = Stream::new(Small::new(22), None);
         (0..4).for_each(|_| drop(stream.step(frame(1.0), &mut |_| ()).unwrap()));
         stream.pass.room = 8;
-        assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::OutOfMemory(_))));
+        assert!(matches!(
+            stream.step(frame(1.0), &mut |_| ()),
+            Err(Error::OutOfMemory(_))
+        ));
         // The clip is lost; another can begin.
-        assert!(matches!(stream.step(frame(1.0), &mut |_| ()), Err(Error::Device(_))));
+        assert!(matches!(
+            stream.step(frame(1.0), &mut |_| ()),
+            Err(Error::Device(_))
+        ));
         stream.reset();
         assert!(stream.step(frame(1.0), &mut |_| ()).is_ok());
     }

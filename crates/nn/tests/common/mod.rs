@@ -10,11 +10,17 @@ const VARIABLE: &str = "VAE2X_TEST_DEVICE";
 /// # Panics
 /// If the environment names a device that this build or machine lacks.
 pub fn device() -> Device {
-    let Ok(name) = std::env::var(VARIABLE) else { return Device::flex() };
-    let (api, index) = name.split_once(':').map_or((&*name, None), |(api, index)| (api, Some(index)));
+    let Ok(name) = std::env::var(VARIABLE) else {
+        return Device::flex();
+    };
+    let (api, index) = name
+        .split_once(':')
+        .map_or((&*name, None), |(api, index)| (api, Some(index)));
     let api = Api::ALL.into_iter().find(|known| known.name() == api);
     let index = index.map(str::parse).transpose();
-    let (Some(api), Ok(index)) = (api, index) else { panic!("{VARIABLE} is '{name}', which is no device") };
+    let (Some(api), Ok(index)) = (api, index) else {
+        panic!("{VARIABLE} is '{name}', which is no device")
+    };
     api.device(index).unwrap_or_else(|e| panic!("{e}")).device
 }
 

@@ -14,25 +14,56 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] with the key and what was expected.
     pub(super) fn validate(&self) -> Result<()> {
-        let check = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Error::Config(what.into())) };
+        let check = |holds: bool, what: &str| {
+            if holds {
+                Ok(())
+            } else {
+                Err(Error::Config(what.into()))
+            }
+        };
         let (train, data, loss) = (&self.train, &self.data, &self.loss);
-        check(train.parts.len() == 1, "train.parts: expected one of decoder, all, base")?;
         check(
-            self.model.base.is_some() || (self.part() == Part::Base && self.model.base_dim.is_some()),
+            train.parts.len() == 1,
+            "train.parts: expected one of decoder, all, base",
+        )?;
+        check(
+            self.model.base.is_some()
+                || (self.part() == Part::Base && self.model.base_dim.is_some()),
             "model.base is missing (for train.parts = [\"base\"], model.base_dim may stand for it)",
         )?;
-        check(!data.photos.is_empty(), "data.photos is empty: name folders, globs, manifests or tar shards")?;
+        check(
+            !data.photos.is_empty(),
+            "data.photos is empty: name folders, globs, manifests or tar shards",
+        )?;
         check(
             train.steps > 0 && train.batch > 0 && train.accumulate > 0,
             "train: steps, batch, accumulate must be 1 or more",
         )?;
-        check(data.workers > 0 && data.prefetch > 0, "data: workers and prefetch must be 1 or more")?;
-        check(self.log.every > 0 && self.log.eval_every > 0, "log: every and eval_every must be 1 or more")?;
-        check(self.log.checkpoint_every > 0 && self.log.keep > 0, "log: checkpoint_every and keep must be 1 or more")?;
+        check(
+            data.workers > 0 && data.prefetch > 0,
+            "data: workers and prefetch must be 1 or more",
+        )?;
+        check(
+            self.log.every > 0 && self.log.eval_every > 0,
+            "log: every and eval_every must be 1 or more",
+        )?;
+        check(
+            self.log.checkpoint_every > 0 && self.log.keep > 0,
+            "log: checkpoint_every and keep must be 1 or more",
+        )?;
         let cell = 8 * self.scale();
         let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
-        check(whole(data.crop), &format!("data.crop is {}; expected a multiple of {cell}", data.crop))?;
-        check(whole(self.eval.size), &format!("eval.size is {}; expected a multiple of {cell}", self.eval.size))?;
+        check(
+            whole(data.crop),
+            &format!("data.crop is {}; expected a multiple of {cell}", data.crop),
+        )?;
+        check(
+            whole(self.eval.size),
+            &format!(
+                "eval.size is {}; expected a multiple of {cell}",
+                self.eval.size
+            ),
+        )?;
         check(
             0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
             "data.scale: expected [least, most] with 0 < least <= most <= 1",
@@ -41,37 +72,83 @@ impl Config {
             train.betas.iter().all(|b| (0.0..1.0).contains(b)),
             "train.betas: expected two numbers from 0 to below 1",
         )?;
-        check((0.0..1.0).contains(&train.ema), "train.ema: expected a number from 0 to below 1")?;
+        check(
+            (0.0..1.0).contains(&train.ema),
+            "train.ema: expected a number from 0 to below 1",
+        )?;
         self.validate_numbers()?;
-        check(loss.vgg_crop <= data.crop, "loss.vgg_crop: expected at most data.crop")?;
-        let seen = if loss.vgg_crop == 0 { data.crop } else { loss.vgg_crop };
+        check(
+            loss.vgg_crop <= data.crop,
+            "loss.vgg_crop: expected at most data.crop",
+        )?;
+        let seen = if loss.vgg_crop == 0 {
+            data.crop
+        } else {
+            loss.vgg_crop
+        };
         let has_vgg = loss.lpips != 0.0 || loss.fdl != 0.0 || loss.feature_l1 != 0.0;
         check(
             !has_vgg || seen >= SMALLEST_VGG,
             &format!("VGG losses see {seen} pixels; expected {SMALLEST_VGG} or more"),
         )?;
         let patch_gan = self.gan.weight == 0.0 || data.crop >= SMALLEST_GAN;
-        check(patch_gan, &format!("data.crop is {}; the discriminator needs {SMALLEST_GAN} or more", data.crop))?;
-        check(self.gan.weight == 0.0 || self.gan.width > 0, "gan.width must be 1 or more")?;
-        check(loss.lpips == 0.0 || loss.vgg16.is_some(), &needs_vgg("loss.lpips", "vgg16"))?;
-        check(loss.fdl == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.fdl", "vgg19"))?;
-        check(loss.feature_l1 == 0.0 || loss.vgg19.is_some(), &needs_vgg("loss.feature_l1", "vgg19"))?;
+        check(
+            patch_gan,
+            &format!(
+                "data.crop is {}; the discriminator needs {SMALLEST_GAN} or more",
+                data.crop
+            ),
+        )?;
+        check(
+            self.gan.weight == 0.0 || self.gan.width > 0,
+            "gan.width must be 1 or more",
+        )?;
+        check(
+            loss.lpips == 0.0 || loss.vgg16.is_some(),
+            &needs_vgg("loss.lpips", "vgg16"),
+        )?;
+        check(
+            loss.fdl == 0.0 || loss.vgg19.is_some(),
+            &needs_vgg("loss.fdl", "vgg19"),
+        )?;
+        check(
+            loss.feature_l1 == 0.0 || loss.vgg19.is_some(),
+            &needs_vgg("loss.feature_l1", "vgg19"),
+        )?;
         let fdl = &loss.fdl_options;
-        check(matches!(fdl.dimensions, 2 | 3), "loss.fdl_options.dimensions: expected 2 or 3")?;
-        check(fdl.patch > 0 && fdl.projections > 0, "loss.fdl_options: patch and projections must be 1 or more")?;
-        check((1..=5).contains(&fdl.layer_weights.len()), "loss.fdl_options.layer_weights: expected 1 to 5 numbers")?;
+        check(
+            matches!(fdl.dimensions, 2 | 3),
+            "loss.fdl_options.dimensions: expected 2 or 3",
+        )?;
+        check(
+            fdl.patch > 0 && fdl.projections > 0,
+            "loss.fdl_options: patch and projections must be 1 or more",
+        )?;
+        check(
+            (1..=5).contains(&fdl.layer_weights.len()),
+            "loss.fdl_options.layer_weights: expected 1 to 5 numbers",
+        )?;
         let uses_vgg19 = loss.fdl != 0.0 || loss.feature_l1 != 0.0;
         let first = fdl.layer_weights.iter().position(|&w| w != 0.0);
-        check(!uses_vgg19 || first.is_some(), "loss.fdl_options.layer_weights are all 0: no layer of VGG19 is left")?;
+        check(
+            !uses_vgg19 || first.is_some(),
+            "loss.fdl_options.layer_weights are all 0: no layer of VGG19 is left",
+        )?;
         // Each stage of a VGG halves the map.
         let map = seen >> first.unwrap_or(0);
         check(
             loss.fdl == 0.0 || fdl.patch <= map,
-            &format!("loss.fdl_options.patch is {}; the largest feature map has {map} pixels", fdl.patch),
+            &format!(
+                "loss.fdl_options.patch is {}; the largest feature map has {map} pixels",
+                fdl.patch
+            ),
         )?;
         check(
             loss.vgg16.is_none() || self.eval.size >= SMALLEST_VGG,
-            &format!("eval.size is {}; LPIPS needs {SMALLEST_VGG} or more", self.eval.size),
+            &format!(
+                "eval.size is {}; LPIPS needs {SMALLEST_VGG} or more",
+                self.eval.size
+            ),
         )
     }
 
@@ -86,7 +163,10 @@ impl Config {
         for (key, value) in positive {
             check(value > 0.0 && value.is_finite(), key, "a positive number")?;
         }
-        for (key, value) in [("train.explode", train.explode), ("train.explode_loss", train.explode_loss)] {
+        for (key, value) in [
+            ("train.explode", train.explode),
+            ("train.explode_loss", train.explode_loss),
+        ] {
             check(value > 0.0, key, "a positive number, or inf for no limit")?;
         }
         let weights = [
@@ -104,11 +184,22 @@ impl Config {
             ("data.min_sharpness", self.data.min_sharpness),
             ("degradation.blur", self.degradation.blur),
         ];
-        let layers = fdl.layer_weights.iter().map(|&weight| ("loss.fdl_options.layer_weights", weight));
+        let layers = fdl
+            .layer_weights
+            .iter()
+            .map(|&weight| ("loss.fdl_options.layer_weights", weight));
         for (key, value) in weights.into_iter().chain(layers) {
-            check(value >= 0.0 && value.is_finite(), key, "0 or a positive number")?;
+            check(
+                value >= 0.0 && value.is_finite(),
+                key,
+                "0 or a positive number",
+            )?;
         }
-        check((0.0..=1.0).contains(&self.degradation.t_max), "degradation.t_max", "a number from 0 to 1")
+        check(
+            (0.0..=1.0).contains(&self.degradation.t_max),
+            "degradation.t_max",
+            "a number from 0 to 1",
+        )
     }
 }
 

@@ -65,8 +65,20 @@ pub struct FdlOptions {
 
 impl Default for FdlOptions {
     fn default() -> Self {
-        let FdlConfig { patch, projections, phase_weight, stage_weights, .. } = FdlConfig::default();
-        Self { dimensions: 2, patch, projections, phase_weight, layer_weights: stage_weights }
+        let FdlConfig {
+            patch,
+            projections,
+            phase_weight,
+            stage_weights,
+            ..
+        } = FdlConfig::default();
+        Self {
+            dimensions: 2,
+            patch,
+            projections,
+            phase_weight,
+            layer_weights: stage_weights,
+        }
     }
 }
 
@@ -74,7 +86,11 @@ impl FdlOptions {
     /// As the loss takes them.
     pub fn to_config(&self) -> FdlConfig {
         FdlConfig {
-            axes: if self.dimensions == 3 { Axes::Volume } else { Axes::Plane },
+            axes: if self.dimensions == 3 {
+                Axes::Volume
+            } else {
+                Axes::Plane
+            },
             patch: self.patch,
             projections: self.projections,
             phase_weight: self.phase_weight,
@@ -114,7 +130,14 @@ pub struct GanConfig {
 
 impl Default for GanConfig {
     fn default() -> Self {
-        Self { weight: 0.0, kind: GanForm::LeastSquares, start: 0, adaptive: false, width: 64, lr: 1e-4 }
+        Self {
+            weight: 0.0,
+            kind: GanForm::LeastSquares,
+            start: 0,
+            adaptive: false,
+            width: 64,
+            lr: 1e-4,
+        }
     }
 }
 

@@ -241,7 +241,12 @@ pub struct DegradationConfig {
 
 impl Default for DegradationConfig {
     fn default() -> Self {
-        Self { kind: DegradationKind::None, t_max: 0.12, blur: 6.0, proxy: None }
+        Self {
+            kind: DegradationKind::None,
+            t_max: 0.12,
+            blur: 6.0,
+            proxy: None,
+        }
     }
 }
 
@@ -257,7 +262,10 @@ pub struct EvalConfig {
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { short_side: 1024, size: 512 }
+        Self {
+            short_side: 1024,
+            size: 512,
+        }
     }
 }
 
@@ -277,7 +285,12 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { every: 50, eval_every: 2000, checkpoint_every: 1000, keep: 3 }
+        Self {
+            every: 50,
+            eval_every: 2000,
+            checkpoint_every: 1000,
+            keep: 3,
+        }
     }
 }
 
@@ -332,16 +345,27 @@ impl Config {
 
 /// Sets `a.b=value`; the value is TOML, or text that needs no quotes.
 fn set(table: &mut toml::Table, change: &str) -> Result<()> {
-    let bad = || Error::Config(format!("--set {change}: expected key=value, such as train.lr=1e-4"));
+    let bad = || {
+        Error::Config(format!(
+            "--set {change}: expected key=value, such as train.lr=1e-4"
+        ))
+    };
     let (key, value) = change.split_once('=').ok_or_else(bad)?;
     let mut path: Vec<&str> = key.trim().split('.').collect();
     let last = path.pop().filter(|k| !k.is_empty()).ok_or_else(bad)?;
     let mut place = table;
     for part in path {
-        let entry = place.entry(part).or_insert_with(|| toml::Table::new().into());
-        place = entry.as_table_mut().ok_or_else(|| Error::Config(format!("--set {change}: {part} is no table")))?;
+        let entry = place
+            .entry(part)
+            .or_insert_with(|| toml::Table::new().into());
+        place = entry
+            .as_table_mut()
+            .ok_or_else(|| Error::Config(format!("--set {change}: {part} is no table")))?;
     }
-    let value = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let value = format!("v = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"));
     let text = || toml::Value::String(change[key.len() + 1..].to_string());
     place.insert(last.into(), value.unwrap_or_else(text));
     Ok(())
@@ -360,16 +384,29 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let overrides = ["train.lr=3e-5", "loss.vgg19=random:7", "data.scale=[0.25, 0.5]", "gan.adaptive=true"];
+        let overrides = [
+            "train.lr=3e-5",
+            "loss.vgg19=random:7",
+            "data.scale=[0.25, 0.5]",
+            "gan.adaptive=true",
+        ];
         let config = Config::parse(LEAST, &overrides.map(String::from)).unwrap();
-        assert_eq!((config.train.lr, config.data.scale, config.gan.adaptive), (3e-5, [0.25, 0.5], true));
+        assert_eq!(
+            (config.train.lr, config.data.scale, config.gan.adaptive),
+            (3e-5, [0.25, 0.5], true)
+        );
         assert_eq!(config.loss.vgg19.as_deref(), Some("random:7"));
-        assert_eq!(Config::parse(&config.to_toml().unwrap(), &[]).unwrap(), config);
+        assert_eq!(
+            Config::parse(&config.to_toml().unwrap(), &[]).unwrap(),
+            config
+        );
     }
 
     #[test]
     fn unknown_keys_are_refused_by_name() {
-        assert!(error(&format!("{LEAST}[train]\nlearning_rate = 1.0\n"), &[]).contains("learning_rate"));
+        assert!(
+            error(&format!("{LEAST}[train]\nlearning_rate = 1.0\n"), &[]).contains("learning_rate")
+        );
         assert!(error(LEAST, &["train.stepz=3"]).contains("stepz"));
         assert!(error(LEAST, &["optimizer.lr=3"]).contains("optimizer"));
         assert!(error(LEAST, &["train.lr"]).contains("key=value"));
@@ -409,11 +446,27 @@ mod tests {
     fn impossible_values_say_what_is_expected() {
         assert!(error(LEAST, &["data.crop=100"]).contains("multiple of 16"));
         assert!(error(LEAST, &["loss.fdl=1"]).contains("loss.vgg19=random:0"));
-        assert!(error(LEAST, &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]).contains("16 or more"));
+        assert!(
+            error(
+                LEAST,
+                &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]
+            )
+            .contains("16 or more")
+        );
         assert!(error(LEAST, &["gan.weight=1", "data.crop=16"]).contains("discriminator"));
         let fdl = ["loss.fdl=1", "loss.vgg19=random:0"];
-        assert!(error(LEAST, &[&fdl[..], &["loss.fdl_options.layer_weights=[0, 0]"]].concat()).contains("all 0"));
-        let large = ["loss.fdl_options.layer_weights=[0, 0, 1]", "loss.vgg_crop=32", "loss.fdl_options.patch=9"];
+        assert!(
+            error(
+                LEAST,
+                &[&fdl[..], &["loss.fdl_options.layer_weights=[0, 0]"]].concat()
+            )
+            .contains("all 0")
+        );
+        let large = [
+            "loss.fdl_options.layer_weights=[0, 0, 1]",
+            "loss.vgg_crop=32",
+            "loss.fdl_options.patch=9",
+        ];
         assert!(error(LEAST, &[&fdl[..], &large].concat()).contains("has 8 pixels"));
         assert!(error(LEAST, &["data.photos=[]"]).contains("data.photos"));
         assert!(error("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
@@ -422,14 +475,32 @@ mod tests {
 
     #[test]
     fn numbers_that_are_none_or_negative_are_refused_by_their_key() {
-        let keys = ["loss.l1", "loss.kl", "loss.fdl_options.phase_weight", "gan.weight", "gan.lr", "train.lr"];
-        let more = ["train.explode", "train.explode_loss", "train.clip", "train.weight_decay", "degradation.t_max"];
+        let keys = [
+            "loss.l1",
+            "loss.kl",
+            "loss.fdl_options.phase_weight",
+            "gan.weight",
+            "gan.lr",
+            "train.lr",
+        ];
+        let more = [
+            "train.explode",
+            "train.explode_loss",
+            "train.clip",
+            "train.weight_decay",
+            "degradation.t_max",
+        ];
         for key in keys.iter().chain(&more) {
             for value in ["nan", "-1.0"] {
-                assert!(error(LEAST, &[&format!("{key}={value}")]).contains(key), "{key} = {value}");
+                assert!(
+                    error(LEAST, &[&format!("{key}={value}")]).contains(key),
+                    "{key} = {value}"
+                );
             }
         }
-        assert!(error(LEAST, &["loss.fdl_options.layer_weights=[1.0, inf]"]).contains("layer_weights"));
+        assert!(
+            error(LEAST, &["loss.fdl_options.layer_weights=[1.0, inf]"]).contains("layer_weights")
+        );
         assert!(error(LEAST, &["gan.lr=0"]).contains("gan.lr"));
         Config::parse(LEAST, &["train.explode=inf".into()]).unwrap();
     }

@@ -30,7 +30,10 @@ impl VggChoice {
     ///
     /// # Errors
     /// [`Error::Config`] for a seed that is no number; what `fetch` returns.
-    pub fn parse<E: From<Error>>(text: &str, fetch: impl FnOnce(&str) -> Result<PathBuf, E>) -> Result<Self, E> {
+    pub fn parse<E: From<Error>>(
+        text: &str,
+        fetch: impl FnOnce(&str) -> Result<PathBuf, E>,
+    ) -> Result<Self, E> {
         match (text, text.strip_prefix("random:")) {
             ("formula", _) => Ok(Self::Formula),
             (_, Some(seed)) => seed

@@ -37,11 +37,17 @@ pub struct Sample {
 ///
 /// # Errors
 /// If the photo is no picture.
-pub fn cut(name: String, photo: &Array, options: &CropOptions, rng: &mut ChaCha8Rng) -> Result<Sample> {
+pub fn cut(
+    name: String,
+    photo: &Array,
+    options: &CropOptions,
+    rng: &mut ChaCha8Rng,
+) -> Result<Sample> {
     let [height, width] = picture_size(photo)?;
     let scale = rng.random_range(options.scale[0]..=options.scale[1]);
     // The part of the photo that becomes the crop.
-    let window = ((options.side as f64 / scale).round() as usize).clamp(options.side, height.min(width));
+    let window =
+        ((options.side as f64 / scale).round() as usize).clamp(options.side, height.min(width));
     let top = rng.random_range(0..=height - window);
     let left = rng.random_range(0..=width - window);
     let mirror = options.flip && rng.random_bool(0.5);
@@ -55,7 +61,11 @@ pub fn cut(name: String, photo: &Array, options: &CropOptions, rng: &mut ChaCha8
         1 => target.clone(),
         factor => clamped(resize(&target, [options.side / factor; 2], halving)?),
     };
-    Ok(Sample { name, target, input })
+    Ok(Sample {
+        name,
+        target,
+        input,
+    })
 }
 
 /// The part of a picture at a place, mirrored if asked for.
@@ -65,13 +75,22 @@ pub fn cut(name: String, photo: &Array, options: &CropOptions, rng: &mut ChaCha8
 ///
 /// # Panics
 /// If the part is not inside.
-pub fn window_of(picture: &Array, [top, left]: [usize; 2], [h, w]: [usize; 2], mirror: bool) -> Result<Array> {
+pub fn window_of(
+    picture: &Array,
+    [top, left]: [usize; 2],
+    [h, w]: [usize; 2],
+    mirror: bool,
+) -> Result<Array> {
     let [height, width] = picture_size(picture)?;
     let mut data = Vec::with_capacity(3 * h * w);
     for plane in picture.data().chunks_exact(height * width) {
         for row in plane.chunks_exact(width).skip(top).take(h) {
             let row = &row[left..left + w];
-            if mirror { data.extend(row.iter().rev()) } else { data.extend(row) }
+            if mirror {
+                data.extend(row.iter().rev())
+            } else {
+                data.extend(row)
+            }
         }
     }
     Array::new([3, h, w], data)
@@ -91,17 +110,44 @@ mod tests {
     use rand::SeedableRng;
 
     fn photo() -> Array {
-        Array::new([3, 40, 60], (0..7200).map(|i| ((i as f32) * 0.37).sin()).collect()).unwrap()
+        Array::new(
+            [3, 40, 60],
+            (0..7200).map(|i| ((i as f32) * 0.37).sin()).collect(),
+        )
+        .unwrap()
     }
 
     #[test]
     fn pairs_have_their_sizes_and_come_back_with_their_seed() {
-        let options = CropOptions { side: 32, factor: 2, scale: [0.5, 1.0], flip: true };
-        let cut = |seed| cut("p".into(), &photo(), &options, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+        let options = CropOptions {
+            side: 32,
+            factor: 2,
+            scale: [0.5, 1.0],
+            flip: true,
+        };
+        let cut = |seed| {
+            cut(
+                "p".into(),
+                &photo(),
+                &options,
+                &mut ChaCha8Rng::seed_from_u64(seed),
+            )
+            .unwrap()
+        };
         for seed in 0..20 {
             let sample = cut(seed);
-            assert_eq!((sample.target.shape(), sample.input.shape()), (&[3, 32, 32][..], &[3, 16, 16][..]));
-            assert!(sample.target.data().iter().chain(sample.input.data()).all(|v| v.abs() <= 1.0));
+            assert_eq!(
+                (sample.target.shape(), sample.input.shape()),
+                (&[3, 32, 32][..], &[3, 16, 16][..])
+            );
+            assert!(
+                sample
+                    .target
+                    .data()
+                    .iter()
+                    .chain(sample.input.data())
+                    .all(|v| v.abs() <= 1.0)
+            );
             assert_eq!(sample, cut(seed));
         }
         assert_ne!(cut(0), cut(1));
@@ -113,6 +159,10 @@ mod tests {
         let part = window_of(&whole, [3, 5], [2, 4], false).unwrap();
         assert_eq!(part.data()[..4], whole.data()[3 * 60 + 5..][..4]);
         let mirrored = window_of(&whole, [3, 5], [2, 4], true).unwrap();
-        assert!(mirrored.data()[..4].iter().eq(part.data()[..4].iter().rev()));
+        assert!(
+            mirrored.data()[..4]
+                .iter()
+                .eq(part.data()[..4].iter().rev())
+        );
     }
 }

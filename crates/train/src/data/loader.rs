@@ -60,8 +60,20 @@ pub struct DatasetOptions {
 impl Dataset {
     /// A dataset of photos that are read when their turn comes.
     pub fn new(sources: Vec<Source>, options: DatasetOptions) -> Self {
-        let DatasetOptions { limits, crop, seed, cache } = options;
-        Self { sources, limits, crop, seed, state: Mutex::default(), budget: (cache << 20) / size_of::<f32>() }
+        let DatasetOptions {
+            limits,
+            crop,
+            seed,
+            cache,
+        } = options;
+        Self {
+            sources,
+            limits,
+            crop,
+            seed,
+            state: Mutex::default(),
+            budget: (cache << 20) / size_of::<f32>(),
+        }
     }
 
     /// Number of photos, dropped ones included.
@@ -102,12 +114,25 @@ impl Dataset {
         let mut place = self.in_order(index / count, (index % count) as usize);
         for _ in 0..TRIES {
             if let Some(photo) = self.photo(place) {
-                return Ok(crop::cut(self.sources[place].to_string(), &photo, &self.crop, &mut rng)?);
+                return Ok(crop::cut(
+                    self.sources[place].to_string(),
+                    &photo,
+                    &self.crop,
+                    &mut rng,
+                )?);
             }
             place = rng.random_range(0..self.sources.len());
         }
-        let why = self.lock().dropped.values().next().cloned().unwrap_or_default();
-        Err(Error::Data(format!("{TRIES} photos in a row cannot be used; the first: {why}")))
+        let why = self
+            .lock()
+            .dropped
+            .values()
+            .next()
+            .cloned()
+            .unwrap_or_default();
+        Err(Error::Data(format!(
+            "{TRIES} photos in a row cannot be used; the first: {why}"
+        )))
     }
 
     /// The photo at `place` of pass `pass`.
@@ -117,7 +142,8 @@ impl Dataset {
         state.orders.retain(|&known, _| known.abs_diff(pass) <= 1);
         let order = state.orders.entry(pass).or_insert_with(|| {
             let mut order: Vec<usize> = (0..self.sources.len()).collect();
-            let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ pass.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut rng =
+                ChaCha8Rng::seed_from_u64(self.seed ^ pass.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             order.shuffle(&mut rng);
             order
         });
@@ -135,16 +161,24 @@ impl Dataset {
         }
         drop(state);
         let source = &self.sources[place];
-        let read = photo::read(source).map_err(|e| e.to_string()).and_then(|(photo, quality)| {
-            let reasons = self.limits.reasons(&quality);
-            if reasons.is_empty() { Ok(photo) } else { Err(format!("{source}: {}", reasons.join("; "))) }
-        });
+        let read = photo::read(source)
+            .map_err(|e| e.to_string())
+            .and_then(|(photo, quality)| {
+                let reasons = self.limits.reasons(&quality);
+                if reasons.is_empty() {
+                    Ok(photo)
+                } else {
+                    Err(format!("{source}: {}", reasons.join("; ")))
+                }
+            });
         let mut state = self.lock();
         match read {
             Ok(photo) => {
                 let photo = Arc::new(photo);
                 let size = photo.data().len();
-                if state.cached + size <= self.budget && state.cache.insert(place, photo.clone()).is_none() {
+                if state.cached + size <= self.budget
+                    && state.cache.insert(place, photo.clone()).is_none()
+                {
                     state.cached += size;
                 }
                 Some(photo)
@@ -172,16 +206,29 @@ impl Loader {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn start(dataset: &Arc<Dataset>, first: u64, workers: usize, prefetch: usize) -> Result<Self> {
-        let mut loader = Self { queues: Vec::new(), workers: Vec::new(), next: first };
+    pub fn start(
+        dataset: &Arc<Dataset>,
+        first: u64,
+        workers: usize,
+        prefetch: usize,
+    ) -> Result<Self> {
+        let mut loader = Self {
+            queues: Vec::new(),
+            workers: Vec::new(),
+            next: first,
+        };
         for worker in 0..workers as u64 {
             let (sender, queue) = sync_channel(prefetch);
             let dataset = dataset.clone();
             // The first of this worker's samples that is still to come.
             let start = first + (worker + workers as u64 - first % workers as u64) % workers as u64;
             let work = move || produce(&dataset, start, workers, &sender);
-            let thread = std::thread::Builder::new().name(format!("photos-{worker}")).spawn(work);
-            loader.workers.push(thread.map_err(|e| Error::Data(format!("no thread for reading photos: {e}")))?);
+            let thread = std::thread::Builder::new()
+                .name(format!("photos-{worker}"))
+                .spawn(work);
+            loader.workers.push(
+                thread.map_err(|e| Error::Data(format!("no thread for reading photos: {e}")))?,
+            );
             loader.queues.push(queue);
         }
         Ok(loader)
@@ -198,7 +245,9 @@ impl Loader {
     /// As [`Dataset::sample`].
     pub fn take(&mut self) -> Result<Sample> {
         let queue = &self.queues[(self.next % self.queues.len() as u64) as usize];
-        let sample = queue.recv().map_err(|_| Error::Data("a thread that reads photos has ended".into()))??;
+        let sample = queue
+            .recv()
+            .map_err(|_| Error::Data("a thread that reads photos has ended".into()))??;
         self.next += 1;
         Ok(sample)
     }
@@ -232,15 +281,46 @@ mod tests {
 
     fn dataset(folder: &std::path::Path, cache: usize) -> Arc<Dataset> {
         for i in 0..3 {
-            let photo = Array::new([3, 24, 24], (0..1728).map(|v| ((v * (i + 2)) as f32).sin()).collect()).unwrap();
-            write_image(&folder.join(format!("{i}.png")), &photo, &Default::default()).unwrap();
+            let photo = Array::new(
+                [3, 24, 24],
+                (0..1728).map(|v| ((v * (i + 2)) as f32).sin()).collect(),
+            )
+            .unwrap();
+            write_image(
+                &folder.join(format!("{i}.png")),
+                &photo,
+                &Default::default(),
+            )
+            .unwrap();
         }
         std::fs::write(folder.join("broken.jpg"), b"\xFF\xD8\xFFno picture").unwrap();
-        write_image(&folder.join("small.png"), &Array::zeros([3, 8, 24]), &Default::default()).unwrap();
-        let limits = Limits { min_side: 16, min_sharpness: 1.0, min_jpeg_quality: 50 };
-        let crop = CropOptions { side: 16, factor: 2, scale: [0.7, 1.0], flip: true };
+        write_image(
+            &folder.join("small.png"),
+            &Array::zeros([3, 8, 24]),
+            &Default::default(),
+        )
+        .unwrap();
+        let limits = Limits {
+            min_side: 16,
+            min_sharpness: 1.0,
+            min_jpeg_quality: 50,
+        };
+        let crop = CropOptions {
+            side: 16,
+            factor: 2,
+            scale: [0.7, 1.0],
+            flip: true,
+        };
         let sources = crate::data::list(&[folder.display().to_string()]).unwrap();
-        Arc::new(Dataset::new(sources, DatasetOptions { limits, crop, seed: 3, cache }))
+        Arc::new(Dataset::new(
+            sources,
+            DatasetOptions {
+                limits,
+                crop,
+                seed: 3,
+                cache,
+            },
+        ))
     }
 
     fn take(dataset: &Arc<Dataset>, first: u64, workers: usize) -> Vec<Sample> {
@@ -263,10 +343,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dataset = dataset(folder.path(), 0);
         let samples = take(&dataset, 0, 2);
-        assert!(samples.iter().all(|s| !s.name.contains("broken") && !s.name.contains("small")));
+        assert!(
+            samples
+                .iter()
+                .all(|s| !s.name.contains("broken") && !s.name.contains("small"))
+        );
         let news = dataset.take_news();
         assert_eq!((news.len(), dataset.dropped()), (2, 2), "{news:?}");
-        assert!(news.iter().any(|n| n.contains("broken.jpg")) && news.iter().any(|n| n.contains("small: 8")));
+        assert!(
+            news.iter().any(|n| n.contains("broken.jpg"))
+                && news.iter().any(|n| n.contains("small: 8"))
+        );
         assert!(dataset.take_news().is_empty());
     }
 
@@ -275,10 +362,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("broken.jpg"), b"none").unwrap();
         let sources = crate::data::list(&[folder.path().display().to_string()]).unwrap();
-        let limits = Limits { min_side: 16, min_sharpness: 0.0, min_jpeg_quality: 0 };
-        let crop = CropOptions { side: 16, factor: 2, scale: [1.0, 1.0], flip: false };
-        let dataset = Arc::new(Dataset::new(sources, DatasetOptions { limits, crop, seed: 0, cache: 0 }));
-        let error = Loader::start(&dataset, 0, 2, 1).unwrap().take().unwrap_err().to_string();
+        let limits = Limits {
+            min_side: 16,
+            min_sharpness: 0.0,
+            min_jpeg_quality: 0,
+        };
+        let crop = CropOptions {
+            side: 16,
+            factor: 2,
+            scale: [1.0, 1.0],
+            flip: false,
+        };
+        let dataset = Arc::new(Dataset::new(
+            sources,
+            DatasetOptions {
+                limits,
+                crop,
+                seed: 0,
+                cache: 0,
+            },
+        ));
+        let error = Loader::start(&dataset, 0, 2, 1)
+            .unwrap()
+            .take()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("broken.jpg"), "{error}");
     }
 }

@@ -38,7 +38,10 @@ impl Source {
 
     /// Where the bytes are, however the path is spelled: the file with all links followed, and the offset inside a tar file.
     pub fn place(&self) -> (PathBuf, Option<u64>) {
-        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let path = self
+            .path
+            .canonicalize()
+            .unwrap_or_else(|_| self.path.clone());
         (path, self.member.as_ref().map(|(_, offset, _)| *offset))
     }
 }
@@ -61,7 +64,9 @@ pub fn list(places: &[String]) -> Result<Vec<Source>> {
     for place in places {
         let found = one_place(place)?;
         if found.is_empty() {
-            return Err(Error::Data(format!("{place}: no photos there; expected .jpg, .png, .webp or .bmp files")));
+            return Err(Error::Data(format!(
+                "{place}: no photos there; expected .jpg, .png, .webp or .bmp files"
+            )));
         }
         sources.extend(found);
     }
@@ -95,7 +100,10 @@ fn one_file(path: &Path) -> Result<Vec<Source>> {
     match extension(path).as_deref() {
         Some("jsonl") => manifest(path),
         Some("tar") => shard(path),
-        Some(e) if EXTENSIONS.contains(&e) => Ok(vec![Source { path: path.to_path_buf(), member: None }]),
+        Some(e) if EXTENSIONS.contains(&e) => Ok(vec![Source {
+            path: path.to_path_buf(),
+            member: None,
+        }]),
         _ => Ok(Vec::new()),
     }
 }
@@ -127,9 +135,13 @@ fn walk(folder: &Path, found: &mut Vec<Source>) -> Result<()> {
 fn manifest(path: &Path) -> Result<Vec<Source>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let mut found = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let entry: Entry =
-            serde_json::from_str(line).map_err(|e| Error::Data(format!("{}, line {}: {e}", path.display(), i + 1)))?;
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let entry: Entry = serde_json::from_str(line)
+            .map_err(|e| Error::Data(format!("{}, line {}: {e}", path.display(), i + 1)))?;
         if entry.drop.is_empty() {
             found.push(entry.source());
         }
@@ -146,8 +158,15 @@ fn shard(path: &Path) -> Result<Vec<Source>> {
         let entry = entry.map_err(fail)?;
         let name = entry.path().map_err(fail)?.to_path_buf();
         if entry.header().entry_type().is_file() && is_picture(&name) {
-            let member = (name.display().to_string(), entry.raw_file_position(), entry.size());
-            found.push(Source { path: path.to_path_buf(), member: Some(member) });
+            let member = (
+                name.display().to_string(),
+                entry.raw_file_position(),
+                entry.size(),
+            );
+            found.push(Source {
+                path: path.to_path_buf(),
+                member: Some(member),
+            });
         }
     }
     Ok(found)
@@ -158,7 +177,11 @@ mod tests {
     use super::*;
 
     fn names(places: &[String]) -> Vec<String> {
-        list(places).unwrap().iter().map(ToString::to_string).collect()
+        list(places)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -170,14 +193,26 @@ mod tests {
             std::fs::write(at(name), name).unwrap();
         }
         let mut shard = tar::Builder::new(File::create(at("s.tar")).unwrap());
-        shard.append_path_with_name(at("b.jpg"), "in/c.jpg").unwrap();
-        shard.append_path_with_name(at("notes.txt"), "in/notes.txt").unwrap();
+        shard
+            .append_path_with_name(at("b.jpg"), "in/c.jpg")
+            .unwrap();
+        shard
+            .append_path_with_name(at("notes.txt"), "in/notes.txt")
+            .unwrap();
         shard.finish().unwrap();
         let root = folder.path().display().to_string();
         let all = names(&[root.clone(), format!("{root}/*.jpg")]);
-        assert_eq!(all, ["b.jpg", "s.tar:in/c.jpg", "sub/a.PNG"].map(|n| format!("{root}/{n}")));
+        assert_eq!(
+            all,
+            ["b.jpg", "s.tar:in/c.jpg", "sub/a.PNG"].map(|n| format!("{root}/{n}"))
+        );
         let member = &list(&[format!("{root}/s.tar")]).unwrap()[0];
         assert_eq!(member.read().unwrap(), b"b.jpg");
-        assert!(list(&[format!("{root}/*.gif")]).unwrap_err().to_string().contains("*.gif"));
+        assert!(
+            list(&[format!("{root}/*.gif")])
+                .unwrap_err()
+                .to_string()
+                .contains("*.gif")
+        );
     }
 }

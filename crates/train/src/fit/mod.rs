@@ -54,8 +54,14 @@ impl Course {
     /// [`Error::Config`].
     pub fn validate(&self) -> Result<()> {
         check(self.steps > 0, "steps must be 1 or more")?;
-        check(self.lr > 0.0 && self.lr.is_finite(), "lr: expected a positive number")?;
-        check((0.0..1.0).contains(&self.ema), "ema: expected a number from 0 to below 1")
+        check(
+            self.lr > 0.0 && self.lr.is_finite(),
+            "lr: expected a positive number",
+        )?;
+        check(
+            (0.0..1.0).contains(&self.ema),
+            "ema: expected a number from 0 to below 1",
+        )
     }
 
     fn learning_rate(&self, step: u64) -> f64 {
@@ -68,7 +74,11 @@ impl Course {
 /// # Errors
 /// [`Error::Config`].
 pub fn check(holds: bool, what: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Config(what.into())) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Config(what.into()))
+    }
 }
 
 /// The random numbers of a step: one stream of the seed each.
@@ -82,9 +92,16 @@ pub fn random(seed: u64, stream: u64) -> ChaCha8Rng {
 ///
 /// # Errors
 /// [`Error::Data`] for fewer than two.
-pub fn split(count: usize, what: &str, held_out: f64, rng: &mut ChaCha8Rng) -> Result<(Vec<usize>, Vec<usize>)> {
+pub fn split(
+    count: usize,
+    what: &str,
+    held_out: f64,
+    rng: &mut ChaCha8Rng,
+) -> Result<(Vec<usize>, Vec<usize>)> {
     if count < 2 {
-        return Err(Error::Data(format!("{count} {what}; expected 2 or more, one of them to be held out")));
+        return Err(Error::Data(format!(
+            "{count} {what}; expected 2 or more, one of them to be held out"
+        )));
     }
     let mut all: Vec<usize> = (0..count).collect();
     all.shuffle(rng);
@@ -120,7 +137,12 @@ impl<M: Module> Fitted<M> {
     ///
     /// # Errors
     /// [`Error::Config`]; reading errors of the checkpoint.
-    pub fn new(kind: Kind<'_, M>, course: Course, checkpoint: Option<&TensorFile>, device: &Device) -> Result<Self> {
+    pub fn new(
+        kind: Kind<'_, M>,
+        course: Course,
+        checkpoint: Option<&TensorFile>,
+        device: &Device,
+    ) -> Result<Self> {
         course.validate()?;
         let Kind { specs, load, start } = kind;
         let under = |prefix: &'static str| {
@@ -130,9 +152,14 @@ impl<M: Module> Fitted<M> {
             }
         };
         let module = load(&under(MODEL), &device.clone().autodiff())?;
-        let average = (course.ema > 0.0).then(|| load(&under(AVERAGE), device)).transpose()?;
+        let average = (course.ema > 0.0)
+            .then(|| load(&under(AVERAGE), device))
+            .transpose()?;
         let mut fitted = Self {
-            adam: Adam::new(AdamOptions { betas: BETAS, weight_decay: 0.0 }),
+            adam: Adam::new(AdamOptions {
+                betas: BETAS,
+                weight_decay: 0.0,
+            }),
             step: 0,
             course,
             specs,
@@ -140,8 +167,16 @@ impl<M: Module> Fitted<M> {
             average,
         };
         if let Some(file) = checkpoint {
-            let find = |name: &str| Ok(file.tensors().contains_key(name).then(|| file.read(name)).transpose()?);
-            fitted.adam.restore(&fitted.optimizer_names(), &find, device)?;
+            let find = |name: &str| {
+                Ok(file
+                    .tensors()
+                    .contains_key(name)
+                    .then(|| file.read(name))
+                    .transpose()?)
+            };
+            fitted
+                .adam
+                .restore(&fitted.optimizer_names(), &find, device)?;
             fitted.step = steps_done(file)?;
         }
         Ok(fitted)
@@ -174,12 +209,28 @@ impl<M: Module> Fitted<M> {
         if !(value.is_finite() && norm.is_finite()) {
             let losses = format!("loss {value:e}, gradient {norm:e}");
             let what = "the loss or its gradient is not finite".into();
-            return Err(Error::Diverged { step, what, names, losses });
+            return Err(Error::Diverged {
+                step,
+                what,
+                names,
+                losses,
+            });
         }
-        let gradients = if norm > CLIP { optim::scale(&self.module, gradients, CLIP / norm) } else { gradients };
-        self.module = self.adam.step(self.course.learning_rate(step), self.module.clone(), gradients);
+        let gradients = if norm > CLIP {
+            optim::scale(&self.module, gradients, CLIP / norm)
+        } else {
+            gradients
+        };
+        self.module = self.adam.step(
+            self.course.learning_rate(step),
+            self.module.clone(),
+            gradients,
+        );
         let decay = optim::early_decay(self.course.ema, step);
-        self.average = self.average.take().map(|average| optim::average(average, &self.module, decay));
+        self.average = self
+            .average
+            .take()
+            .map(|average| optim::average(average, &self.module, decay));
         self.step += 1;
         Ok(value)
     }
@@ -191,18 +242,28 @@ impl<M: Module> Fitted<M> {
     pub fn store(&self, path: &Path) -> Result<()> {
         let under = |prefix: &str, module: &M| -> Result<Vec<(String, Array)>> {
             let arrays = parameters::read(module, &self.specs)?;
-            Ok(arrays.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)).collect())
+            Ok(arrays
+                .into_iter()
+                .map(|(name, array)| (format!("{prefix}.{name}"), array))
+                .collect())
         };
         let mut arrays = under(MODEL, &self.module)?;
         if let Some(average) = &self.average {
             arrays.extend(under(AVERAGE, average)?);
         }
         arrays.extend(self.adam.read(&self.optimizer_names())?);
-        write(path, &arrays, [(STEP.to_string(), self.step.to_string())].into())
+        write(
+            path,
+            &arrays,
+            [(STEP.to_string(), self.step.to_string())].into(),
+        )
     }
 
     fn optimizer_names(&self) -> Vec<String> {
-        self.specs.iter().map(|spec| format!("{OPTIMIZER}.{}", spec.name)).collect()
+        self.specs
+            .iter()
+            .map(|spec| format!("{OPTIMIZER}.{}", spec.name))
+            .collect()
     }
 }
 
@@ -210,15 +271,25 @@ impl<M: Module> Fitted<M> {
 fn steps_done(file: &TensorFile) -> Result<u64> {
     let step = file.metadata().get(STEP).and_then(|text| text.parse().ok());
     let problem = format!("no checkpoint of a run: '{STEP}' is missing");
-    step.ok_or_else(|| Error::Run { path: file.path().to_path_buf(), problem })
+    step.ok_or_else(|| Error::Run {
+        path: file.path().to_path_buf(),
+        problem,
+    })
 }
 
 /// Writes arrays under their names; when this returns, the file outlasts a power cut.
 ///
 /// # Errors
 /// Writing errors: what was there before stays.
-pub fn write(path: &Path, arrays: &[(String, Array)], metadata: BTreeMap<String, String>) -> Result<()> {
-    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+pub fn write(
+    path: &Path,
+    arrays: &[(String, Array)],
+    metadata: BTreeMap<String, String>,
+) -> Result<()> {
+    let arrays: Vec<(&str, &Array)> = arrays
+        .iter()
+        .map(|(name, array)| (name.as_str(), array))
+        .collect();
     write_arrays(path, &arrays, &metadata)?;
     Ok(temp::sync_folder_of(path)?)
 }
@@ -233,6 +304,8 @@ pub fn write(path: &Path, arrays: &[(String, Array)], metadata: BTreeMap<String,
 pub fn crop(latent: &Array, [top, left]: [usize; 2], side: usize) -> Result<Array> {
     let [c, h, w] = latent.dims("latent")?;
     let rows = (0..c * side).map(|i| (i / side * h + top + i % side) * w + left);
-    let values = rows.flat_map(|start| &latent.data()[start..start + side]).copied();
+    let values = rows
+        .flat_map(|start| &latent.data()[start..start + side])
+        .copied();
     Ok(Array::new([c, side, side], values.collect())?)
 }

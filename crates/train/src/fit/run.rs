@@ -20,7 +20,10 @@ pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 ///
 /// # Errors
 /// [`Error::Config`] naming the file and the key.
-pub fn open_config<C: DeserializeOwned>(path: &Path, validate: impl Fn(&C) -> Result<()>) -> Result<C> {
+pub fn open_config<C: DeserializeOwned>(
+    path: &Path,
+    validate: impl Fn(&C) -> Result<()>,
+) -> Result<C> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let named = |e: String| Error::Config(format!("{}: {}", path.display(), e.trim_end()));
     let config: C = toml::from_str(&text).map_err(|e| named(e.to_string()))?;
@@ -39,7 +42,10 @@ pub fn create(folder: &Path, config: &impl Serialize) -> Result<()> {
     check_new(folder)?;
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let text = toml::to_string(config).map_err(|e| Error::Config(e.to_string()))?;
-    Ok(temp::write_bytes(&folder.join(CONFIG_FILE), text.as_bytes())?)
+    Ok(temp::write_bytes(
+        &folder.join(CONFIG_FILE),
+        text.as_bytes(),
+    )?)
 }
 
 /// The run's checkpoint, if there is one.
@@ -111,16 +117,28 @@ impl<'a> Record<'a> {
     /// # Errors
     /// If it cannot be written.
     pub fn open(folder: &Path, step: u64, screen: &'a mut dyn Screen) -> Result<Self> {
-        Ok(Self { log: JsonLog::open(&folder.join("log.jsonl"), step)?, screen })
+        Ok(Self {
+            log: JsonLog::open(&folder.join("log.jsonl"), step)?,
+            screen,
+        })
     }
 
     /// Adds a line; numbers that are not finite are left out: JSON has none.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn add(&mut self, kind: &str, step: u64, values: impl IntoIterator<Item = (String, f64)>) -> Result<()> {
+    pub fn add(
+        &mut self,
+        kind: &str,
+        step: u64,
+        values: impl IntoIterator<Item = (String, f64)>,
+    ) -> Result<()> {
         let values: BTreeMap<_, _> = values.into_iter().filter(|(_, v)| v.is_finite()).collect();
-        let line = Line { step, kind: kind.into(), values };
+        let line = Line {
+            step,
+            kind: kind.into(),
+            values,
+        };
         self.screen.line(&line);
         self.log.add(&line)
     }
@@ -139,7 +157,13 @@ impl<'a> Record<'a> {
 ///
 /// # Errors
 /// Those of the work; files that cannot be written. The checkpoint written last stays.
-pub fn go(folder: &Path, pace: Pace, work: &mut dyn Work, record: &mut Record<'_>, stop: &AtomicBool) -> Result<bool> {
+pub fn go(
+    folder: &Path,
+    pace: Pace,
+    work: &mut dyn Work,
+    record: &mut Record<'_>,
+    stop: &AtomicBool,
+) -> Result<bool> {
     let path = folder.join(CHECKPOINT_FILE);
     let mut losses = Vec::new();
     while work.step() < pace.steps {

@@ -104,18 +104,35 @@ impl FlowConfig {
         self.pace().validate()?;
         self.model(1).validate()?;
         check(self.batch > 0, "batch must be 1 or more")?;
-        check(self.crop >= 4 && self.crop.is_multiple_of(2), "crop: expected an even number of cells from 4 on")?;
-        check(self.time_power > 0.0 && self.time_power.is_finite(), "time_power: expected a positive number")?;
-        check(0.0 < self.held_out && self.held_out < 1.0, "held_out: expected a number between 0 and 1")
+        check(
+            self.crop >= 4 && self.crop.is_multiple_of(2),
+            "crop: expected an even number of cells from 4 on",
+        )?;
+        check(
+            self.time_power > 0.0 && self.time_power.is_finite(),
+            "time_power: expected a positive number",
+        )?;
+        check(
+            0.0 < self.held_out && self.held_out < 1.0,
+            "held_out: expected a number between 0 and 1",
+        )
     }
 
     fn course(&self) -> Course {
-        Course { steps: self.steps, lr: self.lr, ema: self.ema }
+        Course {
+            steps: self.steps,
+            lr: self.lr,
+            ema: self.ema,
+        }
     }
 
     /// How long the run is, and how often it says and stores something.
     pub fn pace(&self) -> Pace {
-        Pace { steps: self.steps, log_every: self.log_every, checkpoint_every: self.checkpoint_every }
+        Pace {
+            steps: self.steps,
+            log_every: self.log_every,
+            checkpoint_every: self.checkpoint_every,
+        }
     }
 
     /// The transformer's sizes, for latents of some channels.
@@ -158,7 +175,12 @@ impl<'a> FlowFit<'a> {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let (train, held_out) = split(latents.len(), "latent files", config.held_out, &mut random(config.seed, SPLIT))?;
+        let (train, held_out) = split(
+            latents.len(),
+            "latent files",
+            config.held_out,
+            &mut random(config.seed, SPLIT),
+        )?;
         let channels = latents.read(train[0])?[0].shape()[0];
         let sizes = config.model(channels);
         let device = device.clone().without_autodiff();
@@ -168,10 +190,20 @@ impl<'a> FlowFit<'a> {
             start: &|name, shape| initial(config.seed, name, shape),
         };
         let fitted = Fitted::new(kind, config.course(), checkpoint, &device)?;
-        let fit = Self { config, latents, names: latents.names(), train, held_out, fitted, device };
+        let fit = Self {
+            config,
+            latents,
+            names: latents.names(),
+            train,
+            held_out,
+            fitted,
+            device,
+        };
         // What cannot be measured at the end is known before the start.
         let mut rng = random(config.seed, HELD_OUT);
-        fit.held_out.iter().try_for_each(|&index| fit.sample(index, &mut rng).map(|_| ()))?;
+        fit.held_out
+            .iter()
+            .try_for_each(|&index| fit.sample(index, &mut rng).map(|_| ()))?;
         Ok(fit)
     }
 
@@ -196,7 +228,9 @@ impl<'a> FlowFit<'a> {
             let mut sum = 0.0;
             for &index in &self.held_out {
                 let sample = self.sample(index, &mut rng)?;
-                sum += f64::from(loss(&model, vec![sample], &[time], &self.device)?.into_scalar::<f32>());
+                sum += f64::from(
+                    loss(&model, vec![sample], &[time], &self.device)?.into_scalar::<f32>(),
+                );
             }
             Ok((time, sum / self.held_out.len() as f64))
         };
@@ -212,11 +246,17 @@ impl<'a> FlowFit<'a> {
         if c != channels || h < side || w < side {
             let name = &self.names[index];
             let expected = format!("{channels} channels and sides of {side} or more");
-            return Err(Error::Data(format!("{name}: a latent of shape {:?}; expected {expected}", latent.shape())));
+            return Err(Error::Data(format!(
+                "{name}: a latent of shape {:?}; expected {expected}",
+                latent.shape()
+            )));
         }
         let frame = rng.random_range(0..t);
         let plane = latent.narrow1(frame..frame + 1).reshape([c, h, w])?;
-        let corner = [rng.random_range(0..=h - side), rng.random_range(0..=w - side)];
+        let corner = [
+            rng.random_range(0..=h - side),
+            rng.random_range(0..=w - side),
+        ];
         Ok([crop(&plane, corner, side)?, normal(&[c, side, side], rng)])
     }
 }
@@ -228,10 +268,17 @@ impl Work for FlowFit<'_> {
 
     fn advance(&mut self) -> Result<f64> {
         let mut rng = random(self.config.seed, self.step());
-        let indices: Vec<usize> =
-            (0..self.config.batch).map(|_| self.train[rng.random_range(0..self.train.len())]).collect();
-        let times: Vec<f64> = indices.iter().map(|_| rng.random::<f64>().powf(self.config.time_power)).collect();
-        let samples = indices.iter().map(|&i| self.sample(i, &mut rng)).collect::<Result<Vec<_>>>()?;
+        let indices: Vec<usize> = (0..self.config.batch)
+            .map(|_| self.train[rng.random_range(0..self.train.len())])
+            .collect();
+        let times: Vec<f64> = indices
+            .iter()
+            .map(|_| rng.random::<f64>().powf(self.config.time_power))
+            .collect();
+        let samples = indices
+            .iter()
+            .map(|&i| self.sample(i, &mut rng))
+            .collect::<Result<Vec<_>>>()?;
         let model = captioned(self.fitted.module().clone(), &self.device);
         let loss = loss(&model, samples, &times, &self.device)?;
         let names = indices.iter().map(|&i| self.names[i].clone()).collect();
@@ -249,11 +296,19 @@ pub(super) fn caption() -> Array {
 }
 
 fn captioned(model: WanDit, device: &Device) -> Captioned {
-    Captioned { model, text: Tensor::zeros([1, 1, TEXT_DIM], device) }
+    Captioned {
+        model,
+        text: Tensor::zeros([1, 1, TEXT_DIM], device),
+    }
 }
 
 /// The mean squared error of the velocity.
-fn loss(model: &Captioned, samples: Vec<[Array; 2]>, times: &[f64], device: &Device) -> Result<Tensor<1>> {
+fn loss(
+    model: &Captioned,
+    samples: Vec<[Array; 2]>,
+    times: &[f64],
+    device: &Device,
+) -> Result<Tensor<1>> {
     let stack = |part: usize| -> Result<Tensor<5>> {
         let arrays: Vec<Array> = samples.iter().map(|sample| sample[part].clone()).collect();
         Ok(to_tensor::<4>(&Array::stack(&arrays)?, "crops", device)?.unsqueeze_dim::<5>(2))

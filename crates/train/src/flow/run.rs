@@ -47,13 +47,21 @@ pub fn train(
     let _lock = Lock::take(folder)?;
     let mut fit = FlowFit::new(latents, config, checkpoint(folder)?.as_ref(), device)?;
     let [train, held_out] = fit.counts();
-    screen.note(&format!("{train} latent files to train on, {held_out} held out"));
+    screen.note(&format!(
+        "{train} latent files to train on, {held_out} held out"
+    ));
     let mut record = Record::open(folder, fit.step(), screen)?;
     if !go(folder, config.pace(), &mut fit, &mut record, stop)? {
         return Ok(None);
     }
     let measured = fit.measure()?;
-    record.add("eval", fit.step(), measured.iter().map(|(time, error)| (format!("velocity_error_{time}"), *error)))?;
+    record.add(
+        "eval",
+        fit.step(),
+        measured
+            .iter()
+            .map(|(time, error)| (format!("velocity_error_{time}"), *error)),
+    )?;
     save(folder, &fit)?;
     Ok(Some(measured))
 }
@@ -63,7 +71,18 @@ fn save(folder: &Path, fit: &FlowFit<'_>) -> Result<()> {
     let target = folder.join(MODEL_FOLDER);
     std::fs::create_dir_all(&target).map_err(|e| Error::io(&target, e))?;
     let arrays = parameters::read(&model, &specs(model.config()))?;
-    write(&target.join("diffusion_pytorch_model.safetensors"), &arrays, Default::default())?;
-    temp::write_bytes(&target.join("config.json"), model.config().to_json().as_bytes())?;
-    Ok(write_arrays(&folder.join(CONTEXT_FILE), &[(CONTEXT, &caption())], &Default::default())?)
+    write(
+        &target.join("diffusion_pytorch_model.safetensors"),
+        &arrays,
+        Default::default(),
+    )?;
+    temp::write_bytes(
+        &target.join("config.json"),
+        model.config().to_json().as_bytes(),
+    )?;
+    Ok(write_arrays(
+        &folder.join(CONTEXT_FILE),
+        &[(CONTEXT, &caption())],
+        &Default::default(),
+    )?)
 }

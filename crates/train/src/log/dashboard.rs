@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use burn_train::Interrupter;
 use burn_train::logger::TrainingProgressLogger;
 use burn_train::metric::{
-    MetricAttributes, MetricDefinition, MetricEntry, MetricId, NumericAttributes, NumericEntry, SerializedEntry,
+    MetricAttributes, MetricDefinition, MetricEntry, MetricId, NumericAttributes, NumericEntry,
+    SerializedEntry,
 };
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
@@ -43,7 +44,12 @@ impl Dashboard {
         }
         renderer.start(1, 1, None, None);
         renderer.start_split("train", steps as usize);
-        Self { renderer: Some(renderer), interrupter, known: BTreeSet::new(), notes }
+        Self {
+            renderer: Some(renderer),
+            interrupter,
+            known: BTreeSet::new(),
+            notes,
+        }
     }
 
     /// Gives the terminal back and tells what could not be told in between.
@@ -62,7 +68,9 @@ impl Dashboard {
 
     /// Speaks to the dashboard, if it is still there.
     fn tell(&mut self, what: impl FnOnce(&mut TuiMetricsRendererWrapper)) {
-        let Some(mut renderer) = self.renderer.take() else { return };
+        let Some(mut renderer) = self.renderer.take() else {
+            return;
+        };
         let told = catch_unwind(AssertUnwindSafe(|| {
             what(&mut renderer);
             renderer
@@ -79,12 +87,17 @@ impl Screen for Dashboard {
         for (name, value) in &line.values {
             let id = MetricId::new(Arc::new(name.clone()));
             if self.known.insert(name.clone()) {
-                let higher_is_better = ["psnr", "ssim", "images_per_second"].iter().any(|n| name.ends_with(n));
+                let higher_is_better = ["psnr", "ssim", "images_per_second"]
+                    .iter()
+                    .any(|n| name.ends_with(n));
                 let definition = MetricDefinition {
                     metric_id: id.clone(),
                     name: Arc::new(name.clone()),
                     description: None,
-                    attributes: MetricAttributes::Numeric(NumericAttributes { unit: None, higher_is_better }),
+                    attributes: MetricAttributes::Numeric(NumericAttributes {
+                        unit: None,
+                        higher_is_better,
+                    }),
                 };
                 self.tell(|renderer| renderer.register_metric(definition));
             }
@@ -117,7 +130,12 @@ pub fn restore_terminal() {
     if is_raw_mode_enabled().unwrap_or(false) {
         // Nobody is left to hear of a failure.
         let _ = terminal::disable_raw_mode();
-        let _ = execute!(std::io::stdout(), event::DisableMouseCapture, terminal::LeaveAlternateScreen, cursor::Show);
+        let _ = execute!(
+            std::io::stdout(),
+            event::DisableMouseCapture,
+            terminal::LeaveAlternateScreen,
+            cursor::Show
+        );
     }
 }
 
@@ -133,9 +151,15 @@ fn keep_interrupts() -> std::io::Result<()> {
     }
     #[cfg(unix)]
     {
-        use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+        use rustix::termios::{
+            LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
+        };
         /// `_POSIX_VDISABLE` of all systems that burn's dashboard runs on but the BSDs', which is 255.
-        const NO_KEY: u8 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 0xFF };
+        const NO_KEY: u8 = if cfg!(any(target_os = "linux", target_os = "android")) {
+            0
+        } else {
+            0xFF
+        };
         let terminal = std::io::stdout();
         let mut modes = tcgetattr(&terminal)?;
         modes.local_modes |= LocalModes::ISIG;

@@ -30,15 +30,26 @@ impl JsonLog {
             Err(e) => return Err(Error::io(path, e)),
         };
         // In bytes: what a power cut leaves at the end need not be text.
-        let is_kept = |line: &&[u8]| serde_json::from_slice::<Line>(line).is_ok_and(|line| line.step <= step);
-        let kept: Vec<&[u8]> =
-            bytes.split(|&b| b == b'\n').take_while(is_kept).flat_map(|line| [line, b"\n"]).collect();
+        let is_kept =
+            |line: &&[u8]| serde_json::from_slice::<Line>(line).is_ok_and(|line| line.step <= step);
+        let kept: Vec<&[u8]> = bytes
+            .split(|&b| b == b'\n')
+            .take_while(is_kept)
+            .flat_map(|line| [line, b"\n"])
+            .collect();
         let kept = kept.concat();
         if kept != bytes {
             temp::write_bytes(path, &kept)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|e| Error::io(path, e))?;
-        Ok(Self { path: path.to_path_buf(), file })
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|e| Error::io(path, e))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+        })
     }
 
     /// Adds a line.
@@ -48,7 +59,9 @@ impl JsonLog {
     pub fn add(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line).map_err(|e| Error::io(&self.path, e.into()))?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).map_err(|e| Error::io(&self.path, e))
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(|e| Error::io(&self.path, e))
     }
 
     /// Has the lines on disk, whatever happens to the machine: before a checkpoint that comes after them.
@@ -69,21 +82,31 @@ mod tests {
     fn a_log_is_cut_back_to_its_checkpoint_and_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        let line =
-            |step| Line { step, kind: "train".into(), values: BTreeMap::from([("l1".into(), 0.1 * step as f64)]) };
+        let line = |step| Line {
+            step,
+            kind: "train".into(),
+            values: BTreeMap::from([("l1".into(), 0.1 * step as f64)]),
+        };
         let mut log = JsonLog::open(&path, 0).unwrap();
         (1..=5).for_each(|step| log.add(&line(step)).unwrap());
         drop(log);
         let whole = std::fs::read_to_string(&path).unwrap();
         // Killed while writing, or without power: half a line, and what was never text.
-        for torn in [&b"{\"step\":6,\"ki"[..], b"{\"step\":6,\xFF\xFE", b"\0\0\0\0"] {
+        for torn in [
+            &b"{\"step\":6,\"ki"[..],
+            b"{\"step\":6,\xFF\xFE",
+            b"\0\0\0\0",
+        ] {
             std::fs::write(&path, [whole.as_bytes(), torn].concat()).unwrap();
             let mut log = JsonLog::open(&path, 3).unwrap();
             (4..=5).for_each(|step| log.add(&line(step)).unwrap());
             log.sync().unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         }
-        let read: Vec<Line> = whole.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let read: Vec<Line> = whole
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
         assert_eq!(read[4], line(5));
     }
 }

@@ -30,7 +30,10 @@ impl Line {
             a if a != 0.0 && !(1e-3..1e5).contains(&a) => format!("{v:.3e}"),
             _ => format!("{v:.4}"),
         };
-        let values = self.values.iter().map(|(name, value)| format!("  {name} {}", number(value)));
+        let values = self
+            .values
+            .iter()
+            .map(|(name, value)| format!("  {name} {}", number(value)));
         format!("{} {}{}", self.kind, self.step, values.collect::<String>())
     }
 }

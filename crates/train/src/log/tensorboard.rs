@@ -30,8 +30,15 @@ impl EventFile {
     pub fn create(folder: &Path, step: u64) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let time = now();
-        let path = folder.join(format!("events.out.tfevents.{:010}.vae2x.{}", time as u64, std::process::id()));
-        let mut file = Self { file: File::create(&path).map_err(|e| Error::io(&path, e))?, path };
+        let path = folder.join(format!(
+            "events.out.tfevents.{:010}.vae2x.{}",
+            time as u64,
+            std::process::id()
+        ));
+        let mut file = Self {
+            file: File::create(&path).map_err(|e| Error::io(&path, e))?,
+            path,
+        };
         // Field 3: the version of the format.
         file.event(time, 0, &bytes_field(3, b"brain.Event:2"))?;
         // Field 7: a session log, whose field 1 says that the session starts.
@@ -57,13 +64,23 @@ impl EventFile {
 
     fn event(&mut self, time: f64, step: u64, what: &[u8]) -> Result<()> {
         // Field 1, 64 bits; field 2, a varint.
-        let event = [&[1 << 3 | 1][..], &time.to_le_bytes(), &varint_field(2, step), what].concat();
-        self.file.write_all(&record(&event)).map_err(|e| Error::io(&self.path, e))
+        let event = [
+            &[1 << 3 | 1][..],
+            &time.to_le_bytes(),
+            &varint_field(2, step),
+            what,
+        ]
+        .concat();
+        self.file
+            .write_all(&record(&event))
+            .map_err(|e| Error::io(&self.path, e))
     }
 }
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |d| d.as_secs_f64())
 }
 
 fn record(data: &[u8]) -> Vec<u8> {
@@ -72,7 +89,10 @@ fn record(data: &[u8]) -> Vec<u8> {
 }
 
 fn checksum(data: &[u8]) -> [u8; 4] {
-    crc32c::crc32c(data).rotate_right(15).wrapping_add(MASK).to_le_bytes()
+    crc32c::crc32c(data)
+        .rotate_right(15)
+        .wrapping_add(MASK)
+        .to_le_bytes()
 }
 
 fn varint(mut value: u64) -> Vec<u8> {
@@ -90,7 +110,12 @@ fn varint_field(field: u8, value: u64) -> Vec<u8> {
 }
 
 fn bytes_field(field: u8, data: &[u8]) -> Vec<u8> {
-    [vec![field << 3 | 2], varint(data.len() as u64), data.to_vec()].concat()
+    [
+        vec![field << 3 | 2],
+        varint(data.len() as u64),
+        data.to_vec(),
+    ]
+    .concat()
 }
 
 #[cfg(test)]
@@ -100,25 +125,40 @@ mod tests {
     /// Bytes that tensorboard 2.20's own writer gives for the same event.
     #[test]
     fn records_are_tensorboards() {
-        let event =
-            [&[9][..], &1.5f64.to_le_bytes(), &varint_field(2, 300), &bytes_field(3, b"brain.Event:2")].concat();
+        let event = [
+            &[9][..],
+            &1.5f64.to_le_bytes(),
+            &varint_field(2, 300),
+            &bytes_field(3, b"brain.Event:2"),
+        ]
+        .concat();
         let hex: String = record(&event).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, RECORD);
     }
 
-    const RECORD: &str = "1b000000000000001a0d9e1309000000000000f83f10ac021a0d627261696e2e4576656e743a320a8dc5e4";
+    const RECORD: &str =
+        "1b000000000000001a0d9e1309000000000000f83f10ac021a0d627261696e2e4576656e743a320a8dc5e4";
 
     #[test]
     fn a_file_holds_a_start_and_its_lines() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = EventFile::create(folder.path(), 7).unwrap();
         let values = [("l1".to_string(), 0.25), ("lr".to_string(), 1e-4)].into();
-        file.add(&Line { step: 8, kind: "train".into(), values }).unwrap();
+        file.add(&Line {
+            step: 8,
+            kind: "train".into(),
+            values,
+        })
+        .unwrap();
         let bytes = std::fs::read(&file.path).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         // Steps up to 7 are kept: the session starts at step 8, which is the varint before field 7.
         let start = [&[2 << 3, 8][..], &bytes_field(7, &varint_field(1, 1))].concat();
         assert!(bytes.windows(start.len()).any(|part| part == start));
-        assert!(text.contains("brain.Event:2") && text.contains("train/l1") && text.contains("train/lr"));
+        assert!(
+            text.contains("brain.Event:2")
+                && text.contains("train/l1")
+                && text.contains("train/lr")
+        );
     }
 }

@@ -96,19 +96,33 @@ impl FitConfig {
     pub fn validate(&self) -> Result<()> {
         self.course().validate()?;
         self.pace().validate()?;
-        check(self.width > 0 && self.blocks > 0, "width and blocks must be 1 or more")?;
+        check(
+            self.width > 0 && self.blocks > 0,
+            "width and blocks must be 1 or more",
+        )?;
         check(self.batch > 0, "batch must be 1 or more")?;
         check(self.crop >= 4, "crop: expected 4 cells or more")?;
-        check(0.0 < self.held_out && self.held_out < 1.0, "held_out: expected a number between 0 and 1")
+        check(
+            0.0 < self.held_out && self.held_out < 1.0,
+            "held_out: expected a number between 0 and 1",
+        )
     }
 
     fn course(&self) -> Course {
-        Course { steps: self.steps, lr: self.lr, ema: self.ema }
+        Course {
+            steps: self.steps,
+            lr: self.lr,
+            ema: self.ema,
+        }
     }
 
     /// How long the run is, and how often it says and stores something.
     pub fn pace(&self) -> Pace {
-        Pace { steps: self.steps, log_every: self.log_every, checkpoint_every: self.checkpoint_every }
+        Pace {
+            steps: self.steps,
+            log_every: self.log_every,
+            checkpoint_every: self.checkpoint_every,
+        }
     }
 }
 
@@ -138,9 +152,19 @@ impl<'a> Fit<'a> {
         let channels = pairs.pair(train[0])?.clean.shape()[0];
         // What cannot be measured at the end is known before the start.
         for &index in &held_out {
-            corner(&pairs.pair(index)?, index, config.crop, channels, &mut random(config.seed, SPLIT))?;
+            corner(
+                &pairs.pair(index)?,
+                index,
+                config.crop,
+                channels,
+                &mut random(config.seed, SPLIT),
+            )?;
         }
-        let sizes = ProxyConfig { channels, width: config.width, blocks: config.blocks };
+        let sizes = ProxyConfig {
+            channels,
+            width: config.width,
+            blocks: config.blocks,
+        };
         let device = device.clone().without_autodiff();
         let kind = Kind {
             specs: specs(&sizes),
@@ -148,7 +172,14 @@ impl<'a> Fit<'a> {
             start: &|name, shape| initial(config.seed, name, shape),
         };
         let fitted = Fitted::new(kind, config.course(), checkpoint, &device)?;
-        Ok(Self { config, pairs, train, held_out, fitted, device })
+        Ok(Self {
+            config,
+            pairs,
+            train,
+            held_out,
+            fitted,
+            device,
+        })
     }
 
     /// Pairs to train on, and held out.
@@ -181,7 +212,14 @@ impl Work for Fit<'_> {
     fn advance(&mut self) -> Result<f64> {
         let proxy = self.fitted.module();
         let channels = proxy.config().channels;
-        let batch = Batch::draw(self.pairs, &self.train, self.config, self.step(), channels, &self.device)?;
+        let batch = Batch::draw(
+            self.pairs,
+            &self.train,
+            self.config,
+            self.step(),
+            channels,
+            &self.device,
+        )?;
         let difference = proxy.forward(batch.clean, &batch.times) - batch.degraded;
         let loss = match self.config.loss {
             FitLoss::L1 => difference.abs().mean(),
@@ -195,7 +233,9 @@ impl Work for Fit<'_> {
     }
 
     fn evaluate(&self) -> Result<Vec<(String, f64)>> {
-        let some: Vec<usize> = spread(self.held_out.len(), LOOKED_AT).map(|i| self.held_out[i]).collect();
+        let some: Vec<usize> = spread(self.held_out.len(), LOOKED_AT)
+            .map(|i| self.held_out[i])
+            .collect();
         let measured = measure(&self.proxy(), self.pairs, &some, &self.device)?;
         Ok(measured.values().collect())
     }
@@ -230,7 +270,8 @@ impl Batch {
         device: &Device,
     ) -> Result<Self> {
         let mut rng = random(config.seed, step);
-        let (mut clean, mut degraded, mut times, mut names) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut clean, mut degraded, mut times, mut names) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..config.batch {
             let index = train[rng.random_range(0..train.len())];
             let pair = pairs.pair(index)?;
@@ -241,19 +282,38 @@ impl Batch {
             names.push(format!("pair {index}"));
         }
         let stack = |parts: &[Array]| to_tensor(&Array::stack(parts)?, "crops", device);
-        Ok(Self { clean: stack(&clean)?, degraded: stack(&degraded)?, times, names })
+        Ok(Self {
+            clean: stack(&clean)?,
+            degraded: stack(&degraded)?,
+            times,
+            names,
+        })
     }
 }
 
 /// Pairs to train on and pairs held out, none of one latent among both.
 fn split_latents(pairs: &dyn Pairs, config: &FitConfig) -> Result<(Vec<usize>, Vec<usize>)> {
-    let latents = (0..pairs.len()).map(|i| pairs.latent(i) + 1).max().unwrap_or(0);
-    let (train, _) = split(latents, "latents with pairs", config.held_out, &mut random(config.seed, SPLIT))?;
+    let latents = (0..pairs.len())
+        .map(|i| pairs.latent(i) + 1)
+        .max()
+        .unwrap_or(0);
+    let (train, _) = split(
+        latents,
+        "latents with pairs",
+        config.held_out,
+        &mut random(config.seed, SPLIT),
+    )?;
     Ok((0..pairs.len()).partition(|&i| train.binary_search(&pairs.latent(i)).is_ok()))
 }
 
 /// Top and left of a crop.
-fn corner(pair: &Pair, index: usize, side: usize, channels: usize, rng: &mut ChaCha8Rng) -> Result<[usize; 2]> {
+fn corner(
+    pair: &Pair,
+    index: usize,
+    side: usize,
+    channels: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<[usize; 2]> {
     let [c, h, w] = pair.clean.dims("latent")?;
     if c != channels || h < side || w < side || pair.degraded.shape() != pair.clean.shape() {
         let (clean, degraded) = (pair.clean.shape(), pair.degraded.shape());
@@ -261,7 +321,10 @@ fn corner(pair: &Pair, index: usize, side: usize, channels: usize, rng: &mut Cha
             "pair {index}: shapes {clean:?} and {degraded:?}; expected two of [{channels}, h, w] with sides of {side} or more"
         )));
     }
-    Ok([rng.random_range(0..=h - side), rng.random_range(0..=w - side)])
+    Ok([
+        rng.random_range(0..=h - side),
+        rng.random_range(0..=w - side),
+    ])
 }
 
 #[cfg(test)]
@@ -287,10 +350,22 @@ mod tests {
 
     #[test]
     fn pairs_of_a_latent_are_held_out_together() {
-        let config = FitConfig { held_out: 0.25, ..FitConfig::default() };
+        let config = FitConfig {
+            held_out: 0.25,
+            ..FitConfig::default()
+        };
         let (train, held_out) = split_latents(&Draws(8), &config).unwrap();
         assert_eq!((train.len(), held_out.len()), (18, 6));
-        assert!(train.iter().all(|i| held_out.iter().all(|j| i / 3 != j / 3)));
-        assert!(split_latents(&Draws(1), &config).unwrap_err().to_string().contains("1 latents with pairs"));
+        assert!(
+            train
+                .iter()
+                .all(|i| held_out.iter().all(|j| i / 3 != j / 3))
+        );
+        assert!(
+            split_latents(&Draws(1), &config)
+                .unwrap_err()
+                .to_string()
+                .contains("1 latents with pairs")
+        );
     }
 }

@@ -27,9 +27,14 @@ impl Measured {
     /// All numbers by name, bands from coarse to fine.
     pub fn values(&self) -> impl Iterator<Item = (String, f64)> {
         let bands = |name: &'static str, db: &[f64]| {
-            db.iter().enumerate().map(|(band, db)| (format!("{name}_{band}"), *db)).collect::<Vec<_>>()
+            db.iter()
+                .enumerate()
+                .map(|(band, db)| (format!("{name}_{band}"), *db))
+                .collect::<Vec<_>>()
         };
-        let bands = bands("proxy_db", &self.proxy_db).into_iter().chain(bands("degraded_db", &self.degraded_db));
+        let bands = bands("proxy_db", &self.proxy_db)
+            .into_iter()
+            .chain(bands("degraded_db", &self.degraded_db));
         bands.chain([("error".to_string(), self.error)])
     }
 }
@@ -38,11 +43,20 @@ impl Measured {
 ///
 /// # Errors
 /// If pairs cannot be read or are too small for a spectrum.
-pub fn measure(proxy: &Proxy, pairs: &dyn Pairs, indices: &[usize], device: &Device) -> Result<Measured> {
+pub fn measure(
+    proxy: &Proxy,
+    pairs: &dyn Pairs,
+    indices: &[usize],
+    device: &Device,
+) -> Result<Measured> {
     let mut squares = [0.0; 2];
     let mut powers = [[0.0; BANDS]; 3];
     for &index in indices {
-        let Pair { clean, degraded, time } = pairs.pair(index)?;
+        let Pair {
+            clean,
+            degraded,
+            time,
+        } = pairs.pair(index)?;
         let latent: Tensor<4> = to_tensor::<3>(&clean, "latent", device)?.unsqueeze_dim(0);
         let softened = to_array(proxy.forward(latent, &[time]).squeeze_dim::<3>(0))?;
         squares[0] += distance(&softened, &degraded);
@@ -63,5 +77,9 @@ pub fn measure(proxy: &Proxy, pairs: &dyn Pairs, indices: &[usize], device: &Dev
 }
 
 fn distance(a: &Array, b: &Array) -> f64 {
-    a.data().iter().zip(b.data()).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+    a.data()
+        .iter()
+        .zip(b.data())
+        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+        .sum()
 }

@@ -95,18 +95,26 @@ impl PairFiles {
             let tensors = TensorFile::open(path)?;
             for name in names(&tensors) {
                 // Draws of a latent may lie in several files; other names may come again in each.
-                let key = name.rsplit_once('#').map_or((name.to_string(), file), |(of, _)| (of.into(), usize::MAX));
+                let key = name
+                    .rsplit_once('#')
+                    .map_or((name.to_string(), file), |(of, _)| (of.into(), usize::MAX));
                 let next = latents.len();
                 let latent = *latents.entry(key).or_insert(next);
                 let frames = frames(&tensors, name)?;
-                items.extend((0..frames).map(|frame| Item { file, name: name.into(), frame, latent }));
+                items.extend((0..frames).map(|frame| Item {
+                    file,
+                    name: name.into(),
+                    frame,
+                    latent,
+                }));
             }
         }
         match items.is_empty() {
             false => Ok(Self { paths, items }),
-            true => {
-                Err(Error::Data(format!("{}: no pairs (tensors NAME.clean, NAME.degraded, NAME.t)", folder.display())))
-            }
+            true => Err(Error::Data(format!(
+                "{}: no pairs (tensors NAME.clean, NAME.degraded, NAME.t)",
+                folder.display()
+            ))),
         }
     }
 
@@ -116,8 +124,10 @@ impl PairFiles {
     /// If it cannot be read.
     pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
         let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-        let mut paths =
-            entries.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io(folder, e))?;
+        let mut paths = entries
+            .map(|e| Ok(e?.path()))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(|e| Error::io(folder, e))?;
         paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
         paths.sort();
         Ok(paths)
@@ -149,7 +159,11 @@ impl PairFiles {
         let (mut squares, mut count) = (0.0, 0);
         for index in spread(self.len(), LOOKED_AT) {
             let clean = self.pair(index)?.clean;
-            squares += clean.data().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+            squares += clean
+                .data()
+                .iter()
+                .map(|&v| f64::from(v).powi(2))
+                .sum::<f64>();
             count += clean.data().len();
             if clean.shape()[0] == wan.z_dim {
                 let [c, h, w] = clean.dims("latent")?;
@@ -165,18 +179,26 @@ impl PairFiles {
             () => return Ok(()),
         };
         let folder = self.paths[0].parent().unwrap_or(Path::new(".")).display();
-        Err(Error::Data(format!("{folder}: the statistics of the clean latents {what}; pairs are to be normalized")))
+        Err(Error::Data(format!(
+            "{folder}: the statistics of the clean latents {what}; pairs are to be normalized"
+        )))
     }
 }
 
 /// The names of a file's pairs.
 pub(super) fn names(file: &TensorFile) -> impl Iterator<Item = &str> {
-    file.tensors().keys().filter_map(|key| key.strip_suffix(CLEAN))
+    file.tensors()
+        .keys()
+        .filter_map(|key| key.strip_suffix(CLEAN))
 }
 
 /// How many frames a pair has, after a look at its shapes.
 fn frames(file: &TensorFile, name: &str) -> Result<usize> {
-    let shape = |part: &str| file.tensors().get(&format!("{name}.{part}")).map(|info| info.shape.as_slice());
+    let shape = |part: &str| {
+        file.tensors()
+            .get(&format!("{name}.{part}"))
+            .map(|info| info.shape.as_slice())
+    };
     let wrong = |part: &str, expected: String| {
         Error::Core(vae2x_core::Error::Tensor {
             path: file.path().to_path_buf(),
@@ -205,18 +227,34 @@ impl Pairs for PairFiles {
     }
 
     fn pair(&self, index: usize) -> Result<Pair> {
-        let Item { file, name, frame, .. } = &self.items[index];
+        let Item {
+            file, name, frame, ..
+        } = &self.items[index];
         let file = TensorFile::open(&self.paths[*file])?;
         let latent = |part: &str| {
             let name = format!("{name}.{part}");
-            let is_clip = file.tensors().get(&name).is_some_and(|info| info.shape.len() == 4);
-            if is_clip { file.read_frame(&name, *frame) } else { file.read(&name) }
+            let is_clip = file
+                .tensors()
+                .get(&name)
+                .is_some_and(|info| info.shape.len() == 4);
+            if is_clip {
+                file.read_frame(&name, *frame)
+            } else {
+                file.read(&name)
+            }
         };
         let time = f64::from(file.read(&format!("{name}.t"))?.data()[0]);
         if !(0.0..=1.0).contains(&time) {
-            return Err(Error::Data(format!("{}: {name}.t is {time}; expected 0 to 1", file.path().display())));
+            return Err(Error::Data(format!(
+                "{}: {name}.t is {time}; expected 0 to 1",
+                file.path().display()
+            )));
         }
-        Ok(Pair { clean: latent("clean")?, degraded: latent("degraded")?, time })
+        Ok(Pair {
+            clean: latent("clean")?,
+            degraded: latent("degraded")?,
+            time,
+        })
     }
 
     fn latent(&self, index: usize) -> usize {
@@ -232,7 +270,13 @@ mod tests {
     use vae2x_core::weights::write::write_arrays;
 
     fn ramp(shape: &[usize], scale: f32) -> Array {
-        Array::new(shape, (0..shape.iter().product()).map(|i| i as f32 * scale).collect()).unwrap()
+        Array::new(
+            shape,
+            (0..shape.iter().product())
+                .map(|i| i as f32 * scale)
+                .collect(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -241,15 +285,35 @@ mod tests {
         let t = Array::new([1], vec![0.25]).unwrap();
         let (image, clip) = (ramp(&[2, 3, 4], 1.0), ramp(&[2, 5, 3, 4], 0.5));
         let arrays = [("b.clean", &clip), ("b.degraded", &clip), ("b.t", &t)];
-        write_arrays(&folder.path().join("1.safetensors"), &arrays, &Default::default()).unwrap();
-        let arrays = [("a.clean", &image), ("a.degraded", &ramp(&[2, 3, 4], 2.0)), ("a.t", &t)];
-        write_arrays(&folder.path().join("0.safetensors"), &arrays, &Default::default()).unwrap();
+        write_arrays(
+            &folder.path().join("1.safetensors"),
+            &arrays,
+            &Default::default(),
+        )
+        .unwrap();
+        let arrays = [
+            ("a.clean", &image),
+            ("a.degraded", &ramp(&[2, 3, 4], 2.0)),
+            ("a.t", &t),
+        ];
+        write_arrays(
+            &folder.path().join("0.safetensors"),
+            &arrays,
+            &Default::default(),
+        )
+        .unwrap();
         let pairs = PairFiles::open(folder.path()).unwrap();
         assert_eq!(pairs.len(), 6);
         let first = pairs.pair(0).unwrap();
-        assert_eq!((first.clean, first.degraded.data()[5], first.time), (image, 10.0, 0.25));
+        assert_eq!(
+            (first.clean, first.degraded.data()[5], first.time),
+            (image, 10.0, 0.25)
+        );
         let fourth = pairs.pair(3).unwrap().clean;
-        assert_eq!((fourth.shape(), fourth.data()[0], fourth.data()[12]), (&[2, 3, 4][..], 12.0, 42.0));
+        assert_eq!(
+            (fourth.shape(), fourth.data()[0], fourth.data()[12]),
+            (&[2, 3, 4][..], 12.0, 42.0)
+        );
     }
 
     #[test]
@@ -257,10 +321,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let t = Array::new([1], vec![0.25]).unwrap();
         let (image, clip) = (ramp(&[2, 3, 4], 1.0), ramp(&[2, 2, 3, 4], 0.5));
-        let files = [("0", "a#0", &image), ("1", "a#1", &image), ("2", "b", &clip), ("3", "b", &image)];
+        let files = [
+            ("0", "a#0", &image),
+            ("1", "a#1", &image),
+            ("2", "b", &clip),
+            ("3", "b", &image),
+        ];
         for (file, name, latent) in files {
             let names = ["clean", "degraded", "t"].map(|part| format!("{name}.{part}"));
-            let arrays = [(&names[0][..], latent), (&names[1], latent), (&names[2], &t)];
+            let arrays = [
+                (&names[0][..], latent),
+                (&names[1], latent),
+                (&names[2], &t),
+            ];
             let path = folder.path().join(file).with_extension("safetensors");
             write_arrays(&path, &arrays, &Default::default()).unwrap();
         }
@@ -279,27 +352,66 @@ mod tests {
                 let latent = of(Array::new([1, channels, 1, 64, 64], values).unwrap());
                 let latent = latent.reshape([channels, 64, 64]).unwrap();
                 let arrays = [("a.clean", &latent), ("a.degraded", &latent), ("a.t", &t)];
-                write_arrays(&folder.path().join(format!("{i}.safetensors")), &arrays, &Default::default()).unwrap();
+                write_arrays(
+                    &folder.path().join(format!("{i}.safetensors")),
+                    &arrays,
+                    &Default::default(),
+                )
+                .unwrap();
             }
-            PairFiles::open(folder.path()).unwrap().refuse_raw().map_or_else(|e| e.to_string(), |()| String::new())
+            PairFiles::open(folder.path())
+                .unwrap()
+                .refuse_raw()
+                .map_or_else(|e| e.to_string(), |()| String::new())
         };
-        let raw = |x: Array| Normalized::new(x).unwrap().denormalize(&VaeConfig::default()).unwrap().array().clone();
-        let times =
-            |factor: f32| move |x: Array| Array::new(x.shape(), x.data().iter().map(|v| v * factor).collect()).unwrap();
+        let raw = |x: Array| {
+            Normalized::new(x)
+                .unwrap()
+                .denormalize(&VaeConfig::default())
+                .unwrap()
+                .array()
+                .clone()
+        };
+        let times = |factor: f32| {
+            move |x: Array| {
+                Array::new(x.shape(), x.data().iter().map(|v| v * factor).collect()).unwrap()
+            }
+        };
         assert_eq!(said(16, &|x| x), "");
-        assert!(said(16, &raw).contains("raw latents; pairs are to be normalized"), "{}", said(16, &raw));
+        assert!(
+            said(16, &raw).contains("raw latents; pairs are to be normalized"),
+            "{}",
+            said(16, &raw)
+        );
         // Another VAE's, of which only the power is known.
         assert_eq!(said(4, &|x| x), "");
-        assert!(said(4, &times(4.0)).contains("root mean square 2."), "{}", said(4, &times(4.0)));
-        assert!(said(4, &times(0.2)).contains("root mean square 0.1"), "{}", said(4, &times(0.2)));
+        assert!(
+            said(4, &times(4.0)).contains("root mean square 2."),
+            "{}",
+            said(4, &times(4.0))
+        );
+        assert!(
+            said(4, &times(0.2)).contains("root mean square 0.1"),
+            "{}",
+            said(4, &times(0.2))
+        );
     }
 
     #[test]
     fn halves_of_pairs_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = |arrays: &[(&str, &Array)]| {
-            write_arrays(&folder.path().join("0.safetensors"), arrays, &Default::default()).unwrap();
-            PairFiles::open(folder.path()).map(|p| p.pair(0)).unwrap_or_else(Err).unwrap_err().to_string()
+            write_arrays(
+                &folder.path().join("0.safetensors"),
+                arrays,
+                &Default::default(),
+            )
+            .unwrap();
+            PairFiles::open(folder.path())
+                .map(|p| p.pair(0))
+                .unwrap_or_else(Err)
+                .unwrap_err()
+                .to_string()
         };
         let (x, t) = (ramp(&[2, 3, 4], 1.0), Array::new([1], vec![1.5]).unwrap());
         assert!(error(&[("x", &x)]).contains("no pairs"));

@@ -58,6 +58,10 @@ mod tests {
 
     #[test]
     fn the_shipped_configuration_is_sound() {
-        open_config(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/degradation.toml"))).unwrap();
+        open_config(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../configs/degradation.toml"
+        )))
+        .unwrap();
     }
 }

@@ -21,7 +21,10 @@ pub fn soften(source: &Path, proxy: &Proxy, device: &Device, target: &Path) -> R
     let file = TensorFile::open(source)?;
     let mut arrays: Vec<(String, Array)> = Vec::new();
     for name in names(&file) {
-        let (clean, time) = (file.read(&format!("{name}.clean"))?, file.read(&format!("{name}.t"))?);
+        let (clean, time) = (
+            file.read(&format!("{name}.clean"))?,
+            file.read(&format!("{name}.t"))?,
+        );
         let shape = clean.shape().to_vec();
         let [c, t, h, w] = match shape[..] {
             [c, h, w] => [c, 1, h, w],
@@ -29,10 +32,14 @@ pub fn soften(source: &Path, proxy: &Proxy, device: &Device, target: &Path) -> R
         };
         if c != proxy.config().channels {
             let wanted = proxy.config().channels;
-            return Err(Error::Data(format!("{}: {name}: {c} channels; the proxy takes {wanted}", source.display())));
+            return Err(Error::Data(format!(
+                "{}: {name}: {c} channels; the proxy takes {wanted}",
+                source.display()
+            )));
         }
         let latent = to_tensor(&clean.clone().reshape([1, c, t, h, w])?, name, device)?;
-        let softened = to_array(proxy.forward_clip(latent, &[f64::from(time.data()[0])]))?.reshape(shape)?;
+        let softened =
+            to_array(proxy.forward_clip(latent, &[f64::from(time.data()[0])]))?.reshape(shape)?;
         arrays.push((format!("{name}.clean"), clean));
         arrays.push((format!("{name}.degraded"), softened));
         arrays.push((format!("{name}.t"), time));

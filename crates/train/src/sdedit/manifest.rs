@@ -56,8 +56,18 @@ pub fn hash_files<'a>(
             tell(n);
         }
     }
-    let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Hashed { name, sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect() })
+    let name = name
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(Hashed {
+        name,
+        sha256: hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    })
 }
 
 /// A part of a job: files number `index`, `index + of`, ...
@@ -90,7 +100,12 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some(Self { index: i.parse().ok()?, of: n.parse().ok()? }));
+        let parts = text.split_once('/').and_then(|(i, n)| {
+            Some(Self {
+                index: i.parse().ok()?,
+                of: n.parse().ok()?,
+            })
+        });
         match parts {
             Some(shard) if shard.is_possible() => Ok(shard),
             _ => Err("expected I/N with I from 0 to N - 1, such as 0/8".into()),
@@ -141,7 +156,8 @@ impl Plan {
 
     /// What differs in another plan, in a word; names of hashed files do not count.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
-        self.other_settings(other).or_else(|| self.other_files(other))
+        self.other_settings(other)
+            .or_else(|| self.other_files(other))
     }
 
     /// The part of [`Self::difference`] that needs no hashes.
@@ -158,10 +174,16 @@ impl Plan {
     /// The rest of it.
     pub(super) fn other_files(&self, other: &Self) -> Option<&'static str> {
         let files = |plan: &Self| {
-            [Some(&plan.model), Some(&plan.context), plan.vae.as_ref()].map(|f| f.map(|f| f.sha256.clone()))
+            [Some(&plan.model), Some(&plan.context), plan.vae.as_ref()]
+                .map(|f| f.map(|f| f.sha256.clone()))
         };
-        let differs = files(self).into_iter().zip(files(other)).map(|(a, b)| a != b);
-        differs.zip(["model", "context", "VAE"]).find_map(|(differs, what)| differs.then_some(what))
+        let differs = files(self)
+            .into_iter()
+            .zip(files(other))
+            .map(|(a, b)| a != b);
+        differs
+            .zip(["model", "context", "VAE"])
+            .find_map(|(differs, what)| differs.then_some(what))
     }
 }
 
@@ -203,7 +225,8 @@ impl Skipped {
     /// What a file says that it lacks.
     pub(super) fn from_file(file: &TensorFile) -> Result<BTreeSet<Self>> {
         let text = file.metadata().get(SKIPPED).map_or("[]", String::as_str);
-        serde_json::from_str(text).map_err(|e| Error::Data(format!("{}: '{SKIPPED}': {e}", file.path().display())))
+        serde_json::from_str(text)
+            .map_err(|e| Error::Data(format!("{}: '{SKIPPED}': {e}", file.path().display())))
     }
 }
 
@@ -225,15 +248,31 @@ impl FileEntry {
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
         let tensors = TensorFile::open(&path)?;
-        let names = tensors.tensors().keys().filter_map(|key| key.strip_suffix(".clean"));
+        let names = tensors
+            .tensors()
+            .keys()
+            .filter_map(|key| key.strip_suffix(".clean"));
         let entry = |name: &str| -> Result<PairEntry> {
-            let t = tensors.read(&format!("{name}.t"))?.data().first().copied().unwrap_or_default();
+            let t = tensors
+                .read(&format!("{name}.t"))?
+                .data()
+                .first()
+                .copied()
+                .unwrap_or_default();
             let shape = tensors.tensors()[&format!("{name}.clean")].shape.clone();
-            Ok(PairEntry { name: name.into(), t, shape })
+            Ok(PairEntry {
+                name: name.into(),
+                t,
+                shape,
+            })
         };
         let pairs = names.map(entry).collect::<Result<_>>()?;
         let skipped = Skipped::from_file(&tensors)?;
-        Ok(Self { file: hash_files(Path::new(name), [path.as_path()], &mut |_| ())?, pairs, skipped })
+        Ok(Self {
+            file: hash_files(Path::new(name), [path.as_path()], &mut |_| ())?,
+            pairs,
+            skipped,
+        })
     }
 }
 
@@ -253,7 +292,12 @@ pub struct Manifest {
 impl Manifest {
     /// Of a job that starts.
     pub fn new(plan: Plan, shard: Shard) -> Self {
-        Self { format: FORMAT, plan, shard: Some(shard).filter(|shard| *shard != Shard::WHOLE), files: Vec::new() }
+        Self {
+            format: FORMAT,
+            plan,
+            shard: Some(shard).filter(|shard| *shard != Shard::WHOLE),
+            files: Vec::new(),
+        }
     }
 
     /// Which part of the job the folder is.
@@ -276,7 +320,9 @@ impl Manifest {
         match self.skipped().first() {
             Some(Skipped { name, why }) if self.shard.is_none() && self.pairs() == 0 => {
                 let count = self.plan.sources.len();
-                Err(Error::Data(format!("none of the {count} latents or photos can be used: {name}: {why}")))
+                Err(Error::Data(format!(
+                    "none of the {count} latents or photos can be used: {name}: {why}"
+                )))
             }
             _ => Ok(()),
         }
@@ -294,9 +340,13 @@ impl Manifest {
             Err(e) => return Err(Error::io(&path, e)),
         };
         let bad = |what: String| Error::Data(format!("{}: {what}", path.display()));
-        let manifest: Self = serde_json::from_slice(&text).map_err(|e| bad(format!("no manifest of pairs: {e}")))?;
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|e| bad(format!("no manifest of pairs: {e}")))?;
         if manifest.format != FORMAT {
-            return Err(bad(format!("format {}; expected {FORMAT}", manifest.format)));
+            return Err(bad(format!(
+                "format {}; expected {FORMAT}",
+                manifest.format
+            )));
         }
         manifest.plan.options.validate()?;
         let shard = manifest.shard();

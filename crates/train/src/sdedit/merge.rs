@@ -16,19 +16,28 @@ use crate::{Error, Result};
 /// cannot be read or written. `target` is as it was then.
 pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
     let filling = filling(target)?;
-    let shards = folders.iter().map(|folder| Ok((folder, read(folder)?))).collect::<Result<Vec<_>>>()?;
+    let shards = folders
+        .iter()
+        .map(|folder| Ok((folder, read(folder)?)))
+        .collect::<Result<Vec<_>>>()?;
     let Some(((first_folder, first), rest)) = shards.split_first() else {
         return Err(Error::Data("no folders to merge".into()));
     };
     for (folder, shard) in rest {
         if let Some(what) = first.plan.difference(&shard.plan) {
             let (a, b) = (first_folder.display(), folder.display());
-            return Err(Error::Data(format!("{a} and {b} are of different jobs: each has another {what}")));
+            return Err(Error::Data(format!(
+                "{a} and {b} are of different jobs: each has another {what}"
+            )));
         }
     }
     check_complete(&shards)?;
     let mut joined = Manifest::new(first.plan.clone(), Shard::WHOLE);
-    joined.files.extend(shards.iter().flat_map(|(_, shard)| shard.files.iter().cloned()));
+    joined.files.extend(
+        shards
+            .iter()
+            .flat_map(|(_, shard)| shard.files.iter().cloned()),
+    );
     joined.files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     joined.check_used()?;
     let filled = fill(&filling, &shards, &joined).and_then(|()| replace(&filling, target));
@@ -41,7 +50,12 @@ pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
 
 /// The folder to fill, for a `target` that is empty or not there.
 fn filling(target: &Path) -> Result<PathBuf> {
-    let problem = |problem: &str| Err(Error::Run { path: target.to_path_buf(), problem: problem.into() });
+    let problem = |problem: &str| {
+        Err(Error::Run {
+            path: target.to_path_buf(),
+            problem: problem.into(),
+        })
+    };
     let is_empty = match std::fs::read_dir(target) {
         Ok(mut entries) => entries.next().is_none(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
@@ -63,7 +77,10 @@ fn fill(folder: &Path, shards: &[(&PathBuf, Manifest)], joined: &Manifest) -> Re
         _ => std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?,
     }
     for (from, shard) in shards {
-        shard.files.iter().try_for_each(|entry| copy(from, folder, entry))?;
+        shard
+            .files
+            .iter()
+            .try_for_each(|entry| copy(from, folder, entry))?;
     }
     joined.write(folder)
 }
@@ -78,10 +95,18 @@ fn replace(folder: &Path, target: &Path) -> Result<()> {
 
 fn read(folder: &Path) -> Result<Manifest> {
     let bad = |what: &str| Error::Data(format!("{}: {what}", folder.display()));
-    let manifest = Manifest::read(folder)?.ok_or_else(|| bad("no pairs of sdedit: there is no manifest.json"))?;
+    let manifest = Manifest::read(folder)?
+        .ok_or_else(|| bad("no pairs of sdedit: there is no manifest.json"))?;
     let shard = manifest.shard();
-    let wanted = (0..manifest.plan.files()).filter(|&file| shard.has(file)).map(file_name);
-    match manifest.files.iter().map(|entry| &entry.file.name).eq(wanted.collect::<Vec<_>>().iter()) {
+    let wanted = (0..manifest.plan.files())
+        .filter(|&file| shard.has(file))
+        .map(file_name);
+    match manifest
+        .files
+        .iter()
+        .map(|entry| &entry.file.name)
+        .eq(wanted.collect::<Vec<_>>().iter())
+    {
         true => Ok(manifest),
         false => Err(bad("this job is not finished; go on with it with --resume")),
     }
@@ -102,14 +127,28 @@ fn check_complete(shards: &[(&PathBuf, Manifest)]) -> Result<()> {
             return Err(Error::Data(format!("{a} and {b} are both shard {shard}")));
         }
     }
-    let missing: Vec<String> = (0..of).filter(|&i| seen[i].is_none()).map(|i| format!("{i}/{of}")).collect();
+    let missing: Vec<String> = (0..of)
+        .filter(|&i| seen[i].is_none())
+        .map(|i| format!("{i}/{of}"))
+        .collect();
     if !missing.is_empty() {
-        return Err(Error::Data(format!("shards are missing: {}", missing.join(", "))));
+        return Err(Error::Data(format!(
+            "shards are missing: {}",
+            missing.join(", ")
+        )));
     }
     let mut names = BTreeSet::new();
-    let pairs = shards.iter().flat_map(|(_, manifest)| manifest.files.iter().flat_map(|file| &file.pairs));
-    match pairs.into_iter().find(|pair| !names.insert(pair.name.as_str())) {
-        Some(pair) => Err(Error::Data(format!("the pair '{}' is there twice", pair.name))),
+    let pairs = shards
+        .iter()
+        .flat_map(|(_, manifest)| manifest.files.iter().flat_map(|file| &file.pairs));
+    match pairs
+        .into_iter()
+        .find(|pair| !names.insert(pair.name.as_str()))
+    {
+        Some(pair) => Err(Error::Data(format!(
+            "the pair '{}' is there twice",
+            pair.name
+        ))),
         None => Ok(()),
     }
 }
@@ -118,11 +157,16 @@ fn copy(folder: &Path, target: &Path, entry: &FileEntry) -> Result<()> {
     let from = folder.join(&entry.file.name);
     let found = hash_files(&from, [from.as_path()], &mut |_| ())?;
     if found != entry.file {
-        let what = format!("damaged: sha256 {}, but the manifest has {}", found.sha256, entry.file.sha256);
+        let what = format!(
+            "damaged: sha256 {}, but the manifest has {}",
+            found.sha256, entry.file.sha256
+        );
         return Err(Error::Data(format!("{}: {what}", from.display())));
     }
     Ok(temp::write(&target.join(&entry.file.name), |out| {
         let mut file = std::fs::File::open(&from).map_err(|e| vae2x_core::Error::io(&from, e))?;
-        std::io::copy(&mut file, out).map(drop).map_err(|e| vae2x_core::Error::io(&from, e))
+        std::io::copy(&mut file, out)
+            .map(drop)
+            .map_err(|e| vae2x_core::Error::io(&from, e))
     })?)
 }

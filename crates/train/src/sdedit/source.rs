@@ -40,11 +40,14 @@ pub struct Photos<E> {
 impl<E: Fn(&Array) -> vae2x_core::Result<Normalized>> Source for Photos<E> {
     fn latents(&self, index: usize) -> Result<Vec<Array>> {
         let file = &self.files[index];
-        let picture = decode_image(file.to_string().as_ref(), &file.read()?).map_err(|e| Error::from(e).unusable())?;
+        let picture = decode_image(file.to_string().as_ref(), &file.read()?)
+            .map_err(|e| Error::from(e).unusable())?;
         let picture = scaled(picture.pixels, self.short_side)?;
         let [h, w] = picture_size(&picture)?.map(|n| n / SPATIAL_FACTOR * SPATIAL_FACTOR);
         if h == 0 || w == 0 {
-            return Err(Error::Unusable("smaller than a latent cell of 8x8 pixels".into()));
+            return Err(Error::Unusable(
+                "smaller than a latent cell of 8x8 pixels".into(),
+            ));
         }
         let latent = (self.encode)(&crop(&picture, [h, w])?.reshape([1, 3, 1, h, w])?)?;
         Ok(vec![latent.array().item(0)])
@@ -78,10 +81,15 @@ impl Cropped {
         let [_, ph, pw] = self.patch;
         let [height, width] = [h / ph * ph, w / pw * pw];
         if c != self.channels {
-            return Err(Error::Unusable(format!("{c} channels; the transformer takes {}", self.channels)));
+            return Err(Error::Unusable(format!(
+                "{c} channels; the transformer takes {}",
+                self.channels
+            )));
         }
         if height == 0 || width == 0 {
-            let what = format!("a latent of {h}x{w} cells is smaller than the transformer's patch of {ph}x{pw}");
+            let what = format!(
+                "a latent of {h}x{w} cells is smaller than the transformer's patch of {ph}x{pw}"
+            );
             return Err(Error::Unusable(what));
         }
         let planes = latent.reshape([c * t, h, w])?;
@@ -91,7 +99,11 @@ impl Cropped {
 
 impl Source for Cropped {
     fn latents(&self, index: usize) -> Result<Vec<Array>> {
-        self.source.latents(index)?.into_iter().map(|latent| self.fit(latent)).collect()
+        self.source
+            .latents(index)?
+            .into_iter()
+            .map(|latent| self.fit(latent))
+            .collect()
     }
 }
 
@@ -104,18 +116,40 @@ mod tests {
 
     impl Source for One {
         fn latents(&self, _: usize) -> Result<Vec<Array>> {
-            Ok(vec![Array::new(self.0, (0..self.0.iter().product()).map(|i| i as f32).collect()).unwrap()])
+            Ok(vec![
+                Array::new(
+                    self.0,
+                    (0..self.0.iter().product()).map(|i| i as f32).collect(),
+                )
+                .unwrap(),
+            ])
         }
     }
 
     #[test]
     fn latents_are_cut_to_whole_patches_and_others_are_refused() {
-        let of = |shape| Cropped { source: Box::new(One(shape)), channels: 2, patch: [1, 2, 2] }.latents(0);
+        let of = |shape| {
+            Cropped {
+                source: Box::new(One(shape)),
+                channels: 2,
+                patch: [1, 2, 2],
+            }
+            .latents(0)
+        };
         let cut = of([2, 2, 3, 5]).unwrap().remove(0);
-        assert_eq!((cut.shape(), &cut.data()[..9]), (&[2, 2, 2, 4][..], &[0., 1., 2., 3., 5., 6., 7., 8., 15.][..]));
+        assert_eq!(
+            (cut.shape(), &cut.data()[..9]),
+            (
+                &[2, 2, 2, 4][..],
+                &[0., 1., 2., 3., 5., 6., 7., 8., 15.][..]
+            )
+        );
         for (shape, says) in [([3, 1, 4, 4], "3 channels"), ([2, 1, 4, 1], "4x1 cells")] {
             let error = of(shape).unwrap_err();
-            assert!(matches!(&error, Error::Unusable(why) if why.contains(says)), "{error}");
+            assert!(
+                matches!(&error, Error::Unusable(why) if why.contains(says)),
+                "{error}"
+            );
         }
     }
 }

@@ -35,9 +35,16 @@ log = {{ every = 1, eval_every = 3, checkpoint_every = 2, keep = 2 }}
 pub fn photos() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (i, name) in ["a", "b", "held"].iter().enumerate() {
-        let value = |p: usize| ((p % 64) as f32 * (0.3 + 0.1 * i as f32)).sin() * ((p / 64) as f32 * 0.17).cos();
+        let value = |p: usize| {
+            ((p % 64) as f32 * (0.3 + 0.1 * i as f32)).sin() * ((p / 64) as f32 * 0.17).cos()
+        };
         let photo = Array::new([3, 64, 64], (0..3 * 64 * 64).map(value).collect()).unwrap();
-        write_image(&folder.path().join(format!("{name}.png")), &photo, &Default::default()).unwrap();
+        write_image(
+            &folder.path().join(format!("{name}.png")),
+            &photo,
+            &Default::default(),
+        )
+        .unwrap();
     }
     folder
 }
@@ -53,7 +60,8 @@ impl Screen for Witness<'_> {
     fn line(&mut self, _: &Line) {}
 
     fn step(&mut self, step: u64) {
-        self.stop.store(self.stop_at == Some(step), Ordering::Relaxed);
+        self.stop
+            .store(self.stop_at == Some(step), Ordering::Relaxed);
     }
 
     fn note(&mut self, text: &str) {
@@ -73,11 +81,30 @@ pub fn run_until(
     stop_at: Option<u64>,
 ) -> vae2x_train::Result<Vec<String>> {
     let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
-    let choices = VggChoices { vgg16: None, vgg19: Some(VggChoice::Random(3)) };
-    let inputs = Inputs { base: Arc::new(base), choices };
+    let choices = VggChoices {
+        vgg16: None,
+        vgg19: Some(VggChoice::Random(3)),
+    };
+    let inputs = Inputs {
+        base: Arc::new(base),
+        choices,
+    };
     let stop = AtomicBool::new(false);
-    let mut witness = Witness { stop_at, stop: &stop, notes: Vec::new() };
-    let progress = train(config, &inputs, RunOptions { folder, devices, stop: &stop, screen: &mut witness })?;
+    let mut witness = Witness {
+        stop_at,
+        stop: &stop,
+        notes: Vec::new(),
+    };
+    let progress = train(
+        config,
+        &inputs,
+        RunOptions {
+            folder,
+            devices,
+            stop: &stop,
+            screen: &mut witness,
+        },
+    )?;
     assert_eq!(progress.step, stop_at.unwrap_or(config.train.steps));
     Ok(witness.notes)
 }
@@ -87,5 +114,9 @@ pub fn run(config: &Config, folder: &Path, devices: &[Device]) -> vae2x_train::R
 }
 
 pub fn newest(folder: &Path) -> Checkpoint {
-    Checkpoints::of(folder).newest().unwrap().checkpoint.unwrap()
+    Checkpoints::of(folder)
+        .newest()
+        .unwrap()
+        .checkpoint
+        .unwrap()
 }

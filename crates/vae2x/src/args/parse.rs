@@ -4,7 +4,10 @@ use vae2x::media::sharpen::SIGMAS;
 use vae2x_compare::page::Crop;
 
 pub(super) fn parse_size(text: &str) -> Result<[usize; 2], String> {
-    let parts: Vec<usize> = text.split(['x', 'X']).map_while(|p| p.parse().ok()).collect();
+    let parts: Vec<usize> = text
+        .split(['x', 'X'])
+        .map_while(|p| p.parse().ok())
+        .collect();
     match parts[..] {
         [h, w] if text.matches(['x', 'X']).count() == 1 && h > 0 && w > 0 => Ok([h, w]),
         _ => Err("expected HEIGHTxWIDTH in pixels, such as 1328x1024".into()),
@@ -12,9 +15,17 @@ pub(super) fn parse_size(text: &str) -> Result<[usize; 2], String> {
 }
 
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 6] =
-        [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("B", 1)];
-    let unit = UNITS.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)));
+    const UNITS: [(&str, u64); 6] = [
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("B", 1),
+    ];
+    let unit = UNITS
+        .into_iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)));
     let (number, unit) = unit.unwrap_or((text, 1));
     match number.trim().parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok((number * unit as f64) as u64),
@@ -23,19 +34,27 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn parse_crop(text: &str) -> Result<Crop, String> {
-    let numbers: Option<Vec<usize>> = text.split(['x', '+']).map(|part| part.parse().ok()).collect();
+    let numbers: Option<Vec<usize>> = text
+        .split(['x', '+'])
+        .map(|part| part.parse().ok())
+        .collect();
     let has_form = text.replace(|c: char| c.is_ascii_digit(), "") == "x++";
     match numbers.as_deref() {
-        Some(&[width, height, left, top]) if has_form && width > 0 && height > 0 => {
-            Ok(Crop { width, height, left, top })
-        }
+        Some(&[width, height, left, top]) if has_form && width > 0 && height > 0 => Ok(Crop {
+            width,
+            height,
+            left,
+            top,
+        }),
         _ => Err("expected WIDTHxHEIGHT+LEFT+TOP in pixels, such as 512x512+128+64".into()),
     }
 }
 
 pub(super) fn parse_named(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, place)) if !name.is_empty() && !place.is_empty() => Ok((name.into(), place.into())),
+        Some((name, place)) if !name.is_empty() && !place.is_empty() => {
+            Ok((name.into(), place.into()))
+        }
         _ => Err("expected NAME=LATENTS, such as clean=latents/".into()),
     }
 }
@@ -57,7 +76,11 @@ pub(super) fn parse_scale(text: &str) -> Result<usize, String> {
 pub(super) fn parse_sigma(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(sigma) if SIGMAS.contains(&sigma) => Ok(sigma),
-        _ => Err(format!("expected a number of pixels from {} to {}", SIGMAS.start(), SIGMAS.end())),
+        _ => Err(format!(
+            "expected a number of pixels from {} to {}",
+            SIGMAS.start(),
+            SIGMAS.end()
+        )),
     }
 }
 
@@ -85,8 +108,25 @@ mod tests {
 
     #[test]
     fn parts_are_read_strictly() {
-        assert_eq!(parse_crop("20x10+3+0"), Ok(Crop { width: 20, height: 10, left: 3, top: 0 }));
-        for bad in ["", "20x10", "20x10+3", "20x10+3+", "20+10x3+0", "0x10+3+0", "20x10+-3+0", "20x10+3+0+1"] {
+        assert_eq!(
+            parse_crop("20x10+3+0"),
+            Ok(Crop {
+                width: 20,
+                height: 10,
+                left: 3,
+                top: 0
+            })
+        );
+        for bad in [
+            "",
+            "20x10",
+            "20x10+3",
+            "20x10+3+",
+            "20+10x3+0",
+            "0x10+3+0",
+            "20x10+-3+0",
+            "20x10+3+0+1",
+        ] {
             assert!(parse_crop(bad).is_err(), "{bad}");
         }
     }

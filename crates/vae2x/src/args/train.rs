@@ -31,7 +31,12 @@ pub enum DatasetCommand {
 #[derive(Debug, Args)]
 pub struct TrainingArgs {
     /// A run's configuration; see configs/
-    #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "resume",
+        conflicts_with = "resume"
+    )]
     pub config: Option<PathBuf>,
     /// Go on with the run in this folder
     #[arg(long, value_name = "RUN")]
@@ -57,7 +62,12 @@ pub struct TrainArgs {
     #[arg(long)]
     pub no_tui: bool,
     /// Device: auto, cpu, or of those that `vae2x devices` lists; several train together, each on a batch of its own
-    #[arg(long, value_name = "DEVICE[,...]", value_delimiter = ',', default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "DEVICE[,...]",
+        value_delimiter = ',',
+        default_value = "auto"
+    )]
     pub device: Vec<Device>,
 }
 

@@ -26,7 +26,11 @@ pub fn clean(text: &str) -> String {
 fn fix(line: &str, entities: bool) -> String {
     let mut text = line.to_string();
     loop {
-        let resolved = if entities { resolve(&text) } else { text.clone() };
+        let resolved = if entities {
+            resolve(&text)
+        } else {
+            text.clone()
+        };
         let mut plain = String::with_capacity(resolved.len());
         resolved.chars().for_each(|c| push_plain(&mut plain, c));
         let fixed: String = plain.nfc().collect();
@@ -43,7 +47,12 @@ fn push_plain(text: &mut String, c: char) {
         // Browsers have the same table for numbers of characters.
         '\u{80}'..='\u{9F}' => text.push_str(&htmlize::unescape(format!("&#{};", u32::from(c)))),
         '\u{FB05}' => text.push_str("\u{17F}t"),
-        '\u{132}' | '\u{133}' | '\u{149}' | '\u{1C4}'..='\u{1CC}' | '\u{1F1}'..='\u{1F3}' | '\u{FB00}'..='\u{FB06}' => {
+        '\u{132}'
+        | '\u{133}'
+        | '\u{149}'
+        | '\u{1C4}'..='\u{1CC}'
+        | '\u{1F1}'..='\u{1F3}'
+        | '\u{FB00}'..='\u{FB06}' => {
             text.extend(std::iter::once(c).nfkc());
         }
         // Forms of another width.
@@ -86,7 +95,9 @@ fn entity(text: &str) -> Option<(usize, String)> {
     let entity = &text[..length];
     let resolved = whole(entity).or_else(|| {
         let in_capitals = entity == entity.to_uppercase() && htmlize::unescape(entity) == entity;
-        whole(&entity.to_lowercase()).filter(|_| in_capitals).map(|resolved| resolved.to_uppercase())
+        whole(&entity.to_lowercase())
+            .filter(|_| in_capitals)
+            .map(|resolved| resolved.to_uppercase())
     });
     Some((length, resolved?))
 }
@@ -104,20 +115,41 @@ mod tests {
             ),
             ("  a\n\tb\u{3000}c ", "a b c"),
             ("&amp;amp;amp; &lt;b&gt; &#39;", "& <b> '"),
-            ("\u{201C}it\u{2019}s\u{201D}\u{7} &ldquo;it&rsquo;s&rdquo;", "\"it's\" \"it's\""),
+            (
+                "\u{201C}it\u{2019}s\u{201D}\u{7} &ldquo;it&rsquo;s&rdquo;",
+                "\"it's\" \"it's\"",
+            ),
             ("<b> &amp;lsquo;tag&rsquo;", "<b> \u{2018}tag\u{2019}"),
-            ("first &lsquo;\nthen < and &lsquo;", "first ' then < and \u{2018}"),
-            ("cafe\u{301} &eacute; &EACUTE; &nTILDE;", "café é É &nTILDE;"),
-            ("&#145;old&#146; &#x80; \u{93}text\u{94}", "'old' € \"text\""),
+            (
+                "first &lsquo;\nthen < and &lsquo;",
+                "first ' then < and \u{2018}",
+            ),
+            (
+                "cafe\u{301} &eacute; &EACUTE; &nTILDE;",
+                "café é É &nTILDE;",
+            ),
+            (
+                "&#145;old&#146; &#x80; \u{93}text\u{94}",
+                "'old' € \"text\"",
+            ),
             (
                 "fish &amp chips &copy 2024, this&not that &notit; &bogus;",
                 "fish & chips © 2024, this¬ that ¬it; &bogus;",
             ),
             ("ＬＯＵＤ！？ Ｕﾀｰﾝ ﬁne ﬅ ŉ", "LOUD!? Uターン fine ſt 'n"),
-            ("one\u{2028}two\r\nthree\u{FEFF}\u{A0}four", "one two three four"),
+            (
+                "one\u{2028}two\r\nthree\u{FEFF}\u{A0}four",
+                "one two three four",
+            ),
             ("&semi; &#59; &amp;semi; &copy&semi;", "; ; ; ©"),
-            ("a cat&#xFFFFFF;, 5 < 6 & 7 > 3; R&D", "a cat�, 5 < 6 & 7 > 3; R&D"),
-            ("￼tag\u{206A} &NotEqualTilde; &ThinSpace;x", "tag ≂\u{338} x"),
+            (
+                "a cat&#xFFFFFF;, 5 < 6 & 7 > 3; R&D",
+                "a cat�, 5 < 6 & 7 > 3; R&D",
+            ),
+            (
+                "￼tag\u{206A} &NotEqualTilde; &ThinSpace;x",
+                "tag ≂\u{338} x",
+            ),
             ("❄️ 雪 ½ ™ 10³ … —", "❄️ 雪 ½ ™ 10³ … —"),
             ("", ""),
         ];

@@ -26,15 +26,27 @@ impl Tokens {
     pub fn of(text: &str, tokenizer: &Path, most: usize) -> anyhow::Result<Self> {
         let failed = |e: tokenizers::Error| anyhow!("{}: {e}", tokenizer.display());
         let mut model = Tokenizer::from_file(tokenizer).map_err(failed)?;
-        model.with_padding(None).with_truncation(None).map_err(failed)?;
+        model
+            .with_padding(None)
+            .with_truncation(None)
+            .map_err(failed)?;
         let text = clean(text);
         let whole = model.encode(text.as_str(), true).map_err(failed)?.len();
-        let limit = TruncationParams { max_length: most, ..TruncationParams::default() };
+        let limit = TruncationParams {
+            max_length: most,
+            ..TruncationParams::default()
+        };
         model.with_truncation(Some(limit)).map_err(failed)?;
         let ids = model.encode(text, true).map_err(failed)?.get_ids().to_vec();
         if ids.is_empty() {
-            bail!("{}: gives no tokens for this caption; expected at least an end mark", tokenizer.display());
+            bail!(
+                "{}: gives no tokens for this caption; expected at least an end mark",
+                tokenizer.display()
+            );
         }
-        Ok(Self { cut: whole > ids.len(), ids })
+        Ok(Self {
+            cut: whole > ids.len(),
+            ids,
+        })
     }
 }

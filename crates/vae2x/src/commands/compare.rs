@@ -23,12 +23,20 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     check_distinct(files(&rows), &[&args.output])?;
     check_writable(&args.output)?;
     let names: Vec<String> = sides.into_iter().map(|side| side.name).collect();
-    let options = RowOptions { reference, crop: args.crop, skip_numbers: args.no_numbers };
+    let options = RowOptions {
+        reference,
+        crop: args.crop,
+        skip_numbers: args.no_numbers,
+    };
     let count = files(&rows).count();
     let mut progress = Progress::new("pictures", count as f64, "pictures");
     let mut done = 0;
     let read = rows.iter().map(|paths| {
-        let inputs: Vec<_> = paths.pictures.iter().map(|path| path.clone().map(Input::File)).collect();
+        let inputs: Vec<_> = paths
+            .pictures
+            .iter()
+            .map(|path| path.clone().map(Input::File))
+            .collect();
         row(&paths.stem, &inputs, &options, &mut || {
             done += 1;
             progress.set(f64::from(done));
@@ -36,13 +44,27 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     });
     let rows = read.collect::<Result<Vec<_>, _>>()?;
     progress.finish();
-    for (row, shown) in rows.iter().flat_map(|row| row.pictures.iter().flatten().map(move |shown| (row, shown))) {
-        shown.notes.iter().for_each(|note| ui::note(format!("{}: {}: {note}", row.name, shown.file)));
+    for (row, shown) in rows
+        .iter()
+        .flat_map(|row| row.pictures.iter().flatten().map(move |shown| (row, shown)))
+    {
+        shown
+            .notes
+            .iter()
+            .for_each(|note| ui::note(format!("{}: {}: {note}", row.name, shown.file)));
     }
-    let page = Page { title: names.join(" · "), names, reference, rows };
+    let page = Page {
+        title: names.join(" · "),
+        names,
+        reference,
+        rows,
+    };
     let length = page.write(&args.output)?;
     let (rows, shown) = (page.rows.len(), args.output.display());
-    ui::print(&format!("{shown}: {rows} rows, {count} pictures, {}B\n", ui::human(length as f64)))
+    ui::print(&format!(
+        "{shown}: {rows} rows, {count} pictures, {}B\n",
+        ui::human(length as f64)
+    ))
 }
 
 /// Sides by `NAME=IMAGE|DIR`, or by path alone, whose stem is the name then.
@@ -50,12 +72,17 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
 /// # Errors
 /// A wrong command line for a name that is given twice or a single side; a path without pictures.
 fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
-    let named: Vec<String> = arguments.iter().map(|argument| with_name(argument)).collect();
+    let named: Vec<String> = arguments
+        .iter()
+        .map(|argument| with_name(argument))
+        .collect();
     let mut names = HashSet::new();
     for argument in &named {
         let name = argument.split('=').next().unwrap_or_default().trim();
         if !names.insert(name) {
-            return usage(format!("{argument}: the name '{name}' is given twice; use NAME=IMAGE with other names"));
+            return usage(format!(
+                "{argument}: the name '{name}' is given twice; use NAME=IMAGE with other names"
+            ));
         }
     }
     if named.len() < 2 {
@@ -70,7 +97,11 @@ fn with_name(argument: &str) -> String {
     match path.file_stem() {
         // What exists as it stands is a path, with or without an =.
         Some(stem) if !argument.contains('=') || path.exists() => {
-            let name = if path.is_dir() { path.file_name().unwrap_or(stem) } else { stem };
+            let name = if path.is_dir() {
+                path.file_name().unwrap_or(stem)
+            } else {
+                stem
+            };
             format!("{}={argument}", name.to_string_lossy().replace('=', "-"))
         }
         _ => argument.into(),
@@ -84,7 +115,10 @@ fn reference(sides: &[Side], name: Option<&str>) -> anyhow::Result<usize> {
         Some(index) => Ok(index),
         None => {
             let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
-            usage(format!("--reference: there is no name '{name}' among {}", names.join(", ")))
+            usage(format!(
+                "--reference: there is no name '{name}' among {}",
+                names.join(", ")
+            ))
         }
     }
 }
@@ -96,15 +130,32 @@ fn reference(sides: &[Side], name: Option<&str>) -> anyhow::Result<usize> {
 fn rows_in_common(sides: &[Side]) -> anyhow::Result<Vec<Row>> {
     let all = sides::pair(sides);
     let names = |row: &Row, has: bool| -> String {
-        let picked = sides.iter().zip(&row.pictures).filter(|(_, picture)| picture.is_some() == has);
-        picked.map(|(side, _)| side.name.as_str()).collect::<Vec<_>>().join(", ")
+        let picked = sides
+            .iter()
+            .zip(&row.pictures)
+            .filter(|(_, picture)| picture.is_some() == has);
+        picked
+            .map(|(side, _)| side.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    let (rows, alone): (Vec<Row>, Vec<Row>) = all.into_iter().partition(|r| r.pictures.iter().flatten().count() > 1);
+    let (rows, alone): (Vec<Row>, Vec<Row>) = all
+        .into_iter()
+        .partition(|r| r.pictures.iter().flatten().count() > 1);
     if rows.is_empty() {
         let sides: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
-        anyhow::bail!("no picture of {} has the same name (without extension) in another", sides.join(", "));
+        anyhow::bail!(
+            "no picture of {} has the same name (without extension) in another",
+            sides.join(", ")
+        );
     }
-    alone.iter().for_each(|r| ui::note(format!("{}: left out, as only {} has it", r.stem, names(r, true))));
+    alone.iter().for_each(|r| {
+        ui::note(format!(
+            "{}: left out, as only {} has it",
+            r.stem,
+            names(r, true)
+        ))
+    });
     for row in rows.iter().filter(|row| row.pictures.contains(&None)) {
         ui::note(format!("{}: missing in {}", row.stem, names(row, false)));
     }
@@ -112,7 +163,8 @@ fn rows_in_common(sides: &[Side]) -> anyhow::Result<Vec<Row>> {
 }
 
 fn files(rows: &[Row]) -> impl Iterator<Item = &Path> {
-    rows.iter().flat_map(|row| row.pictures.iter().flatten().map(|path| path.as_path()))
+    rows.iter()
+        .flat_map(|row| row.pictures.iter().flatten().map(|path| path.as_path()))
 }
 
 #[cfg(test)]

@@ -13,13 +13,23 @@ use crate::{ui, weights};
 /// # Errors
 /// If the input is no VAE, the conversion is impossible or the output cannot be written.
 pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
-    let options = ConvertOptions { layout: layout(args.layout), dtype: args.dtype.map(dtype), to_2x: args.to_2x };
+    let options = ConvertOptions {
+        layout: layout(args.layout),
+        dtype: args.dtype.map(dtype),
+        to_2x: args.to_2x,
+    };
     check_name(&args.output, options.layout)?;
     check_distinct([Path::new(&args.weights)].into_iter(), &[&args.output])?;
     let weights = weights::open(&args.weights)?;
     if options.layout == Layout::TwoD && weights.has_time() {
-        ui::note("the 2-D layout keeps the last temporal taps only: what it holds decodes images, not clips");
+        ui::note(
+            "the 2-D layout keeps the last temporal taps only: what it holds decodes images, not clips",
+        );
     }
     convert(&weights, &options, &args.output)?;
-    ui::print(&format!("{} ({} layout)\n", args.output.display(), options.layout))
+    ui::print(&format!(
+        "{} ({} layout)\n",
+        args.output.display(),
+        options.layout
+    ))
 }

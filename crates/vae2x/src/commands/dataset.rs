@@ -18,8 +18,11 @@ use crate::ui::{self, Progress};
 pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
     let sources = list(&args.places)?;
-    let limits =
-        Limits { min_side: args.min_side, min_sharpness: args.min_sharpness, min_jpeg_quality: args.min_jpeg_quality };
+    let limits = Limits {
+        min_side: args.min_side,
+        min_sharpness: args.min_sharpness,
+        min_jpeg_quality: args.min_jpeg_quality,
+    };
     let progress = Mutex::new(Progress::new("photos", sources.len() as f64, "photos"));
     let entries = scan(&sources, &limits, &|done| {
         // A poisoned bar is no reason to stop.
@@ -30,7 +33,10 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
     if let Ok(progress) = progress.into_inner() {
         progress.finish();
     }
-    let lines = entries.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    let lines = entries
+        .iter()
+        .map(serde_json::to_string)
+        .collect::<Result<Vec<_>, _>>()?;
     temp::write_bytes(&args.output, format!("{}\n", lines.join("\n")).as_bytes())?;
     ui::print(&summary(args, &entries))
 }
@@ -47,7 +53,10 @@ fn summary(args: &ScanArgs, entries: &[Entry]) -> String {
     }
     let kept = entries.iter().filter(|e| e.drop.is_empty()).count();
     let licensed = entries.iter().filter(|e| e.licence.is_some()).count();
-    let dropped: String = reasons.iter().map(|(kind, count)| format!(", {count} {kind}")).collect();
+    let dropped: String = reasons
+        .iter()
+        .map(|(kind, count)| format!(", {count} {kind}"))
+        .collect();
     format!(
         "{}: {} photos, {kept} to keep{dropped}; a licence is known for {licensed}\n",
         args.output.display(),

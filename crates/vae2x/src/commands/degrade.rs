@@ -15,7 +15,9 @@ use vae2x_train::proxy::{PairFiles, Pairs, soften};
 
 use super::inputs::is_folder;
 use super::train_flow::vae_config;
-use super::{check_built, check_distinct, check_writable, keep_or_remove, latent_options, space_choice};
+use super::{
+    check_built, check_distinct, check_writable, keep_or_remove, latent_options, space_choice,
+};
 use crate::args::{DegradeArgs, LatentArgs, SpaceArg};
 use crate::ui::{self, Progress};
 use crate::usage;
@@ -35,21 +37,36 @@ pub fn run(args: &DegradeArgs) -> anyhow::Result<()> {
 
 /// A file, or those of a folder, at one time.
 fn latents(args: &DegradeArgs, device: &Device) -> anyhow::Result<()> {
-    let Some(t) = args.t else { return usage("--t TIME is missing") };
+    let Some(t) = args.t else {
+        return usage("--t TIME is missing");
+    };
     check_output(args)?;
     let config = vae_config(args.vae.as_deref())?;
     let options = latent_options(&args.latent);
-    let folder = LatentFolder::open_as(&args.input, space_choice(args.latent.latent_space), &config, &options)?;
-    ui::note(format!("{}: latents are {}", args.input.display(), folder.space()));
+    let folder = LatentFolder::open_as(
+        &args.input,
+        space_choice(args.latent.latent_space),
+        &config,
+        &options,
+    )?;
+    ui::note(format!(
+        "{}: latents are {}",
+        args.input.display(),
+        folder.space()
+    ));
     let targets = targets(args, &folder)?;
     let channels = folder.read_whole(0)?.0.array().shape()[1];
     let proxy = Proxy::from_file(TensorFile::open(&args.proxy)?, channels, device)?;
-    let (mut progress, mut list) = (Progress::new("softening", folder.len() as f64, "files"), String::new());
+    let (mut progress, mut list) = (
+        Progress::new("softening", folder.len() as f64, "files"),
+        String::new(),
+    );
     keep_or_remove(&args.output, || {
         for (index, target) in targets.iter().enumerate() {
             let (latents, text) = folder.read_whole(index)?;
             let times = vec![t; latents.array().shape()[0]];
-            let softened = proxy.forward_clip(to_tensor(latents.array(), "latent", device)?, &times);
+            let softened =
+                proxy.forward_clip(to_tensor(latents.array(), "latent", device)?, &times);
             let softened = Normalized::new(to_array(softened)?)?;
             if let Some(parent) = target.parent().filter(|_| args.input.is_dir()) {
                 std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
@@ -57,7 +74,9 @@ fn latents(args: &DegradeArgs, device: &Device) -> anyhow::Result<()> {
             let space = LatentFormat::from_path(target)?.usual_space();
             match space {
                 Space::Normalized => write_latent(target, softened.array(), space, &text)?,
-                Space::Raw => write_latent(target, softened.denormalize(&config)?.array(), space, &text)?,
+                Space::Raw => {
+                    write_latent(target, softened.denormalize(&config)?.array(), space, &text)?
+                }
             }
             list += &format!("{} ({space})\n", target.display());
             progress.set(index as f64 + 1.0);
@@ -72,7 +91,9 @@ fn latents(args: &DegradeArgs, device: &Device) -> anyhow::Result<()> {
 fn check_output(args: &DegradeArgs) -> anyhow::Result<()> {
     let shown = args.output.display();
     match args.input.is_dir() {
-        true if !is_folder(&args.output) => usage(format!("{shown}: a folder's latents go into a folder")),
+        true if !is_folder(&args.output) => {
+            usage(format!("{shown}: a folder's latents go into a folder"))
+        }
         true => Ok(()),
         false => match LatentFormat::from_path(&args.output) {
             Ok(_) => Ok(check_writable(&args.output)?),
@@ -98,8 +119,15 @@ fn targets(args: &DegradeArgs, folder: &LatentFolder) -> anyhow::Result<Vec<Path
             twice.display()
         ));
     }
-    let inputs = folder.paths().iter().map(PathBuf::as_path).chain([args.proxy.as_path()]);
-    check_distinct(inputs, &targets.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    let inputs = folder
+        .paths()
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([args.proxy.as_path()]);
+    check_distinct(
+        inputs,
+        &targets.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+    )?;
     Ok(targets)
 }
 
@@ -108,16 +136,25 @@ fn pairs(args: &DegradeArgs, device: &Device) -> anyhow::Result<()> {
     if args.t.is_some() {
         return usage("--t is for latents; pairs have times of their own");
     }
-    let LatentArgs { latent_space, key, size } = &args.latent;
+    let LatentArgs {
+        latent_space,
+        key,
+        size,
+    } = &args.latent;
     if args.vae.is_some() || *latent_space != SpaceArg::Auto || key.is_some() || size.is_some() {
-        return usage("--vae, --latent-space, --key and --size are for latents; pairs are normalized");
+        return usage(
+            "--vae, --latent-space, --key and --size are for latents; pairs are normalized",
+        );
     }
     let pairs = PairFiles::open(&args.input)?;
     pairs.refuse_raw()?;
     let channels = pairs.pair(0)?.clean.shape()[0];
     let proxy = Proxy::from_file(TensorFile::open(&args.proxy)?, channels, device)?;
     if args.output.is_dir() && !PairFiles::files_in(&args.output)?.is_empty() {
-        bail!("{}: holds pairs or other tensors already; choose another folder", args.output.display());
+        bail!(
+            "{}: holds pairs or other tensors already; choose another folder",
+            args.output.display()
+        );
     }
     let mut progress = Progress::new("softening", pairs.paths().len() as f64, "files");
     let mut count = 0;

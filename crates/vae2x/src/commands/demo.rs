@@ -46,19 +46,34 @@ const DETAIL_ZOOM: usize = 4;
 /// If the folder cannot be written.
 pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
-        std::fs::create_dir_all(&args.output).with_context(|| format!("{}", args.output.display()))?;
+        std::fs::create_dir_all(&args.output)
+            .with_context(|| format!("{}", args.output.display()))?;
         let mut timer = Timer::start();
         let models = Models::load()?;
-        ui::print(&format!("models loaded in {:.2} s ({})\n", timer.lap(), models.two_x.engine()))?;
+        ui::print(&format!(
+            "models loaded in {:.2} s ({})\n",
+            timer.lap(),
+            models.two_x.engine()
+        ))?;
         let mut rows = Vec::new();
         for photo in &PHOTOS {
-            let row = show(photo, &models, &args.output).with_context(|| format!("photo '{}'", photo.name))?;
+            let row = show(photo, &models, &args.output)
+                .with_context(|| format!("photo '{}'", photo.name))?;
             rows.push(row);
         }
         let path = args.output.join(PAGE);
         let names = SHOWN.map(|(name, _)| name.into()).into();
-        Page { title: "vae2x demo".into(), names, reference: 0, rows }.write(&path)?;
-        ui::print(&format!("\nopen {} in a browser to compare them\n", path.display()))
+        Page {
+            title: "vae2x demo".into(),
+            names,
+            reference: 0,
+            rows,
+        }
+        .write(&path)?;
+        ui::print(&format!(
+            "\nopen {} in a browser to compare them\n",
+            path.display()
+        ))
     })
 }
 
@@ -71,7 +86,8 @@ struct Models {
 impl Models {
     fn load() -> anyhow::Result<Self> {
         let open = |name: &str| -> vae2x_core::Result<VaeWeights> {
-            demo_assets::model(name).unwrap_or_else(|| Err(Error::Unsupported(format!("there is no model '{name}'"))))
+            demo_assets::model(name)
+                .unwrap_or_else(|| Err(Error::Unsupported(format!("there is no model '{name}'"))))
         };
         let (base, two_x) = (open("demo:base")?, Arc::new(open("demo:2x")?));
         let options = EngineOptions::default();
@@ -96,7 +112,13 @@ struct Pictures {
 impl Pictures {
     /// In the order of [`SHOWN`].
     fn shown(&self) -> [&Array; 5] {
-        [&self.photo, &self.base, &self.base_lanczos, &self.two_x, &self.one_x]
+        [
+            &self.photo,
+            &self.base,
+            &self.base_lanczos,
+            &self.two_x,
+            &self.one_x,
+        ]
     }
 }
 
@@ -113,14 +135,34 @@ fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
     let [_, h, w] = original.dims("photo")?;
     let base_lanczos = resize(&base, [h, w], Filter::Lanczos3)?;
     let one_x = reduce(&two_x, 2, Light::default())?;
-    let pictures = Pictures { photo: original, base, base_lanczos, two_x, one_x };
+    let pictures = Pictures {
+        photo: original,
+        base,
+        base_lanczos,
+        two_x,
+        one_x,
+    };
     let files = save(photo.name, &pictures, folder)?;
     let size = |p: &Array| format!("{}x{}", p.shape()[2], p.shape()[1]);
     let mut text = String::new();
-    writeln!(text, "\n{}: photo {}, encoded from {}", photo.name, size(&pictures.photo), size(&pictures.base))?;
+    writeln!(
+        text,
+        "\n{}: photo {}, encoded from {}",
+        photo.name,
+        size(&pictures.photo),
+        size(&pictures.base)
+    )?;
     writeln!(text, "  encode           {encode_s:6.2} s")?;
-    writeln!(text, "  decode base      {base_s:6.2} s  {}", size(&pictures.base))?;
-    writeln!(text, "  decode 2x        {two_x_s:6.2} s  {}", size(&pictures.two_x))?;
+    writeln!(
+        text,
+        "  decode base      {base_s:6.2} s  {}",
+        size(&pictures.base)
+    )?;
+    writeln!(
+        text,
+        "  decode 2x        {two_x_s:6.2} s  {}",
+        size(&pictures.two_x)
+    )?;
     let score = |p: &Array| psnr(p, &pictures.photo);
     writeln!(
         text,
@@ -128,17 +170,30 @@ fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
         score(&pictures.two_x)?,
         score(&pictures.base_lanczos)?
     )?;
-    files.iter().try_for_each(|file| writeln!(text, "  {}", file.display()))?;
+    files
+        .iter()
+        .try_for_each(|file| writeln!(text, "  {}", file.display()))?;
     ui::print(&text)?;
     page_row(photo.name, &pictures)
 }
 
 fn page_row(name: &str, pictures: &Pictures) -> anyhow::Result<Row> {
-    let inputs = SHOWN.iter().zip(pictures.shown()).map(|((_, what), pixels)| {
-        let file = format!("{name}_{what}.png");
-        Some(Input::Pixels { file, pixels: pixels.clone() })
-    });
-    Ok(row(name, &inputs.collect::<Vec<_>>(), &RowOptions::default(), &mut || ())?)
+    let inputs = SHOWN
+        .iter()
+        .zip(pictures.shown())
+        .map(|((_, what), pixels)| {
+            let file = format!("{name}_{what}.png");
+            Some(Input::Pixels {
+                file,
+                pixels: pixels.clone(),
+            })
+        });
+    Ok(row(
+        name,
+        &inputs.collect::<Vec<_>>(),
+        &RowOptions::default(),
+        &mut || (),
+    )?)
 }
 
 /// The photo, cut to whole cells.
@@ -161,7 +216,10 @@ fn decode(decoder: &Decoder, latent: &Raw) -> vae2x_core::Result<Array> {
 
 fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x_core::Result<Vec<PathBuf>> {
     let side_by_side = comparison(pictures)?;
-    let shown = SHOWN.iter().zip(pictures.shown()).map(|((_, what), picture)| (*what, picture));
+    let shown = SHOWN
+        .iter()
+        .zip(pictures.shown())
+        .map(|((_, what), picture)| (*what, picture));
     let write = |(what, picture): (&str, &Array)| {
         let path = folder.join(format!("{name}_{what}.png"));
         write_image(&path, picture, &PictureOptions::default()).map(|()| path)
@@ -171,16 +229,32 @@ fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x_core::Result<Ve
 
 /// Photo, base enlarged, 2x: whole, and a detail below.
 fn comparison(pictures: &Pictures) -> vae2x_core::Result<Array> {
-    let columns =
-        [("photo", &pictures.photo), ("base + Lanczos", &pictures.base_lanczos), ("2x decoder", &pictures.two_x)];
+    let columns = [
+        ("photo", &pictures.photo),
+        ("base + Lanczos", &pictures.base_lanczos),
+        ("2x decoder", &pictures.two_x),
+    ];
     let details = columns.map(|(_, picture)| detail(picture));
-    let details = details.into_iter().collect::<vae2x_core::Result<Vec<_>>>()?;
+    let details = details
+        .into_iter()
+        .collect::<vae2x_core::Result<Vec<_>>>()?;
     let panel = |(caption, picture)| Panel { caption, picture };
-    sheet(&[columns.map(panel).into(), columns.iter().zip(&details).map(|((c, _), d)| panel((c, d))).collect()])
+    sheet(&[
+        columns.map(panel).into(),
+        columns
+            .iter()
+            .zip(&details)
+            .map(|((c, _), d)| panel((c, d)))
+            .collect(),
+    ])
 }
 
 /// The centre, each pixel a square.
 fn detail(picture: &Array) -> vae2x_core::Result<Array> {
     let side = DETAIL * DETAIL_ZOOM;
-    resize(&crop(picture, [DETAIL, DETAIL])?, [side, side], Filter::Area)
+    resize(
+        &crop(picture, [DETAIL, DETAIL])?,
+        [side, side],
+        Filter::Area,
+    )
 }

@@ -21,21 +21,38 @@ pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     check_built(args.device)?;
     let device = super::open_device(args.device)?;
     if args.output.extension().is_none_or(|e| e != "safetensors") {
-        return usage(format!("{}: a caption is written to a .safetensors file", args.output.display()));
+        return usage(format!(
+            "{}: a caption is written to a .safetensors file",
+            args.output.display()
+        ));
     }
-    check_distinct([args.umt5.as_path(), args.tokenizer.as_path()].into_iter(), &[&args.output])?;
+    check_distinct(
+        [args.umt5.as_path(), args.tokenizer.as_path()].into_iter(),
+        &[&args.output],
+    )?;
     check_writable(&args.output)?;
     let tokens = Tokens::of(&args.text, &args.tokenizer, usize::from(args.max_tokens))?;
     if tokens.cut {
-        ui::warn(format!("the caption is longer than {} tokens and is cut", args.max_tokens));
+        ui::warn(format!(
+            "the caption is longer than {} tokens and is cut",
+            args.max_tokens
+        ));
     }
-    let encoder = Umt5::new(Umt5Weights::find(ModelTensors::open(&args.umt5, FILES)?)?, device);
+    let encoder = Umt5::new(
+        Umt5Weights::find(ModelTensors::open(&args.umt5, FILES)?)?,
+        device,
+    );
     let mut progress = Progress::new("embedding", encoder.config().layers as f64, "layers");
     let counts = vec![true; tokens.ids.len()];
-    let hidden = encoder.encode(&[tokens.ids], &[counts], &mut |layer| progress.set(layer as f64))?;
+    let hidden = encoder.encode(&[tokens.ids], &[counts], &mut |layer| {
+        progress.set(layer as f64)
+    })?;
     progress.finish();
     let context = to_array(hidden.squeeze_dim::<2>(0))?;
     write_arrays(&args.output, &[(CONTEXT, &context)], &Default::default())?;
     let [count, width] = context.dims("context")?;
-    ui::print(&format!("{}: {count} tokens of {width} values\n", args.output.display()))
+    ui::print(&format!(
+        "{}: {count} tokens of {width} values\n",
+        args.output.display()
+    ))
 }

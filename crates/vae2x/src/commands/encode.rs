@@ -30,15 +30,27 @@ const STEP: usize = 5;
 pub fn run(args: &EncodeArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let vae = weights::name(&args.vae)?;
-        let options = EngineOptions { encoder_precision: args.run.dtype.into(), ..engine_options(&args.run)? };
+        let options = EngineOptions {
+            encoder_precision: args.run.dtype.into(),
+            ..engine_options(&args.run)?
+        };
         let inputs = expand(&args.inputs)?;
         let (paths, space) = targets(args, &inputs)?;
         check_files(&inputs, vae, &paths, args.run.timings.as_deref())?;
         let job = |(input, path): (&PathBuf, PathBuf)| {
             let extent = fitted(input, look(input)?, args.pad)?;
-            Ok(Job { input: input.clone(), extent, path, space })
+            Ok(Job {
+                input: input.clone(),
+                extent,
+                path,
+                space,
+            })
         };
-        let jobs = inputs.iter().zip(paths).map(job).collect::<anyhow::Result<Vec<_>>>()?;
+        let jobs = inputs
+            .iter()
+            .zip(paths)
+            .map(job)
+            .collect::<anyhow::Result<Vec<_>>>()?;
         encode(args, options, &jobs)
     })
 }
@@ -95,14 +107,19 @@ fn targets(args: &EncodeArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf
 
 fn is_tensor_file(path: &Path) -> bool {
     let known = ["safetensors", "npy", "pt", "pth"];
-    path.extension().is_some_and(|e| known.iter().any(|k| e.eq_ignore_ascii_case(k)))
+    path.extension()
+        .is_some_and(|e| known.iter().any(|k| e.eq_ignore_ascii_case(k)))
 }
 
 /// What a file holds, by its head.
 fn look(path: &Path) -> anyhow::Result<Extent> {
     match is_tensor_file(path) {
         true => Ok(open_tensor(path)?.2),
-        false => Ok(Extent { items: 1, frames: 1, size: look_at_image(path)? }),
+        false => Ok(Extent {
+            items: 1,
+            frames: 1,
+            size: look_at_image(path)?,
+        }),
     }
 }
 
@@ -118,7 +135,10 @@ fn read(path: &Path, pad_edges: bool) -> anyhow::Result<Read> {
         true => (read_tensor(path)?, Vec::new()),
         false => read_picture(path)?,
     };
-    Ok(Read { pixels: fit(path, pixels, pad_edges)?, text })
+    Ok(Read {
+        pixels: fit(path, pixels, pad_edges)?,
+        text,
+    })
 }
 
 fn read_picture(path: &Path) -> anyhow::Result<(Array, Vec<(String, String)>)> {
@@ -135,25 +155,51 @@ fn open_tensor(path: &Path) -> anyhow::Result<(TensorFile, String, Extent)> {
     let name = match names[..] {
         [only] => only.clone(),
         _ if file.tensors().contains_key("pixels") => "pixels".into(),
-        _ => bail!("{}: expected a tensor named 'pixels' or a single one, found {names:?}", path.display()),
+        _ => bail!(
+            "{}: expected a tensor named 'pixels' or a single one, found {names:?}",
+            path.display()
+        ),
     };
     let shape = &file.tensors()[&name].shape;
     let (items, frames, size) = match *shape.as_slice() {
         [3, h, w] => (1, 1, [h, w]),
         [b, 3, h, w] => (b, 1, [h, w]),
         [b, 3, f, h, w] => (b, f, [h, w]),
-        ref other => bail!("{}: expected pixels [B, 3, F, H, W], found shape {other:?}", path.display()),
+        ref other => bail!(
+            "{}: expected pixels [B, 3, F, H, W], found shape {other:?}",
+            path.display()
+        ),
     };
     if shape.contains(&0) {
         bail!("{}: there are no pixels in shape {shape:?}", path.display());
     }
-    Ok((file, name, Extent { items, frames, size }))
+    Ok((
+        file,
+        name,
+        Extent {
+            items,
+            frames,
+            size,
+        },
+    ))
 }
 
 fn read_tensor(path: &Path) -> anyhow::Result<Array> {
-    let (file, name, Extent { items, frames, size: [h, w] }) = open_tensor(path)?;
+    let (
+        file,
+        name,
+        Extent {
+            items,
+            frames,
+            size: [h, w],
+        },
+    ) = open_tensor(path)?;
     let pixels = file.read(&name)?;
-    let outside = pixels.data().iter().filter(|x| !(x.abs() <= 1.0 + 1e-3)).count();
+    let outside = pixels
+        .data()
+        .iter()
+        .filter(|x| !(x.abs() <= 1.0 + 1e-3))
+        .count();
     if outside > 0 {
         bail!("{}: {outside} values are not in [-1, 1]", path.display());
     }
@@ -165,20 +211,43 @@ fn read_tensor(path: &Path) -> anyhow::Result<Array> {
 /// # Errors
 /// If there is no whole cell.
 fn fitted(path: &Path, extent: Extent, pad_edges: bool) -> anyhow::Result<Extent> {
-    let Extent { items, frames, size: [h, w] } = extent;
-    let size = if pad_edges { [h, w].map(|n| n.next_multiple_of(8)) } else { whole_cells([h, w]) };
+    let Extent {
+        items,
+        frames,
+        size: [h, w],
+    } = extent;
+    let size = if pad_edges {
+        [h, w].map(|n| n.next_multiple_of(8))
+    } else {
+        whole_cells([h, w])
+    };
     if size.contains(&0) {
-        bail!("{}: {w}x{h} pixels are smaller than a latent cell of 8x8; pad them with --pad", path.display());
+        bail!(
+            "{}: {w}x{h} pixels are smaller than a latent cell of 8x8; pad them with --pad",
+            path.display()
+        );
     }
-    Ok(Extent { items, frames: time::whole_frames(frames), size })
+    Ok(Extent {
+        items,
+        frames: time::whole_frames(frames),
+        size,
+    })
 }
 
 /// Whole cells and whole latent frames, by cropping or padding.
 fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
     let [b, c, frames, h, w] = pixels.dims("pixels")?;
-    let found = Extent { items: b, frames, size: [h, w] };
+    let found = Extent {
+        items: b,
+        frames,
+        size: [h, w],
+    };
     let wanted = fitted(path, found, pad_edges)?;
-    let Extent { frames: whole, size, .. } = wanted;
+    let Extent {
+        frames: whole,
+        size,
+        ..
+    } = wanted;
     if whole != frames {
         ui::warn(format!(
             "{}: the last {} of {frames} frames fill no latent frame and are left out",
@@ -191,11 +260,23 @@ fn fit(path: &Path, pixels: Array, pad_edges: bool) -> anyhow::Result<Array> {
     }
     if size != [h, w] {
         let verb = if pad_edges { "padded" } else { "cropped" };
-        ui::warn(format!("{}: {verb} from {w}x{h} to {}x{} pixels, multiples of 8", path.display(), size[1], size[0]));
+        ui::warn(format!(
+            "{}: {verb} from {w}x{h} to {}x{} pixels, multiples of 8",
+            path.display(),
+            size[1],
+            size[0]
+        ));
     }
     // Each frame by itself: [B 3, F, H, W] -> planes [B 3 F, H, W].
-    let kept = pixels.reshape([b * c, frames, h, w])?.narrow1(0..whole).reshape([b * c * whole, h, w])?;
-    let fitted = if pad_edges { pad(&kept, size)? } else { crop(&kept, size)? };
+    let kept = pixels
+        .reshape([b * c, frames, h, w])?
+        .narrow1(0..whole)
+        .reshape([b * c * whole, h, w])?;
+    let fitted = if pad_edges {
+        pad(&kept, size)?
+    } else {
+        crop(&kept, size)?
+    };
     Ok(fitted.reshape([b, c, whole, size[0], size[1]])?)
 }
 
@@ -205,12 +286,20 @@ fn encode(args: &EncodeArgs, options: EngineOptions, jobs: &[Job]) -> anyhow::Re
     let options = options.settled(weights.config(), Parts::Encoder)?;
     check_settled(&options)?;
     if options.device == Device::Cpu && options.precision == Precision::Bf16 {
-        ui::warn("--dtype bf16 is for decoding on the processor; encoding keeps the weights in f32");
+        ui::warn(
+            "--dtype bf16 is for decoding on the processor; encoding keeps the weights in f32",
+        );
     }
     check(args, jobs, &weights, &options)?;
-    let encoder = timed(&mut timings.load_s, || Encoder::load(Arc::new(weights), &options))?;
+    let encoder = timed(&mut timings.load_s, || {
+        Encoder::load(Arc::new(weights), &options)
+    })?;
     super::say_device(&options, &encoder.engine());
-    let mut progress = Progress::new("encoding", jobs.iter().map(|job| job.extent.all_frames()).sum(), "frames");
+    let mut progress = Progress::new(
+        "encoding",
+        jobs.iter().map(|job| job.extent.all_frames()).sum(),
+        "frames",
+    );
     let (mut done, mut encode_s) = (0.0, 0.0);
     let compute = |job: &Job, Read { pixels, text }| {
         let mut timer = Timer::start();
@@ -224,23 +313,41 @@ fn encode(args: &EncodeArgs, options: EngineOptions, jobs: &[Job]) -> anyhow::Re
     };
     let save = |job: &Job, (raw, text): (Raw, Vec<_>)| {
         let text = if args.no_metadata { &[] } else { &text[..] };
-        Ok(timed(&mut timings.save_s, || write(job, raw, encoder.config(), text))?)
+        Ok(timed(&mut timings.save_s, || {
+            write(job, raw, encoder.config(), text)
+        })?)
     };
     pipeline::run(jobs, |job| read(&job.input, args.pad), compute, save)?;
     progress.finish();
     timings.encode_s = Some(encode_s);
-    let list = jobs.iter().map(|j| format!("{} ({})\n", j.path.display(), j.space)).collect::<String>();
+    let list = jobs
+        .iter()
+        .map(|j| format!("{} ({})\n", j.path.display(), j.space))
+        .collect::<String>();
     ui::print(&list)?;
     timings.engine = encoder.engine();
     timings.device_bytes = encoder.device_memory();
     timings.threads = options.thread_count()?;
-    Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
+    Ok(args
+        .run
+        .timings
+        .as_ref()
+        .map_or(Ok(()), |path| timings.write(path))?)
 }
 
 /// Refuses what the weights or the memory cannot take.
-fn check(args: &EncodeArgs, jobs: &[Job], weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
+fn check(
+    args: &EncodeArgs,
+    jobs: &[Job],
+    weights: &VaeWeights,
+    options: &EngineOptions,
+) -> anyhow::Result<()> {
     for job in jobs {
-        let Extent { frames, size: [h, w], .. } = job.extent;
+        let Extent {
+            frames,
+            size: [h, w],
+            ..
+        } = job.extent;
         let shown = job.input.display();
         if frames > 1 && !weights.has_time() {
             bail!(
@@ -250,15 +357,29 @@ fn check(args: &EncodeArgs, jobs: &[Job], weights: &VaeWeights, options: &Engine
         }
         if let Some(need) = options.encode_memory(weights.config(), [frames.min(STEP), h, w])? {
             let need = memory::in_pipeline(need, job.extent.bytes(), jobs.len());
-            memory::check(&format!("{shown}: encoding {frames} frames of {w}x{h} pixels"), need, args.run.memory)?;
+            memory::check(
+                &format!("{shown}: encoding {frames} frames of {w}x{h} pixels"),
+                need,
+                args.run.memory,
+            )?;
         }
     }
     Ok(())
 }
 
-fn write(job: &Job, raw: Raw, config: &VaeConfig, text: &[(String, String)]) -> vae2x_core::Result<()> {
+fn write(
+    job: &Job,
+    raw: Raw,
+    config: &VaeConfig,
+    text: &[(String, String)],
+) -> vae2x_core::Result<()> {
     match job.space {
         Space::Raw => write_latent(&job.path, raw.array(), Space::Raw, text),
-        Space::Normalized => write_latent(&job.path, raw.normalize(config)?.array(), Space::Normalized, text),
+        Space::Normalized => write_latent(
+            &job.path,
+            raw.normalize(config)?.array(),
+            Space::Normalized,
+            text,
+        ),
     }
 }

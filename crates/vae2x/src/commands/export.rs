@@ -19,15 +19,29 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let checkpoint = open(args)?;
     // What was measured, and found best, was the average where there is one.
     let average = args.ema || (args.best && checkpoint.has_average());
-    let options = ExportOptions { layout, dtype: dtype(args.dtype), average };
-    let base = checkpoint.config.model.base.as_deref().map(weights::open).transpose();
+    let options = ExportOptions {
+        layout,
+        dtype: dtype(args.dtype),
+        average,
+    };
+    let base = checkpoint
+        .config
+        .model
+        .base
+        .as_deref()
+        .map(weights::open)
+        .transpose();
     let base = base.context("the model that the run started from")?;
     export(&checkpoint, base.as_ref(), &options, &args.output)?;
     ui::print(&format!(
         "{} ({layout} layout, step {}, {})\n",
         args.output.display(),
         checkpoint.progress.step,
-        if average { "moving average of the weights" } else { "the step's own weights" }
+        if average {
+            "moving average of the weights"
+        } else {
+            "the step's own weights"
+        }
     ))
 }
 
@@ -39,13 +53,22 @@ fn open(args: &ExportArgs) -> anyhow::Result<Checkpoint> {
         return Ok(Checkpoint::open(&args.run)?);
     }
     let checkpoints = Checkpoints::of(&args.run);
-    let Newest { checkpoint, damaged } = checkpoints.newest()?;
-    let newest = checkpoint.with_context(|| format!("{}: no checkpoint there", args.run.display()))?;
+    let Newest {
+        checkpoint,
+        damaged,
+    } = checkpoints.newest()?;
+    let newest =
+        checkpoint.with_context(|| format!("{}: no checkpoint there", args.run.display()))?;
     match (args.best, newest.progress.best) {
         (true, Some((step, _))) => Ok(Checkpoint::open(&checkpoints.path(step))?),
-        (true, None) => anyhow::bail!("{}: nothing was measured on held-out photos yet", args.run.display()),
+        (true, None) => anyhow::bail!(
+            "{}: nothing was measured on held-out photos yet",
+            args.run.display()
+        ),
         (false, _) => {
-            damaged.iter().for_each(|(_, error)| ui::warn(format!("a damaged checkpoint is passed over: {error}")));
+            damaged.iter().for_each(|(_, error)| {
+                ui::warn(format!("a damaged checkpoint is passed over: {error}"))
+            });
             Ok(newest)
         }
     }

@@ -31,7 +31,9 @@ pub enum Colours {
 pub fn colours(arg: Option<&str>) -> anyhow::Result<Colours> {
     match arg.map(|text| (text, text.strip_prefix("base:"))) {
         None => Ok(Colours::Own),
-        Some((_, Some(""))) => usage("--match-color base: has no weights; give base:WEIGHTS, such as base:demo:base"),
+        Some((_, Some(""))) => {
+            usage("--match-color base: has no weights; give base:WEIGHTS, such as base:demo:base")
+        }
         Some((_, Some(weights))) => Ok(Colours::Base(weights.to_owned())),
         Some((path, None)) => {
             let picture = read_image(Path::new(path))?;
@@ -68,7 +70,11 @@ impl Finish {
             },
             picture,
             factor: own / checked_scale(args.scale, own, weights)?,
-            light: if args.linear_light { Light::Linear } else { Light::Encoded },
+            light: if args.linear_light {
+                Light::Linear
+            } else {
+                Light::Encoded
+            },
             detail: Detail::new(&args.detail),
         })
     }
@@ -77,7 +83,9 @@ impl Finish {
     pub fn check_view(&self, latent: &Path, [h, w]: [usize; 2]) {
         /// Encoders cut up to seven pixels; beyond that and a twentieth, something else is off.
         const CUT: f64 = 0.05;
-        let (Some(picture), Matching::Low { .. }) = (&self.picture, self.matching) else { return };
+        let (Some(picture), Matching::Low { .. }) = (&self.picture, self.matching) else {
+            return;
+        };
         let (rows, columns) = (picture.shape()[1], picture.shape()[2]);
         let stretch = (rows * w) as f64 / (columns * h) as f64;
         if stretch.ln().abs() > CUT {
@@ -119,7 +127,10 @@ impl Finish {
 /// If the configuration is impossible.
 pub fn matching(config: &VaeConfig) -> Result<Matching> {
     let scale = config.scale()?;
-    Ok(Matching::Low { brightness: SPATIAL_FACTOR * scale, colour: 2 * scale })
+    Ok(Matching::Low {
+        brightness: SPATIAL_FACTOR * scale,
+        colour: 2 * scale,
+    })
 }
 
 /// Of `--scale`, in multiples of the base resolution; the decoder's `own` if it is not given.
@@ -128,7 +139,11 @@ fn checked_scale(asked: Option<usize>, own: usize, weights: &VaeWeights) -> anyh
         Some(scale) if scale > own => usage(format!(
             "--scale {scale} needs a decoder of {} output channels, such as {}; {} has {} and decodes at {own}x",
             3 * scale * scale,
-            if scale == 2 { "demo:2x or spacepxl/Wan2.1-VAE-upscale2x" } else { "a trained 4x one" },
+            if scale == 2 {
+                "demo:2x or spacepxl/Wan2.1-VAE-upscale2x"
+            } else {
+                "a trained 4x one"
+            },
             weights.path().display(),
             3 * own * own,
         )),

@@ -15,7 +15,9 @@ use vae2x_media::latent::{LatentFile, LatentFormat, pack, write_latent};
 
 use super::inputs::{check_files, check_single, in_folder, is_folder};
 use super::upscale::require_enlarging;
-use super::{Timer, check_settled, check_time, engine_options, keep_or_remove, latent_options, said_space};
+use super::{
+    Timer, check_settled, check_time, engine_options, keep_or_remove, latent_options, said_space,
+};
 use crate::args::HiresArgs;
 use crate::timings::{Timings, timed};
 use crate::ui::{self, Progress};
@@ -45,9 +47,17 @@ pub fn run(args: &HiresArgs) -> anyhow::Result<()> {
         let paths = targets(args)?;
         check_files(&args.inputs, vae, &paths, args.run.timings.as_deref())?;
         let open = |(input, path): (&PathBuf, PathBuf)| {
-            Ok(Job { file: LatentFile::open(input, &latent_options(&args.latent))?, path })
+            Ok(Job {
+                file: LatentFile::open(input, &latent_options(&args.latent))?,
+                path,
+            })
         };
-        let jobs = args.inputs.iter().zip(paths).map(open).collect::<anyhow::Result<Vec<_>>>()?;
+        let jobs = args
+            .inputs
+            .iter()
+            .zip(paths)
+            .map(open)
+            .collect::<anyhow::Result<Vec<_>>>()?;
         refine(args, options, jobs, weights::open_vae(&args.vae)?)
     })
 }
@@ -72,9 +82,18 @@ fn kind(input: &Path) -> &'static str {
     }
 }
 
-fn refine(args: &HiresArgs, options: EngineOptions, jobs: Vec<Job>, weights: VaeWeights) -> anyhow::Result<()> {
+fn refine(
+    args: &HiresArgs,
+    options: EngineOptions,
+    jobs: Vec<Job>,
+    weights: VaeWeights,
+) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = EngineOptions { others: 1, ..options }.settled(weights.config(), Parts::Both)?;
+    let options = EngineOptions {
+        others: 1,
+        ..options
+    }
+    .settled(weights.config(), Parts::Both)?;
     check_settled(&options)?;
     require_enlarging(&weights)?;
     for job in &jobs {
@@ -84,17 +103,34 @@ fn refine(args: &HiresArgs, options: EngineOptions, jobs: Vec<Job>, weights: Vae
     let models = timed(&mut timings.load_s, || Models::load(weights, &options))?;
     super::say_device(&options, &models.decoder.engine());
     let frames = |job: &Job| job.file.array.shape()[0] * job.file.array.shape()[2];
-    let mut progress = Progress::new("refining", jobs.iter().map(frames).sum::<usize>() as f64, "latent frames");
+    let mut progress = Progress::new(
+        "refining",
+        jobs.iter().map(frames).sum::<usize>() as f64,
+        "latent frames",
+    );
     let (mut timer, mut done, mut list) = (Timer::start(), 0.0, String::new());
     for job in jobs {
         let frames = frames(&job) as f64;
         let shown = job.file.path.display().to_string();
         let space = said_space(&job.file, models.decoder.config(), args.latent.latent_space)?.space;
         let raw = to_raw(job.file.array, space, models.decoder.config())?;
-        let larger = models.refine(&raw, &mut |part| progress.set(done + part)).with_context(|| shown)?;
-        let text = if args.no_metadata { Vec::new() } else { job.file.text };
-        let target = Target { path: job.path, space, is_packed: job.file.packed, text };
-        let space = timed(&mut timings.save_s, || target.write(larger, models.decoder.config()))?;
+        let larger = models
+            .refine(&raw, &mut |part| progress.set(done + part))
+            .with_context(|| shown)?;
+        let text = if args.no_metadata {
+            Vec::new()
+        } else {
+            job.file.text
+        };
+        let target = Target {
+            path: job.path,
+            space,
+            is_packed: job.file.packed,
+            text,
+        };
+        let space = timed(&mut timings.save_s, || {
+            target.write(larger, models.decoder.config())
+        })?;
         list += &format!("{} ({space})\n", target.path.display());
         done += frames;
     }
@@ -105,7 +141,11 @@ fn refine(args: &HiresArgs, options: EngineOptions, jobs: Vec<Job>, weights: Vae
     timings.engine = models.decoder.engine();
     timings.device_bytes = models.decoder.device_memory();
     timings.threads = options.thread_count()?;
-    Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
+    Ok(args
+        .run
+        .timings
+        .as_ref()
+        .map_or(Ok(()), |path| timings.write(path))?)
 }
 
 fn check_memory(
@@ -118,10 +158,14 @@ fn check_memory(
     let side = weights.config().pixels_per_cell()?;
     let frames = t.min(STEP);
     let decoding = options.decode_memory(weights.config(), [frames, h, w])?;
-    let encoding = options.encode_memory(weights.config(), [time::frames(frames), side * h, side * w])?;
+    let encoding =
+        options.encode_memory(weights.config(), [time::frames(frames), side * h, side * w])?;
     match decoding.zip(encoding) {
         Some((decoding, encoding)) => memory::check(
-            &format!("{}: decoding and encoding {t} latent frames of {w}x{h} cells", file.path.display()),
+            &format!(
+                "{}: decoding and encoding {t} latent frames of {w}x{h} cells",
+                file.path.display()
+            ),
             memory::together(decoding, encoding),
             args.run.memory,
         ),
@@ -138,7 +182,10 @@ struct Models {
 impl Models {
     fn load(weights: VaeWeights, options: &EngineOptions) -> vae2x_core::Result<Self> {
         let weights = Arc::new(weights);
-        Ok(Self { decoder: Decoder::load(weights.clone(), options)?, encoder: Encoder::load(weights, options)? })
+        Ok(Self {
+            decoder: Decoder::load(weights.clone(), options)?,
+            encoder: Encoder::load(weights, options)?,
+        })
     }
 
     /// `progress` hears the number of latent frames done.
@@ -153,9 +200,13 @@ impl Models {
         for item in 0..batch {
             let (mut decoded, mut encoded) = (self.decoder.clip(raw, item), self.encoder.clip());
             let mut done = (item * frames) as f64;
-            while let Some(frames) = decoded.step(&mut |part| progress(done + DECODING * f64::from(part)))? {
+            while let Some(frames) =
+                decoded.step(&mut |part| progress(done + DECODING * f64::from(part)))?
+            {
                 let chunk = clip(&frames)?;
-                encoded.step(&chunk, &mut |part| progress(done + DECODING + (1.0 - DECODING) * f64::from(part)))?;
+                encoded.step(&chunk, &mut |part| {
+                    progress(done + DECODING + (1.0 - DECODING) * f64::from(part))
+                })?;
                 done += 1.0;
             }
             items.push(encoded.finish()?);
@@ -178,7 +229,11 @@ impl Target {
     /// Writes the latent in the input's space, or in the usual one of a file that cannot hold it, and gives the one it took.
     fn write(&self, raw: Raw, config: &VaeConfig) -> vae2x_core::Result<Space> {
         let format = LatentFormat::from_path(&self.path)?;
-        let space = if format.check_space(self.space).is_ok() { self.space } else { format.usual_space() };
+        let space = if format.check_space(self.space).is_ok() {
+            self.space
+        } else {
+            format.usual_space()
+        };
         let normalized;
         let array = match space {
             Space::Raw => raw.array(),

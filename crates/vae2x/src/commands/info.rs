@@ -31,19 +31,25 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
 /// which explains best.
 fn latent_path(file: &str) -> Option<&Path> {
     let path = Path::new(file);
-    let tensors = path.is_file().then(|| TensorFile::open(path).ok()).flatten()?;
+    let tensors = path
+        .is_file()
+        .then(|| TensorFile::open(path).ok())
+        .flatten()?;
     /// A model has hundreds of tensors, a latent file a few.
     const FEW: usize = 32;
     let names = || tensors.tensors().keys();
-    let is_model =
-        names().any(|k| k.starts_with("decoder.") || k.contains(".decoder.")) || tensors.tensors().len() > FEW;
+    let is_model = names().any(|k| k.starts_with("decoder.") || k.contains(".decoder."))
+        || tensors.tensors().len() > FEW;
     (!is_model || names().any(|k| k.ends_with(".latent"))).then_some(path)
 }
 
 fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
     let config = weights.config();
-    let dtypes: serde_json::Map<String, Value> =
-        weights.dtypes().iter().map(|(dtype, tensors)| (dtype.to_string(), json!(tensors))).collect();
+    let dtypes: serde_json::Map<String, Value> = weights
+        .dtypes()
+        .iter()
+        .map(|(dtype, tensors)| (dtype.to_string(), json!(tensors)))
+        .collect();
     Ok(json!({
         "file": weights.path(),
         "kind": "weights",
@@ -73,14 +79,25 @@ fn config_json(config: &VaeConfig) -> Value {
 
 /// As a person would write them, not as the nearest doubles of `f32`s.
 fn rounded(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|v| v.to_string().parse().unwrap_or(f64::NAN)).collect()
+    values
+        .iter()
+        .map(|v| v.to_string().parse().unwrap_or(f64::NAN))
+        .collect()
 }
 
 fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
     let file = LatentFile::open(path, &latent_options(&args.latent))?;
     let [batch, channels, latent_frames, h, w] = file.array.dims("latent")?;
-    let Decision { space, why, confidence, doubtful } =
-        decide_space(&file, &VaeConfig::default(), super::space_choice(args.latent.latent_space))?;
+    let Decision {
+        space,
+        why,
+        confidence,
+        doubtful,
+    } = decide_space(
+        &file,
+        &VaeConfig::default(),
+        super::space_choice(args.latent.latent_space),
+    )?;
     Ok(json!({
         "file": path,
         "kind": "latents",
@@ -104,7 +121,9 @@ fn text(report: &Value) -> String {
 }
 
 fn lines(out: &mut String, value: &Value, depth: usize) {
-    let Value::Object(entries) = value else { return };
+    let Value::Object(entries) = value else {
+        return;
+    };
     for (name, value) in entries {
         let name = name.replace('_', " ");
         let indent = "  ".repeat(depth);
@@ -112,7 +131,11 @@ fn lines(out: &mut String, value: &Value, depth: usize) {
         let _ = match value {
             Value::Object(_) => writeln!(out, "{indent}{name}:"),
             Value::String(s) => writeln!(out, "{indent}{name}: {s}"),
-            other => writeln!(out, "{indent}{name}: {}", other.to_string().replace(',', ", ")),
+            other => writeln!(
+                out,
+                "{indent}{name}: {}",
+                other.to_string().replace(',', ", ")
+            ),
         };
         lines(out, value, depth + 1);
     }

@@ -15,7 +15,11 @@ use crate::usage;
 /// # Errors
 /// If one cannot be read, or a folder holds no picture.
 pub fn expand(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    Ok(inputs.iter().map(|path| pictures_at(path)).collect::<Result<Vec<_>, _>>()?.concat())
+    Ok(inputs
+        .iter()
+        .map(|path| pictures_at(path))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat())
 }
 
 /// Sides by `NAME=IMAGE|DIR`.
@@ -31,8 +35,11 @@ pub fn parse_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
 
 /// Whether an output path stands for a folder: it is one, has no extension, or ends in a slash.
 pub fn is_folder(path: &Path) -> bool {
-    let ends_in_separator =
-        path.as_os_str().as_encoded_bytes().last().is_some_and(|&b| std::path::is_separator(b.into()));
+    let ends_in_separator = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .last()
+        .is_some_and(|&b| std::path::is_separator(b.into()));
     path.is_dir() || path.extension().is_none() || ends_in_separator
 }
 
@@ -43,7 +50,10 @@ pub fn is_folder(path: &Path) -> bool {
 pub fn check_single(output: &Path, inputs: &[PathBuf]) -> anyhow::Result<()> {
     match inputs.len() {
         0 | 1 => Ok(()),
-        n => usage(format!("{}: one file cannot hold the results of {n} inputs; give a folder", output.display())),
+        n => usage(format!(
+            "{}: one file cannot hold the results of {n} inputs; give a folder",
+            output.display()
+        )),
     }
 }
 
@@ -62,7 +72,9 @@ pub fn in_folder<'a>(
         let stem = input.file_stem().unwrap_or_default().to_string_lossy();
         let path = folder.join(format!("{stem}.{}", extension(input)));
         if !taken.insert(path.clone()) {
-            return usage(format!("two inputs are named '{stem}'; give them folders of their own"));
+            return usage(format!(
+                "two inputs are named '{stem}'; give them folders of their own"
+            ));
         }
         Ok(path)
     };
@@ -73,8 +85,20 @@ pub fn in_folder<'a>(
 ///
 /// # Errors
 /// Naming the file.
-pub fn check_files(inputs: &[PathBuf], vae: &str, outputs: &[PathBuf], timings: Option<&Path>) -> anyhow::Result<()> {
-    let outputs: Vec<&Path> = outputs.iter().map(PathBuf::as_path).chain(timings).collect();
-    check_distinct(inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]), &outputs)?;
+pub fn check_files(
+    inputs: &[PathBuf],
+    vae: &str,
+    outputs: &[PathBuf],
+    timings: Option<&Path>,
+) -> anyhow::Result<()> {
+    let outputs: Vec<&Path> = outputs
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(timings)
+        .collect();
+    check_distinct(
+        inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]),
+        &outputs,
+    )?;
     outputs.into_iter().try_for_each(check_writable)
 }

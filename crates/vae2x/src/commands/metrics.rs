@@ -28,13 +28,27 @@ pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
     let sides = parse_sides(&args.sides)?;
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
         let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
-        return usage(format!("--reference {}: no such name; there are {}", args.reference, names.join(", ")));
+        return usage(format!(
+            "--reference {}: no such name; there are {}",
+            args.reference,
+            names.join(", ")
+        ));
     };
     let rows = rows_with(&sides, reference)?;
     let network = args.lpips.as_deref().map(lpips).transpose()?;
-    let distance = network.as_ref().map(|network| |x: &Array, y: &Array| network.distance_in_tiles(x, y));
-    let job = Job { sides: &sides, reference, lpips: distance.as_ref().map(|d| d as &Distance<'_>) };
-    let mut progress = Progress::new("pictures", rows.iter().map(|r| count(r) as f64).sum(), "pictures");
+    let distance = network
+        .as_ref()
+        .map(|network| |x: &Array, y: &Array| network.distance_in_tiles(x, y));
+    let job = Job {
+        sides: &sides,
+        reference,
+        lpips: distance.as_ref().map(|d| d as &Distance<'_>),
+    };
+    let mut progress = Progress::new(
+        "pictures",
+        rows.iter().map(|r| count(r) as f64).sum(),
+        "pictures",
+    );
     let mut lines = Vec::new();
     for row in &rows {
         job.measure(row, &mut |line| {
@@ -43,9 +57,14 @@ pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
         })?;
     }
     progress.finish();
-    let means: Vec<Mean> = (0..sides.len()).map(|side| Mean::of(side, &lines)).collect();
+    let means: Vec<Mean> = (0..sides.len())
+        .map(|side| Mean::of(side, &lines))
+        .collect();
     match args.json {
-        true => ui::print(&format!("{}\n", serde_json::to_string_pretty(&job.json(&lines, &means))?)),
+        true => ui::print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&job.json(&lines, &means))?
+        )),
         false => ui::print(&job.text(&lines, &means)),
     }
 }
@@ -55,14 +74,19 @@ pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
 /// # Errors
 /// If there are none.
 fn rows_with(sides: &[Side], reference: usize) -> anyhow::Result<Vec<Row>> {
-    let (rows, others): (Vec<Row>, Vec<Row>) =
-        sides::pair(sides).into_iter().partition(|row| row.pictures[reference].is_some() && count(row) > 1);
+    let (rows, others): (Vec<Row>, Vec<Row>) = sides::pair(sides)
+        .into_iter()
+        .partition(|row| row.pictures[reference].is_some() && count(row) > 1);
     let name = &sides[reference].name;
     if rows.is_empty() {
         bail!("no picture of '{name}' has the same name (without extension) in another");
     }
     for row in others {
-        let why = if row.pictures[reference].is_none() { "not in" } else { "only in" };
+        let why = if row.pictures[reference].is_none() {
+            "not in"
+        } else {
+            "only in"
+        };
         ui::note(format!("{}: left out: {why} '{name}'", row.stem));
     }
     Ok(rows)
@@ -76,7 +100,9 @@ fn count(row: &Row) -> usize {
 fn lpips(name: &str) -> anyhow::Result<vae2x_nn::loss::lpips::Lpips> {
     let choice = VggChoice::parse(name, weights::fetch).context("--lpips")?;
     if let VggChoice::Random(seed) = choice {
-        ui::note(format!("--lpips: untrained, random features of seed {seed}: not the published metric"));
+        ui::note(format!(
+            "--lpips: untrained, random features of seed {seed}: not the published metric"
+        ));
     }
     load_lpips(&choice, &Device::flex()).context("--lpips")
 }
@@ -115,7 +141,10 @@ impl Job<'_> {
                 pictures.push((side, path, read(path)?));
             }
         }
-        let sizes = pictures.iter().map(|(.., p)| picture_size(p)).collect::<Result<Vec<_>, _>>()?;
+        let sizes = pictures
+            .iter()
+            .map(|(.., p)| picture_size(p))
+            .collect::<Result<Vec<_>, _>>()?;
         let base = sizes.iter().copied().min().context("a row has pictures")?;
         let reference = pictures.iter().find(|(side, ..)| *side == self.reference);
         let (_, reference_path, reference) = reference.context("a row has its reference")?;
@@ -124,11 +153,24 @@ impl Job<'_> {
             let against = || format!("{} against {}", path.display(), reference_path.display());
             let fitted = at_size(picture, target).with_context(against)?;
             let pair = (*side != self.reference).then_some((&*fitted, reference));
-            let subject = Subject { picture, scale: scale_to(size, base), pair, lpips: self.lpips };
-            let values = NUMBERS.iter().map(|number| number.measure(&subject)).collect::<Result<_, _>>();
+            let subject = Subject {
+                picture,
+                scale: scale_to(size, base),
+                pair,
+                lpips: self.lpips,
+            };
+            let values = NUMBERS
+                .iter()
+                .map(|number| number.measure(&subject))
+                .collect::<Result<_, _>>();
             let resampled_to = (size != target).then_some(target);
             if let Some([h, w]) = resampled_to {
-                ui::note(format!("{}: resampled from {}x{} to {w}x{h}", path.display(), size[1], size[0]));
+                ui::note(format!(
+                    "{}: resampled from {}x{} to {w}x{h}",
+                    path.display(),
+                    size[1],
+                    size[0]
+                ));
             }
             each(Line {
                 side: *side,
@@ -146,27 +188,55 @@ impl Job<'_> {
     /// Columns that this job can fill.
     fn columns(&self) -> impl Iterator<Item = (usize, &'static Number)> {
         let has_network = self.lpips.is_some();
-        NUMBERS.iter().enumerate().filter(move |(_, number)| has_network || !matches!(number.of, Of::Network))
+        NUMBERS
+            .iter()
+            .enumerate()
+            .filter(move |(_, number)| has_network || !matches!(number.of, Of::Network))
     }
 
     fn text(&self, lines: &[Line], means: &[Mean]) -> String {
-        let heading = |number: &Number| format!("{} {}", number.name, number.unit).trim_end().to_owned();
+        let heading = |number: &Number| {
+            format!("{} {}", number.name, number.unit)
+                .trim_end()
+                .to_owned()
+        };
         let headings = self.columns().map(|(_, number)| heading(number));
         let cells = |words: [&str; 2], values: &[Option<f64>]| {
             let numbers = self.columns().map(|(i, n)| number(values[i], n.digits));
-            words.map(String::from).into_iter().chain(numbers).collect::<Vec<_>>()
+            words
+                .map(String::from)
+                .into_iter()
+                .chain(numbers)
+                .collect::<Vec<_>>()
         };
-        let mut rows = vec![["picture", "name"].map(String::from).into_iter().chain(headings).collect::<Vec<_>>()];
-        rows.extend(lines.iter().map(|line| cells([&line.stem, &self.sides[line.side].name], &line.values)));
+        let mut rows = vec![
+            ["picture", "name"]
+                .map(String::from)
+                .into_iter()
+                .chain(headings)
+                .collect::<Vec<_>>(),
+        ];
+        rows.extend(
+            lines
+                .iter()
+                .map(|line| cells([&line.stem, &self.sides[line.side].name], &line.values)),
+        );
         if lines.iter().any(|line| line.stem != lines[0].stem) {
-            rows.extend(means.iter().map(|mean| cells(["mean", &self.sides[mean.side].name], &mean.values)));
+            rows.extend(
+                means
+                    .iter()
+                    .map(|mean| cells(["mean", &self.sides[mean.side].name], &mean.values)),
+            );
         }
         table(&rows, 2)
     }
 
     fn json(&self, lines: &[Line], means: &[Mean]) -> Value {
         let values = |mut entry: Map<String, Value>, values: &[Option<f64>]| {
-            entry.extend(self.columns().map(|(i, number)| (number.key.to_owned(), finite_or_text(values[i]))));
+            entry.extend(
+                self.columns()
+                    .map(|(i, number)| (number.key.to_owned(), finite_or_text(values[i]))),
+            );
             Value::Object(entry)
         };
         let line = |line: &Line| {
@@ -192,7 +262,11 @@ impl Mean {
     fn of(side: usize, lines: &[Line]) -> Self {
         let own: Vec<&Line> = lines.iter().filter(|line| line.side == side).collect();
         let mean_of = |i: usize| mean(own.iter().filter_map(|line| line.values[i]));
-        Self { side, pictures: own.len(), values: (0..NUMBERS.len()).map(mean_of).collect() }
+        Self {
+            side,
+            pictures: own.len(),
+            values: (0..NUMBERS.len()).map(mean_of).collect(),
+        }
     }
 }
 

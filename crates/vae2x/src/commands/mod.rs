@@ -65,10 +65,15 @@ fn dtype(arg: DTypeArg) -> DType {
 /// # Errors
 /// A wrong command line.
 fn check_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
-    let is_safetensors = output.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    let is_safetensors = output
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
     match is_safetensors || layout == Layout::Diffusers {
         true => Ok(()),
-        false => usage(format!("{}: the {layout} layout is written to a .safetensors file", output.display())),
+        false => usage(format!(
+            "{}: the {layout} layout is written to a .safetensors file",
+            output.display()
+        )),
     }
 }
 
@@ -78,15 +83,21 @@ fn check_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
 /// A wrong command line, telling how to build one that has it.
 fn check_built(device: Device) -> anyhow::Result<()> {
     match device {
-        Device::Through { api, .. } if !api.is_built() => {
-            usage(api.devices().err().map_or_else(String::new, |e| e.to_string()))
-        }
+        Device::Through { api, .. } if !api.is_built() => usage(
+            api.devices()
+                .err()
+                .map_or_else(String::new, |e| e.to_string()),
+        ),
         _ => Ok(()),
     }
 }
 
 fn bit_depth(bits: u8) -> BitDepth {
-    if bits == 16 { BitDepth::Sixteen } else { BitDepth::Eight }
+    if bits == 16 {
+        BitDepth::Sixteen
+    } else {
+        BitDepth::Eight
+    }
 }
 
 /// Starts the threads that burn computes with on the processor; all cores if not given.
@@ -95,7 +106,9 @@ fn bit_depth(bits: u8) -> BitDepth {
 /// If they cannot be started.
 fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
     let threads = threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
     pool.with_context(|| format!("cannot start {threads} threads"))
 }
 
@@ -105,9 +118,9 @@ fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
 /// A wrong command line.
 fn check_settled(options: &EngineOptions) -> anyhow::Result<()> {
     match (options.device, options.precision) {
-        (Device::Cpu, Precision::F16) => {
-            usage("no GPU can be used here, and the processor keeps weights in f32 or bf16, not in f16")
-        }
+        (Device::Cpu, Precision::F16) => usage(
+            "no GPU can be used here, and the processor keeps weights in f32 or bf16, not in f16",
+        ),
         _ => Ok(()),
     }
 }
@@ -124,7 +137,9 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
             return usage("the device 'cpu' keeps weights in f32 or bf16, not in f16");
         }
         Device::Burn => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global();
             pool.with_context(|| format!("cannot start {threads} threads"))?;
         }
         _ => (),
@@ -153,7 +168,10 @@ fn say_device(options: &EngineOptions, engine: &str) {
 
 /// How `--key` and `--size` have a latent file read.
 fn latent_options(args: &LatentArgs) -> LatentOptions {
-    LatentOptions { key: args.key.clone(), packed_size: args.size }
+    LatentOptions {
+        key: args.key.clone(),
+        packed_size: args.size,
+    }
 }
 
 /// What `--latent-space` asks for.
@@ -174,7 +192,10 @@ fn said_space(file: &LatentFile, config: &VaeConfig, arg: SpaceArg) -> anyhow::R
     let shown = file.path.display();
     match (arg, decision.warning()) {
         (SpaceArg::Auto, Some(warning)) => ui::warn(format!("{shown}: {warning}")),
-        (SpaceArg::Auto, None) => ui::note(format!("{shown}: taken as {}: {}", decision.space, decision.why)),
+        (SpaceArg::Auto, None) => ui::note(format!(
+            "{shown}: taken as {}: {}",
+            decision.space, decision.why
+        )),
         _ => (),
     }
     Ok(decision)
@@ -219,14 +240,26 @@ fn check_writable(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A wrong command line, naming the file.
-fn check_distinct<'a>(inputs: impl Iterator<Item = &'a Path>, outputs: &[&Path]) -> anyhow::Result<()> {
+fn check_distinct<'a>(
+    inputs: impl Iterator<Item = &'a Path>,
+    outputs: &[&Path],
+) -> anyhow::Result<()> {
     let inputs: Vec<PathBuf> = inputs.filter_map(|path| path.canonicalize().ok()).collect();
     let mut written = Vec::new();
-    for path in outputs.iter().filter_map(|path| resolved(path)).filter(|path| !path.is_dir()) {
+    for path in outputs
+        .iter()
+        .filter_map(|path| resolved(path))
+        .filter(|path| !path.is_dir())
+    {
         // Nothing is written into a folder of weights over what is there.
-        let is_input = |input: &PathBuf| *input == path || (path.exists() && path.parent() == Some(input.as_path()));
+        let is_input = |input: &PathBuf| {
+            *input == path || (path.exists() && path.parent() == Some(input.as_path()))
+        };
         if inputs.iter().any(is_input) {
-            return usage(format!("{}: the output would overwrite an input", path.display()));
+            return usage(format!(
+                "{}: the output would overwrite an input",
+                path.display()
+            ));
         }
         if written.contains(&path) {
             return usage(format!("{}: two outputs have this name", path.display()));
@@ -238,8 +271,13 @@ fn check_distinct<'a>(inputs: impl Iterator<Item = &'a Path>, outputs: &[&Path])
 
 /// A path without links and dots, also of a file that does not exist yet.
 fn resolved(path: &Path) -> Option<PathBuf> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    path.canonicalize()
+        .ok()
+        .or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
 /// Runs `work`; if it fails and had made the folder `path`, removes it again unless something is in it.

@@ -21,13 +21,25 @@ pub fn run<J: Sync, I: Send, O: Send>(
         let (to_compute, inputs) = sync_channel(0);
         let (to_write, outputs) = sync_channel(0);
         scope.spawn(move || jobs.iter().try_for_each(|job| to_compute.send(read(job))));
-        let writer = scope.spawn(move || outputs.iter().zip(jobs).try_for_each(|(output, job)| write(job, output)));
+        let writer = scope.spawn(move || {
+            outputs
+                .iter()
+                .zip(jobs)
+                .try_for_each(|(output, job)| write(job, output))
+        });
         let computed = jobs.iter().try_for_each(|job| {
-            let input = inputs.recv().map_err(|_| anyhow!("reading has stopped"))??;
-            to_write.send(compute(job, input)?).map_err(|_| anyhow!("writing has stopped"))
+            let input = inputs
+                .recv()
+                .map_err(|_| anyhow!("reading has stopped"))??;
+            to_write
+                .send(compute(job, input)?)
+                .map_err(|_| anyhow!("writing has stopped"))
         });
         drop(to_write);
-        writer.join().map_err(|_| anyhow!("the thread that writes has panicked"))?.and(computed)
+        writer
+            .join()
+            .map_err(|_| anyhow!("the thread that writes has panicked"))?
+            .and(computed)
     })
 }
 
@@ -44,7 +56,13 @@ mod tests {
             written.push((*job, output));
             Ok(())
         };
-        run(&[1, 2, 3], |job| Ok(job * 10), |_, input| Ok(input + 1), write).expect("nothing fails");
+        run(
+            &[1, 2, 3],
+            |job| Ok(job * 10),
+            |_, input| Ok(input + 1),
+            write,
+        )
+        .expect("nothing fails");
         assert_eq!(written, [(1, 11), (2, 21), (3, 31)]);
     }
 
@@ -56,9 +74,18 @@ mod tests {
                 true => Err(anyhow!("{here} fails")),
                 false => Ok(()),
             };
-            let write = |job: &u32, ()| fails("write", job).inspect(|()| _ = written.fetch_add(1, SeqCst));
-            let result = run(&[1, 2, 3, 4], |job| fails("read", job), |job, ()| fails("compute", job), write);
-            (result.expect_err("a stage fails").to_string(), written.into_inner())
+            let write =
+                |job: &u32, ()| fails("write", job).inspect(|()| _ = written.fetch_add(1, SeqCst));
+            let result = run(
+                &[1, 2, 3, 4],
+                |job| fails("read", job),
+                |job, ()| fails("compute", job),
+                write,
+            );
+            (
+                result.expect_err("a stage fails").to_string(),
+                written.into_inner(),
+            )
         };
         for stage in ["read", "compute", "write"] {
             assert_eq!(refuse(stage), (format!("{stage} fails"), 1));

@@ -18,7 +18,11 @@ pub fn run(args: &PreviewArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         let file = LatentFile::open(&args.input, &latent_options(&args.latent))?;
         let [items, _, frames, _, _] = file.array.dims("latent")?;
-        let input = Input { path: args.input.clone(), items, frames };
+        let input = Input {
+            path: args.input.clone(),
+            items,
+            frames,
+        };
         let output = plan(&args.output, &[input], OutputOptions::default())?;
         let config = VaeConfig::default();
         let space = said_space(&file, &config, args.latent.latent_space)?.space;
@@ -30,6 +34,11 @@ pub fn run(args: &PreviewArgs) -> anyhow::Result<()> {
             }
         }
         let written = sink.finish()?;
-        ui::print(&written.iter().map(|p| format!("{}\n", p.display())).collect::<String>())
+        ui::print(
+            &written
+                .iter()
+                .map(|p| format!("{}\n", p.display()))
+                .collect::<String>(),
+        )
     })
 }

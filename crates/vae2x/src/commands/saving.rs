@@ -18,7 +18,10 @@ const WAITING: usize = 2;
 /// An estimate for `frames` frames at once that counts the frames being saved besides: those that wait and the one that is
 /// written.
 pub fn with_waiting(need: MemoryEstimate, frames: usize) -> MemoryEstimate {
-    MemoryEstimate { output: need.output + (WAITING + 1) * need.output / frames.max(1), ..need }
+    MemoryEstimate {
+        output: need.output + (WAITING + 1) * need.output / frames.max(1),
+        ..need
+    }
 }
 
 /// Text that a picture file carries.
@@ -72,7 +75,8 @@ impl Saver {
     }
 
     fn send(&mut self, message: Message) -> anyhow::Result<()> {
-        timed(&mut self.waited_s, || self.messages.send(message)).map_err(|_| anyhow!("saving has stopped"))
+        timed(&mut self.waited_s, || self.messages.send(message))
+            .map_err(|_| anyhow!("saving has stopped"))
     }
 }
 
@@ -97,13 +101,22 @@ pub fn beside(
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
         let thread = scope.spawn(move || save(saving, &receiver));
-        let mut saver = Saver { messages: sender, waited_s: 0.0 };
+        let mut saver = Saver {
+            messages: sender,
+            waited_s: 0.0,
+        };
         let computed = compute(&mut saver);
         let waited_s = saver.waited_s;
         drop(saver);
-        let saved = thread.join().map_err(|_| anyhow!("the thread that saves has panicked"))?;
+        let saved = thread
+            .join()
+            .map_err(|_| anyhow!("the thread that saves has panicked"))?;
         let (written, save_s) = saved?;
-        computed.map(|()| Saved { written, save_s, waited_s })
+        computed.map(|()| Saved {
+            written,
+            save_s,
+            waited_s,
+        })
     })
 }
 
@@ -117,7 +130,9 @@ fn save(
         let mut sink = saving.output.open(index, text)?;
         loop {
             match messages.recv() {
-                Ok(Message::Frame(frame)) => timed(&mut seconds, || sink.push(&(saving.finish)(frame)?))?,
+                Ok(Message::Frame(frame)) => {
+                    timed(&mut seconds, || sink.push(&(saving.finish)(frame)?))?
+                }
                 Ok(Message::End) => break,
                 // Computing failed, and says why.
                 Err(_) => return Ok((written, seconds)),

@@ -16,7 +16,8 @@ use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weig
 use vae2x_train::data::{Source as Photo, list};
 use vae2x_train::latents::LatentFolder;
 use vae2x_train::sdedit::{
-    Cropped, Hashed, Job, Maker, Manifest, Photos, Plan, SdeditOptions, Skipped, Source, Time, hash_files, merge,
+    Cropped, Hashed, Job, Maker, Manifest, Photos, Plan, SdeditOptions, Skipped, Source, Time,
+    hash_files, merge,
 };
 
 use super::train::stoppable;
@@ -39,7 +40,9 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     let (Some(dit), Some(context)) = (&args.dit, &args.context) else {
         return usage("--dit and --context are missing");
     };
-    let Some(folder) = &args.output else { return usage("-o PAIRS is missing") };
+    let Some(folder) = &args.output else {
+        return usage("-o PAIRS is missing");
+    };
     let model = Model::open(dit, context, args)?;
     let input = Input::open(args, model.weights.config())?;
     check_memory(&model.weights, &input, args.device)?;
@@ -56,25 +59,45 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     hash(&mut plan, &model, &input)?;
     let mut job = Job::open(folder, plan, args.shard, args.resume)?;
     let [all, there] = job.progress();
-    ui::note(format!("{}: {all} items, {there} of them there already", folder.display()));
-    let made = if all == there { job.finish().map(|()| all)? } else { make(&mut job, args, &model, input)? };
+    ui::note(format!(
+        "{}: {all} items, {there} of them there already",
+        folder.display()
+    ));
+    let made = if all == there {
+        job.finish().map(|()| all)?
+    } else {
+        make(&mut job, args, &model, input)?
+    };
     ui::print(&match made == all {
-        true => format!("{}: {all} items{}\n", folder.display(), left_out(job.manifest())),
-        false => format!("{}: stopped after {made} of {all} items; go on with --resume\n", folder.display()),
+        true => format!(
+            "{}: {all} items{}\n",
+            folder.display(),
+            left_out(job.manifest())
+        ),
+        false => format!(
+            "{}: stopped after {made} of {all} items; go on with --resume\n",
+            folder.display()
+        ),
     })
 }
 
 fn join(args: &MergeArgs) -> anyhow::Result<()> {
     let manifest = merge(&args.folders, &args.output)?;
     let (folder, pairs, shards) = (args.output.display(), manifest.pairs(), args.folders.len());
-    ui::print(&format!("{folder}: {pairs} pairs of {shards} shards{}\n", left_out(&manifest)))
+    ui::print(&format!(
+        "{folder}: {pairs} pairs of {shards} shards{}\n",
+        left_out(&manifest)
+    ))
 }
 
 /// Tells of sources without pairs, if there are any.
 fn left_out(manifest: &Manifest) -> String {
     match manifest.skipped().len() {
         0 => String::new(),
-        n => format!("; {n} of {} sources cannot be used, see manifest.json", manifest.plan.sources.len()),
+        n => format!(
+            "; {n} of {} sources cannot be used, see manifest.json",
+            manifest.plan.sources.len()
+        ),
     }
 }
 
@@ -82,20 +105,35 @@ fn left_out(manifest: &Manifest) -> String {
 fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow::Result<usize> {
     let device = super::open_device(args.device)?;
     let text = to_tensor(&model.context, "context", &device)?;
-    let model = Captioned { model: load(&model.weights, &device)?, text };
-    let DitConfig { in_channels, patch, .. } = *model.model.config();
-    let source = Cropped { source: input.source(args)?, channels: in_channels, patch };
+    let model = Captioned {
+        model: load(&model.weights, &device)?,
+        text,
+    };
+    let DitConfig {
+        in_channels, patch, ..
+    } = *model.model.config();
+    let source = Cropped {
+        source: input.source(args)?,
+        channels: in_channels,
+        patch,
+    };
     let [all, there] = job.progress();
     let mut progress = Progress::new("sdedit", (all - there) as f64, "items");
     let (mut done, mut warned) = (0, BTreeSet::new());
     let mut tell = |skipped: Option<&Skipped>| {
         done += 1;
         progress.set(f64::from(done));
-        if let Some(Skipped { name, why }) = skipped.filter(|skipped| warned.insert(skipped.name.clone())) {
+        if let Some(Skipped { name, why }) =
+            skipped.filter(|skipped| warned.insert(skipped.name.clone()))
+        {
             ui::warn(format!("{name}: {why}; there will be no pairs of it"));
         }
     };
-    let maker = Maker { source: &source, model: &model, device: &device };
+    let maker = Maker {
+        source: &source,
+        model: &model,
+        device: &device,
+    };
     stoppable(|stop| job.run(maker, stop, &mut tell))?;
     progress.finish();
     Ok(there + done as usize)
@@ -103,7 +141,10 @@ fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow
 
 /// Loads the transformer.
 fn load(weights: &DitWeights, device: &burn::tensor::Device) -> anyhow::Result<WanDit> {
-    let progress = RefCell::new(Counter::new("loading the transformer", weight_bytes(weights)));
+    let progress = RefCell::new(Counter::new(
+        "loading the transformer",
+        weight_bytes(weights),
+    ));
     let source = |name: &str, shape: &[usize]| {
         let array = weights.tensor(name, shape)?;
         progress.borrow_mut().add(size_of_val(array.data()));
@@ -122,7 +163,10 @@ struct Counter {
 
 impl Counter {
     fn new(label: &str, bytes: u64) -> Self {
-        Self { bar: Progress::new(label, bytes as f64, "bytes"), done: 0 }
+        Self {
+            bar: Progress::new(label, bytes as f64, "bytes"),
+            done: 0,
+        }
     }
 
     fn add(&mut self, bytes: usize) {
@@ -136,12 +180,21 @@ fn hash(plan: &mut Plan, model: &Model, input: &Input) -> anyhow::Result<()> {
     let vae = input.vae.as_ref().filter(|vae| !is_demo(vae));
     let of_vae: Vec<&Path> = vae.iter().flat_map(|vae| vae.files()).collect();
     let files = model.files.iter().map(PathBuf::as_path);
-    let bytes = files.clone().chain(of_vae.iter().copied()).map(|path| path.metadata().map_or(0, |found| found.len()));
+    let bytes = files
+        .clone()
+        .chain(of_vae.iter().copied())
+        .map(|path| path.metadata().map_or(0, |found| found.len()));
     let mut progress = Counter::new("hashing the models", bytes.sum());
     let mut tell = |bytes| progress.add(bytes);
     plan.model = hash_files(model.weights.weights().path(), files, &mut tell)?;
-    plan.vae = vae.map(|vae| hash_files(vae.path(), of_vae, &mut tell)).transpose()?;
-    plan.context = hash_files(&model.context_file, [model.context_file.as_path()], &mut |_| ())?;
+    plan.vae = vae
+        .map(|vae| hash_files(vae.path(), of_vae, &mut tell))
+        .transpose()?;
+    plan.context = hash_files(
+        &model.context_file,
+        [model.context_file.as_path()],
+        &mut |_| (),
+    )?;
     progress.bar.finish();
     Ok(())
 }
@@ -161,10 +214,17 @@ fn weight_bytes(weights: &DitWeights) -> u64 {
 fn check_memory(weights: &DitWeights, input: &Input, device: Device) -> anyhow::Result<()> {
     const GIB: f64 = (1u64 << 30) as f64;
     let gib = |bytes: u64| bytes as f64 / GIB;
-    let [held, pass] = [weight_bytes(weights), input.largest.map_or(0, |size| weights.config().activation_bytes(size))];
+    let [held, pass] = [
+        weight_bytes(weights),
+        input
+            .largest
+            .map_or(0, |size| weights.config().activation_bytes(size)),
+    ];
     let there = device.memory_for_training()?;
     if held.saturating_add(pass) > there {
-        let size = input.largest.map_or_else(String::new, |[t, h, w]| format!(" of {t}x{h}x{w} cells"));
+        let size = input
+            .largest
+            .map_or_else(String::new, |[t, h, w]| format!(" of {t}x{h}x{w} cells"));
         bail!(
             "{}: needs about {:.1} GiB: {:.1} for weights in 32-bit floats, {:.1} for a latent{size}; {:.1} GiB are available",
             weights.weights().path().display(),
@@ -192,7 +252,10 @@ fn check_shards(args: &SdeditArgs, plan: &Plan) {
 fn options(args: &SdeditArgs) -> SdeditOptions {
     let time = match args.t {
         Some(t) => Time::Fixed(t),
-        None => Time::LogNormal { median: args.t_median, sigma: args.t_sigma },
+        None => Time::LogNormal {
+            median: args.t_median,
+            sigma: args.t_sigma,
+        },
     };
     SdeditOptions {
         time,
@@ -216,9 +279,19 @@ impl Model {
     fn open(dit: &Path, context: &Path, args: &SdeditArgs) -> anyhow::Result<Self> {
         let tensors = ModelTensors::open(dit, FILES)?;
         let files = tensors.files().map(Path::to_path_buf).collect();
-        let weights = DitWeights::find(tensors, DitOptions { heads: args.heads.map(usize::from) })?;
+        let weights = DitWeights::find(
+            tensors,
+            DitOptions {
+                heads: args.heads.map(usize::from),
+            },
+        )?;
         let text = caption::read(&TensorFile::open(context)?, weights.config())?;
-        Ok(Self { weights, files, context: text, context_file: context.to_path_buf() })
+        Ok(Self {
+            weights,
+            files,
+            context: text,
+            context_file: context.to_path_buf(),
+        })
     }
 }
 
@@ -246,23 +319,47 @@ impl Input {
 
     fn latents(args: &SdeditArgs, folder: &Path, model: &DitConfig) -> anyhow::Result<Self> {
         let vae = args.vae.as_deref().map(weights::open).transpose()?;
-        let config = vae.as_ref().map_or_else(VaeConfig::default, |vae| vae.config().clone());
+        let config = vae
+            .as_ref()
+            .map_or_else(VaeConfig::default, |vae| vae.config().clone());
         let latents = LatentFolder::open(folder, space_choice(args.latent_space), &config)?;
-        ui::note(format!("{}: latents are {}", folder.display(), latents.space()));
-        let first = (0..latents.len()).find_map(|index| latents.read(index).ok()?.into_iter().next());
-        if let Some(channels) = first.map(|latent| latent.shape()[0]).filter(|&c| c != model.in_channels) {
-            bail!("{}: latents of {channels} channels; the transformer takes {}", folder.display(), model.in_channels);
+        ui::note(format!(
+            "{}: latents are {}",
+            folder.display(),
+            latents.space()
+        ));
+        let first =
+            (0..latents.len()).find_map(|index| latents.read(index).ok()?.into_iter().next());
+        if let Some(channels) = first
+            .map(|latent| latent.shape()[0])
+            .filter(|&c| c != model.in_channels)
+        {
+            bail!(
+                "{}: latents of {channels} channels; the transformer takes {}",
+                folder.display(),
+                model.in_channels
+            );
         }
-        Ok(Self { largest: latents.largest(), of: Kind::Latents(Box::new(latents)), vae })
+        Ok(Self {
+            largest: latents.largest(),
+            of: Kind::Latents(Box::new(latents)),
+            vae,
+        })
     }
 
     fn photos(args: &SdeditArgs, folder: &Path) -> anyhow::Result<Self> {
         /// Photos are taken to be at most twice as long as they are high: their true sizes are known when they are read.
         const RATIO: usize = 2;
-        let Some(name) = &args.vae else { return usage("--photos needs --vae WEIGHTS to encode them") };
+        let Some(name) = &args.vae else {
+            return usage("--photos needs --vae WEIGHTS to encode them");
+        };
         let photos = list(&[folder.display().to_string()])?;
         let side = usize::from(args.short_side) / SPATIAL_FACTOR;
-        Ok(Self { of: Kind::Photos(photos), vae: Some(weights::open(name)?), largest: Some([1, side, RATIO * side]) })
+        Ok(Self {
+            of: Kind::Photos(photos),
+            vae: Some(weights::open(name)?),
+            largest: Some([1, side, RATIO * side]),
+        })
     }
 
     /// Names of the sources, the same on every machine.
@@ -270,7 +367,11 @@ impl Input {
         let folder = args.photos.as_deref().unwrap_or(Path::new(""));
         let below = |photo: &Photo| {
             let path = photo.path.strip_prefix(folder).unwrap_or(&photo.path);
-            let member = photo.member.as_ref().map(|(name, ..)| format!(":{name}")).unwrap_or_default();
+            let member = photo
+                .member
+                .as_ref()
+                .map(|(name, ..)| format!(":{name}"))
+                .unwrap_or_default();
             format!("{}{member}", path.display()).replace('\\', "/")
         };
         match &self.of {
@@ -283,21 +384,31 @@ impl Input {
     fn facts(&self, args: &SdeditArgs, model: &DitConfig) -> BTreeMap<String, String> {
         let of_input = match &self.of {
             Kind::Latents(latents) => [("kind", "latents".into()), ("space", latents.space())],
-            Kind::Photos(_) => [("kind", "photos".into()), ("short_side", args.short_side.to_string())],
+            Kind::Photos(_) => [
+                ("kind", "photos".into()),
+                ("short_side", args.short_side.to_string()),
+            ],
         };
         let vae = match &self.vae {
             None => "Wan2.1".into(),
             Some(vae) if is_demo(vae) => vae.path().display().to_string(),
             Some(_) => "a file".into(),
         };
-        let config = self.vae.as_ref().map_or_else(VaeConfig::default, |vae| vae.config().clone());
+        let config = self
+            .vae
+            .as_ref()
+            .map_or_else(VaeConfig::default, |vae| vae.config().clone());
         let others = [
             ("transformer", model.to_json().split_whitespace().collect()),
             ("vae", vae),
             ("vae_mean", format!("{:?}", config.latents_mean)),
             ("vae_std", format!("{:?}", config.latents_std)),
         ];
-        of_input.into_iter().chain(others).map(|(key, value)| (key.to_string(), value)).collect()
+        of_input
+            .into_iter()
+            .chain(others)
+            .map(|(key, value)| (key.to_string(), value))
+            .collect()
     }
 
     /// Loads what encodes photos.
@@ -306,12 +417,27 @@ impl Input {
             Kind::Latents(latents) => return Ok(latents),
             Kind::Photos(photos) => photos,
         };
-        let Some(vae) = self.vae else { return usage("--photos needs --vae WEIGHTS to encode them") };
+        let Some(vae) = self.vae else {
+            return usage("--photos needs --vae WEIGHTS to encode them");
+        };
         let threads = args.threads.map_or(0, usize::from);
         // The transformer is on the device too.
-        let options = EngineOptions { device: args.device, threads, others: 1, ..EngineOptions::default() };
+        let options = EngineOptions {
+            device: args.device,
+            threads,
+            others: 1,
+            ..EngineOptions::default()
+        };
         let encoder = Encoder::load(Arc::new(vae), &options)?;
-        let encode = move |pixels: &Array| encoder.encode(pixels, &mut |_| ())?.normalize(encoder.config());
-        Ok(Box::new(Photos { files, short_side: usize::from(args.short_side), encode }))
+        let encode = move |pixels: &Array| {
+            encoder
+                .encode(pixels, &mut |_| ())?
+                .normalize(encoder.config())
+        };
+        Ok(Box::new(Photos {
+            files,
+            short_side: usize::from(args.short_side),
+            encode,
+        }))
     }
 }

@@ -49,26 +49,45 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
     let measure = |(i, path): (usize, &PathBuf)| {
         let picture = read_image(path)?;
         picture.notes.iter().for_each(ui::note);
-        let score = speckle(&picture.pixels, args.scale).with_context(|| format!("{}", path.display()))?;
+        let score =
+            speckle(&picture.pixels, args.scale).with_context(|| format!("{}", path.display()))?;
         progress.set((i + 1) as f64);
         Ok(score)
     };
-    let scores = files.iter().enumerate().map(measure).collect::<anyhow::Result<Vec<_>>>()?;
+    let scores = files
+        .iter()
+        .enumerate()
+        .map(measure)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     progress.finish();
     let names = files.iter().map(|path| path.display().to_string());
     if args.json {
-        let entries = names.zip(&scores).map(|(name, score)| with("file", json!(name), score));
+        let entries = names
+            .zip(&scores)
+            .map(|(name, score)| with("file", json!(name), score));
         return print_json(entries.collect::<Result<_, _>>()?);
     }
-    let heading = scores.first().map(|score| [vec!["file".into()], columns(score)].concat());
-    let rows = names.zip(&scores).map(|(name, score)| [vec![name], cells(score)].concat());
-    ui::print(&table(&heading.into_iter().chain(rows).collect::<Vec<_>>(), 1))
+    let heading = scores
+        .first()
+        .map(|score| [vec!["file".into()], columns(score)].concat());
+    let rows = names
+        .zip(&scores)
+        .map(|(name, score)| [vec![name], cells(score)].concat());
+    ui::print(&table(
+        &heading.into_iter().chain(rows).collect::<Vec<_>>(),
+        1,
+    ))
 }
 
 fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
     check_built(args.device)?;
     let notify: fn(&str) = |text| ui::note(text);
-    let options = EngineOptions { device: args.device, others: 1, notify: Some(notify), ..EngineOptions::default() };
+    let options = EngineOptions {
+        device: args.device,
+        others: 1,
+        notify: Some(notify),
+        ..EngineOptions::default()
+    };
     let weights = Arc::new(weights::open_vae(&args.vae)?);
     let options = options.settled(weights.config(), Parts::Both)?;
     let decoder = Decoder::load(weights.clone(), &options)?;
@@ -80,38 +99,87 @@ fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
         progress.set((i + 1) as f64);
         result
     };
-    let results = COLOURS.iter().enumerate().map(measure).collect::<Result<Vec<_>, _>>()?;
+    let results = COLOURS
+        .iter()
+        .enumerate()
+        .map(measure)
+        .collect::<Result<Vec<_>, _>>()?;
     progress.finish();
     if args.json {
-        return print_json(results.iter().map(|r| with("colour", json!(hex(r.colour)), r)).collect::<Result<_, _>>()?);
+        return print_json(
+            results
+                .iter()
+                .map(|r| with("colour", json!(hex(r.colour)), r))
+                .collect::<Result<_, _>>()?,
+        );
     }
-    let names = ["colour", "red", "green", "blue", "error", "ripple", "not constant"].map(String::from);
-    let heading = results.first().map(|result| [names.to_vec(), columns(&result.speckle)].concat());
-    ui::print(&table(&heading.into_iter().chain(results.iter().map(colour_row)).collect::<Vec<_>>(), 1))
+    let names = [
+        "colour",
+        "red",
+        "green",
+        "blue",
+        "error",
+        "ripple",
+        "not constant",
+    ]
+    .map(String::from);
+    let heading = results
+        .first()
+        .map(|result| [names.to_vec(), columns(&result.speckle)].concat());
+    ui::print(&table(
+        &heading
+            .into_iter()
+            .chain(results.iter().map(colour_row))
+            .collect::<Vec<_>>(),
+        1,
+    ))
 }
 
 fn colour_row(result: &ConstantColour) -> Vec<String> {
     let shift = result.shift.map(|v| format!("{v:+.2}"));
-    let errors = [number(Some(result.mean_error), 2), number(Some(result.ripple), 2)];
+    let errors = [
+        number(Some(result.mean_error), 2),
+        number(Some(result.ripple), 2),
+    ];
     let share = format!("{:.1} %", 100.0 * result.non_constant_share);
-    [&[hex(result.colour)][..], &shift, &errors, &[share], &cells(&result.speckle)].concat()
+    [
+        &[hex(result.colour)][..],
+        &shift,
+        &errors,
+        &[share],
+        &cells(&result.speckle),
+    ]
+    .concat()
 }
 
 fn hex(colour: [u8; 3]) -> String {
-    colour.iter().fold("#".into(), |text, v| format!("{text}{v:02x}"))
+    colour
+        .iter()
+        .fold("#".into(), |text, v| format!("{text}{v:02x}"))
 }
 
 /// Headings of [`cells`].
 fn columns(score: &Speckle) -> Vec<String> {
     let periods = score.periods.iter().map(|p| format!("{} px", p.period));
     let names = ["speckle dB", "noise dB", "amplitude"].map(String::from);
-    names.into_iter().chain(periods).chain(["flat".into()]).collect()
+    names
+        .into_iter()
+        .chain(periods)
+        .chain(["flat".into()])
+        .collect()
 }
 
 fn cells(score: &Speckle) -> Vec<String> {
-    let periods = score.periods.iter().map(|Period { speckle_db, .. }| *speckle_db);
-    let all = [score.speckle_db, score.noise_db, score.amplitude].into_iter().chain(periods);
-    all.map(|v| number(Some(v), 2)).chain([format!("{:.0} %", 100.0 * score.flat_share)]).collect()
+    let periods = score
+        .periods
+        .iter()
+        .map(|Period { speckle_db, .. }| *speckle_db);
+    let all = [score.speckle_db, score.noise_db, score.amplitude]
+        .into_iter()
+        .chain(periods);
+    all.map(|v| number(Some(v), 2))
+        .chain([format!("{:.0} %", 100.0 * score.flat_share)])
+        .collect()
 }
 
 /// The entry of a list: its name, then what was measured.

@@ -19,14 +19,26 @@ use crate::{ui, usage};
 /// # Errors
 /// If a set cannot be read or the output cannot be written.
 pub fn run(args: &SpectrumArgs) -> anyhow::Result<()> {
-    let extension = args.output.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    let extension = args
+        .output
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase());
     let is_page = match extension.as_deref() {
         Some("html" | "htm") => true,
         Some("png") => false,
-        _ => return usage(format!("{}: spectra are shown as .html or .png", args.output.display())),
+        _ => {
+            return usage(format!(
+                "{}: spectra are shown as .html or .png",
+                args.output.display()
+            ));
+        }
     };
     check_writable(&args.output)?;
-    let sets = args.sets.iter().map(|(name, place)| read(args, name, place)).collect::<anyhow::Result<Vec<_>>>()?;
+    let sets = args
+        .sets
+        .iter()
+        .map(|(name, place)| read(args, name, place))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let report = Report::new(&sets);
     match is_page {
         true => temp::write_bytes(&args.output, report.html().as_bytes())?,
@@ -38,12 +50,19 @@ pub fn run(args: &SpectrumArgs) -> anyhow::Result<()> {
 /// The mean spectrum of a set.
 fn read(args: &SpectrumArgs, name: &str, place: &str) -> anyhow::Result<Mean> {
     let mut mean = Mean::new(name, usize::from(args.bands));
-    let part = place.rsplit_once(':').filter(|(_, part)| matches!(*part, "clean" | "degraded"));
+    let part = place
+        .rsplit_once(':')
+        .filter(|(_, part)| matches!(*part, "clean" | "degraded"));
     if let Some((folder, part)) = part {
         let pairs = PairFiles::open(Path::new(folder))?;
         for i in 0..pairs.len() {
             let pair = pairs.pair(i)?;
-            mean.add(if part == "clean" { &pair.clean } else { &pair.degraded }).context(place.to_string())?;
+            mean.add(if part == "clean" {
+                &pair.clean
+            } else {
+                &pair.degraded
+            })
+            .context(place.to_string())?;
         }
         return Ok(mean);
     }

@@ -2,14 +2,30 @@
 
 /// Lines of `rows`, of which the first is the heading; `texts` columns hold words.
 pub(super) fn table(rows: &[Vec<String>], texts: usize) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     let widths: Vec<usize> = (0..).map_while(width).collect();
     let cell = |(column, text): (usize, &String)| {
         let width = widths[column];
-        if column < texts { format!("{text:<width$}") } else { format!("{text:>width$}") }
+        if column < texts {
+            format!("{text:<width$}")
+        } else {
+            format!("{text:>width$}")
+        }
     };
-    let line =
-        |row: &Vec<String>| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned();
+    let line = |row: &Vec<String>| {
+        row.iter()
+            .enumerate()
+            .map(cell)
+            .collect::<Vec<_>>()
+            .join("  ")
+            .trim_end()
+            .to_owned()
+    };
     rows.iter().map(|row| line(row) + "\n").collect()
 }
 
@@ -24,9 +40,16 @@ mod tests {
 
     #[test]
     fn columns_stand_under_each_other() {
-        let rows = [["file", "dB"], ["a.png", "12.50"], ["émeu", "-"]].map(|row| row.map(String::from).to_vec());
-        assert_eq!(table(&rows, 1), "file      dB\na.png  12.50\némeu       -\n");
-        assert_eq!((number(None, 2), number(Some(f64::INFINITY), 2)), ("-".into(), "inf".into()));
+        let rows = [["file", "dB"], ["a.png", "12.50"], ["émeu", "-"]]
+            .map(|row| row.map(String::from).to_vec());
+        assert_eq!(
+            table(&rows, 1),
+            "file      dB\na.png  12.50\némeu       -\n"
+        );
+        assert_eq!(
+            (number(None, 2), number(Some(f64::INFINITY), 2)),
+            ("-".into(), "inf".into())
+        );
         assert_eq!(table(&[], 1), "");
     }
 }

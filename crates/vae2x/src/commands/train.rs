@@ -51,17 +51,33 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let job = Job::new(args)?;
     let inputs = inputs(&job.config)?;
     ui::note(format!("run in {}", job.folder.display()));
-    let progress = stoppable(|_| job.run(&inputs, !args.no_tui && std::io::stdout().is_terminal()))?;
-    let best = progress.best.map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
+    let progress =
+        stoppable(|_| job.run(&inputs, !args.no_tui && std::io::stdout().is_terminal()))?;
+    let best = progress
+        .best
+        .map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
     let steps = job.config.train.steps;
-    ui::print(&format!("{}: step {} of {steps}{}\n", job.folder.display(), progress.step, best.unwrap_or_default()))
+    ui::print(&format!(
+        "{}: step {} of {steps}{}\n",
+        job.folder.display(),
+        progress.step,
+        best.unwrap_or_default()
+    ))
 }
 
 /// The configuration of a new run, and the folder that it is to have.
 pub(super) fn config_and_folder(args: &TrainingArgs) -> anyhow::Result<(&Path, PathBuf)> {
-    let Some(path) = &args.config else { return usage("--config FILE is missing") };
-    let folder = args.out.clone().or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
-    Ok((path, folder.context("the configuration file has no name to call the run by; give --out")?))
+    let Some(path) = &args.config else {
+        return usage("--config FILE is missing");
+    };
+    let folder = args
+        .out
+        .clone()
+        .or_else(|| Some(Path::new("runs").join(path.file_stem()?)));
+    Ok((
+        path,
+        folder.context("the configuration file has no name to call the run by; give --out")?,
+    ))
 }
 
 struct Job {
@@ -72,23 +88,45 @@ struct Job {
 
 impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
-        args.device.iter().try_for_each(|device| check_built(*device))?;
-        let devices =
-            args.device.iter().map(|&device| super::open_device(device)).collect::<vae2x_core::Result<_>>()?;
+        args.device
+            .iter()
+            .try_for_each(|device| check_built(*device))?;
+        let devices = args
+            .device
+            .iter()
+            .map(|&device| super::open_device(device))
+            .collect::<vae2x_core::Result<_>>()?;
         if let Some(folder) = &args.run.resume {
             let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
-            return Ok(Self { folder: folder.clone(), config, devices });
+            return Ok(Self {
+                folder: folder.clone(),
+                config,
+                devices,
+            });
         }
         let (path, folder) = config_and_folder(&args.run)?;
         let config = Config::open(path, &args.set)?;
         check_new(&folder)?;
-        Ok(Self { folder, config, devices })
+        Ok(Self {
+            folder,
+            config,
+            devices,
+        })
     }
 
     fn run(&self, inputs: &Inputs, with_dashboard: bool) -> anyhow::Result<Progress> {
-        let options = |screen| RunOptions { folder: &self.folder, devices: &self.devices, stop: &STOP, screen };
+        let options = |screen| RunOptions {
+            folder: &self.folder,
+            devices: &self.devices,
+            stop: &STOP,
+            screen,
+        };
         if !with_dashboard {
-            return Ok(vae2x_train::train(&self.config, inputs, options(&mut PlainScreen))?);
+            return Ok(vae2x_train::train(
+                &self.config,
+                inputs,
+                options(&mut PlainScreen),
+            )?);
         }
         let mut dashboard = Dashboard::open(self.config.train.steps);
         let result = vae2x_train::train(&self.config, inputs, options(&mut dashboard));
@@ -115,13 +153,21 @@ fn inputs(config: &Config) -> anyhow::Result<Inputs> {
     };
     let choice = |key: &str, name: &Option<String>| {
         let parse = |name: &String| VggChoice::parse(name, weights::fetch);
-        let choice = name.as_ref().map(parse).transpose().with_context(|| format!("loss.{key}"))?;
+        let choice = name
+            .as_ref()
+            .map(parse)
+            .transpose()
+            .with_context(|| format!("loss.{key}"))?;
         if let Some(VggChoice::Random(seed)) = choice {
-            ui::note(format!("loss.{key}: untrained, random features of seed {seed}"));
+            ui::note(format!(
+                "loss.{key}: untrained, random features of seed {seed}"
+            ));
         }
         anyhow::Ok(choice)
     };
-    let choices =
-        VggChoices { vgg16: choice("vgg16", &config.loss.vgg16)?, vgg19: choice("vgg19", &config.loss.vgg19)? };
+    let choices = VggChoices {
+        vgg16: choice("vgg16", &config.loss.vgg16)?,
+        vgg19: choice("vgg19", &config.loss.vgg19)?,
+    };
     Ok(Inputs { base, choices })
 }

@@ -28,7 +28,10 @@ pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     let measured = stoppable(|stop| train(&folder, &config, &device, stop, &mut PlainScreen))?;
     match measured {
         Some(measured) => ui::print(&report(&folder.join(PROXY_FILE), &measured)),
-        None => ui::print(&format!("stopped; go on with --resume {}\n", folder.display())),
+        None => ui::print(&format!(
+            "stopped; go on with --resume {}\n",
+            folder.display()
+        )),
     }
 }
 
@@ -37,14 +40,22 @@ fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, FitConfig)> 
     let (path, folder) = config_and_folder(&args.run)?;
     let mut config = open_config(path)?;
     config.pairs = args.pairs.clone().or(config.pairs);
-    let Some(pairs) = &config.pairs else { return usage("--pairs DIR is missing") };
+    let Some(pairs) = &config.pairs else {
+        return usage("--pairs DIR is missing");
+    };
     PairFiles::open(pairs)?.refuse_raw()?;
     create(&folder, &config)?;
     Ok((folder, config))
 }
 
 fn report(path: &Path, measured: &Measured) -> String {
-    let list = |values: &[f64]| values.iter().map(|v| format!("{v:.2}")).collect::<Vec<_>>().join(" ");
+    let list = |values: &[f64]| {
+        values
+            .iter()
+            .map(|v| format!("{v:.2}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     format!(
         "{}\nerror on held-out pairs, relative to doing nothing: {:.4}\n\
          spectrum from coarse to fine, decibels: softened against clean {}; proxy against softened {}\n",

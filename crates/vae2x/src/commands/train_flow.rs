@@ -31,10 +31,17 @@ pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
         }
         None => new_run(args)?,
     };
-    ui::note(format!("run in {}; latents are {}", folder.display(), latents.space()));
+    ui::note(format!(
+        "run in {}; latents are {}",
+        folder.display(),
+        latents.space()
+    ));
     match stoppable(|stop| train(&folder, &config, &latents, &device, stop, &mut PlainScreen))? {
         Some(measured) => ui::print(&report(&folder, &measured)),
-        None => ui::print(&format!("stopped; go on with --resume {}\n", folder.display())),
+        None => ui::print(&format!(
+            "stopped; go on with --resume {}\n",
+            folder.display()
+        )),
     }
 }
 
@@ -51,17 +58,29 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentF
 }
 
 fn open(config: &FlowConfig) -> anyhow::Result<LatentFolder> {
-    let Some(folder) = &config.latents else { return usage("--latents DIR is missing") };
-    Ok(LatentFolder::open(folder, config.latent_space, &vae_config(config.vae.as_deref())?)?)
+    let Some(folder) = &config.latents else {
+        return usage("--latents DIR is missing");
+    };
+    Ok(LatentFolder::open(
+        folder,
+        config.latent_space,
+        &vae_config(config.vae.as_deref())?,
+    )?)
 }
 
 /// The means and deviations of the VAE that is named, or Wan2.1's.
 pub(super) fn vae_config(name: Option<&str>) -> anyhow::Result<VaeConfig> {
-    Ok(name.map(weights::open).transpose()?.map_or_else(VaeConfig::default, |vae| vae.config().clone()))
+    Ok(name
+        .map(weights::open)
+        .transpose()?
+        .map_or_else(VaeConfig::default, |vae| vae.config().clone()))
 }
 
 fn report(folder: &Path, measured: &[(f64, f64)]) -> String {
-    let errors = measured.iter().map(|(time, error)| format!("  t {time}: {error:.4}")).collect::<String>();
+    let errors = measured
+        .iter()
+        .map(|(time, error)| format!("  t {time}: {error:.4}"))
+        .collect::<String>();
     format!(
         "{}\n{}\nmean squared error of the velocity on held-out latents:{errors}\n",
         folder.join(MODEL_FOLDER).display(),

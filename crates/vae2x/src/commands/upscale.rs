@@ -17,7 +17,8 @@ use vae2x_media::fit::{corner, mirror};
 use vae2x_media::match_color::match_color;
 use vae2x_media::opacity::fill_clear;
 use vae2x_media::picture::{
-    BitDepth, Opacity, Picture, PictureFormat, PictureOptions, look_at_image, read_image_with, write_image,
+    BitDepth, Opacity, Picture, PictureFormat, PictureOptions, look_at_image, read_image_with,
+    write_image,
 };
 use vae2x_media::resample::{Filter, resize_planes};
 
@@ -50,15 +51,27 @@ pub fn run(args: &UpscaleArgs) -> anyhow::Result<()> {
         let (paths, format) = targets(args, &inputs)?;
         check_files(&inputs, vae, &paths, args.run.timings.as_deref())?;
         let job = |(input, path): (&PathBuf, PathBuf)| {
-            Ok(Job { input: input.clone(), size: look_at_image(input)?, path, format })
+            Ok(Job {
+                input: input.clone(),
+                size: look_at_image(input)?,
+                path,
+                format,
+            })
         };
-        let jobs = inputs.iter().zip(paths).map(job).collect::<anyhow::Result<Vec<_>>>()?;
+        let jobs = inputs
+            .iter()
+            .zip(paths)
+            .map(job)
+            .collect::<anyhow::Result<Vec<_>>>()?;
         upscale(args, options, &jobs, weights::open_vae(&args.vae)?)
     })
 }
 
 /// Where each result goes, and in which format.
-fn targets(args: &UpscaleArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, PictureFormat)> {
+fn targets(
+    args: &UpscaleArgs,
+    inputs: &[PathBuf],
+) -> anyhow::Result<(Vec<PathBuf>, PictureFormat)> {
     let format = match PictureFormat::from_path(&args.output) {
         _ if is_folder(&args.output) => PictureFormat::Png,
         Some(format) => format,
@@ -79,9 +92,18 @@ fn targets(args: &UpscaleArgs, inputs: &[PathBuf]) -> anyhow::Result<(Vec<PathBu
     Ok((paths, format))
 }
 
-fn upscale(args: &UpscaleArgs, options: EngineOptions, jobs: &[Job], weights: VaeWeights) -> anyhow::Result<()> {
+fn upscale(
+    args: &UpscaleArgs,
+    options: EngineOptions,
+    jobs: &[Job],
+    weights: VaeWeights,
+) -> anyhow::Result<()> {
     let mut timings = Timings::default();
-    let options = EngineOptions { others: 1, ..options }.settled(weights.config(), Parts::Both)?;
+    let options = EngineOptions {
+        others: 1,
+        ..options
+    }
+    .settled(weights.config(), Parts::Both)?;
     check_settled(&options)?;
     require_enlarging(&weights)?;
     check_memory(args, jobs, &weights, &options)?;
@@ -104,15 +126,26 @@ fn upscale(args: &UpscaleArgs, options: EngineOptions, jobs: &[Job], weights: Va
         timings.pixels += large.data().len() as u64 / large.shape()[0] as u64;
         Ok((picture, large))
     };
-    let save = |job: &Job, (picture, large)| timed(&mut timings.save_s, || write(args, job, &picture, &large));
+    let save = |job: &Job, (picture, large)| {
+        timed(&mut timings.save_s, || write(args, job, &picture, &large))
+    };
     pipeline::run(jobs, read, compute, save)?;
     progress.finish();
     (timings.encode_s, timings.decode_s) = (None, Some(seconds));
-    ui::print(&jobs.iter().map(|job| format!("{}\n", job.path.display())).collect::<String>())?;
+    ui::print(
+        &jobs
+            .iter()
+            .map(|job| format!("{}\n", job.path.display()))
+            .collect::<String>(),
+    )?;
     timings.engine = models.decoder.engine();
     timings.device_bytes = models.decoder.device_memory();
     timings.threads = options.thread_count()?;
-    Ok(args.run.timings.as_ref().map_or(Ok(()), |path| timings.write(path))?)
+    Ok(args
+        .run
+        .timings
+        .as_ref()
+        .map_or(Ok(()), |path| timings.write(path))?)
 }
 
 /// Refuses decoders that give the size that was encoded.
@@ -127,14 +160,28 @@ pub fn require_enlarging(weights: &VaeWeights) -> anyhow::Result<()> {
     }
 }
 
-fn check_memory(args: &UpscaleArgs, jobs: &[Job], weights: &VaeWeights, options: &EngineOptions) -> anyhow::Result<()> {
+fn check_memory(
+    args: &UpscaleArgs,
+    jobs: &[Job],
+    weights: &VaeWeights,
+    options: &EngineOptions,
+) -> anyhow::Result<()> {
     for job in jobs {
         let [h, w] = job.size;
         let [rows, columns] = padded(job.size).map(|n| n / SPATIAL_FACTOR);
-        let encoding = options.encode_memory(weights.config(), [1, rows * SPATIAL_FACTOR, columns * SPATIAL_FACTOR])?;
+        let encoding = options.encode_memory(
+            weights.config(),
+            [1, rows * SPATIAL_FACTOR, columns * SPATIAL_FACTOR],
+        )?;
         let decoding = options.decode_memory(weights.config(), [1, rows, columns])?;
-        let Some((encoding, decoding)) = encoding.zip(decoding) else { continue };
-        let need = memory::in_pipeline(memory::together(encoding, decoding), 3 * h * w * size_of::<f32>(), jobs.len());
+        let Some((encoding, decoding)) = encoding.zip(decoding) else {
+            continue;
+        };
+        let need = memory::in_pipeline(
+            memory::together(encoding, decoding),
+            3 * h * w * size_of::<f32>(),
+            jobs.len(),
+        );
         memory::check(
             &format!("{}: enlarging {w}x{h} pixels", job.input.display()),
             memory::with_finishing(need, decoding.output),
@@ -157,7 +204,10 @@ struct Models {
 impl Models {
     fn load(weights: VaeWeights, options: &EngineOptions) -> vae2x_core::Result<Self> {
         let weights = Arc::new(weights);
-        Ok(Self { encoder: Encoder::load(weights.clone(), options)?, decoder: Decoder::load(weights, options)? })
+        Ok(Self {
+            encoder: Encoder::load(weights.clone(), options)?,
+            decoder: Decoder::load(weights, options)?,
+        })
     }
 
     /// `[3, r h, r w]`, or four channels where the picture has opacity; `progress` hears the share that is done.
@@ -181,19 +231,34 @@ impl Models {
         let size = [h, w].map(|n| n * config.scale().unwrap_or(1));
         let large = Detail::new(&args.detail).apply(corner(&large, size)?)?;
         match &picture.opacity {
-            Some(opacity) => with_opacity(large, &resize_planes(opacity, size, Filter::CatmullRom)?),
+            Some(opacity) => {
+                with_opacity(large, &resize_planes(opacity, size, Filter::CatmullRom)?)
+            }
             None => Ok(large),
         }
     }
 
     /// Encodes and decodes `[3, 8h, 8w]`.
-    fn round_trip(&self, pixels: Array, progress: &mut (dyn FnMut(f64) + Send)) -> vae2x_core::Result<Array> {
+    fn round_trip(
+        &self,
+        pixels: Array,
+        progress: &mut (dyn FnMut(f64) + Send),
+    ) -> vae2x_core::Result<Array> {
         let [c, h, w] = pixels.dims("pixels")?;
         // Decoding to twice the size takes about as long as encoding.
         const HALF: f64 = 0.5;
-        let latent: Raw = self.encoder.encode(&pixels.reshape([1, c, 1, h, w])?, &mut |part| progress(HALF * part))?;
-        let frames = self.decoder.clip(&latent, 0).step(&mut |part| progress(HALF + HALF * f64::from(part)))?;
-        frames.and_then(|mut frames| frames.pop()).ok_or_else(|| Error::Unsupported("the decoder gave no frame".into()))
+        let latent: Raw = self
+            .encoder
+            .encode(&pixels.reshape([1, c, 1, h, w])?, &mut |part| {
+                progress(HALF * part)
+            })?;
+        let frames = self
+            .decoder
+            .clip(&latent, 0)
+            .step(&mut |part| progress(HALF + HALF * f64::from(part)))?;
+        frames
+            .and_then(|mut frames| frames.pop())
+            .ok_or_else(|| Error::Unsupported("the decoder gave no frame".into()))
     }
 }
 
@@ -210,9 +275,13 @@ fn write(args: &UpscaleArgs, job: &Job, picture: &Picture, large: &Array) -> any
     let mut large = large;
     let opaque;
     if job.format == PictureFormat::Jpeg && large.shape()[0] == 4 {
-        ui::warn(format!("{shown}: JPEG keeps no transparency; write PNG, WebP or EXR for it"));
-        opaque =
-            Array::new([3, large.shape()[1], large.shape()[2]], large.data()[..large.data().len() / 4 * 3].to_vec())?;
+        ui::warn(format!(
+            "{shown}: JPEG keeps no transparency; write PNG, WebP or EXR for it"
+        ));
+        opaque = Array::new(
+            [3, large.shape()[1], large.shape()[2]],
+            large.data()[..large.data().len() / 4 * 3].to_vec(),
+        )?;
         large = &opaque;
     }
     let depth = match (args.bit_depth, job.format) {
@@ -220,7 +289,11 @@ fn write(args: &UpscaleArgs, job: &Job, picture: &Picture, large: &Array) -> any
         (None, PictureFormat::Png) => picture.depth,
         (None, _) => BitDepth::Eight,
     };
-    let text = if args.no_metadata { Vec::new() } else { picture.text.clone() };
+    let text = if args.no_metadata {
+        Vec::new()
+    } else {
+        picture.text.clone()
+    };
     match write_image(&job.path, large, &PictureOptions { depth, text }) {
         Err(e @ Error::Io { .. }) => bail!(e),
         other => other.with_context(|| shown.to_string()),
