@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use vae2x_core::Array;
 
-use crate::support::{Run, copy_shared, entries, run, shared, text, write_safetensors};
+use crate::support::{Run, copy_shared, entries, fixture, run, text, write_safetensors};
 
-const ORIGINAL: &str = "fixtures/vae_tiny_up2x/original.safetensors";
+const ORIGINAL: &str = "vae_tiny_up2x/original.safetensors";
 const FRAME: &str = "data/wan_cheesecake_frame0.latent";
 
 /// A folder whose only entries must be those that a test put there.
@@ -51,7 +51,7 @@ impl Room {
 }
 
 fn frame() -> PathBuf {
-    vae2x_testkit::shared(FRAME)
+    vae2x_testkit::fixture(FRAME)
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn truncated_weights() {
     let room = Room::new();
     for (file, name) in [
         (ORIGINAL, "w.safetensors"),
-        ("fixtures/vae_tiny_up2x/original_bf16.pth", "w.pth"),
+        ("vae_tiny_up2x/original_bf16.pth", "w.pth"),
     ] {
-        let path = copy_shared(file, room.folder.path(), name);
+        let path = copy_fixture(file, room.folder.path(), name);
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 3, 8, 100, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
@@ -92,7 +92,7 @@ fn lying_headers() {
         room.refuses(&frame(), &path, 1, &["w.safetensors"]);
         room.refuses(
             &path,
-            &vae2x_testkit::shared(ORIGINAL),
+            &vae2x_testkit::fixture(ORIGINAL),
             1,
             &["w.safetensors"],
         );
@@ -104,8 +104,8 @@ fn lying_headers() {
 #[test]
 fn a_pickle_that_would_run_code() {
     let room = Room::new();
-    let path = copy_shared(
-        "fixtures/vae_tiny_up2x/original_bf16.pth",
+    let path = copy_fixture(
+        "vae_tiny_up2x/original_bf16.pth",
         room.folder.path(),
         "w.pth",
     );
@@ -124,7 +124,7 @@ fn a_pickle_that_would_run_code() {
 /// The tiny model with one tensor changed by `edit`, or dropped.
 fn edited(room: &Room, name: &str, edit: impl Fn(Array) -> Option<(String, Array)>) -> PathBuf {
     use vae2x_core::weights::{TensorFile, write::write_arrays};
-    let file = TensorFile::open(&vae2x_testkit::shared(ORIGINAL)).unwrap();
+    let file = TensorFile::open(&vae2x_testkit::fixture(ORIGINAL)).unwrap();
     let arrays: Vec<(String, Array)> = file
         .tensors()
         .keys()
@@ -187,7 +187,7 @@ fn output_channels_that_are_no_picture() {
 fn latents_that_no_decoder_takes() {
     let room = Room::new();
     let path = room.path("l.safetensors");
-    let vae = vae2x_testkit::shared(ORIGINAL);
+    let vae = vae2x_testkit::fixture(ORIGINAL);
     let latent = |array: &Array, expected: &[&str]| {
         write_safetensors(&path, "latents", array);
         room.refuses(&path, &vae, 1, expected);
@@ -207,7 +207,7 @@ fn latents_that_no_decoder_takes() {
 #[test]
 fn latent_files_that_are_none() {
     let room = Room::new();
-    let vae = vae2x_testkit::shared(ORIGINAL);
+    let vae = vae2x_testkit::fixture(ORIGINAL);
     room.refuses(&room.path("absent.latent"), &vae, 1, &["absent.latent"]);
     room.refuses(room.folder.path(), &vae, 1, &[]);
     let path = room.path("noise.latent");
@@ -215,7 +215,7 @@ fn latent_files_that_are_none() {
     room.refuses(&path, &vae, 1, &["noise.latent"]);
     let message = run(&[
         "decode",
-        &shared("fixtures/vae_tiny_up2x/cases.safetensors"),
+        &fixture("vae_tiny_up2x/cases.safetensors"),
         "--vae",
         "demo:2x",
         "-o",
@@ -237,7 +237,7 @@ fn weights_that_are_none() {
     room.refuses(&frame(), &frame(), 1, &[]);
     room.refuses(
         &frame(),
-        &vae2x_testkit::shared("fixtures/dit_tiny/original.safetensors"),
+        &vae2x_testkit::fixture("dit_tiny/original.safetensors"),
         1,
         &["transformer"],
     );
@@ -247,7 +247,7 @@ fn weights_that_are_none() {
 fn decode_to(out: &Path) -> Run {
     run(&[
         "decode",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:base",
         "-o",
@@ -263,7 +263,7 @@ fn outputs_that_cannot_be() {
     assert!(message.contains("missing/x.png"), "{message}");
     let args = [
         "decode",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:base",
         "--bit-depth",
@@ -275,7 +275,7 @@ fn outputs_that_cannot_be() {
     assert_eq!(entries(room.folder.path()), Vec::<String>::new());
     let message = run(&[
         "encode",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:2x",
         "-o",
@@ -283,10 +283,7 @@ fn outputs_that_cannot_be() {
     ])
     .fails(2);
     assert!(message.contains(".latent"), "{message}");
-    let photo = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/photos/coffee.png"
-    );
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/photos/coffee.png");
     let args = [
         "encode",
         photo,
@@ -317,7 +314,7 @@ fn pictures_that_are_none() {
     let path = room.path("picture.png");
     let photo = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/photos/coffee.png"
+        "/assets/photos/coffee.png"
     ))
     .unwrap();
     for bytes in [&b"not a picture"[..], &[], &photo[..photo.len() / 2]] {
@@ -341,14 +338,14 @@ fn pictures_that_are_none() {
 
 #[test]
 fn wrong_command_lines() {
-    let message = run(&["decode", &shared(FRAME), "-o", "x.png"]).fails(2);
+    let message = run(&["decode", &fixture(FRAME), "-o", "x.png"]).fails(2);
     assert!(
         message.contains("demo:2x")
             && message.contains("demo:base")
             && message.contains("spacepxl/"),
         "{message}"
     );
-    let message = run(&["decode", &shared(FRAME), "-o", "x.png", "--vae"]).fails(2);
+    let message = run(&["decode", &fixture(FRAME), "-o", "x.png", "--vae"]).fails(2);
     assert!(
         message.contains("demo:2x") && message.contains("spacepxl/"),
         "{message}"
@@ -366,8 +363,8 @@ fn wrong_command_lines() {
 #[test]
 fn no_output_replaces_an_input_or_another_output() {
     let room = Room::new();
-    let latent = copy_shared(FRAME, room.folder.path(), "l.latent");
-    let weights = copy_shared(ORIGINAL, room.folder.path(), "w.safetensors");
+    let latent = copy_fixture(FRAME, room.folder.path(), "l.latent");
+    let weights = copy_fixture(ORIGINAL, room.folder.path(), "w.safetensors");
     let before = [
         std::fs::read(&latent).unwrap(),
         std::fs::read(&weights).unwrap(),
@@ -405,10 +402,7 @@ fn no_output_replaces_an_input_or_another_output() {
 #[test]
 fn weights_with_values_that_are_no_numbers() {
     let room = Room::new();
-    let photo = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/photos/chelsea.png"
-    );
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/photos/chelsea.png");
     let poisoned = |name: &str, value: f32| {
         edited(&room, name, |mut a| {
             a.data_mut()[0] = value;
@@ -437,7 +431,7 @@ fn weights_with_values_that_are_no_numbers() {
 fn a_clip_for_weights_without_time() {
     let room = Room::new();
     let vae = text(&room.path("2d.safetensors"));
-    run(&["convert", &shared(ORIGINAL), "-o", &vae, "--layout", "2d"]).ok();
+    run(&["convert", &fixture(ORIGINAL), "-o", &vae, "--layout", "2d"]).ok();
     let clip = room.path("clip.safetensors");
     write_safetensors(&clip, "latents", &Array::zeros([1, 16, 3, 4, 4]));
     let args = [
@@ -471,7 +465,7 @@ fn a_full_disk_leaves_nothing() {
         let script = format!(
             "trap '' XFSZ; ulimit -f 20; exec '{}' decode '{}' --vae demo:base -o '{}'",
             env!("CARGO_BIN_EXE_vae2x"),
-            shared(FRAME),
+            fixture(FRAME),
             text(&room.path(name)),
         );
         let message = crate::support::finish(Command::new("bash").args(["-c", &script])).fails(1);

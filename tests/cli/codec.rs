@@ -8,7 +8,7 @@ use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::tolerance;
 
-use crate::support::{entries, read, run, shared, text, write_safetensors};
+use crate::support::{entries, fixture, read, run, text, write_safetensors};
 
 const DECODE: [&str; 5] = ["clip", "clip2", "image", "odd", "wide"];
 const ENCODE: [&str; 4] = ["clip5", "clip9", "odd", "square"];
@@ -41,8 +41,8 @@ fn decode(folder: &Path, vae: &str, cases: &str, name: &str, space: &str) -> Arr
 /// All cases of `fixture` from the weights `file` of it.
 fn check(fixture: &str, file: &str, tolerance: f64) {
     let folder = tempfile::tempdir().unwrap();
-    let cases = shared(&format!("fixtures/{fixture}/cases.safetensors"));
-    let vae = shared(&format!("fixtures/{fixture}/{file}"));
+    let cases = fixture(&format!("{fixture}/cases.safetensors"));
+    let vae = fixture(&format!("{fixture}/{file}"));
     for name in DECODE {
         let want = read(Path::new(&cases), &format!("decode.{name}.pixels"));
         for space in ["raw", "normalized"] {
@@ -137,8 +137,8 @@ const FRAME: &str = "data/wan_cheesecake_frame0.latent";
 #[test]
 fn every_picture_format_holds_the_same_picture() {
     let folder = tempfile::tempdir().unwrap();
-    let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
-    let vae = shared("fixtures/vae_tiny_up2x/original.safetensors");
+    let cases = fixture("vae_tiny_up2x/cases.safetensors");
+    let vae = fixture("vae_tiny_up2x/original.safetensors");
     let want = decode(folder.path(), &vae, &cases, "image", "raw");
     let want = want.item(0).reshape([3, 128, 96]).unwrap();
     // Absolute error per pixel: half a step of the format, JPEG's loss, EXR's conversion to linear light and back.
@@ -196,11 +196,11 @@ fn every_picture_format_holds_the_same_picture() {
 fn clips_and_batches_go_to_folders() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("frames");
-    let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
+    let cases = fixture("vae_tiny_up2x/cases.safetensors");
     let args = [
         "decode",
         &cases,
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:base",
         "-o",
@@ -230,7 +230,7 @@ fn clips_and_batches_go_to_folders() {
     );
     run(&[
         "decode",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:base",
         "-o",
@@ -255,10 +255,7 @@ fn clips_and_batches_go_to_folders() {
 #[test]
 fn photos_go_to_latents_and_back() {
     let folder = tempfile::tempdir().unwrap();
-    let photo = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/photos/chelsea.png"
-    );
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/photos/chelsea.png");
     let latents = folder.path().join("latents");
     let said = run(&["encode", photo, "--vae", "demo:2x", "-o", &text(&latents)]).ok_stderr();
     assert!(said.contains("cropped from 451x300 to 448x296"), "{said}");
@@ -311,7 +308,7 @@ fn timings_are_written_as_promised() {
     let (out, timings) = (folder.path().join("x.png"), folder.path().join("t.json"));
     let args = [
         "decode",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:base",
         "--threads",
@@ -347,7 +344,7 @@ fn timings_are_written_as_promised() {
 fn the_space_is_decided_and_told() {
     let folder = tempfile::tempdir().unwrap();
     let out = text(&folder.path().join("x.png"));
-    let said = run(&["decode", &shared(FRAME), "--vae", "demo:base", "-o", &out]).ok_stderr();
+    let said = run(&["decode", &fixture(FRAME), "--vae", "demo:base", "-o", &out]).ok_stderr();
     assert!(said.contains("taken as raw"), "{said}");
     let doubtful = folder.path().join("doubtful.safetensors");
     write_safetensors(&doubtful, "x", &between_the_spaces());
@@ -372,8 +369,7 @@ fn the_space_is_decided_and_told() {
 
 /// Between the statistics of raw and of normalized latents of the demo model, the mixture that tells least.
 fn between_the_spaces() -> Array {
-    let weights =
-        VaeWeights::open(&vae2x_testkit::shared("tiny_vae/base_original.safetensors")).unwrap();
+    let weights = VaeWeights::open(&vae2x_testkit::demo_model("demo_base.safetensors")).unwrap();
     let config = weights.config();
     let mixture = |share: f32| {
         let value = |i: usize| {

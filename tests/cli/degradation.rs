@@ -9,7 +9,7 @@ use vae2x_core::{Array, VaeConfig};
 use vae2x_media::latent::write_latent;
 use vae2x_testkit::compare::assert_close;
 
-use crate::support::{entries, read, run, shared, text};
+use crate::support::{entries, fixture, read, run, text};
 
 fn latent(name: &str, channels: usize) -> Array {
     Array::new(
@@ -121,7 +121,7 @@ fn proxy(folder: &Path, channels: usize) -> String {
 fn a_trained_proxy_softens_latents() {
     let folder = tempfile::tempdir().unwrap();
     let proxy = proxy(folder.path(), 16);
-    let clip = shared("data/wan_cheesecake_normalized.safetensors");
+    let clip = fixture("data/wan_cheesecake_normalized.safetensors");
     let degrade = |t: &str, out: &Path| {
         run(&[
             "degrade",
@@ -166,13 +166,13 @@ fn what_will_not_do_is_said_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let other = proxy(folder.path(), 4);
     let out = text(&folder.path().join("out.safetensors"));
-    let clip = shared("data/wan_cheesecake_frame0.latent");
+    let clip = fixture("data/wan_cheesecake_frame0.latent");
     let fails = |proxy: &str, t: &str, code| {
         run(&["degrade", &clip, "--proxy", proxy, "--t", t, "-o", &out]).fails(code)
     };
     // Raw latents that are claimed to be normalized.
     let raw = read(
-        Path::new(&shared("data/wan_cheesecake_normalized.safetensors")),
+        Path::new(&fixture("data/wan_cheesecake_normalized.safetensors")),
         "latents",
     );
     let raw = Normalized::new(raw)
@@ -201,7 +201,7 @@ fn what_will_not_do_is_said_and_leaves_nothing() {
         channels.contains("latents of 4 channels") && channels.contains("have 16"),
         "{channels}"
     );
-    let model = shared("fixtures/vae_tiny_base/original.safetensors");
+    let model = fixture("vae_tiny_base/original.safetensors");
     assert!(fails(&model, "0.1", 1).contains("no degradation proxy"));
     assert!(fails("nowhere.safetensors", "0.1", 1).contains("nowhere.safetensors"));
     let output = run(&[
@@ -302,7 +302,7 @@ fn a_folder_of_latents_is_softened_in_the_space_of_its_vae() {
     let proxy = proxy(folder.path(), 16);
     let vae = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/models/demo_base.safetensors"
+        "/../vae2x/assets/models/demo_base.safetensors"
     );
     let vae = VaeWeights::open(Path::new(vae)).unwrap().config().clone();
     let (latents, out) = (folder.path().join("latents"), folder.path().join("soft"));

@@ -7,7 +7,7 @@ use vae2x_nn::device::Api;
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::tolerance;
 
-use crate::support::{read, run, shared, text, write_safetensors};
+use crate::support::{fixture, read, run, text, write_safetensors};
 
 #[test]
 fn devices_are_listed_and_missing_ones_named() {
@@ -34,7 +34,7 @@ fn devices_are_listed_and_missing_ones_named() {
 
 #[test]
 fn devices_that_cannot_be_meant_are_refused() {
-    let frame = shared("data/wan_cheesecake_frame0.latent");
+    let frame = fixture("data/wan_cheesecake_frame0.latent");
     let decode = |extra: &[&str]| {
         run(&[
             &["decode", &frame, "--vae", "demo:base", "-o", "x.png"],
@@ -70,7 +70,7 @@ fn devices_that_cannot_be_meant_are_refused() {
 #[test]
 fn little_memory_means_bands_or_an_estimate() {
     let folder = tempfile::tempdir().unwrap();
-    let frame = shared("data/wan_cheesecake_frame0.latent");
+    let frame = fixture("data/wan_cheesecake_frame0.latent");
     let decode = |device: &str, memory: &str| {
         let out = folder.path().join(format!("{memory}.npy"));
         let run = run(&[

@@ -8,7 +8,7 @@ use vae2x_core::weights::ModelTensors;
 use vae2x_nn::array::to_array;
 use vae2x_nn::umt5::{Umt5, Umt5Weights, weights::FILES};
 
-use crate::support::{read, run, shared, text};
+use crate::support::{fixture, read, run, text};
 
 /// A unigram model as UMT5's, with the end mark that its own file adds.
 fn tokenizer(folder: &Path) -> String {
@@ -46,7 +46,7 @@ fn tokenizer(folder: &Path) -> String {
 fn a_caption_is_cleaned_cut_into_tokens_and_embedded() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, tokenizer) = (
-        shared("fixtures/umt5_tiny/model.safetensors"),
+        fixture("umt5_tiny/model.safetensors"),
         tokenizer(folder.path()),
     );
     let embed = |caption: &str, more: &[&str]| {
@@ -103,7 +103,7 @@ fn a_caption_is_cleaned_cut_into_tokens_and_embedded() {
 fn what_is_no_encoder_or_tokenizer_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let (weights, tokenizer) = (
-        shared("fixtures/umt5_tiny/model.safetensors"),
+        fixture("umt5_tiny/model.safetensors"),
         tokenizer(folder.path()),
     );
     let out = text(&folder.path().join("context.safetensors"));
@@ -120,7 +120,7 @@ fn what_is_no_encoder_or_tokenizer_is_said() {
         ])
         .fails(code)
     };
-    let other = shared("fixtures/dit_tiny/original.safetensors");
+    let other = fixture("dit_tiny/original.safetensors");
     assert!(fails(&other, &tokenizer, &out, 1).contains("no encoder of UMT5"));
     let bad = text(&folder.path().join("bad.json"));
     std::fs::write(&bad, "{}").unwrap();

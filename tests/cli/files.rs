@@ -6,9 +6,9 @@ use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, arch};
 use vae2x_testkit::compare::{assert_close, assert_same};
 
-use crate::support::{entries, read, run, shared, text};
+use crate::support::{entries, fixture, read, run, text};
 
-const ORIGINAL: &str = "fixtures/vae_tiny_up2x/original.safetensors";
+const ORIGINAL: &str = "vae_tiny_up2x/original.safetensors";
 
 fn info(file: &str) -> serde_json::Value {
     serde_json::from_str(&run(&["info", file, "--json"]).ok()).unwrap()
@@ -18,15 +18,10 @@ fn info(file: &str) -> serde_json::Value {
 fn info_tells_weights() {
     for (file, layout, dtype, scale) in [
         (ORIGINAL, "original", "F32", 2),
-        (
-            "fixtures/vae_tiny_up2x/original_bf16.pth",
-            "original",
-            "BF16",
-            2,
-        ),
-        ("fixtures/vae_tiny_base/diffusers", "diffusers", "F32", 1),
+        ("vae_tiny_up2x/original_bf16.pth", "original", "BF16", 2),
+        ("vae_tiny_base/diffusers", "diffusers", "F32", 1),
     ] {
-        let report = info(&shared(file));
+        let report = info(&fixture(file));
         assert_eq!(report["kind"], "weights", "{file}");
         assert_eq!(report["layout"], layout, "{file}");
         assert_eq!(report["dtype"], dtype, "{file}");
@@ -42,13 +37,13 @@ fn info_tells_weights() {
 
 #[test]
 fn info_tells_raw_from_normalized() {
-    let normalized = info(&shared("data/wan_cheesecake_normalized.safetensors"));
+    let normalized = info(&fixture("data/wan_cheesecake_normalized.safetensors"));
     assert_eq!(
         (&normalized["space"], &normalized["frames"]),
         (&"normalized".into(), &61.into())
     );
     assert_eq!(normalized["shape"], serde_json::json!([1, 16, 16, 40, 64]));
-    let raw = info(&shared("data/wan_cheesecake_frame0.latent"));
+    let raw = info(&fixture("data/wan_cheesecake_frame0.latent"));
     assert_eq!((&raw["space"], &raw["frames"]), (&"raw".into(), &1.into()));
     assert!(
         raw["space_why"]
@@ -64,7 +59,7 @@ fn a_preview_is_the_cheesecake() {
     let out = folder.path().join("p.png");
     run(&[
         "preview",
-        &shared("data/wan_cheesecake_frame0.latent"),
+        &fixture("data/wan_cheesecake_frame0.latent"),
         "-o",
         &text(&out),
     ])
@@ -90,7 +85,7 @@ fn a_preview_is_the_cheesecake() {
     let frames = folder.path().join("frames");
     run(&[
         "preview",
-        &shared("data/wan_cheesecake_normalized.safetensors"),
+        &fixture("data/wan_cheesecake_normalized.safetensors"),
         "-o",
         &text(&frames),
     ])
@@ -112,7 +107,7 @@ fn contents(path: &Path) -> Vec<(String, String, Vec<usize>, Vec<u8>)> {
 fn layouts_round_trip_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&folder.path().join(name));
-    let original = shared(ORIGINAL);
+    let original = fixture(ORIGINAL);
     run(&[
         "convert",
         &original,
@@ -137,8 +132,8 @@ fn layouts_round_trip_to_the_bit() {
             &folder
                 .path()
                 .join("diffusers/diffusion_pytorch_model.safetensors")
-        ) == contents(&vae2x_testkit::shared(
-            "fixtures/vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors"
+        ) == contents(&vae2x_testkit::fixture(
+            "vae_tiny_up2x/diffusers/diffusion_pytorch_model.safetensors"
         ))
     );
 
@@ -173,7 +168,7 @@ fn layouts_round_trip_to_the_bit() {
         contents(Path::new(&at("2d.safetensors")))
             == contents(Path::new(&at("2d_again.safetensors")))
     );
-    let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
+    let cases = fixture("vae_tiny_up2x/cases.safetensors");
     let decode = |vae: &str, out: &str| {
         let key = "decode.image.latent";
         run(&[
@@ -221,7 +216,7 @@ fn precisions_are_written_as_asked() {
         let out = text(&folder.path().join(format!("{dtype}.safetensors")));
         run(&[
             "convert",
-            &shared(ORIGINAL),
+            &fixture(ORIGINAL),
             "-o",
             &out,
             "--layout",
@@ -233,7 +228,7 @@ fn precisions_are_written_as_asked() {
         assert_eq!(info(&out)["dtype"], name);
     }
     let (want, got) = (
-        vae2x_testkit::shared(ORIGINAL),
+        vae2x_testkit::fixture(ORIGINAL),
         folder.path().join("f32.safetensors"),
     );
     assert!(contents(&want) == contents(&got));
@@ -243,7 +238,7 @@ fn precisions_are_written_as_asked() {
 fn to_2x_is_nearest_neighbour() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&folder.path().join(name));
-    let base = shared("fixtures/vae_tiny_base/original.safetensors");
+    let base = fixture("vae_tiny_base/original.safetensors");
     run(&[
         "convert",
         &base,
@@ -254,7 +249,7 @@ fn to_2x_is_nearest_neighbour() {
         "--to-2x",
     ])
     .ok();
-    let cases = shared("fixtures/vae_tiny_base/cases.safetensors");
+    let cases = fixture("vae_tiny_base/cases.safetensors");
     let decode = |vae: &str, out: &str| {
         let args = [
             "decode",
@@ -290,7 +285,7 @@ fn to_2x_is_nearest_neighbour() {
     assert_close("2x of the base decoder", &large, &want, 1e-6);
     let message = run(&[
         "convert",
-        &shared(ORIGINAL),
+        &fixture(ORIGINAL),
         "-o",
         &at("x.safetensors"),
         "--layout",

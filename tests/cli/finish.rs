@@ -12,12 +12,12 @@ use vae2x_media::reduce::{Light, reduce};
 use vae2x_media::resample::{Filter, halve, resize};
 use vae2x_media::sharpen::{blur, sharpen};
 
-use crate::support::{entries, read, run, shared, text};
+use crate::support::{entries, fixture, read, run, text};
 
 const FRAME: &str = "data/wan_cheesecake_frame0.latent";
 
 pub fn asset(name: &str) -> String {
-    format!("{}/../../assets/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/assets/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Decodes to an array file with further arguments.
@@ -44,7 +44,7 @@ fn largest_difference(a: &Array, b: &Array) -> f32 {
 #[test]
 fn sizes_below_the_decoders_are_reduced() {
     let folder = tempfile::tempdir().unwrap();
-    let latent = shared(FRAME);
+    let latent = fixture(FRAME);
     let decode = |args: &[&str]| picture(decode(folder.path(), &latent, args));
     let two_x = decode(&["--vae", "demo:2x"]);
     assert_eq!(two_x.shape(), [3, 640, 1024]);
@@ -85,7 +85,7 @@ fn sizes_below_the_decoders_are_reduced() {
 #[test]
 fn detail_is_changed_as_asked_in_pixels_of_the_result() {
     let folder = tempfile::tempdir().unwrap();
-    let latent = shared(FRAME);
+    let latent = fixture(FRAME);
     let decode = |args: &[&str]| {
         picture(decode(
             folder.path(),
@@ -114,7 +114,7 @@ fn detail_is_changed_as_asked_in_pixels_of_the_result() {
 #[test]
 fn clips_are_finished_frame_by_frame() {
     let folder = tempfile::tempdir().unwrap();
-    let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
+    let cases = fixture("vae_tiny_up2x/cases.safetensors");
     let key = [
         "--key",
         "decode.clip2.latent",
@@ -275,7 +275,7 @@ fn model_4x(folder: &Path) -> String {
 #[test]
 fn a_4x_decoder_gives_every_smaller_size() {
     let folder = tempfile::tempdir().unwrap();
-    let (latent, vae) = (shared(FRAME), model_4x(folder.path()));
+    let (latent, vae) = (fixture(FRAME), model_4x(folder.path()));
     let decode = |args: &[&str]| {
         picture(decode(
             folder.path(),
@@ -364,7 +364,7 @@ fn colours_follow_the_base_decoder_and_detail_stays() {
 #[test]
 fn references_that_do_not_fit_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (latent, out) = (shared(FRAME), text(&folder.path().join("x.png")));
+    let (latent, out) = (fixture(FRAME), text(&folder.path().join("x.png")));
     let args = [
         "decode",
         &latent,

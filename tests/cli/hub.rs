@@ -4,14 +4,13 @@ use std::path::Path;
 
 use vae2x_hub::testing::FakeHub;
 
-use crate::support::{Run, entries, finish, shared, text, vae2x};
+use crate::support::{Run, entries, finish, fixture, text, vae2x};
 
 const REPO: &str = "someone/upscale2x";
 
 fn diffusers_files() -> Vec<(&'static str, Vec<u8>)> {
-    let read = |name: &str| {
-        std::fs::read(shared(&format!("fixtures/vae_tiny_up2x/diffusers/{name}"))).unwrap()
-    };
+    let read =
+        |name: &str| std::fs::read(fixture(&format!("vae_tiny_up2x/diffusers/{name}"))).unwrap();
     vec![
         ("README.md", b"weights".to_vec()),
         ("diffusers/Upscale2x_v1/config.json", read("config.json")),
@@ -115,7 +114,7 @@ fn decoding_takes_a_hub_id_with_a_folder() {
         .env("HF_HOME", home.path().join("hf"))
         .args(["decode", "--vae", &weights]);
     command.args([
-        &shared("data/wan_cheesecake_frame0.latent"),
+        &fixture("data/wan_cheesecake_frame0.latent"),
         "-o",
         &text(&out),
     ]);

@@ -17,8 +17,7 @@ struct Samples(Vec<i32>, [usize; 2]);
 
 impl Samples {
     fn photo(name: &str) -> Self {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../assets/photos/{name}.png"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/photos/{name}.png"));
         let picture = read_image(&path).unwrap().pixels;
         let samples = interleave(&picture, to_u8)
             .unwrap()

@@ -11,7 +11,7 @@ use vae2x_core::{Array, VaeConfig};
 use vae2x_media::latent::write_latent;
 use vae2x_media::picture::write_image;
 
-use crate::support::{entries, read, run, shared, text, vae2x};
+use crate::support::{entries, fixture, read, run, text, vae2x};
 
 /// Width of the tiny transformer's captions.
 const WIDTH: usize = 20;
@@ -104,10 +104,7 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn a_killed_job_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (
-        shared("fixtures/dit_tiny/diffusers"),
-        inputs(folder.path(), 5, 8),
-    );
+    let (dit, given) = (fixture("dit_tiny/diffusers"), inputs(folder.path(), 5, 8));
     add_broken(&given[0]);
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     let more = ["--per-latent", "40", "--t-median", "0.3", "--steps", "2"];
@@ -171,10 +168,7 @@ fn a_killed_job_resumes_to_the_same_bytes() {
 #[test]
 fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (
-        shared("fixtures/dit_tiny/diffusers"),
-        inputs(folder.path(), 4, 8),
-    );
+    let (dit, given) = (fixture("dit_tiny/diffusers"), inputs(folder.path(), 4, 8));
     let at = |name: &str| text(&folder.path().join(name));
     let make = |name: &str, more: &[&str]| {
         run(&[
@@ -273,7 +267,7 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
 fn a_pair_follows_from_the_seed_and_its_name_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (dit, given) = (
-        shared("fixtures/dit_tiny/original.safetensors"),
+        fixture("dit_tiny/original.safetensors"),
         inputs(folder.path(), 3, 6),
     );
     let (all, one) = (folder.path().join("all"), folder.path().join("one"));
@@ -305,10 +299,7 @@ fn a_pair_follows_from_the_seed_and_its_name_alone() {
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
-    let (dit, given) = (
-        shared("fixtures/dit_tiny/diffusers"),
-        inputs(folder.path(), 2, 12),
-    );
+    let (dit, given) = (fixture("dit_tiny/diffusers"), inputs(folder.path(), 2, 12));
     let out = text(&folder.path().join("out"));
     let fails = |args: &[&str], code: i32, says: &[&str]| {
         let said = run(args).fails(code);
@@ -317,7 +308,7 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
         assert!(!Path::new(&out).exists(), "something was made");
     };
     // A caption of another width.
-    let wide = [given[0].clone(), shared("data/umt5_empty_wan.safetensors")];
+    let wide = [given[0].clone(), fixture("data/umt5_empty_wan.safetensors")];
     fails(
         &job(&dit, &wide, &out),
         1,
@@ -366,11 +357,7 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
         );
     }
     fails(
-        &job(
-            &shared("fixtures/vae_tiny_base/original.safetensors"),
-            &given,
-            &out,
-        ),
+        &job(&fixture("vae_tiny_base/original.safetensors"), &given, &out),
         1,
         &["autoencoder"],
     );
@@ -379,7 +366,7 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     let raw = folder.path().join("raw");
     std::fs::create_dir(&raw).unwrap();
     let clip = Normalized::new(read(
-        Path::new(&shared("data/wan_cheesecake_normalized.safetensors")),
+        Path::new(&fixture("data/wan_cheesecake_normalized.safetensors")),
         "latents",
     ))
     .unwrap();
@@ -449,7 +436,7 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     assert!(said.contains("another options"), "{said}");
 
     // Another model in the same files, and another file of the same name.
-    let original = shared("fixtures/dit_tiny/original.safetensors");
+    let original = fixture("dit_tiny/original.safetensors");
     let out = text(&folder.path().join("heads"));
     let with = |more: &[&str]| run(&[&job(&original, &given, &out)[..], more].concat());
     with(&["--heads", "2"]).ok();
@@ -464,7 +451,7 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     );
     let mut model = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../assets/models/demo_base.safetensors"
+        "/../vae2x/assets/models/demo_base.safetensors"
     ))
     .unwrap();
     std::fs::write(&vae, &model).unwrap();
@@ -517,7 +504,7 @@ fn a_broken_photo_is_left_out_by_shards_as_by_one_run() {
         )
         .unwrap();
     }
-    let dit = shared("fixtures/dit_tiny/diffusers");
+    let dit = fixture("dit_tiny/diffusers");
     let make = |photos: &str, out: &str, shard: &str| {
         let args = [
             "sdedit",

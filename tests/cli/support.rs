@@ -114,17 +114,17 @@ pub fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// A file of the shared folder, as text.
-pub fn shared(path: &str) -> String {
-    text(&vae2x_testkit::shared(path))
+/// A file of the fixture folder, as text.
+pub fn fixture(path: &str) -> String {
+    text(&vae2x_testkit::fixture(path))
 }
 
-/// Copies a shared file into `folder`, writable.
-pub fn copy_shared(path: &str, folder: &Path, name: &str) -> PathBuf {
+/// Copies a fixture file into `folder`, writable.
+pub fn copy_fixture(path: &str, folder: &Path, name: &str) -> PathBuf {
     let target = folder.join(name);
     std::fs::write(
         &target,
-        std::fs::read(vae2x_testkit::shared(path)).expect("readable"),
+        std::fs::read(vae2x_testkit::fixture(path)).expect("readable"),
     )
     .expect("writable");
     target

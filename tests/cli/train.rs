@@ -6,7 +6,7 @@ use vae2x_core::Array;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_media::picture::write_image;
 
-use crate::support::{entries, run, shared, text};
+use crate::support::{entries, fixture, run, text};
 
 /// Three photos of 96x96 and a file that is none.
 fn photos(folder: &Path) {
@@ -34,7 +34,7 @@ fn config(folder: &Path, rest: &str) -> String {
         "model.base = \"{}\"\ndata = {{ photos = [\"{}\"], crop = 32, min_sharpness = 0.0 }}\n\
          train = {{ steps = 3, batch = 1 }}\ngan = {{ weight = 0.1, width = 4 }}\n\
          log = {{ every = 1, eval_every = 2, checkpoint_every = 2 }}\neval = {{ size = 48, short_side = 0 }}\n{rest}\n",
-        shared("fixtures/vae_tiny_base/original.safetensors"),
+        fixture("vae_tiny_base/original.safetensors"),
         folder.join("photos").display()
     );
     std::fs::write(&path, text_of).unwrap();
@@ -135,7 +135,7 @@ fn a_run_leaves_its_folder_and_exports_load() {
         "{said}"
     );
     let picture = folder.path().join("p.png");
-    let latent = shared("data/wan_cheesecake_frame0.latent");
+    let latent = fixture("data/wan_cheesecake_frame0.latent");
     run(&[
         "decode",
         &latent,

@@ -14,7 +14,7 @@ use vae2x_media::resample::{Filter, resize};
 use vae2x_testkit::compare::{assert_close, relative_l2};
 
 use crate::finish::asset;
-use crate::support::{entries, read, run, shared, text};
+use crate::support::{entries, fixture, read, run, text};
 
 /// The upper left corner of a photo.
 fn photo(height: usize, width: usize) -> Array {
@@ -351,7 +351,7 @@ fn hires_latents_decode_to_twice_the_picture() {
     let path = |name: &str| folder.path().join(name);
     let said = run(&[
         "hires",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:2x",
         "-o",
@@ -366,7 +366,7 @@ fn hires_latents_decode_to_twice_the_picture() {
     assert_eq!(large.array.shape(), [1, 16, 1, 80, 128]);
     run(&[
         "decode",
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:2x",
         "-o",
@@ -391,7 +391,7 @@ fn hires_latents_decode_to_twice_the_picture() {
 fn hires_keeps_the_space_and_the_kind_of_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let raw = LatentFile::open(Path::new(&shared(FRAME)), &Default::default())
+    let raw = LatentFile::open(Path::new(&fixture(FRAME)), &Default::default())
         .unwrap()
         .array;
     let config = vae2x_core::VaeConfig::default();
@@ -414,7 +414,7 @@ fn hires_keeps_the_space_and_the_kind_of_file() {
         "hires",
         &inputs[0],
         &inputs[1],
-        &shared(FRAME),
+        &fixture(FRAME),
         "--vae",
         "demo:2x",
         "-o",
@@ -489,7 +489,7 @@ fn hires_keeps_the_space_and_the_kind_of_file() {
 fn hires_keeps_packed_latents_packed() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let raw = LatentFile::open(Path::new(&shared(FRAME)), &Default::default())
+    let raw = LatentFile::open(Path::new(&fixture(FRAME)), &Default::default())
         .unwrap()
         .array;
     write_latent(&path("plain.npy"), &raw, Space::Raw, &[]).unwrap();
@@ -529,7 +529,7 @@ fn hires_keeps_packed_latents_packed() {
 fn hires_clips_are_their_frames_encoded() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| text(&folder.path().join(name));
-    let cases = shared("fixtures/vae_tiny_up2x/cases.safetensors");
+    let cases = fixture("vae_tiny_up2x/cases.safetensors");
     let reading = [
         "--key",
         "decode.clip2.latent",
@@ -614,7 +614,7 @@ fn workflows_go_from_latents_to_pictures_and_back() {
         ("prompt".to_owned(), PROMPT.to_owned()),
         ("workflow".to_owned(), WORKFLOW.to_owned()),
     ];
-    let latent = read(Path::new(&shared(FRAME)), "latent_tensor")
+    let latent = read(Path::new(&fixture(FRAME)), "latent_tensor")
         .item(0)
         .reshape([16, 1, 40, 64])
         .unwrap();

@@ -37,7 +37,9 @@ pub struct VaeConfig {
     pub num_res_blocks: usize,
     /// Whether the step from stage `i` to `i + 1` of the encoder also halves time.
     pub temporal_downsample: [bool; 3],
-    /// Channels of the decoder's last convolution: `3 r^2` for an `r`-fold output.
+    /// Side of the pixel patches that the first convolution reads and the last one writes; 1 for Wan2.1.
+    pub patch: usize,
+    /// Channels of the decoder's last convolution: `3 patch^2 r^2` for an `r`-fold output.
     pub out_channels: usize,
     /// Mean of each raw latent channel.
     pub latents_mean: Vec<f32>,
@@ -55,6 +57,7 @@ impl Default for VaeConfig {
             dim_mult: [1, 2, 4, 4],
             num_res_blocks: 2,
             temporal_downsample: [false, true, true],
+            patch: 1,
             out_channels: 3,
             latents_mean: WAN21_MEAN.to_vec(),
             latents_std: WAN21_STD.to_vec(),
@@ -71,6 +74,41 @@ impl VaeConfig {
             out_channels,
             ..Self::default()
         }
+    }
+
+    /// Pixels per latent cell along each axis at base resolution: 8.
+    pub fn spatial(&self) -> usize {
+        self.patch << (self.dim_mult.len() - 1)
+    }
+
+    /// Frames per latent frame, the first excepted: 4.
+    pub fn temporal(&self) -> usize {
+        1 << self
+            .temporal_downsample
+            .iter()
+            .filter(|&&halves| halves)
+            .count()
+    }
+
+    /// Frames that `latent_frames` decode to: `1 + 4 (T - 1)`, and none for none.
+    pub fn frames(&self, latent_frames: usize) -> usize {
+        match latent_frames {
+            0 => 0,
+            t => 1 + self.temporal() * (t - 1),
+        }
+    }
+
+    /// Latent frames that `frames` encode to; up to three trailing frames that do not fill a latent frame are left over.
+    pub fn latent_frames(&self, frames: usize) -> usize {
+        match frames {
+            0 => 0,
+            f => 1 + (f - 1) / self.temporal(),
+        }
+    }
+
+    /// How many of `frames` the encoder uses: the largest `1 + 4 k` that is not above.
+    pub fn whole_frames(&self, frames: usize) -> usize {
+        self.frames(self.latent_frames(frames))
     }
 
     /// How many times the base resolution the decoder gives: 1, 2, 4 for 3, 12, 48 output channels.
@@ -91,7 +129,7 @@ impl VaeConfig {
     /// # Errors
     /// As [`Self::scale`].
     pub fn pixels_per_cell(&self) -> Result<usize> {
-        Ok(SPATIAL_FACTOR * self.scale()?)
+        Ok(self.spatial() * self.scale()?)
     }
 
     /// Checks every value against what the architecture allows.

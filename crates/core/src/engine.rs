@@ -1,16 +1,71 @@
-//! What an engine is: it decodes latents to pixels and encodes pixels to latents, one clip per session.
+//! The engine contract: what a loaded model does, and the door in front of it.
 //!
-//! A clip is fed in pieces of any length and leaves as it is done; the pieces' results, joined, equal the result of the
-//! whole clip. Sessions keep their state between calls and nothing else: it does not grow with the clip.
+//! The caller tells the [`Extent`] of a clip before its first frame, so an engine knows whether a past must be kept and
+//! which weights it needs. A session takes one latent frame, or the frames of one, per step: every way to feed a clip is
+//! the same way. [`Decoder`] and [`Encoder`] are the door: they check shape, order and count once for all engines, so
+//! that [`Decode`] and [`Encode`] see only what they can run. Sessions own what they need and can move between threads.
+
+use std::sync::Arc;
 
 use crate::array::Array;
 use crate::config::VaeConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Called with the fraction of the present step that is done, in `[0, 1]`, on whatever thread computes.
+/// Called with the completed fraction of the current step, in `[0, 1]`, on whatever thread computes.
 pub type Progress<'a> = &'a mut (dyn FnMut(f32) + Send);
 
-/// A loaded model.
+/// The size of a clip, told before its first frame. An image is a clip of one latent frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Latent frames.
+    pub frames: usize,
+    /// Height and width in latent cells.
+    pub cells: [usize; 2],
+}
+
+impl Extent {
+    /// One latent frame of `cells`.
+    pub fn image(cells: [usize; 2]) -> Self {
+        Self { frames: 1, cells }
+    }
+
+    /// The extent of one item of a latent `[B, z, T, h, w]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless it has five axes.
+    pub fn of(latent: &Array) -> Result<Self> {
+        let [_, _, frames, h, w] = latent.dims("latent")?;
+        Ok(Self {
+            frames,
+            cells: [h, w],
+        })
+    }
+
+    /// Whether more than one latent frame follows.
+    pub fn is_clip(self) -> bool {
+        self.frames > 1
+    }
+}
+
+/// Bytes that one session holds at its peak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Weights as the engine keeps them. They stay for the next session.
+    pub weights: usize,
+    /// Rows between layers, attention's keys and values, each thread's scratch memory, weights of the current step.
+    pub working: usize,
+    /// The array that a step returns.
+    pub output: usize,
+}
+
+impl Estimate {
+    /// The sum of all parts.
+    pub fn total(&self) -> usize {
+        self.weights + self.working + self.output
+    }
+}
+
+/// A model on a device. Weights are read on first use: those of the decoder or the encoder, for images or for clips.
 pub trait Engine: Send + Sync {
     /// Short name for logs, such as `burn-flex` or `cpu-avx512`.
     fn name(&self) -> String;
@@ -18,50 +73,226 @@ pub trait Engine: Send + Sync {
     /// The model's configuration.
     fn config(&self) -> &VaeConfig;
 
-    /// Bytes that the allocator of a device holds now for all of this process, whether in use or kept for later; `None` where it does
-    /// not tell, and where the process's memory does.
+    /// Whether the weights have temporal taps; without them only images can be run.
+    fn has_time(&self) -> bool;
+
+    /// Threads of this process that compute.
+    fn threads(&self) -> usize;
+
+    /// Bytes that the allocator of a device holds now for this process, in use or kept for later; `None` where it cannot
+    /// tell, and on the CPU, where the process's own memory tells.
     fn device_memory(&self) -> Option<u64> {
         None
     }
 
-    /// Starts decoding a clip or an image.
-    fn decoder(&self) -> Box<dyn DecodeSession + '_>;
+    /// What decoding a clip of this extent holds; `None` on devices that cut frames to what they can hold.
+    fn decode_memory(&self, clip: Extent) -> Option<Estimate>;
 
-    /// Starts encoding a clip or an image.
-    fn encoder(&self) -> Box<dyn EncodeSession + '_>;
-}
+    /// What encoding to a clip of this extent holds; `None` on devices that cut frames to what they can hold.
+    fn encode_memory(&self, clip: Extent) -> Option<Estimate>;
 
-/// The decoding of one clip.
-pub trait DecodeSession {
-    /// Decodes the next latent frames.
-    ///
-    /// # Shapes
-    /// - `latent`: `[z_dim, t, h, w]`, raw, `t >= 1`
-    /// - result: `[3, f, r 8h, r 8w]`, pixel-shuffled, nominally in [-1, 1] but not clamped; `f` is `1 + 4 (t - 1)` in the
-    ///   first call after [`Self::reset`], `4 t` later
+    /// Starts decoding a clip; reads the weights it needs. Callers go through [`Decoder::new`], which checks `clip`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if the latent does not fit the model or its size changes within a clip.
+    /// If weights cannot be read, or the device cannot hold the clip.
+    fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>>;
+
+    /// Starts encoding to a clip; reads the weights it needs. Callers go through [`Encoder::new`], which checks `clip`.
+    ///
+    /// # Errors
+    /// If weights cannot be read, or the device cannot hold the clip.
+    fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>>;
+}
+
+/// An engine's decoding of one clip. Shape, order and count have been checked by [`Decoder`].
+pub trait Decode: Send {
+    /// Decodes the next latent frame.
+    ///
+    /// # Shapes
+    /// `[z_dim, 1, h, w]`, raw -> `[3, f, r 8h, r 8w]`, pixel-shuffled, nominally in [-1, 1] but not clamped; `f` is 1
+    /// for the first latent frame, 4 for later ones
+    ///
+    /// # Errors
+    /// If the device fails.
     fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array>;
-
-    /// Forgets the clip; the next step starts another.
-    fn reset(&mut self);
 }
 
-/// The encoding of one clip.
-pub trait EncodeSession {
-    /// Encodes the next frames.
+/// An engine's encoding of one clip. Shape, order and count have been checked by [`Encoder`].
+pub trait Encode: Send {
+    /// Encodes the frames of the next latent frame.
     ///
     /// # Shapes
-    /// - `pixels`: `[3, f, 8h, 8w]` in [-1, 1]; `f` is `1 + 4 k` in the first call after [`Self::reset`], `4 k` later
-    /// - result: `[z_dim, t, h, w]`, the mean of the raw latent
+    /// `[3, f, 8h, 8w]` in [-1, 1] -> `[z_dim, 1, h, w]`, the mean of the raw latent; `f` is 1 at first, 4 later
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if extents do not divide or the size changes within a clip.
+    /// If the device fails.
     fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array>;
+}
 
-    /// Forgets the clip; the next step starts another.
-    fn reset(&mut self);
+/// What the door knows of a clip on its way through.
+struct Door {
+    config: VaeConfig,
+    clip: Extent,
+    /// Latent frames that have passed.
+    done: usize,
+    /// A step failed: the engine's state is not that of any clip.
+    is_broken: bool,
+}
+
+impl Door {
+    fn new(engine: &dyn Engine, clip: Extent) -> Result<Self> {
+        let Extent { frames, cells } = clip;
+        if frames == 0 || cells.contains(&0) {
+            return Err(Error::Shape {
+                what: "clip".into(),
+                expected: "extents of at least 1".into(),
+                got: format!("{frames} latent frames of {}x{} cells", cells[1], cells[0]),
+            });
+        }
+        if clip.is_clip() && !engine.has_time() {
+            return Err(Error::ImagesOnly { frames });
+        }
+        Ok(Self {
+            config: engine.config().clone(),
+            clip,
+            done: 0,
+            is_broken: false,
+        })
+    }
+
+    /// Frames of the next latent frame.
+    fn next_frames(&self) -> usize {
+        if self.done == 0 {
+            1
+        } else {
+            self.config.temporal()
+        }
+    }
+
+    /// Lets `value` through if it has the shape `expected` and the clip is not complete.
+    fn enter(&self, what: &str, value: &Array, expected: [usize; 4]) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::Device(
+                "an earlier step of this clip failed; start the clip again".into(),
+            ));
+        }
+        if self.done == self.clip.frames {
+            return Err(Error::Shape {
+                what: what.into(),
+                expected: format!("{} latent frames in this clip", self.clip.frames),
+                got: "one more".into(),
+            });
+        }
+        if value.shape() != expected {
+            return Err(Error::Shape {
+                what: what.into(),
+                expected: format!("shape {expected:?}"),
+                got: format!("shape {:?}", value.shape()),
+            });
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, result: Result<Array>) -> Result<Array> {
+        self.is_broken = result.is_err();
+        self.done += 1;
+        result
+    }
+}
+
+/// The decoding of one clip or image, one latent frame per step.
+pub struct Decoder {
+    session: Box<dyn Decode>,
+    door: Door,
+}
+
+impl Decoder {
+    /// Starts decoding a clip of the extent `clip`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty extent, [`Error::ImagesOnly`] for a clip through weights without temporal taps, else
+    /// as [`Engine::decoder`].
+    pub fn new(engine: Arc<dyn Engine>, clip: Extent) -> Result<Self> {
+        let door = Door::new(&*engine, clip)?;
+        let session = engine.decoder(clip)?;
+        Ok(Self { session, door })
+    }
+
+    /// The extent of the clip.
+    pub fn extent(&self) -> Extent {
+        self.door.clip
+    }
+
+    /// Whether all latent frames have been decoded.
+    pub fn is_done(&self) -> bool {
+        self.door.done == self.door.clip.frames
+    }
+
+    /// Decodes the next latent frame; `progress` is called with the completed fraction of this step.
+    ///
+    /// # Shapes
+    /// `[z_dim, 1, h, w]`, raw -> `[3, f, r 8h, r 8w]`, nominally in [-1, 1] but not clamped; `f` is 1 for the first
+    /// latent frame, 4 for later ones
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the latent has another shape or the clip is complete; [`Error::OutOfMemory`] or
+    /// [`Error::Device`] if the device fails, and for every step after a failed one.
+    pub fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
+        let [h, w] = self.door.clip.cells;
+        let expected = [self.door.config.z_dim, 1, h, w];
+        self.door.enter("latent frame", latent, expected)?;
+        let result = self.session.step(latent, progress);
+        self.door.leave(result)
+    }
+}
+
+/// The encoding of one clip or image, the frames of one latent frame per step.
+pub struct Encoder {
+    session: Box<dyn Encode>,
+    door: Door,
+}
+
+impl Encoder {
+    /// Starts encoding to a clip of the extent `clip`.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn new(engine: Arc<dyn Engine>, clip: Extent) -> Result<Self> {
+        let door = Door::new(&*engine, clip)?;
+        let session = engine.encoder(clip)?;
+        Ok(Self { session, door })
+    }
+
+    /// The extent of the clip.
+    pub fn extent(&self) -> Extent {
+        self.door.clip
+    }
+
+    /// Whether all frames have been encoded.
+    pub fn is_done(&self) -> bool {
+        self.door.done == self.door.clip.frames
+    }
+
+    /// How many frames the next step takes: 1 at first, 4 later.
+    pub fn next_frames(&self) -> usize {
+        self.door.next_frames()
+    }
+
+    /// Encodes the next frames; `progress` is called with the completed fraction of this step.
+    ///
+    /// # Shapes
+    /// `[3, f, 8h, 8w]` in [-1, 1] -> `[z_dim, 1, h, w]`, the mean of the raw latent; `f` is [`Self::next_frames`]
+    ///
+    /// # Errors
+    /// As [`Decoder::step`].
+    pub fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
+        let side = self.door.config.spatial();
+        let [h, w] = self.door.clip.cells.map(|n| n * side);
+        let expected = [3, self.next_frames(), h, w];
+        self.door.enter("frames", pixels, expected)?;
+        let result = self.session.step(pixels, progress);
+        self.door.leave(result)
+    }
 }
 
 /// Rearranges `[C r^2, F, H, W]` to `[C, F, r H, r W]`: `out[c, f, r y + i, r x + j] = in[r^2 c + r i + j, f, y, x]`.

@@ -57,6 +57,14 @@ pub enum Error {
         /// What was found.
         got: String,
     },
+    /// A clip for weights of the 2-D layout, which have no temporal taps.
+    #[error(
+        "a clip of {frames} latent frames, but these weights are of the 2-D layout, which takes single frames only"
+    )]
+    ImagesOnly {
+        /// Latent frames of the clip.
+        frames: usize,
+    },
     /// A configuration value that no model has.
     #[error("model config: {0}")]
     Config(String),

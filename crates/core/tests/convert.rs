@@ -46,12 +46,12 @@ fn assert_same_bits(a: &VaeWeights, b: &VaeWeights) {
 #[test]
 fn original_to_diffusers_and_back_keeps_every_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for name in [
-        "fixtures/vae_tiny_up2x/original_bf16.pth",
-        "tiny_vae/base_original.safetensors",
-        "tiny_vae/up2x",
+    for path in [
+        fixture("vae_tiny_up2x/original_bf16.pth"),
+        fixture("vae_tiny_base/diffusers"),
+        demo_model("demo_2x.safetensors"),
     ] {
-        let source = VaeWeights::open(&shared(name)).unwrap();
+        let source = VaeWeights::open(&path).unwrap();
         let diffusers = ConvertOptions {
             layout: Layout::Diffusers,
             ..KEEP
@@ -156,7 +156,7 @@ fn to_two_dimensions_and_back_keeps_every_last_tap() {
 #[test]
 fn an_image_model_survives_two_dimensions_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let source = VaeWeights::open(&shared("tiny_vae/base")).unwrap();
+    let source = VaeWeights::open(&demo_model("demo_base.safetensors")).unwrap();
     let flat = through(
         &source,
         ConvertOptions {
@@ -206,7 +206,7 @@ fn precision_changes_on_request_only() {
 #[test]
 fn a_base_decoder_becomes_2x_by_repeating() {
     let folder = tempfile::tempdir().unwrap();
-    let base = VaeWeights::open(&shared("tiny_vae/base")).unwrap();
+    let base = VaeWeights::open(&demo_model("demo_base.safetensors")).unwrap();
     for layout in [Layout::Original, Layout::Diffusers, Layout::TwoD] {
         let out = folder.path().join(format!("{layout}.safetensors"));
         let up2x = through(
@@ -236,7 +236,7 @@ fn a_base_decoder_becomes_2x_by_repeating() {
             }
         }
     }
-    let up2x = VaeWeights::open(&shared("tiny_vae/up2x")).unwrap();
+    let up2x = VaeWeights::open(&demo_model("demo_2x.safetensors")).unwrap();
     let again = convert(
         &up2x,
         &ConvertOptions {

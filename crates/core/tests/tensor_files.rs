@@ -144,11 +144,11 @@ fn a_frame_is_read_without_the_others() {
 
 #[test]
 fn metadata_and_unknown_names() {
-    let file = TensorFile::open(&shared("tiny_vae/base_original.safetensors")).unwrap();
+    let file = TensorFile::open(&demo_model("demo_base.safetensors")).unwrap();
     assert!(file.metadata()["latents_mean"].starts_with("[-0.4452"));
     assert_says(
         &file.read("nothing").unwrap_err().to_string(),
-        &["base_original.safetensors", "'nothing'"],
+        &["demo_base.safetensors", "'nothing'"],
     );
 }
 

@@ -10,7 +10,7 @@ use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::weights::layout::Layout;
 use vae2x_core::weights::write::{Entry, write_safetensors};
-use vae2x_core::weights::{DType, TensorFile, VaeWeights, Weights};
+use vae2x_core::weights::{ConvertOptions, DType, TensorFile, VaeWeights, Weights, convert};
 use vae2x_core::{Error, VaeConfig};
 
 /// Asserts that two sets of weights are the same, bit for bit.
@@ -121,8 +121,15 @@ fn the_bf16_torch_file_is_the_formula_rounded() {
 
 #[test]
 fn the_trained_model_brings_its_own_statistics() {
-    let [file, folder] = ["tiny_vae/up2x_original.safetensors", "tiny_vae/up2x"]
-        .map(|name| VaeWeights::open(&shared(name)).unwrap());
+    let file = VaeWeights::open(&demo_model("demo_2x.safetensors")).unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let options = ConvertOptions {
+        layout: Layout::Diffusers,
+        dtype: None,
+        to_2x: false,
+    };
+    convert(&file, &options, &parent.path().join("vae")).unwrap();
+    let folder = VaeWeights::open(&parent.path().join("vae")).unwrap();
     assert_eq!(file.config().latents_mean[0], -0.4452);
     assert_eq!(file.config().latents_std[15], 1.6824);
     assert_eq!(
@@ -372,7 +379,7 @@ fn other_models_are_told_apart() {
         let message = VaeWeights::open(&fixture(name)).unwrap_err().to_string();
         assert!(message.contains("diffusion transformer"), "{message}");
     }
-    let message = VaeWeights::open(&shared("data/wan_cheesecake_frame0.latent"))
+    let message = VaeWeights::open(&fixture("data/wan_cheesecake_frame0.latent"))
         .unwrap_err()
         .to_string();
     assert!(message.contains("a latent"), "{message}");

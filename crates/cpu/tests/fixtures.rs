@@ -25,7 +25,7 @@ fn full() -> Arc<dyn Weights> {
 }
 
 fn tiny(folder: &str) -> Arc<dyn Weights> {
-    let path = shared(&format!("fixtures/{folder}/original.safetensors"));
+    let path = fixture(&format!("{folder}/original.safetensors"));
     Arc::new(VaeWeights::open(&path).unwrap_or_else(|e| panic!("{e}")))
 }
 

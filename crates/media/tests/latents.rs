@@ -13,14 +13,14 @@ use vae2x_media::latent::{
 };
 use vae2x_media::preview::preview_frame;
 use vae2x_testkit::compare::{assert_close, assert_same};
-use vae2x_testkit::shared;
+use vae2x_testkit::fixture;
 
 /// Rounding of one multiplication and one addition in f32.
 const ROUNDING: f64 = 1e-6;
 
 fn cheesecake() -> LatentFile {
     LatentFile::open(
-        &shared("data/wan_cheesecake_normalized.safetensors"),
+        &fixture("data/wan_cheesecake_normalized.safetensors"),
         &LatentOptions::default(),
     )
     .unwrap()
@@ -28,7 +28,7 @@ fn cheesecake() -> LatentFile {
 
 fn first_frame() -> LatentFile {
     LatentFile::open(
-        &shared("data/wan_cheesecake_frame0.latent"),
+        &fixture("data/wan_cheesecake_frame0.latent"),
         &LatentOptions::default(),
     )
     .unwrap()
@@ -210,7 +210,7 @@ fn written_latents_come_back_marked() {
 fn a_written_latent_is_as_comfyui_writes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.latent");
-    let original = shared("data/wan_cheesecake_frame0.latent");
+    let original = fixture("data/wan_cheesecake_frame0.latent");
     write_latent(&path, &first_frame().array, Space::Raw, &[]).unwrap();
     let (ours, theirs) = (
         TensorFile::open(&path).unwrap(),

@@ -15,12 +15,12 @@ use vae2x_nn::wan_vae::{
     Job, Limits, Rows, TailState, TrunkState,
 };
 use vae2x_testkit::compare::assert_close;
-use vae2x_testkit::{open, shared, tolerance, vae};
+use vae2x_testkit::{fixture, open, tolerance, vae};
 
 const MODELS: [&str; 2] = ["vae_tiny_up2x", "vae_tiny_base"];
 
 fn weights(model: &str) -> VaeWeights {
-    VaeWeights::open(&shared(&format!("fixtures/{model}/original.safetensors"))).unwrap()
+    VaeWeights::open(&fixture(&format!("{model}/original.safetensors"))).unwrap()
 }
 
 /// Numbers without a pattern that a convolution could meet twice, in [-1, 1].
@@ -214,7 +214,7 @@ fn an_engine_with_little_memory_passes_the_fixtures() {
     };
     for model in MODELS {
         let weights = weights(model);
-        let cases = open(&format!("fixtures/{model}/cases.safetensors"));
+        let cases = open(&format!("{model}/cases.safetensors"));
         let sizes = cases
             .tensors()
             .iter()
@@ -249,7 +249,7 @@ fn an_engine_with_little_memory_passes_the_fixtures() {
 fn half_precision_is_near_full_precision() {
     let device = device();
     let weights = weights("vae_tiny_up2x");
-    let latent = open("fixtures/vae_tiny_up2x/cases.safetensors")
+    let latent = open("vae_tiny_up2x/cases.safetensors")
         .read("decode.clip.latent")
         .unwrap()
         .item(0);

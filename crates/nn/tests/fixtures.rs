@@ -11,7 +11,7 @@ use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, Decoder, DecoderState};
 use vae2x_testkit::compare::{assert_close, assert_same};
-use vae2x_testkit::{open, shared, tolerance, vae};
+use vae2x_testkit::{fixture, open, tolerance, vae};
 
 fn engine(weights: &dyn Weights) -> BurnEngine {
     BurnEngine::load(weights, &BurnOptions::default(), &device()).unwrap()
@@ -27,7 +27,7 @@ fn f32_tolerance() -> f64 {
 }
 
 fn tiny(path: &str) -> BurnEngine {
-    engine(&VaeWeights::open(&shared(&format!("fixtures/{path}"))).unwrap())
+    engine(&VaeWeights::open(&fixture(&format!("{path}"))).unwrap())
 }
 
 #[test]
@@ -77,10 +77,10 @@ fn a_streamed_clip_is_the_whole_clip() {
 
 #[test]
 fn a_batch_is_its_items() {
-    let weights = VaeWeights::open(&shared("fixtures/vae_tiny_up2x/original.safetensors")).unwrap();
+    let weights = VaeWeights::open(&fixture("vae_tiny_up2x/original.safetensors")).unwrap();
     let device = device();
     let decoder = Decoder::load(&weights, &device).unwrap();
-    let batch = open("fixtures/vae_tiny_up2x/cases.safetensors")
+    let batch = open("vae_tiny_up2x/cases.safetensors")
         .read("decode.odd.latent")
         .unwrap();
     let decode = |array: &Array| {
@@ -142,7 +142,7 @@ fn sizes_that_do_not_fit_are_refused() {
 #[test]
 fn a_refused_step_leaves_the_clip_as_it_was() {
     let engine = tiny("vae_tiny_up2x/original.safetensors");
-    let clip = open("fixtures/vae_tiny_up2x/cases.safetensors")
+    let clip = open("vae_tiny_up2x/cases.safetensors")
         .read("decode.clip.latent")
         .unwrap()
         .item(0);

@@ -14,7 +14,7 @@ use vae2x_nn::vgg::{self, Depth, Vgg};
 use vae2x_testkit::compare::{assert_close, relative_l2};
 use vae2x_testkit::{open, tolerance};
 
-const CASES: &str = "fixtures/losses/cases.safetensors";
+const CASES: &str = "losses/cases.safetensors";
 /// The stage whose goldens hold a bin at the cut of the angle: torch's own value there moves by 7e-3 between two computations in float64.
 const CUT_STAGE: usize = 2;
 

@@ -16,7 +16,7 @@ use vae2x_nn::wan_dit::tensors::specs;
 use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
 use vae2x_nn::wan_vae::parameters;
 use vae2x_testkit::compare::{assert_close, assert_same};
-use vae2x_testkit::{open, shared, tolerance};
+use vae2x_testkit::{fixture, open, tolerance};
 
 /// The tiny model's heads, which a file without `config.json` does not tell.
 const HEADS: DitOptions = DitOptions { heads: Some(2) };
@@ -39,7 +39,7 @@ fn dit(path: &Path, options: DitOptions) -> Result<WanDit> {
 }
 
 fn velocity(model: &WanDit, case: &str) -> Array {
-    let cases = open("fixtures/dit_tiny/cases.safetensors");
+    let cases = open("dit_tiny/cases.safetensors");
     let read = |part: &str| cases.read(&format!("{case}.{part}")).unwrap();
     let timesteps: Vec<f64> = read("timestep")
         .data()
@@ -52,7 +52,7 @@ fn velocity(model: &WanDit, case: &str) -> Array {
 }
 
 fn check_dit(model: &WanDit, tolerance: f64) {
-    let cases = open("fixtures/dit_tiny/cases.safetensors");
+    let cases = open("dit_tiny/cases.safetensors");
     for case in ["image", "clip"] {
         let want = cases.read(&format!("{case}.velocity")).unwrap();
         assert_close(case, &velocity(model, case), &want, tolerance);
@@ -62,28 +62,24 @@ fn check_dit(model: &WanDit, tolerance: f64) {
 #[test]
 fn the_transformer_from_both_layouts() {
     check_dit(
-        &dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap(),
+        &dit(&fixture("dit_tiny/original.safetensors"), HEADS).unwrap(),
         tolerance::TRANSFORMER_F32,
     );
     check_dit(
-        &dit(
-            &shared("fixtures/dit_tiny/diffusers"),
-            DitOptions::default(),
-        )
-        .unwrap(),
+        &dit(&fixture("dit_tiny/diffusers"), DitOptions::default()).unwrap(),
         tolerance::TRANSFORMER_F32,
     );
 }
 
 /// Writes the tiny model again, each tensor under `prefix`, in `parts` shards.
 fn rewrite(folder: &Path, prefix: &str, parts: usize, dtype: DType) {
-    let file = TensorFile::open(&shared(
-        "fixtures/dit_tiny/diffusers/diffusion_pytorch_model.safetensors",
+    let file = TensorFile::open(&fixture(
+        "dit_tiny/diffusers/diffusion_pytorch_model.safetensors",
     ))
     .unwrap();
     std::fs::create_dir_all(folder).unwrap();
     std::fs::copy(
-        shared("fixtures/dit_tiny/diffusers/config.json"),
+        fixture("dit_tiny/diffusers/config.json"),
         folder.join("config.json"),
     )
     .unwrap();
@@ -123,11 +119,7 @@ fn rewrite(folder: &Path, prefix: &str, parts: usize, dtype: DType) {
 #[test]
 fn shards_and_prefixes_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let want = dit(
-        &shared("fixtures/dit_tiny/diffusers"),
-        DitOptions::default(),
-    )
-    .unwrap();
+    let want = dit(&fixture("dit_tiny/diffusers"), DitOptions::default()).unwrap();
     rewrite(
         &folder.path().join("transformer"),
         "model.diffusion_model.",
@@ -147,11 +139,8 @@ fn comfyuis_prefix_with_and_without_a_vae_beside() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let mut arrays = read(
-        "fixtures/dit_tiny/original.safetensors",
-        "model.diffusion_model.",
-    );
-    let want = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
+    let mut arrays = read("dit_tiny/original.safetensors", "model.diffusion_model.");
+    let want = dit(&fixture("dit_tiny/original.safetensors"), HEADS).unwrap();
     for beside in [
         "",
         "vae.",
@@ -164,7 +153,7 @@ fn comfyuis_prefix_with_and_without_a_vae_beside() {
             "vae_tiny_base/original"
         };
         if !beside.is_empty() {
-            arrays.extend(read(&format!("fixtures/{other}.safetensors"), beside));
+            arrays.extend(read(&format!("{other}.safetensors"), beside));
         }
         let named: Vec<(&str, &Array)> = arrays
             .iter()
@@ -242,8 +231,8 @@ fn half_precision_is_widened() {
 
 #[test]
 fn a_batch_is_its_items() {
-    let model = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
-    let cases = open("fixtures/dit_tiny/cases.safetensors");
+    let model = dit(&fixture("dit_tiny/original.safetensors"), HEADS).unwrap();
+    let cases = open("dit_tiny/cases.safetensors");
     let read = |part: &str| cases.read(&format!("image.{part}")).unwrap();
     let tensor5 = |a: &Array| to_tensor::<5>(a, "latent", &device()).unwrap();
     let text: Tensor<3> = to_tensor(&read("text"), "text", &device()).unwrap();
@@ -267,14 +256,12 @@ fn a_batch_is_its_items() {
 fn what_is_no_such_transformer_is_named() {
     let error = |path: &Path| dit(path, DitOptions::default()).unwrap_err().to_string();
     assert!(
-        error(&shared("fixtures/vae_tiny_base/original.safetensors"))
-            .contains("this is an autoencoder")
+        error(&fixture("vae_tiny_base/original.safetensors")).contains("this is an autoencoder")
     );
+    assert!(error(&fixture("umt5_tiny/model.safetensors")).contains("this is a text encoder"));
     assert!(
-        error(&shared("fixtures/umt5_tiny/model.safetensors")).contains("this is a text encoder")
-    );
-    assert!(
-        error(&shared("data/wan_cheesecake_normalized.safetensors")).contains("first is 'latents'")
+        error(&fixture("data/wan_cheesecake_normalized.safetensors"))
+            .contains("first is 'latents'")
     );
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.safetensors");
@@ -338,7 +325,7 @@ fn wans_other_models_are_told_by_their_channels() {
 
 #[test]
 fn parameters_are_read_under_the_names_they_came_from() {
-    let path = shared("fixtures/dit_tiny/original.safetensors");
+    let path = fixture("dit_tiny/original.safetensors");
     let weights = DitWeights::find(ModelTensors::open(&path, FILES).unwrap(), HEADS).unwrap();
     let model = dit(&path, HEADS).unwrap();
     for (name, array) in parameters::read(&model, &specs(weights.config())).unwrap() {
@@ -354,7 +341,7 @@ fn parameters_are_read_under_the_names_they_came_from() {
 fn sizes_that_do_not_fit_are_refused() {
     let heads = |heads| {
         dit(
-            &shared("fixtures/dit_tiny/original.safetensors"),
+            &fixture("dit_tiny/original.safetensors"),
             DitOptions { heads },
         )
         .unwrap_err()
@@ -365,7 +352,7 @@ fn sizes_that_do_not_fit_are_refused() {
         heads(None).contains("original.safetensors"),
         "no 128 channels per head here"
     );
-    let model = dit(&shared("fixtures/dit_tiny/original.safetensors"), HEADS).unwrap();
+    let model = dit(&fixture("dit_tiny/original.safetensors"), HEADS).unwrap();
     let device = device();
     let error = |latent: [usize; 5], times: &[f64], text: [usize; 3]| {
         model
@@ -392,7 +379,7 @@ fn umt5(path: &Path) -> Result<Umt5> {
 
 /// Token numbers and whether they count, of the golden case.
 fn captions() -> (Vec<Vec<u32>>, Vec<Vec<bool>>) {
-    let cases = open("fixtures/umt5_tiny/cases.safetensors");
+    let cases = open("umt5_tiny/cases.safetensors");
     let rows = |name: &str| {
         let array = cases.read(name).unwrap();
         array
@@ -420,16 +407,14 @@ fn check_umt5(model: &Umt5) {
     )
     .unwrap();
     assert_eq!(layers, [1, 2]);
-    let want = open("fixtures/umt5_tiny/cases.safetensors")
-        .read("hidden")
-        .unwrap();
+    let want = open("umt5_tiny/cases.safetensors").read("hidden").unwrap();
     assert_close("hidden", &hidden, &want, tolerance::TRANSFORMER_F32);
 }
 
 #[test]
 fn the_text_encoder_under_both_names() {
-    check_umt5(&umt5(&shared("fixtures/umt5_tiny/model.safetensors")).unwrap());
-    let file = open("fixtures/umt5_tiny/model.safetensors");
+    check_umt5(&umt5(&fixture("umt5_tiny/model.safetensors")).unwrap());
+    let file = open("umt5_tiny/model.safetensors");
     let wans = [
         ("encoder.final_layer_norm", "norm"),
         ("encoder.block", "blocks"),
@@ -470,7 +455,7 @@ fn the_text_encoder_under_both_names() {
 
 #[test]
 fn captions_and_encoders_that_do_not_fit_are_refused() {
-    let model = umt5(&shared("fixtures/umt5_tiny/model.safetensors")).unwrap();
+    let model = umt5(&fixture("umt5_tiny/model.safetensors")).unwrap();
     let error = |ids: &[Vec<u32>], counts: &[Vec<bool>]| {
         model
             .encode(ids, counts, &mut |_| ())
@@ -480,7 +465,7 @@ fn captions_and_encoders_that_do_not_fit_are_refused() {
     assert!(error(&[vec![1, 2], vec![3]], &[vec![true; 2], vec![true]]).contains("equal length"));
     assert!(error(&[vec![1, 2]], &[vec![false; 2]]).contains("tokens that count"));
     assert!(error(&[vec![96]], &[vec![true]]).contains("row 96"));
-    let other = umt5(&shared("fixtures/dit_tiny/original.safetensors"))
+    let other = umt5(&fixture("dit_tiny/original.safetensors"))
         .unwrap_err()
         .to_string();
     assert!(other.contains("no encoder of UMT5"), "{other}");

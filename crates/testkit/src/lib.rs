@@ -9,20 +9,33 @@ use std::path::PathBuf;
 
 use vae2x_core::weights::TensorFile;
 
-/// A file of the shared folder beside the workspace, such as `fixtures/vae_tiny_up2x/cases.safetensors`.
+/// A file or folder of `tests/fixtures`, such as `vae_tiny_up2x/cases.safetensors`.
 ///
 /// # Panics
 /// If it does not exist.
-pub fn shared(path: &str) -> PathBuf {
-    let full = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path);
+pub fn fixture(path: &str) -> PathBuf {
+    in_repository("tests/fixtures", path)
+}
+
+/// A file of a model that ships with the program: `demo_base.safetensors` or `demo_2x.safetensors`.
+///
+/// # Panics
+/// If it does not exist.
+pub fn demo_model(name: &str) -> PathBuf {
+    in_repository("crates/vae2x/assets/models", name)
+}
+
+fn in_repository(folder: &str, path: &str) -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let full = PathBuf::from(root).join(folder).join(path);
     assert!(full.exists(), "the fixture {} is missing", full.display());
     full
 }
 
-/// Opens a tensor file of the shared folder.
+/// Opens a tensor file of `tests/fixtures`.
 ///
 /// # Panics
 /// If it cannot be read.
 pub fn open(path: &str) -> TensorFile {
-    TensorFile::open(&shared(path)).unwrap_or_else(|e| panic!("{e}"))
+    TensorFile::open(&fixture(path)).unwrap_or_else(|e| panic!("{e}"))
 }

@@ -13,7 +13,7 @@ use crate::open;
 /// # Panics
 /// If a case fails or the folder holds none.
 pub fn check_fixtures(engine: &dyn Engine, folder: &str, tolerance: f64) {
-    let cases = open(&format!("fixtures/{folder}/cases.safetensors"));
+    let cases = open(&format!("{folder}/cases.safetensors"));
     let (decode, encode) = (names(&cases, "decode"), names(&cases, "encode"));
     assert!(
         !decode.is_empty() && !encode.is_empty(),
@@ -60,7 +60,7 @@ fn check_decode(engine: &dyn Engine, what: &str, latent: &Array, raw: &Array, to
 /// # Panics
 /// If one differs.
 pub fn check_streaming(engine: &dyn Engine, folder: &str) {
-    let cases = open(&format!("fixtures/{folder}/cases.safetensors"));
+    let cases = open(&format!("{folder}/cases.safetensors"));
     for name in ["decode.clip", "decode.clip2"]
         .iter()
         .filter(|n| cases.tensors().contains_key(&format!("{n}.latent")))

@@ -355,8 +355,8 @@ mod tests {
 
     #[test]
     fn other_files_are_no_checkpoints() {
-        let error = Checkpoint::open(&vae2x_testkit::shared("fixtures/losses/cases.safetensors"))
-            .unwrap_err();
+        let error =
+            Checkpoint::open(&vae2x_testkit::fixture("losses/cases.safetensors")).unwrap_err();
         assert!(
             error.to_string().contains("no checkpoint of a run"),
             "{error}"

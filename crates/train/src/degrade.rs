@@ -158,7 +158,7 @@ mod tests {
             })
         };
         assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
-        let model = vae2x_testkit::shared("fixtures/vae_tiny_base/original.safetensors");
+        let model = vae2x_testkit::fixture("vae_tiny_base/original.safetensors");
         assert!(of(model.to_str().unwrap()).contains("no degradation proxy"));
     }
 }

@@ -23,7 +23,7 @@ const CROP: usize = 64;
 
 /// What `tools/reference/train_parity.py` has as constants.
 const CONFIG: &str = r#"
-model = { base = "fixtures/vae_tiny_base", start = "repeat" }
+model = { base = "vae_tiny_base", start = "repeat" }
 data = { photos = ["none"], crop = 64 }
 train = { steps = 10, batch = 2, lr = 1e-3, lr_min = 1e-5, schedule = "cosine", warmup = 3, clip = 1.0, weight_decay = 0.01 }
 gan = { weight = 0.05, start = 2, width = 8, lr = 2e-4 }
@@ -43,7 +43,7 @@ fn learner() -> Learner {
 
 fn learner_with(overrides: &[String]) -> Learner {
     let config = Config::parse(CONFIG, overrides).unwrap();
-    let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
+    let base = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices {
         vgg16: Some(VggChoice::Formula),
         vgg19: Some(VggChoice::Formula),

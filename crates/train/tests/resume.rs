@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use vae2x_core::weights::{DType, Layout, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, arch};
 use vae2x_testkit::compare::assert_same;
-use vae2x_testkit::shared;
+use vae2x_testkit::fixture;
 use vae2x_train::Config;
 use vae2x_train::checkpoint::{Checkpoint, Checkpoints};
 use vae2x_train::config::{GanConfig, TrainConfig, TrainPrecision};
@@ -177,7 +177,7 @@ fn damaged_checkpoints_are_passed_over(whole: &Config, folder: &Path) {
 }
 
 fn exports(checkpoint: &Checkpoint, folder: &Path) {
-    let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
+    let base = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
     std::fs::create_dir(folder).unwrap();
     for (layout, name) in [
         (Layout::Original, "a.safetensors"),

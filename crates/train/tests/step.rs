@@ -20,7 +20,7 @@ const CROP: usize = 32;
 
 /// Without what is drawn anew for each part of a batch: flow times, kernels, windows.
 const CONFIG: &str = r#"
-model = { base = "fixtures/vae_tiny_base" }
+model = { base = "vae_tiny_base" }
 data = { photos = ["none"], crop = 32 }
 train = { steps = 10, lr = 1e-3, seed = 3 }
 gan = { weight = 0.05, width = 4 }
@@ -29,7 +29,7 @@ loss = { l1 = 1.0, feature_l1 = 0.1, vgg19 = "random:1", fdl_options = { layer_w
 
 fn learner(change: &str) -> Learner {
     let config = Config::parse(CONFIG, &[change.into()]).unwrap();
-    let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
+    let base = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices {
         vgg16: None,
         vgg19: Some(VggChoice::Random(1)),

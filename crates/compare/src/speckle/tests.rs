@@ -56,7 +56,7 @@ fn grid(period: usize, amplitude: f64) -> impl Fn(usize, usize) -> f64 {
 
 fn photo(name: &str) -> Array {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../assets/photos")
+        .join("../cli/assets/photos")
         .join(name);
     read_image(&path).unwrap().pixels
 }

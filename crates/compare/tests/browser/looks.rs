@@ -205,7 +205,7 @@ fn a_large_screen_is_used() {
 fn photos() -> crate::pages::Made {
     let row = |file: &str| {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../assets/photos")
+            .join("../cli/assets/photos")
             .join(file);
         let photo = read_image(&path).unwrap().pixels;
         let [h, w] = [photo.shape()[1] / 2, photo.shape()[2] / 2];

@@ -7,14 +7,18 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use vae2x_core::weights::DType;
 
-/// A file of the shared fixtures.
-pub fn shared(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(name)
-}
-
 /// A file of the golden fixtures.
 pub fn fixture(name: &str) -> PathBuf {
-    shared("fixtures").join(name)
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
+}
+
+/// A model that ships with the program.
+pub fn demo_model(name: &str) -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../vae2x/assets/models"
+    ))
+    .join(name)
 }
 
 /// A safetensors file with this header.

@@ -12,7 +12,7 @@ use crate::array::to_tensor;
 use crate::vgg::{Depth, Vgg, VggSource};
 
 /// The published heads for VGG16, one weight per channel of each stage.
-const HEADS: &[u8] = include_bytes!("../../../../assets/models/lpips_vgg_v0.1.safetensors");
+const HEADS: &[u8] = include_bytes!("../../assets/lpips_vgg_v0.1.safetensors");
 const STAGES: usize = 5;
 /// Pixels of the picture per pixel of the coarsest stage.
 const CELL: usize = 1 << (STAGES - 1);

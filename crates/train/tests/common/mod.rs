@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use vae2x_core::Array;
 use vae2x_core::weights::VaeWeights;
 use vae2x_media::picture::write_image;
-use vae2x_testkit::shared;
+use vae2x_testkit::fixture;
 use vae2x_train::checkpoint::{Checkpoint, Checkpoints};
 use vae2x_train::log::{Line, Screen};
 use vae2x_train::losses::VggChoices;
@@ -18,7 +18,7 @@ use vae2x_train::{Config, RunOptions, VggChoice, train};
 pub fn config(photos: &Path, steps: u64) -> Config {
     let text = format!(
         r#"
-model.base = "fixtures/vae_tiny_base"
+model.base = "vae_tiny_base"
 degradation.kind = "blur"
 data = {{ photos = ["{0}"], held_out = ["{0}/held.png"], crop = 48, min_sharpness = 0.0, workers = 2, prefetch = 2 }}
 train = {{ steps = {steps}, batch = 2, accumulate = 2, seed = 5 }}
@@ -80,7 +80,7 @@ pub fn run_until(
     devices: &[Device],
     stop_at: Option<u64>,
 ) -> vae2x_train::Result<Vec<String>> {
-    let base = VaeWeights::open(&shared("fixtures/vae_tiny_base/original.safetensors")).unwrap();
+    let base = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices {
         vgg16: None,
         vgg19: Some(VggChoice::Random(3)),

@@ -15,19 +15,19 @@ pub struct Photo {
 pub const PHOTOS: [Photo; 2] = [
     Photo {
         name: "coffee",
-        png: include_bytes!("../../../assets/photos/coffee.png"),
+        png: include_bytes!("../assets/photos/coffee.png"),
     },
     Photo {
         name: "chelsea",
-        png: include_bytes!("../../../assets/photos/chelsea.png"),
+        png: include_bytes!("../assets/photos/chelsea.png"),
     },
 ];
 
 /// Names that stand for the models below wherever weights are asked for.
 pub const MODELS: [&str; 2] = ["demo:2x", "demo:base"];
 
-const TWO_X: &[u8] = include_bytes!("../../../assets/models/demo_2x.safetensors");
-const BASE: &[u8] = include_bytes!("../../../assets/models/demo_base.safetensors");
+const TWO_X: &[u8] = include_bytes!("../../vae2x/assets/models/demo_2x.safetensors");
+const BASE: &[u8] = include_bytes!("../../vae2x/assets/models/demo_base.safetensors");
 
 /// The model called `name`, if it is one of [`MODELS`].
 pub fn model(name: &str) -> Option<Result<VaeWeights>> {
