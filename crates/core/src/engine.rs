@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// Called with the completed fraction of the current step, in `[0, 1]`, on whatever thread computes.
 pub type Progress<'a> = &'a mut (dyn FnMut(f32) + Send);
 
+/// Called with what the user should know: a retry with smaller bands, a GPU that was skipped.
+pub type Notify = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// The size of a clip, told before its first frame. An image is a clip of one latent frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {

@@ -68,6 +68,41 @@ pub enum Error {
     /// A configuration value that no model has.
     #[error("model config: {0}")]
     Config(String),
+    /// A file of another model than the one that is expected.
+    #[error("{}: {found}", path.display())]
+    NotThisModel {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is, or why it is not the model, as a sentence.
+        found: String,
+    },
+    /// What the caller asked for is impossible or contradicts itself, whatever the files hold. The program exits with 2.
+    #[error("{0}")]
+    BadRequest(String),
+    /// A part that this build lacks.
+    #[error("{what} is not in this build; build with `--features {feature}`")]
+    Missing {
+        /// What was asked for.
+        what: String,
+        /// The cargo feature that brings it.
+        feature: &'static str,
+    },
+    /// A device that is not there, or cannot compute what is asked of it.
+    #[error("{0}")]
+    NoDevice(String),
+    /// What was asked for needs more memory than may be used.
+    #[error("{0}")]
+    Memory(String),
+    /// Values that are NaN or infinite.
+    #[error("{what}: {count} of {total} values are not finite")]
+    NotFinite {
+        /// Where they are.
+        what: String,
+        /// How many there are.
+        count: usize,
+        /// Among how many.
+        total: usize,
+    },
     /// A device has no memory left for what was asked of it.
     #[error("out of memory: {0}")]
     OutOfMemory(String),

@@ -14,10 +14,13 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod latent;
+pub mod precision;
 pub mod temp;
 pub mod time;
 pub mod weights;
 
 pub use array::Array;
 pub use config::VaeConfig;
+pub use engine::{Estimate, Extent};
 pub use error::{Error, Result};
+pub use precision::Precision;
