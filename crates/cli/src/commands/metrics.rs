@@ -14,18 +14,18 @@ use vae2x_media::pixels::picture_size;
 use vae2x_train::VggChoice;
 use vae2x_train::losses::load_lpips;
 
-use super::inputs::parse_sides;
 use super::table::{number, table};
 use crate::args::MetricsArgs;
 use crate::ui::{self, Progress};
-use crate::{usage, weights};
+use crate::compute::fetch;
+use crate::usage;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the arguments name no pictures that can be compared, or these cannot be read or do not show the same.
-pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
-    let sides = parse_sides(&args.sides)?;
+pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
+    let sides = sides::parse(&args.sides)?;
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
         let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         return usage(format!(
@@ -98,7 +98,7 @@ fn count(row: &Row) -> usize {
 
 /// LPIPS with VGG16 from a file, a hub id or `random:SEED`.
 fn lpips(name: &str) -> anyhow::Result<vae2x_nn::loss::lpips::Lpips> {
-    let choice = VggChoice::parse(name, weights::fetch).context("--lpips")?;
+    let choice = VggChoice::parse(name, fetch).context("--lpips")?;
     if let VggChoice::Random(seed) = choice {
         ui::note(format!(
             "--lpips: untrained, random features of seed {seed}: not the published metric"

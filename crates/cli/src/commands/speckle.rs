@@ -34,7 +34,7 @@ const COLOURS: [[u8; 3]; 8] = [
 ///
 /// # Errors
 /// If there is nothing to measure, or it cannot be read.
-pub fn run(args: &SpeckleArgs) -> anyhow::Result<()> {
+pub fn speckle(args: &SpeckleArgs) -> anyhow::Result<()> {
     match (&args.vae.vae, args.inputs.is_empty()) {
         (None, true) => usage("give pictures, or a model with --vae WEIGHTS"),
         (None, false) => pictures(args),
