@@ -4,7 +4,7 @@ use vae2x_core::Array;
 use vae2x_measure::metrics::sharpness;
 use vae2x_media::picture::decode_image;
 
-use super::Source;
+use super::source::Source;
 use crate::Result;
 
 /// What a photo must be.
