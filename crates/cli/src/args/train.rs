@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use vae2x::Device;
-use vae2x_train::sdedit::Shard;
+use vae2x_media::latent::LatentFormat;
+use vae2x_soften::sdedit::Shard;
 
 use super::parse::{parse_named, parse_time};
 use super::{DTypeArg, LatentArgs, LayoutArg, SpaceArg};
@@ -130,6 +131,33 @@ pub struct DegradeArgs {
     /// Device: auto, cpu, or of those that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
+}
+
+impl DegradeArgs {
+    /// Checks that the options are those of pairs, or those of latents.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, of_pairs: bool) -> Result<(), String> {
+        let LatentArgs {
+            latent_space,
+            key,
+            size,
+        } = &self.latent;
+        let reads_latents = *latent_space != SpaceArg::Auto || key.is_some() || size.is_some();
+        match of_pairs {
+            true if self.t.is_some() => Err("--t is for latents; pairs have their own times".into()),
+            true if self.vae.is_some() || reads_latents => Err(
+                "--vae, --latent-space, --key and --size are for latents; pairs are normalized"
+                    .into(),
+            ),
+            false if self.t.is_none() => Err("--t TIME is missing".into()),
+            false if !self.input.is_dir() => LatentFormat::from_path(&self.output)
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `vae2x sdedit`

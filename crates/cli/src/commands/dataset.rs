@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use vae2x_core::temp;
 use vae2x_train::data::{Limits, list};
-use vae2x_train::scan::{Entry, scan};
+use vae2x_train::data::scan::{Entry, scan};
 
 use super::check_writable;
 use crate::args::ScanArgs;

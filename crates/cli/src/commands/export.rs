@@ -1,8 +1,8 @@
 //! `vae2x export`: a training run's model as a weight file.
 
 use anyhow::Context;
-use vae2x_train::checkpoint::{Checkpoint, Checkpoints, Newest};
-use vae2x_train::export::{ExportOptions, export};
+use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints, Newest};
+use vae2x_train::decoder::export::{ExportOptions, export};
 
 use super::{check_distinct, check_name, dtype, layout};
 use crate::args::ExportArgs;

@@ -12,7 +12,7 @@ use vae2x_measure::speckle::scale_to;
 use vae2x_media::picture::read_image;
 use vae2x_media::pixels::picture_size;
 use vae2x_train::VggChoice;
-use vae2x_train::losses::load_lpips;
+use vae2x_train::decoder::losses::load_lpips;
 
 use super::inputs::parse_sides;
 use super::table::{number, table};

@@ -11,17 +11,17 @@ use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::weights::{ModelTensors, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_tensor;
-use vae2x_nn::flow::Captioned;
-use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
+use vae2x_soften::velocity::Captioned;
+use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
 use vae2x_train::data::{Source as Photo, list};
-use vae2x_train::latents::LatentFolder;
-use vae2x_train::sdedit::{
+use vae2x_soften::latents::LatentFolder;
+use vae2x_soften::sdedit::{
     Cropped, Hashed, Job, Maker, Manifest, Photos, Plan, SdeditOptions, Skipped, Source, Time,
     hash_files, merge,
 };
 
-use super::train::stoppable;
-use super::{check_built, space_choice, start_threads};
+use super::training::{open_device, start_threads, stoppable};
+use super::{check_built, space_choice};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
 use crate::demo_assets::MODELS;
 use crate::ui::{self, Progress};
@@ -103,7 +103,7 @@ fn left_out(manifest: &Manifest) -> String {
 
 /// Loads the model and makes what is missing of the job. Gives the number of items that are there then.
 fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow::Result<usize> {
-    let device = super::open_device(args.device)?;
+    let device = open_device(args.device)?;
     let text = to_tensor(&model.context, "context", &device)?;
     let model = Captioned {
         model: load(&model.weights, &device)?,

@@ -6,10 +6,10 @@ use anyhow::Context;
 use vae2x_compare::spectrum_page::{Mean, Report};
 use vae2x_core::temp;
 use vae2x_media::picture::write_image;
-use vae2x_train::latents::LatentFolder;
-use vae2x_train::proxy::{PairFiles, Pairs};
+use vae2x_soften::latents::LatentFolder;
+use vae2x_soften::proxy::{PairFiles, Pairs};
 
-use super::train_flow::vae_config;
+use super::training::vae_config;
 use super::{check_writable, space_choice};
 use crate::args::SpectrumArgs;
 use crate::{ui, usage};
