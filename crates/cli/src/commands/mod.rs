@@ -2,14 +2,17 @@
 
 pub mod compare;
 pub mod convert;
+#[cfg(feature = "train")]
 pub mod dataset;
 pub mod decode;
+#[cfg(feature = "train")]
 pub mod degrade;
 pub mod demo;
 pub mod devices;
 #[cfg(feature = "text")]
 pub mod embed_text;
 pub mod encode;
+#[cfg(feature = "train")]
 pub mod export;
 mod finish;
 pub mod hires;
@@ -19,13 +22,20 @@ pub mod metrics;
 mod pipeline;
 pub mod preview;
 mod saving;
+#[cfg(feature = "train")]
 pub mod sdedit;
 pub mod speckle;
+#[cfg(feature = "train")]
 pub mod spectrum;
 mod table;
+#[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "train")]
 pub mod train_degradation;
+#[cfg(feature = "train")]
 pub mod train_flow;
+#[cfg(feature = "train")]
+pub mod training;
 pub mod upscale;
 
 use std::path::{Path, PathBuf};
@@ -100,18 +110,6 @@ fn bit_depth(bits: u8) -> BitDepth {
     }
 }
 
-/// Starts the threads that burn computes with on the processor; all cores if not given.
-///
-/// # Errors
-/// If they cannot be started.
-fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
-    let threads = threads.map_or(0, usize::from);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global();
-    pool.with_context(|| format!("cannot start {threads} threads"))
-}
-
 /// Refuses what the processor cannot do after `auto` has settled on it.
 ///
 /// # Errors
@@ -152,11 +150,6 @@ fn engine_options(args: &RunArgs) -> anyhow::Result<EngineOptions> {
         notify: Some(|text| ui::note(text)),
         ..EngineOptions::default()
     })
-}
-
-/// burn's device for what the own kernels do not compute, and a word on which it is.
-fn open_device(device: Device) -> vae2x_core::Result<burn::tensor::Device> {
-    device.for_training(|text| ui::note(text))
 }
 
 /// Tells which device computes, unless it is the processor as usual.
