@@ -4,12 +4,16 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-pub use vae2x_train::log::say;
 
 /// Between two lines about progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Steps of the bar per unit, so that it also moves within a unit.
 const STEPS: f64 = 1000.0;
+
+/// Prints a line on standard error. A terminal or a reader that has gone away is no reason to stop.
+pub fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// Tells the user a fact.
 pub fn note(text: impl std::fmt::Display) {

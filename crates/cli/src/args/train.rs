@@ -146,7 +146,9 @@ impl DegradeArgs {
         } = &self.latent;
         let reads_latents = *latent_space != SpaceArg::Auto || key.is_some() || size.is_some();
         match of_pairs {
-            true if self.t.is_some() => Err("--t is for latents; pairs have their own times".into()),
+            true if self.t.is_some() => {
+                Err("--t is for latents; pairs have their own times".into())
+            }
             true if self.vae.is_some() || reads_latents => Err(
                 "--vae, --latent-space, --key and --size are for latents; pairs are normalized"
                     .into(),

@@ -30,7 +30,9 @@ pub fn run(args: &DegradeArgs) -> anyhow::Result<()> {
 /// A file, or those of a folder, at one time.
 fn latents(args: &DegradeArgs, t: f64, device: burn::tensor::Device) -> anyhow::Result<()> {
     match args.input.is_dir() {
-        true if !is_folder(&args.output) => return usage("-o: the output for a folder of latents must be a folder"),
+        true if !is_folder(&args.output) => {
+            return usage("-o: the output for a folder of latents must be a folder");
+        }
         true => (),
         false => check_writable(&args.output)?,
     }

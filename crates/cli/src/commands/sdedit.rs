@@ -11,14 +11,14 @@ use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::weights::{ModelTensors, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_tensor;
-use vae2x_soften::velocity::Captioned;
-use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
-use vae2x_train::data::{Source as Photo, list};
 use vae2x_soften::latents::LatentFolder;
 use vae2x_soften::sdedit::{
     Cropped, Hashed, Job, Maker, Manifest, Photos, Plan, SdeditOptions, Skipped, Source, Time,
     hash_files, merge,
 };
+use vae2x_soften::velocity::Captioned;
+use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
+use vae2x_train::data::{Source as Photo, list};
 
 use super::training::{open_device, start_threads, stoppable};
 use super::{check_built, space_choice};

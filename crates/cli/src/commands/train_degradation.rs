@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_train::run::create;
 use vae2x_soften::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
 use vae2x_train::run::CONFIG_FILE;
+use vae2x_train::run::create;
 
 use super::training::{
     RunScreen, config_and_folder, open_device, start_threads, stoppable, stopped,

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_train::run::create;
 use vae2x_soften::flow::{CONTEXT_FILE, FlowConfig, MODEL_FOLDER, open_config, train};
 use vae2x_soften::latents::LatentFolder;
 use vae2x_train::run::CONFIG_FILE;
+use vae2x_train::run::create;
 
 use super::space_choice;
 use super::training::{
