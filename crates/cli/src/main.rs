@@ -2,20 +2,21 @@
 //! 130 after Ctrl-C, also where a run has stored what it had and can be resumed.
 
 mod args;
-#[cfg(feature = "text")]
-mod caption;
 mod commands;
 mod compute;
 mod files;
 mod finishing;
 mod latents;
+mod missing;
 mod run;
 mod ui;
 mod work;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command, DatasetCommand, TrainCommand};
+use args::{Cli, Command};
+#[cfg(feature = "train")]
+use args::{DatasetCommand, TrainCommand};
 use clap::Parser;
 use vae2x::Error;
 
@@ -36,13 +37,18 @@ fn is_bad_request(error: &anyhow::Error) -> bool {
 }
 
 fn main() -> ExitCode {
+    if let Err(missing) = missing::check(std::env::args_os()) {
+        ui::say(format_args!("error: {missing}"));
+        return ExitCode::from(2);
+    }
     let cli = Cli::parse();
     if let Err(e) = ctrlc::set_handler(interrupted) {
         ui::warn(format!("Ctrl-C may leave temporary files behind: {e}"));
     }
     match run(cli.command) {
         // What was done is stored, but a command that builds on it must not go on.
-        Ok(()) if commands::train::was_stopped() => ExitCode::from(INTERRUPTED),
+        #[cfg(feature = "train")]
+        Ok(()) if commands::training::was_stopped() => ExitCode::from(INTERRUPTED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::error(&error);
@@ -65,27 +71,35 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Metrics(args) => commands::metrics::metrics(&args),
         Command::Speckle(args) => commands::speckle::speckle(&args),
         Command::Demo(args) => commands::demo::demo(&args),
+        #[cfg(feature = "train")]
         Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),
+        #[cfg(feature = "train")]
         Command::Train(TrainCommand::Degradation(args)) => commands::train_degradation::run(&args),
+        #[cfg(feature = "train")]
         Command::Train(TrainCommand::Flow(args)) => commands::train_flow::run(&args),
+        #[cfg(feature = "train")]
         Command::Degrade(args) => commands::degrade::run(&args),
+        #[cfg(feature = "train")]
         Command::Sdedit(args) => commands::sdedit::run(&args),
         #[cfg(feature = "text")]
         Command::EmbedText(args) => commands::embed_text::run(&args),
+        #[cfg(feature = "train")]
         Command::Spectrum(args) => commands::spectrum::run(&args),
+        #[cfg(feature = "train")]
         Command::Dataset(DatasetCommand::Scan(args)) => commands::dataset::run(&args),
+        #[cfg(feature = "train")]
         Command::Export(args) => commands::export::run(&args),
     }
 }
 
 /// Runs on the signal handler's own thread.
 fn interrupted() {
-    if commands::train::stop_softly() {
+    #[cfg(feature = "train")]
+    if commands::training::stop_softly() {
         ui::say("stopping after this step; once more to stop at once");
         return;
     }
     vae2x_core::temp::remove_all();
-    vae2x_train::log::restore_terminal();
     ui::say("interrupted; no unfinished file is left");
     std::process::exit(INTERRUPTED.into());
 }

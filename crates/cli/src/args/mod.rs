@@ -2,9 +2,11 @@
 
 mod measure;
 mod parse;
+#[cfg(feature = "train")]
 mod train;
 
 pub use measure::*;
+#[cfg(feature = "train")]
 pub use train::*;
 
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ use parse::{
 
 /// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = crate::missing::help())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -55,21 +57,27 @@ pub enum Command {
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
     /// Train a decoder.
+    #[cfg(feature = "train")]
     #[command(subcommand)]
     Train(TrainCommand),
     /// Look through photos before training on them.
+    #[cfg(feature = "train")]
     #[command(subcommand)]
     Dataset(DatasetCommand),
     /// A training run's model as a weight file.
+    #[cfg(feature = "train")]
     Export(ExportArgs),
     /// Latents softened as a diffusion model softens them.
+    #[cfg(feature = "train")]
     Degrade(DegradeArgs),
     /// Pairs of a clean latent and what a diffusion model makes of it after some noise, to train a softening network on.
+    #[cfg(feature = "train")]
     Sdedit(SdeditArgs),
     /// A caption as the diffusion model reads it: the text encoder's embedding.
     #[cfg(feature = "text")]
     EmbedText(EmbedTextArgs),
     /// Power spectra of sets of latents side by side: what was lost, at which frequency.
+    #[cfg(feature = "train")]
     Spectrum(SpectrumArgs),
 }
 

@@ -118,6 +118,7 @@ pub(super) fn parse_crop(text: &str) -> Result<Crop, String> {
     }
 }
 
+#[cfg(feature = "train")]
 pub(super) fn parse_named(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, place)) if !name.is_empty() && !place.is_empty() => {
@@ -127,6 +128,7 @@ pub(super) fn parse_named(text: &str) -> Result<(String, String), String> {
     }
 }
 
+#[cfg(feature = "train")]
 pub(super) fn parse_time(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(t) if (0.0..=1.0).contains(&t) => Ok(t),

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use vae2x::{Array, Device, Extent, Pixels, Vae};
-use vae2x_compare::metrics::psnr;
 use vae2x_compare::page::{Input, Page, Row, RowOptions, row};
+use vae2x_measure::metrics::psnr;
 use vae2x_media::fit::crop;
 use vae2x_media::picture::{PictureOptions, decode_image, write_image};
 use vae2x_media::reduce::{Light, reduce};
