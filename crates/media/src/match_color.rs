@@ -10,7 +10,7 @@
 
 use vae2x_core::{Array, Result};
 
-use crate::pixels::picture_size;
+use crate::pixels::{picture_size, u8_steps};
 use crate::resample::{Filter, resize, resize_planes};
 
 /// What is taken over from the reference.
@@ -136,7 +136,7 @@ fn restate(values: &mut [f32], (mean, deviation): (f64, f64)) {
 }
 
 /// A channel that varies by less than a tenth of an 8-bit step has no contrast to be scaled.
-const FLAT: f64 = 0.1 / 127.5;
+const FLAT: f64 = u8_steps(0.1);
 
 fn mean_and_deviation(values: &[f32]) -> (f64, f64) {
     let n = values.len() as f64;

@@ -6,7 +6,7 @@
 
 use vae2x_core::{Array, Result};
 
-use crate::pixels::picture_size;
+use crate::pixels::{picture_size, to_unit};
 
 /// Colours with those of fully clear pixels replaced by what is near; all others stay as they are.
 ///
@@ -22,7 +22,7 @@ pub fn fill_clear(picture: &Array, opacity: &Array) -> Result<Array> {
         .reshape(size)?
         .into_data()
         .iter()
-        .map(|v| (v + 1.0) / 2.0)
+        .map(|&v| to_unit(v))
         .collect();
     let level = Level {
         size,

@@ -40,6 +40,26 @@ pub fn to_unit(value: f32) -> f32 {
     }
 }
 
+/// A value of [-1, 1] in [0, 1] for arithmetic in double precision, not clamped.
+pub fn to_unit_f64(value: f32) -> f64 {
+    (f64::from(value) + 1.0) / 2.0
+}
+
+/// A sample of [0, 1] in double precision, clamped, in [-1, 1].
+pub fn from_unit_f64(sample: f64) -> f32 {
+    (sample.clamp(0.0, 1.0) * 2.0 - 1.0) as f32
+}
+
+/// So many steps between neighbouring 8-bit samples, as a difference in [-1, 1].
+pub const fn u8_steps(count: f64) -> f64 {
+    count / 127.5
+}
+
+/// A value brought into [-1, 1]; NaN stays.
+pub fn clamp(value: f32) -> f32 {
+    value.clamp(-1.0, 1.0)
+}
+
 /// Linear light of [0, 1] from an sRGB value of [0, 1] (IEC 61966-2-1).
 pub fn srgb_to_linear(value: f32) -> f32 {
     match value <= 0.04045 {
@@ -127,24 +147,19 @@ pub fn picture_size(picture: &Array) -> Result<[usize; 2]> {
     }
 }
 
-/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black picture would hide it.
+/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black image would hide it.
 ///
 /// # Errors
-/// [`Error::Shape`] naming `what`, how many there are and where the first is.
+/// [`Error::NotFinite`] with `what` and the place of the first.
 pub fn require_finite(what: &str, array: &Array) -> Result<()> {
     let broken = |value: &f32| !value.is_finite();
     let Some(first) = array.data().iter().position(broken) else {
         return Ok(());
     };
-    let count = array.data().iter().filter(|&value| broken(value)).count();
-    Err(Error::Shape {
-        what: what.into(),
-        expected: "finite values".into(),
-        got: format!(
-            "{count} of {} NaN or infinite, the first at {:?}",
-            array.data().len(),
-            index_of(array, first)
-        ),
+    Err(Error::NotFinite {
+        what: format!("{what}, first at {:?}", index_of(array, first)),
+        count: array.data().iter().filter(|&value| broken(value)).count(),
+        total: array.data().len(),
     })
 }
 

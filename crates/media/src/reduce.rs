@@ -42,10 +42,11 @@ pub fn reduce(picture: &Array, factor: usize, light: Light) -> Result<Array> {
         });
     }
     match (factor, light) {
-        (1, _) => Ok(mapped(picture.clone(), |v| v.clamp(-1.0, 1.0))),
-        (_, Light::Encoded) => Ok(mapped(convolve(picture, &kernel(factor), factor)?, |v| {
-            v.clamp(-1.0, 1.0)
-        })),
+        (1, _) => Ok(mapped(picture.clone(), pixels::clamp)),
+        (_, Light::Encoded) => Ok(mapped(
+            convolve(picture, &kernel(factor), factor)?,
+            pixels::clamp,
+        )),
         (_, Light::Linear) => {
             let light = mapped(picture.clone(), pixels::to_linear);
             Ok(mapped(

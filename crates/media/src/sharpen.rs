@@ -7,6 +7,7 @@
 use vae2x_core::{Array, Result};
 
 use crate::convolve::{Kernel, convolve};
+use crate::pixels;
 
 /// Standard deviations that make sense: below, nothing changes; above, it is no longer detail.
 pub const SIGMAS: std::ops::RangeInclusive<f64> = 0.2..=20.0;
@@ -34,7 +35,7 @@ pub fn sharpen(picture: &Array, sigma: f64) -> Result<Array> {
     out.data_mut()
         .iter_mut()
         .zip(picture.data())
-        .for_each(|(v, p)| *v = (2.0 * p - *v).clamp(-1.0, 1.0));
+        .for_each(|(v, p)| *v = pixels::clamp(2.0 * p - *v));
     Ok(out)
 }
 

@@ -76,17 +76,17 @@ fn open(path: &Path) -> vae2x_core::Result<LatentFile> {
 fn the_real_files_agree() {
     let (clip, frame) = (cheesecake(), first_frame());
     assert_eq!(
-        (clip.array.shape(), clip.origin),
+        (clip.stored().shape(), clip.origin),
         (&[1, 16, 16, 40, 64][..], Origin::Safetensors)
     );
     assert_eq!(
-        (frame.array.shape(), frame.origin),
+        (frame.stored().shape(), frame.origin),
         (&[1, 16, 1, 40, 64][..], Origin::Comfy)
     );
     assert_close(
         "frame 0",
-        &denormalized(frame_of(&clip.array, 0)),
-        &frame.array,
+        &denormalized(frame_of(clip.stored(), 0)),
+        frame.stored(),
         ROUNDING,
     );
 }
@@ -108,7 +108,7 @@ fn the_real_files_are_judged_right() {
 #[test]
 fn statistics_alone_tell_the_spaces_of_the_real_clip() {
     let config = VaeConfig::default();
-    let clip = cheesecake().array;
+    let clip = cheesecake().stored().clone();
     let raw = guess(&denormalized(clip.clone()), &config).unwrap();
     assert!(raw.space == Space::Raw && raw.confidence > 0.99, "{raw:?}");
     let normalized = guess(&clip, &config).unwrap();
@@ -131,7 +131,7 @@ fn statistics_alone_tell_the_spaces_of_the_real_clip() {
 #[test]
 fn kind_and_statistics_are_weighed() {
     let folder = tempfile::tempdir().unwrap();
-    let raw = first_frame().array;
+    let raw = first_frame().stored().clone();
     // Unmarked and alone the frame's statistics lean to raw; the name 'latents' speaks against it.
     let plain = decide(&open(&saved(folder.path(), "plain.safetensors", &[("x", &raw)])).unwrap());
     assert_eq!(plain.space, Space::Raw);
@@ -147,7 +147,7 @@ fn kind_and_statistics_are_weighed() {
     let warning = named.warning().unwrap();
     assert!(warning.contains("--latent-space"), "{warning}");
     // A normalized latent that came into a .latent file stays raw by the format, with a warning.
-    let clip = cheesecake().array;
+    let clip = cheesecake().stored().clone();
     let version = Array::zeros([0]);
     let tensors = [
         ("latent_tensor", &clip),
@@ -192,7 +192,7 @@ fn written_latents_come_back_marked() {
         let path = folder.path().join(name);
         write_latent(&path, &latent, space, &text).unwrap();
         let back = open(&path).unwrap();
-        assert_same(name, &back.array, &latent);
+        assert_same(name, back.stored(), &latent);
         assert_eq!(back.origin, origin, "{name}");
         if origin != Origin::Npy {
             assert_eq!(back.text, text, "{name}");
@@ -211,7 +211,7 @@ fn a_written_latent_is_as_comfyui_writes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.latent");
     let original = fixture("data/wan_cheesecake_frame0.latent");
-    write_latent(&path, &first_frame().array, Space::Raw, &[]).unwrap();
+    write_latent(&path, first_frame().stored(), Space::Raw, &[]).unwrap();
     let (ours, theirs) = (
         TensorFile::open(&path).unwrap(),
         TensorFile::open(&original).unwrap(),
@@ -258,7 +258,7 @@ fn an_early_comfyui_file_is_rescaled() {
     assert_eq!(file.origin, Origin::ComfyLegacy);
     assert_close(
         "rescaled",
-        &file.array,
+        file.stored(),
         &Array::new([1, 16, 1, 1, 1], vec![1.0; 16]).unwrap(),
         ROUNDING,
     );
@@ -335,7 +335,7 @@ fn packed_latents_need_their_size() {
     };
     let file = sized([32, 48]).unwrap();
     assert_eq!(
-        (file.array.shape(), file.packed),
+        (file.stored().shape(), file.packed),
         (&[1, 16, 1, 4, 6][..], true)
     );
     assert!(
@@ -350,7 +350,7 @@ fn packed_latents_need_their_size() {
 fn packing_leans_to_normalized() {
     // Half a clip's frame, packed as diffusers does: cells of 2x2 with all channels form a token.
     let folder = tempfile::tempdir().unwrap();
-    let latent = frame_of(&cheesecake().array, 0);
+    let latent = frame_of(&cheesecake().stored().clone(), 0);
     let value = |i: usize| {
         let (token, c, dy, dx) = (i / 64, i % 64 / 4, i % 4 / 2, i % 2);
         latent.data()[(c * 40 + token / 32 * 2 + dy) * 64 + token % 32 * 2 + dx]
@@ -366,7 +366,7 @@ fn packing_leans_to_normalized() {
         key: None,
     };
     let file = LatentFile::open(&path, &options).unwrap();
-    assert_same("unpacked", &file.array, &latent);
+    assert_same("unpacked", file.stored(), &latent);
     let decision = decide(&file);
     assert!(
         decision.space == Space::Normalized && decision.confidence > 0.99,
@@ -420,7 +420,7 @@ fn broken_and_foreign_latents_are_refused() {
 
 #[test]
 fn the_real_latent_previews_a_cheesecake() {
-    let latent = Normalized::new(cheesecake().array).unwrap();
+    let latent = Normalized::new(cheesecake().stored().clone()).unwrap();
     let picture = preview_frame(&latent, 0, 0).unwrap();
     assert_eq!(picture.shape(), [3, 320, 512]);
     // Warm colours and a contrast that photographs have; the wrong space gives 0.2 or more than 1.

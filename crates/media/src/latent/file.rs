@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::Space;
+use vae2x_core::latent::{Normalized, Raw, Space, to_raw};
 use vae2x_core::weights::{DType, Format, TensorFile, TensorInfo};
-use vae2x_core::{Array, Error, Result};
+use vae2x_core::{Array, Error, Result, VaeConfig};
 
 use super::layout;
 use super::names::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER};
@@ -40,8 +40,8 @@ pub enum Origin {
 pub struct LatentFile {
     /// The file.
     pub path: PathBuf,
-    /// `[B, 16, T, h, w]`, finite, of the space that [`super::decide_space`] finds.
-    pub array: Array,
+    /// `[B, 16, T, h, w]`, finite, of a space that is not settled yet.
+    array: Array,
     /// What made the file.
     pub origin: Origin,
     /// The tensor's name; empty for npy files and bare torch tensors.
@@ -77,8 +77,8 @@ impl LatentFile {
         // The shape is judged before the data is read: a wrong file may be huge.
         let layout = layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?;
         let mut array = file.read(&key)?;
-        require_finite("the latent", &array)
-            .map_err(|e| tensor.error("finite values", &e.to_string()))?;
+        let what = format!("{}: tensor '{key}'", file.path().display());
+        require_finite(&what, &array)?;
         let origin = origin(file, &key);
         if origin == Origin::ComfyLegacy {
             array
@@ -95,6 +95,38 @@ impl LatentFile {
             origin,
             key,
         })
+    }
+}
+
+impl LatentFile {
+    /// `[B, 16, T, h, w]`
+    pub fn shape(&self) -> [usize; 5] {
+        let shape = self.array.shape();
+        std::array::from_fn(|axis| shape[axis])
+    }
+
+    /// The values as the file holds them, raw or normalized: for statistics. [`Self::into_raw`] settles which.
+    pub fn stored(&self) -> &Array {
+        &self.array
+    }
+
+    /// The latent as the VAE takes it, given the space that its values are in.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if its channels are not the model's.
+    pub fn into_raw_from(self, space: Space, config: &VaeConfig) -> Result<Raw> {
+        to_raw(self.array, space, config)
+    }
+
+    /// The latent as diffusion models take it, given the space that its values are in.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if its channels are not the model's.
+    pub fn into_normalized_from(self, space: Space, config: &VaeConfig) -> Result<Normalized> {
+        match space {
+            Space::Normalized => Normalized::new(self.array),
+            Space::Raw => Raw::new(self.array)?.normalize(config),
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 //! Others carry no marker; there, the odds that the kind of file gives are multiplied with those of
 //! [`vae2x_core::latent::guess`]. A doubtful decision is still made, and comes with a warning that says how to overrule it.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
-use vae2x_core::latent::{Space, guess};
-use vae2x_core::{Result, VaeConfig};
+use vae2x_core::latent::{Raw, Space, guess};
+use vae2x_core::{Error, Result, VaeConfig};
 
 use super::file::{LatentFile, Origin};
 use super::names::LATENTS;
@@ -22,6 +24,48 @@ pub enum SpaceChoice {
     Raw,
     /// Normalized, whatever the file says.
     Normalized,
+}
+
+impl SpaceChoice {
+    /// What [`FromStr`] takes.
+    pub const NAMES: [&str; 3] = ["auto", "raw", "normalized"];
+}
+
+impl std::fmt::Display for SpaceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Raw => "raw",
+            Self::Normalized => "normalized",
+        })
+    }
+}
+
+impl FromStr for SpaceChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "raw" => Ok(Self::Raw),
+            "normalized" => Ok(Self::Normalized),
+            _ => Err(Error::BadRequest(format!(
+                "unknown latent space '{name}'; expected {}",
+                Self::NAMES.join(", ")
+            ))),
+        }
+    }
+}
+
+impl LatentFile {
+    /// The latent as the VAE takes it, and how its space was decided.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if its channels are not the model's.
+    pub fn into_raw(self, config: &VaeConfig, choice: SpaceChoice) -> Result<(Raw, Decision)> {
+        let decision = decide_space(&self, config, choice)?;
+        Ok((self.into_raw_from(decision.space, config)?, decision))
+    }
 }
 
 /// A decided space.
@@ -70,7 +114,7 @@ const CONTRADICTION: f32 = 0.99;
 /// Decides the space of a latent.
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] if its channels are not the model's.
+/// [`Error::Shape`] if its channels are not the model's.
 pub fn decide_space(
     file: &LatentFile,
     config: &VaeConfig,
@@ -86,7 +130,7 @@ pub fn decide_space(
         }
         (SpaceChoice::Auto, None) => {}
     }
-    let found = guess(&file.array, config)?;
+    let found = guess(file.stored(), config)?;
     if matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy) {
         return Ok(comfy(
             found.space == Space::Normalized && found.confidence >= CONTRADICTION,

@@ -4,6 +4,8 @@
 use moxcms::{ColorProfile, DataColorSpace, Layout, ProfileText, TransformOptions};
 use vae2x_core::Array;
 
+use crate::pixels as range;
+
 /// Pixels that are converted at once.
 const BLOCK: usize = 4096;
 
@@ -52,14 +54,13 @@ fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option
         let places = start..plane.min(start + BLOCK);
         let mut source = Vec::with_capacity(channels * places.len());
         for i in places.clone() {
-            source.extend((0..channels).map(|c| (f64::from(data[c * plane + i]) + 1.0) / 2.0));
+            source.extend((0..channels).map(|c| range::to_unit_f64(data[c * plane + i])));
         }
         let mut converted = vec![0.0; 3 * places.len()];
         // Fails, if at all, for the first block.
         transform.transform(&source, &mut converted).ok()?;
         for (i, colour) in places.zip(converted.as_chunks::<3>().0) {
-            (0..3)
-                .for_each(|c| data[c * plane + i] = (colour[c].clamp(0.0, 1.0) * 2.0 - 1.0) as f32);
+            (0..3).for_each(|c| data[c * plane + i] = range::from_unit_f64(colour[c]));
         }
     }
     Some(())
