@@ -19,15 +19,15 @@ pub enum LatentFormat {
     Comfy,
     /// A tensor `latents`, with the space in the metadata.
     Safetensors,
-    /// A bare array: which space it is, the reader must know.
+    /// A bare array; the reader must know which space it is in.
     Npy,
 }
 
 impl LatentFormat {
-    /// The format that a path's extension names.
+    /// The format for a path's extension.
     ///
     /// # Errors
-    /// [`Error::BadRequest`] listing the known ones.
+    /// [`Error::BadRequest`] for any other, listing these.
     pub fn from_path(path: &Path) -> Result<Self> {
         let extension = path
             .extension()
@@ -43,7 +43,7 @@ impl LatentFormat {
         }
     }
 
-    /// The space that readers of the format expect where nothing says otherwise: raw in ComfyUI, normalized in diffusers.
+    /// The space that readers of the format expect by default: raw in ComfyUI, normalized in diffusers.
     pub fn usual_space(self) -> Space {
         match self {
             Self::Comfy => Space::Raw,
@@ -99,7 +99,7 @@ pub fn write_raw(
     Ok(space)
 }
 
-/// As [`write_raw`], of a normalized latent.
+/// As [`write_raw`], for a normalized latent.
 ///
 /// # Errors
 /// As [`write_raw`].
