@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::{Normalized, Space, guess};
+use vae2x_core::latent::{Normalized, Raw, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
-use vae2x_core::{Array, VaeConfig};
+use vae2x_core::{Array, Error, VaeConfig};
 use vae2x_media::latent::{
-    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, decide_space,
-    write_latent,
+    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, WriteOptions,
+    decide_space, write_latent, write_normalized, write_raw,
 };
 use vae2x_media::preview::preview_frame;
 use vae2x_testkit::compare::{assert_close, assert_same};
@@ -204,6 +204,86 @@ fn written_latents_come_back_marked() {
             );
         }
     }
+}
+
+#[test]
+fn every_file_becomes_raw_in_one_way() {
+    let config = VaeConfig::default();
+    let (clip, stored) = (cheesecake(), cheesecake().stored().clone());
+    assert_eq!(clip.shape(), [1, 16, 16, 40, 64]);
+    let (raw, decision) = clip.into_raw(&config, SpaceChoice::Auto).unwrap();
+    assert_eq!(decision.space, Space::Normalized);
+    assert_same("denormalized", raw.array(), &denormalized(stored));
+    let (raw, decision) = first_frame().into_raw(&config, SpaceChoice::Auto).unwrap();
+    assert_eq!(decision.space, Space::Raw);
+    assert_same("as it was", raw.array(), first_frame().stored());
+    let normalized = first_frame().into_normalized_from(Space::Raw, &config);
+    let want = raw.normalize(&config).unwrap();
+    assert_same("normalized", normalized.unwrap().array(), want.array());
+}
+
+#[test]
+fn latents_take_the_space_that_their_file_can_hold() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), VaeConfig::default());
+    let raw = Raw::new(ramp(&[1, 16, 1, 4, 6])).unwrap();
+    let normalized = raw.clone().normalize(&config).unwrap();
+    for (name, asked, taken) in [
+        ("a.latent", None, Space::Raw),
+        ("a.latent", Some(Space::Normalized), Space::Raw),
+        ("a.safetensors", None, Space::Normalized),
+        ("a.safetensors", Some(Space::Raw), Space::Raw),
+        ("a.npy", None, Space::Normalized),
+    ] {
+        let path = folder.path().join(name);
+        let options = WriteOptions {
+            space: asked,
+            ..Default::default()
+        };
+        let from_raw = write_raw(&path, &raw, &config, &options).unwrap();
+        let first = open(&path).unwrap();
+        let from_normalized = write_normalized(&path, &normalized, &config, &options).unwrap();
+        let second = open(&path).unwrap();
+        assert_eq!([from_raw, from_normalized], [taken; 2], "{name} {asked:?}");
+        assert_close(name, first.stored(), second.stored(), ROUNDING);
+        let unchanged = match taken {
+            Space::Raw => (first.stored(), raw.array()),
+            Space::Normalized => (second.stored(), normalized.array()),
+        };
+        assert_same(name, unchanged.0, unchanged.1);
+    }
+}
+
+#[test]
+fn packed_latents_stay_packed_but_for_comfyui() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), VaeConfig::default());
+    let raw = Raw::new(ramp(&[1, 16, 1, 4, 6])).unwrap();
+    let options = WriteOptions {
+        packed: true,
+        ..Default::default()
+    };
+    for (name, shape) in [
+        ("a.safetensors", &[1, 6, 64][..]),
+        ("a.npy", &[1, 6, 64]),
+        ("a.latent", &[1, 16, 1, 4, 6]),
+    ] {
+        let path = folder.path().join(name);
+        write_raw(&path, &raw, &config, &options).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let found = file
+            .tensors()
+            .values()
+            .find(|info| !info.shape.contains(&0));
+        assert_eq!(found.unwrap().shape, shape, "{name}");
+    }
+}
+
+#[test]
+fn choices_of_a_space_have_names() {
+    for name in SpaceChoice::NAMES {
+        assert_eq!(name.parse::<SpaceChoice>().unwrap().to_string(), name);
+    }
+    let unknown = "odd".parse::<SpaceChoice>();
+    assert!(matches!(unknown, Err(Error::BadRequest(_))));
 }
 
 #[test]
