@@ -142,7 +142,7 @@ fn a_killed_job_resumes_to_the_same_bytes() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // Somewhere in the middle: after the second file, or at the end on a very fast machine, which the next check would tell.
+    // Somewhere in the middle: after the second file, or at the end on a very fast machine, which the next check would show.
     while !killed.join("pairs-00001.safetensors").exists() {
         assert!(
             child.try_wait().unwrap().is_none(),
@@ -619,7 +619,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
             "model"
         ]
     );
-    assert!(run(&train).fails(1).contains("holds a run already"));
+    assert!(run(&train).fails(1).contains("already holds a run"));
 
     let (model, context) = (at("flow/model"), at("flow/context.safetensors"));
     let sdedit = [

@@ -283,7 +283,7 @@ pub struct SpectrumArgs {
     /// compared with
     #[arg(required = true, value_name = "NAME=LATENTS", value_parser = parse_named)]
     pub sets: Vec<(String, String)>,
-    /// A .html page or a .png picture
+    /// A .html page or a .png image
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Rings from the coarsest to the finest frequency

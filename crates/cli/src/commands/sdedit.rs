@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use vae2x::{Device, Encoder, EngineOptions};
-use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::weights::{ModelTensors, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_tensor;
@@ -30,7 +29,7 @@ use crate::{usage, weights};
 /// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
 ///
 /// # Errors
-/// If the model, the caption or the latents will not do or do not fit each other, or the folder holds another job.
+/// If the model, the caption or the latents cannot be used or do not fit each other, or the folder holds another job.
 pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     if let Some(SdeditCommand::Merge(args)) = &args.command {
         return join(args);
@@ -155,7 +154,7 @@ fn load(weights: &DitWeights, device: &burn::tensor::Device) -> anyhow::Result<W
     Ok(model)
 }
 
-/// Progress through bytes, told in pieces.
+/// Progress through bytes.
 struct Counter {
     bar: Progress,
     done: u64,
@@ -199,7 +198,7 @@ fn hash(plan: &mut Plan, model: &Model, input: &Input) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a model is in the program, where its name says all.
+/// Whether this is a bundled demo model, which its name identifies.
 fn is_demo(vae: &VaeWeights) -> bool {
     MODELS.iter().any(|name| vae.path() == Path::new(name))
 }
@@ -210,7 +209,7 @@ fn weight_bytes(weights: &DitWeights) -> u64 {
 }
 
 /// Refuses a model that the device, whichever `auto` is, cannot hold together with a pass over the largest latent. What the
-/// encoder of photos holds is little beside it.
+/// encoder of photos holds is small compared to it.
 fn check_memory(weights: &DitWeights, input: &Input, device: Device) -> anyhow::Result<()> {
     const GIB: f64 = (1u64 << 30) as f64;
     let gib = |bytes: u64| bytes as f64 / GIB;
@@ -354,10 +353,11 @@ impl Input {
             return usage("--photos needs --vae WEIGHTS to encode them");
         };
         let photos = list(&[folder.display().to_string()])?;
-        let side = usize::from(args.short_side) / SPATIAL_FACTOR;
+        let vae = weights::open(name)?;
+        let side = usize::from(args.short_side) / vae.config().spatial();
         Ok(Self {
             of: Kind::Photos(photos),
-            vae: Some(weights::open(name)?),
+            vae: Some(vae),
             largest: Some([1, side, RATIO * side]),
         })
     }
@@ -380,7 +380,7 @@ impl Input {
         }
     }
 
-    /// What tells a job from another one beside names and hashes of files.
+    /// Facts that identify a job besides names and hashes of files.
     fn facts(&self, args: &SdeditArgs, model: &DitConfig) -> BTreeMap<String, String> {
         let of_input = match &self.of {
             Kind::Latents(latents) => [("kind", "latents".into()), ("space", latents.space())],
@@ -428,6 +428,7 @@ impl Input {
             others: 1,
             ..EngineOptions::default()
         };
+        let cell = vae.config().spatial();
         let encoder = Encoder::load(Arc::new(vae), &options)?;
         let encode = move |pixels: &Array| {
             encoder
@@ -437,6 +438,7 @@ impl Input {
         Ok(Box::new(Photos {
             files,
             short_side: usize::from(args.short_side),
+            cell,
             encode,
         }))
     }

@@ -28,7 +28,7 @@ const BAND: usize = 32;
 /// `[3, H, W]`, both, H and W at least 11
 ///
 /// # Errors
-/// [`Error::Shape`] unless both are pictures of one size and large enough.
+/// [`Error::Shape`] unless both are images of one size and large enough.
 pub fn ssim(picture: &Array, reference: &Array) -> Result<f64> {
     let ([h, w], [x, y]) = unit_pair(picture, reference)?;
     require_side("SSIM", [h, w], WINDOW)?;

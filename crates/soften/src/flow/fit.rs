@@ -20,7 +20,7 @@ use vae2x_train::run::{
 };
 use vae2x_train::{Error, Result};
 
-/// Streams of random numbers beside those of the steps, which come before them.
+/// Streams of random numbers; those of the steps come before them.
 const SPLIT: u64 = u64::MAX;
 const HELD_OUT: u64 = u64::MAX - 1;
 /// Width of the caption's only token.
@@ -95,7 +95,7 @@ impl Default for FlowConfig {
 }
 
 impl FlowConfig {
-    /// Refuses what cannot be meant.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].

@@ -90,7 +90,7 @@ impl Default for FitConfig {
 }
 
 impl FitConfig {
-    /// Refuses what cannot be meant.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].

@@ -52,7 +52,7 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The manifest of a folder in which the job of `wanted` can begin or go on, as far as can be told without hashes; `None` to begin.
+/// The manifest of a folder in which the job of `wanted` can begin or continue, as far as is known without hashes; `None` to begin.
 fn find(folder: &Path, wanted: &Manifest, resume: bool) -> Result<Option<Manifest>> {
     wanted.plan.options.validate()?;
     let problem = |problem: String| {
@@ -178,7 +178,7 @@ impl Job {
         })
     }
 
-    /// Makes what is missing; `tell` hears of every item that is done, and why it has no pairs if its source cannot be used. `false` if
+    /// Makes what is missing. `tell` is called for every item that is done, with the reason if its source cannot be used. `false` if
     /// `stop` was set before the end: nothing is lost then.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Joins the shards of a job, in a folder beside the target that gets its name when all is there.
+//! Joins the shards of a job, in a temporary folder next to the target, which is renamed when it is complete.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
     joined.check_used()?;
     let filled = fill(&filling, &shards, &joined).and_then(|()| replace(&filling, target));
     if filled.is_err() {
-        // The first error is the one to hear of.
+        // The first error is the one to report.
         let _ = std::fs::remove_dir_all(&filling);
     }
     filled.map(|()| joined)

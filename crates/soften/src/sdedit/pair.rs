@@ -59,7 +59,7 @@ pub struct SdeditOptions {
 }
 
 impl SdeditOptions {
-    /// Refuses what cannot be meant.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].

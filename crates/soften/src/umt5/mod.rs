@@ -38,7 +38,7 @@ impl Umt5 {
         self.weights.config()
     }
 
-    /// Embeds captions: token numbers, and for each whether it counts. `progress` is told of every layer that is done.
+    /// Embeds captions: token numbers, and for each whether it counts. `progress` is called with the number of layers done.
     ///
     /// # Shapes
     /// `B` captions of `N` tokens -> `[B, N, width]`, zero where a token does not count

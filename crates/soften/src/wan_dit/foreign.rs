@@ -1,4 +1,4 @@
-//! Names other models that people take for the transformer: by their tensors' names, where those do not tell by a shape.
+//! Names other models that people take for the transformer: by their tensors' names, or by a shape where names do not tell.
 
 use vae2x_core::weights::ModelTensors;
 
@@ -70,7 +70,7 @@ const OTHERS: [(&[&str], &str); 14] = [
     (&["decoder."], "an autoencoder"),
 ];
 
-/// What single files hold beside the model: its autoencoder and its text encoder.
+/// What all-in-one files hold besides the model: its autoencoder and its text encoder.
 const BESIDE: [&str; 4] = [
     "first_stage_model.",
     "cond_stage_model.",
@@ -129,7 +129,7 @@ fn holds(name: &str, part: &str) -> bool {
         .any(|(at, _)| at == 0 || part.starts_with('.') || name.as_bytes()[at - 1] == b'.')
 }
 
-/// What a transformer with Wan's names is, if it is not the text-to-video one: its latent channels tell.
+/// The kind of a transformer with Wan's names that is not the text-to-video one, by its latent channels.
 pub(super) fn by_channels(config: &DitConfig) -> Option<String> {
     let what = match (config.in_channels, config.out_channels) {
         (48, 48) => "Wan2.2's 5B model, whose latents have 48 channels and are of another VAE",

@@ -37,7 +37,7 @@ pub struct Dataset {
 #[derive(Debug, Default)]
 struct State {
     dropped: BTreeMap<usize, String>,
-    /// Not yet told.
+    /// Not yet reported.
     news: Vec<String>,
     /// Of the passes that are under way.
     orders: BTreeMap<u64, Vec<usize>>,

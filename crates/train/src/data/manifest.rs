@@ -29,7 +29,7 @@ pub struct Entry {
     /// A photo that looks the same and is to be kept rather than this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<String>,
-    /// From a `.license` file beside the photo (REUSE) or its XMP metadata.
+    /// From a `.license` file next to the photo (REUSE) or its XMP metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
     /// Why the photo should not be trained on; empty for good ones.

@@ -52,7 +52,7 @@ impl Checkpoint {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Run`] if it is no checkpoint.
+    /// [`Error::Run`] if it is not a checkpoint.
     pub fn open(path: &Path) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let progress = metadata(&file, PROGRESS, |text| serde_json::from_str(text))?;

@@ -159,6 +159,6 @@ mod tests {
         };
         assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
         let model = vae2x_testkit::fixture("vae_tiny_base/original.safetensors");
-        assert!(of(model.to_str().unwrap()).contains("no degradation proxy"));
+        assert!(of(model.to_str().unwrap()).contains("not a degradation proxy"));
     }
 }

@@ -134,7 +134,7 @@ impl Job<'_> {
                 let values = self.checkpoint.file.read(&name)?.into_data();
                 dtype
                     .narrow(&values)
-                    .ok_or_else(|| CoreError::Unsupported(format!("weights as {dtype}")))
+                    .ok_or_else(|| CoreError::BadRequest(format!("weights cannot be written as {dtype}")))
             }
             (None, Some(base)) => Ok(base.tensor_bytes(spec)?.1),
             (None, None) => Err(CoreError::format(

@@ -1,7 +1,7 @@
 //! AdamW over a module's parameters in their order, with state that is read and written by name; clipping; averaging.
 //!
 //! The update is burn's. Its own module optimizer keys state by random ids, which do not survive a restart under a name; here
-//! state is a list beside the list of parameters. Every tensor is seen flat.
+//! state is a list parallel to the list of parameters. Every tensor is flattened.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{

@@ -261,7 +261,7 @@ pub struct LogConfig {
     pub eval_every: u64,
     /// Checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints kept beside the best one.
+    /// Checkpoints kept besides the best one.
     pub keep: usize,
 }
 
