@@ -37,11 +37,11 @@ pub struct Series {
 /// Lines with axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
-    /// What is shown.
+    /// Title.
     pub title: String,
-    /// What the places are.
+    /// Title of the horizontal axis.
     pub x_label: String,
-    /// What the heights are.
+    /// Title of the vertical axis.
     pub y_label: String,
     /// The axis from its left end to its right.
     pub x_range: [f64; 2],
@@ -51,7 +51,7 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-/// What is drawn; points are (y, x).
+/// A mark; points are (y, x).
 enum Mark {
     Line {
         points: Vec<[f64; 2]>,

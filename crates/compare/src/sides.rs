@@ -103,7 +103,7 @@ pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
     match pictures.is_empty() {
         true => Err(Error::format(
             path,
-            "the folder holds no pictures (.png, .jpg, .webp, .exr, .bmp)",
+            "no images in this folder (.png, .jpg, .webp, .exr, .bmp)",
         )),
         false => Ok(pictures),
     }
@@ -222,7 +222,7 @@ mod tests {
             assert!(refused(bad.into()).contains(bad), "{bad}");
         }
         assert!(refused("a=/no/such/file.png".into()).contains("/no/such/file.png"));
-        assert!(refused(argument("a", none.path())).contains("no pictures"));
+        assert!(refused(argument("a", none.path())).contains("no images"));
         assert!(refused(argument("a", twins.path())).contains("same stem"));
         assert!(pair(&[]).is_empty());
     }

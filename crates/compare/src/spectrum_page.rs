@@ -29,7 +29,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// Of nothing yet.
+    /// An empty mean.
     pub fn new(name: impl Into<String>, bands: usize) -> Self {
         Self {
             name: name.into(),
@@ -85,7 +85,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Of sets with equally many rings.
+    /// A report on sets with equally many rings.
     pub fn new(sets: &'a [Mean]) -> Self {
         Self { sets }
     }

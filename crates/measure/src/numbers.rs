@@ -20,7 +20,7 @@ pub enum Better {
     Neither,
 }
 
-/// What a number is taken of. Images are `[3, H, W]` in [-1, 1].
+/// How a number is measured. Images are `[3, H, W]` in [-1, 1].
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
     /// An image alone, at the reference's size if there is one.
@@ -57,7 +57,7 @@ pub struct Number {
     pub of: Of,
 }
 
-/// What numbers are taken of.
+/// The image to measure, and its reference.
 pub struct Subject<'a> {
     /// `[3, H, W]`, as it is.
     pub picture: &'a Array,
@@ -114,7 +114,7 @@ pub fn at_size(picture: &Array, size: [usize; 2]) -> Result<Cow<'_, Array>> {
     }
     if !((ratio(own) / ratio(size)).ln().abs() <= SAME) {
         return Err(Error::Shape {
-            what: "picture".into(),
+            what: "image".into(),
             expected: format!("the sides' ratio of its reference, {}x{}", size[1], size[0]),
             got: format!("{}x{}", own[1], own[0]),
         });

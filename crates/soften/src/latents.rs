@@ -35,7 +35,7 @@ pub struct LatentFolder {
     claim: Claim,
 }
 
-/// What is known of the files' space.
+/// How the files' space is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     /// By the user.

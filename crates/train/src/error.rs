@@ -26,7 +26,7 @@ pub enum Error {
     Diverged {
         /// The step that failed; its update was not applied.
         step: u64,
-        /// What was seen.
+        /// The problem.
         what: String,
         /// The photos of the step.
         names: Vec<String>,
@@ -41,7 +41,7 @@ pub enum Error {
     Run {
         /// The folder.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }

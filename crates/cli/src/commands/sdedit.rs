@@ -59,7 +59,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     let mut job = Job::open(folder, plan, args.shard, args.resume)?;
     let [all, there] = job.progress();
     ui::note(format!(
-        "{}: {all} items, {there} of them there already",
+        "{}: {all} items, {there} of them already there",
         folder.display()
     ));
     let made = if all == there {
@@ -74,7 +74,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
             left_out(job.manifest())
         ),
         false => format!(
-            "{}: stopped after {made} of {all} items; go on with --resume\n",
+            "{}: stopped after {made} of {all} items; continue with --resume\n",
             folder.display()
         ),
     })
@@ -125,7 +125,7 @@ fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow
         if let Some(Skipped { name, why }) =
             skipped.filter(|skipped| warned.insert(skipped.name.clone()))
         {
-            ui::warn(format!("{name}: {why}; there will be no pairs of it"));
+            ui::warn(format!("{name}: {why}; it is skipped"));
         }
     };
     let maker = Maker {

@@ -87,7 +87,7 @@ pub(super) struct Loaded {
     pub format: String,
     /// Length of the file, or of what is made for the page where there is none.
     pub length: u64,
-    /// What the page does not show as the file has it.
+    /// Differences between the file and what the page shows.
     pub notes: Vec<String>,
     pub pixels: Array,
     pub media_type: &'static str,
@@ -188,7 +188,7 @@ struct Header {
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
-    let refuse = |e: String| Error::format(path, format!("not a picture that can be read: {e}"));
+    let refuse = |e: String| Error::format(path, format!("not a readable image: {e}"));
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| Error::io(path, e))?;
@@ -226,7 +226,7 @@ fn cut(picture: Array, crop: Option<Crop>) -> Result<Array> {
     let [h, w] = pixels::picture_size(&picture)?;
     if !crop.is_inside([h, w]) {
         return Err(Error::Shape {
-            what: "part of a picture".into(),
+            what: "part of an image".into(),
             expected: format!("a rectangle inside {w}x{h}"),
             got: crop.to_string(),
         });

@@ -25,7 +25,7 @@ pub use row::{Row, RowOptions, Shown, row};
 /// so that each is base64 by itself.
 const PIECE: usize = 3 << 20;
 
-/// What a page shows.
+/// A comparison page.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Heading and window title.
@@ -34,7 +34,7 @@ pub struct Page {
     pub names: Vec<String>,
     /// Index of the name that the others are measured against.
     pub reference: usize,
-    /// What is compared.
+    /// The rows.
     pub rows: Vec<Row>,
 }
 
@@ -73,7 +73,7 @@ impl Page {
         })
     }
 
-    /// What the scripts know of the images.
+    /// The scripts' data about the images.
     fn report(&self) -> Value {
         let picture = |row: usize, column: usize, shown: &Shown| {
             let [height, width] = shown.size;

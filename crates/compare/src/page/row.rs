@@ -12,7 +12,7 @@ use vae2x_measure::speckle::scale_to;
 /// Images of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What they show.
+    /// The name of the row.
     pub name: String,
     /// In the order of the page's names.
     pub pictures: Vec<Option<Shown>>,
@@ -40,7 +40,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// What is embedded.
+    /// The embedded image.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if the file has another length than when it was measured.
@@ -116,7 +116,7 @@ pub fn row(
     })
 }
 
-/// What a row's images are measured by.
+/// The reference of a row.
 struct Measure {
     /// `[H, W]` at base resolution, for which the row's smallest image is taken.
     base: [usize; 2],

@@ -41,7 +41,7 @@ fn require_one_size(picture: &Array, reference: &Array) -> Result<[usize; 2]> {
     match pixels::picture_size(reference)? == size {
         true => Ok(size),
         false => Err(Error::Shape {
-            what: "pictures to compare".into(),
+            what: "images to compare".into(),
             expected: "one size".into(),
             got: format!("{:?} and {:?}", picture.shape(), reference.shape()),
         }),

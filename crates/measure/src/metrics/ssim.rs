@@ -42,7 +42,7 @@ pub fn ssim(picture: &Array, reference: &Array) -> Result<f64> {
 pub(super) fn require_side(metric: &str, [h, w]: [usize; 2], least: usize) -> Result<()> {
     match h < least || w < least {
         true => Err(Error::Shape {
-            what: format!("pictures for {metric}"),
+            what: format!("images for {metric}"),
             expected: format!("at least {least}x{least} pixels"),
             got: format!("{w}x{h}"),
         }),
@@ -53,9 +53,9 @@ pub(super) fn require_side(metric: &str, [h, w]: [usize; 2], least: usize) -> Re
 /// Means over a plane's windows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Similarity {
-    /// Of the product of all terms.
+    /// Mean of the product of all terms.
     pub whole: f64,
-    /// Of contrast and structure, without luminance.
+    /// Mean of contrast and structure, without luminance.
     pub contrast: f64,
 }
 

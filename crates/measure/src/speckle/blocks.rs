@@ -39,7 +39,7 @@ pub(super) struct Line {
     pub level: f64,
 }
 
-/// What is kept of a block.
+/// A block's statistics and spectrum.
 pub(super) struct Block {
     /// Row and column among the blocks.
     pub place: [usize; 2],
@@ -58,7 +58,7 @@ impl Layout {
         let side = SPACING * largest_period;
         if size.iter().any(|&n| n < 2 * side) {
             return Err(Error::Shape {
-                what: "picture for a speckle score".into(),
+                what: "image for a speckle score".into(),
                 expected: format!("at least {0}x{0} pixels", 2 * side),
                 got: format!("{}x{}", size[1], size[0]),
             });

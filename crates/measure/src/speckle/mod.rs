@@ -42,7 +42,7 @@ const DEVIATIONS: f64 = 3.0;
 pub struct Speckle {
     /// The score of the strongest period, in dB: 0 for none. NaN if a value of the image is.
     pub speckle_db: f64,
-    /// What chance alone may make of it in an image of this size: three standard errors, in dB.
+    /// The score that chance alone may reach in an image of this size: three standard errors, in dB.
     pub noise_db: f64,
     /// The strongest period.
     pub period: usize,
@@ -65,7 +65,7 @@ pub struct Period {
     pub period: usize,
     /// Its waves' energy together, above that of the neighbourhood of one, in dB.
     pub speckle_db: f64,
-    /// Of its waves together: the root of the sum of their squared amplitudes, in 8-bit steps.
+    /// Amplitude of its waves together: the root of the sum of their squared amplitudes, in 8-bit steps.
     pub amplitude: f64,
     #[serde(skip)]
     noise: f64,
@@ -191,9 +191,9 @@ fn decibels(ratio: f64) -> f64 {
 /// Sums over ordered pairs of different blocks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pairs {
-    /// Of `z_a conj(z_b)`.
+    /// Mean of `z_a conj(z_b)`.
     products: f64,
-    /// Of the products of the weights that made `z` of the spectrum.
+    /// Mean of the products of the weights that made `z` of the spectrum.
     weights: f64,
     count: f64,
     /// The value of `products` without a grid.

@@ -106,7 +106,7 @@ pub struct Block {
 /// The network. Fields are in the order of [`specs`].
 #[derive(Module, Debug)]
 pub struct Proxy {
-    /// Of the time's cosines and sines.
+    /// Embeds the time's cosines and sines.
     pub time: [Linear; 2],
     /// To the inner width.
     pub conv_in: Conv,
@@ -197,7 +197,7 @@ impl Proxy {
     /// Builds the network from `source`, which is asked for every tensor of [`specs`].
     ///
     /// # Errors
-    /// What `source` returns; [`Error::Config`] for sizes of 0.
+    /// Errors of `source`; [`Error::Config`] for sizes of 0.
     pub fn load(config: &ProxyConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
         config.validate()?;
         let ProxyConfig {

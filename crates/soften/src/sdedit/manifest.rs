@@ -30,7 +30,7 @@ const PIECE: usize = 1 << 20;
 pub struct Hashed {
     /// The file name, for people; it is never compared.
     pub name: String,
-    /// Of all its bytes, in hexadecimal digits.
+    /// Hash of all its bytes, in hexadecimal digits.
     pub sha256: String,
 }
 
@@ -119,7 +119,7 @@ impl std::fmt::Display for Shard {
     }
 }
 
-/// What a job is.
+/// The plan of a job.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Plan {
     /// The flow model.
@@ -154,7 +154,7 @@ impl Plan {
         file * per_file..((file + 1) * per_file).min(self.items())
     }
 
-    /// What differs in another plan, in a word; names of hashed files do not count.
+    /// The first difference to another plan, as a word; names of hashed files do not count.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         self.other_settings(other)
             .or_else(|| self.other_files(other))
@@ -208,7 +208,7 @@ pub struct PairEntry {
 pub struct Skipped {
     /// As the plan has it.
     pub name: String,
-    /// What is wrong with it.
+    /// The problem.
     pub why: String,
 }
 
@@ -280,7 +280,7 @@ impl FileEntry {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Manifest {
     format: u32,
-    /// What the job is.
+    /// The plan.
     pub plan: Plan,
     /// Which part of it this folder is; `None` for all of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -290,7 +290,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Of a job that starts.
+    /// The manifest of a job that starts.
     pub fn new(plan: Plan, shard: Shard) -> Self {
         Self {
             format: FORMAT,
@@ -340,8 +340,8 @@ impl Manifest {
             Err(e) => return Err(Error::io(&path, e)),
         };
         let bad = |what: String| Error::Data(format!("{}: {what}", path.display()));
-        let manifest: Self =
-            serde_json::from_slice(&text).map_err(|e| bad(format!("no manifest of pairs: {e}")))?;
+        let manifest: Self = serde_json::from_slice(&text)
+            .map_err(|e| bad(format!("not a manifest of pairs: {e}")))?;
         if manifest.format != FORMAT {
             return Err(bad(format!(
                 "format {}; expected {FORMAT}",

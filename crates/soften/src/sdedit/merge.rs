@@ -66,7 +66,7 @@ fn filling(target: &Path) -> Result<PathBuf> {
     }
     match target.file_name() {
         Some(name) => Ok(target.with_file_name(format!(".{}.merging", name.to_string_lossy()))),
-        None => problem("the path names no folder"),
+        None => problem("the path does not name a folder"),
     }
 }
 
@@ -96,7 +96,7 @@ fn replace(folder: &Path, target: &Path) -> Result<()> {
 fn read(folder: &Path) -> Result<Manifest> {
     let bad = |what: &str| Error::Data(format!("{}: {what}", folder.display()));
     let manifest = Manifest::read(folder)?
-        .ok_or_else(|| bad("no pairs of sdedit: there is no manifest.json"))?;
+        .ok_or_else(|| bad("not a folder of sdedit pairs: manifest.json is missing"))?;
     let shard = manifest.shard();
     let wanted = (0..manifest.plan.files())
         .filter(|&file| shard.has(file))
@@ -108,7 +108,7 @@ fn read(folder: &Path) -> Result<Manifest> {
         .eq(wanted.collect::<Vec<_>>().iter())
     {
         true => Ok(manifest),
-        false => Err(bad("this job is not finished; go on with it with --resume")),
+        false => Err(bad("this job is not finished; continue it with --resume")),
     }
 }
 

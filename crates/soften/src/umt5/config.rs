@@ -58,7 +58,7 @@ pub(super) struct Telling {
     pub query: &'static str,
     pub bias: &'static str,
     pub ffn: &'static str,
-    /// What stands before a layer's index.
+    /// Prefix of a layer's index.
     pub layers: &'static str,
 }
 

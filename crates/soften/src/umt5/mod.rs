@@ -78,7 +78,7 @@ impl Umt5 {
         Ok(norm.forward(x) * kept)
     }
 
-    /// What is added to scores (very negative where a key does not count), and 1 or 0 for each token.
+    /// The bias of scores (very negative where a key does not count), and 1 or 0 for each token.
     ///
     /// # Shapes
     /// `[B, 1, 1, N]` and `[B, N, 1]`

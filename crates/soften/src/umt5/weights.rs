@@ -72,7 +72,7 @@ impl Umt5Weights {
         if tensors.names().any(|name| name.starts_with("decoder.")) {
             return Err(unknown(
                 &tensors,
-                "a decoder beside the encoder: a whole model; expected the encoder alone",
+                "a decoder besides the encoder: a whole model; expected the encoder alone",
             ));
         }
         let in_second = |name: &str| tensors.info(&name.replacen('0', "1", 1)).is_some();

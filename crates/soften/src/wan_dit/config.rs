@@ -10,7 +10,7 @@ const HEAD_DIM: usize = 128;
 const TEXT_LEN: usize = 512;
 /// Captions are filled up to their length, which no file may make boundless.
 const LONGEST_TEXT: usize = 1 << 16;
-/// Of all published sizes.
+/// Epsilon of all published sizes.
 const EPSILON: f64 = 1e-6;
 
 /// Sizes of a transformer.

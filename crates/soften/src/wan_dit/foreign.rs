@@ -70,7 +70,7 @@ const OTHERS: [(&[&str], &str); 14] = [
     (&["decoder."], "an autoencoder"),
 ];
 
-/// What all-in-one files hold besides the model: its autoencoder and its text encoder.
+/// Prefixes of the other parts of all-in-one files: autoencoder and text encoder.
 const BESIDE: [&str; 4] = [
     "first_stage_model.",
     "cond_stage_model.",
@@ -88,15 +88,21 @@ const UNET_KEYS: [&str; 4] = [
 
 /// Widths of text encoders, and the U-Net that reads them.
 const UNETS: [(usize, &str); 3] = [
-    (768, "Stable Diffusion 1's U-Net, whose latents are others"),
-    (1024, "Stable Diffusion 2's U-Net, whose latents are others"),
+    (
+        768,
+        "Stable Diffusion 1's U-Net, which has different latents",
+    ),
+    (
+        1024,
+        "Stable Diffusion 2's U-Net, which has different latents",
+    ),
     (
         2048,
-        "Stable Diffusion XL's U-Net, whose latents are others",
+        "Stable Diffusion XL's U-Net, which has different latents",
     ),
 ];
 
-/// What a file holds, if that is a known other model.
+/// The name of the model in a file, if that is a known other one.
 pub(super) fn by_names(tensors: &ModelTensors) -> Option<&'static str> {
     unet(tensors).or_else(|| {
         let of_model = |name: &&str| !BESIDE.iter().any(|part| name.starts_with(part));
@@ -139,7 +145,7 @@ pub(super) fn by_channels(config: &DitConfig) -> Option<String> {
         (48, 16) => {
             "one of Wan's control models (48 channels in: the latent, a control and an image)"
         }
-        (ins, outs) if ins != outs => "a transformer that takes conditions beside the latent",
+        (ins, outs) if ins != outs => "a transformer that takes conditions besides the latent",
         _ => return None,
     };
     let (ins, outs) = (config.in_channels, config.out_channels);

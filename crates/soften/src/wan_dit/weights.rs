@@ -106,7 +106,7 @@ impl DitWeights {
 fn unknown(tensors: &ModelTensors) -> Error {
     let what = match tensors.names().next() {
         Some(first) => format!(
-            "no transformer of Wan2.1 among its {} tensors, of which the first is '{first}'",
+            "no Wan2.1 transformer among its {} tensors, of which the first is '{first}'",
             tensors.names().count()
         ),
         None => "the file holds no tensors".into(),

@@ -24,7 +24,7 @@ pub struct Entry {
     /// Estimated, of a JPEG.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jpeg_quality: Option<u8>,
-    /// Of brightness differences, 64 bits in hexadecimal.
+    /// Hash of brightness differences, 64 bits in hexadecimal.
     pub hash: String,
     /// A photo that looks the same and is to be kept rather than this one.
     #[serde(skip_serializing_if = "Option::is_none")]

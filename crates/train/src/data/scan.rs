@@ -63,7 +63,7 @@ fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
     }
 }
 
-/// What a photo looks like, coarsely.
+/// A coarse look at a photo.
 #[derive(Clone, Debug)]
 struct Look {
     /// Whether each cell of an 8x8 grid is darker than its right neighbour, which survives scaling and compression.
@@ -108,7 +108,7 @@ impl Look {
     }
 }
 
-/// Of near-duplicates one stays: first come those that are fit for training, then larger ones, then earlier ones.
+/// One of several near-duplicates is kept: photos fit for training come first, then larger ones, then earlier ones.
 fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
     let mut order: Vec<usize> = (0..entries.len())
         .filter(|&i| entries[i].1.is_some())

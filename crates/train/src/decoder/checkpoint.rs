@@ -19,9 +19,9 @@ use crate::{Error, Result};
 
 const PROGRESS: &str = "vae2x.progress";
 const CONFIG: &str = "vae2x.config";
-/// Of the trained tensors.
+/// Prefix of the trained tensors.
 pub const GENERATOR: &str = "generator";
-/// Of their moving average.
+/// Prefix of their moving average.
 pub const AVERAGE: &str = "average";
 const DISCRIMINATOR: &str = "discriminator";
 const OPTIMIZER: &str = "optimizer";

@@ -32,7 +32,7 @@ pub enum Degradation {
 }
 
 impl Degradation {
-    /// What a configuration asks for, for latents of `channels` channels.
+    /// The degradation of a configuration, for latents of `channels` channels.
     ///
     /// # Errors
     /// [`Error::Config`] if a proxy is not named; [`Error::Core`] if its file cannot be read, is none, or is for other latents.

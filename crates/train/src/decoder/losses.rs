@@ -30,7 +30,7 @@ pub struct PictureLosses {
 
 /// The losses of decoded images.
 pub struct Pull {
-    /// Of the weighted sum with respect to the images, without autodiff.
+    /// Gradient of the weighted sum with respect to the images, without autodiff.
     pub gradient: Tensor<4>,
     /// Each loss before its weight; `loss` is the weighted sum.
     pub values: Vec<(&'static str, f64)>,

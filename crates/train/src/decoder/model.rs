@@ -12,7 +12,7 @@ use vae2x_nn::wan_vae::{Decoder, DecoderState, Encoder, EncoderState};
 use super::widen::{Widening, widen};
 use crate::{Error, Result};
 
-/// What the optimizer changes.
+/// The networks in training.
 #[derive(Module, Debug)]
 pub struct Generator {
     /// With `post_quant`.

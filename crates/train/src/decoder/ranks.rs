@@ -30,7 +30,9 @@ impl Followers {
             let thread = thread.spawn(move || follow(learner, &orders));
             Ok((
                 sender,
-                thread.map_err(|e| Error::Rank(format!("no thread for rank {}: {e}", i + 1)))?,
+                thread.map_err(|e| {
+                    Error::Rank(format!("cannot start a thread for rank {}: {e}", i + 1))
+                })?,
             ))
         };
         Ok(Self {

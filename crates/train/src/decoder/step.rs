@@ -68,7 +68,7 @@ pub struct Critic {
 
 /// Everything that a step reads and changes.
 pub struct Learner {
-    /// What is trained.
+    /// The networks in training.
     pub generator: Generator,
     /// Its moving average.
     pub average: Option<Generator>,

@@ -45,7 +45,7 @@ impl Network {
     }
 }
 
-/// What a loss compares.
+/// The two images that a loss compares, and what it needs for that.
 pub struct View<'a> {
     /// `[B, 3, H, W]` in [-1, 1]: for networks, the window that they see.
     pub picture: Tensor<4>,

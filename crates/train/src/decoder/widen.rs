@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use vae2x_core::{Array, Result};
 
-/// What the pixels of a block are at the start.
+/// Values of a block's pixels at the start.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Widening {
@@ -57,7 +57,7 @@ fn place(i: usize, scale: usize, start: Widening) -> f32 {
     }
 }
 
-/// What each tap of an axis gives to each tap of the axis moved by `x`.
+/// The share of each tap of an axis in each tap of the axis moved by `x`.
 fn shift(x: f32) -> [[f32; 3]; 3] {
     let parabola = [x * (x - 1.0) / 2.0, 1.0 - x * x, x * (x + 1.0) / 2.0];
     let mut to = [[0.0; 3]; 3];

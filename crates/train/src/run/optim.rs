@@ -19,7 +19,7 @@ const EPSILON: f32 = 1e-8;
 /// How an optimizer averages and decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamOptions {
-    /// Of gradients, and of their squares.
+    /// Decay of the averages of gradients and of their squares.
     pub betas: [f32; 2],
     /// Decoupled.
     pub weight_decay: f32,
