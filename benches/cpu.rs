@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vae2x_core::arch::{self, Conv, Layer, Taps};
-use vae2x_core::engine::Engine;
+use vae2x_core::engine::{Decoder, Encoder, Engine};
 use vae2x_core::weights::formula::{self, FormulaWeights};
-use vae2x_core::{Array, VaeConfig};
-use vae2x_cpu::{
-    CpuEngine, CpuOptions, Isa, Precision, decode_memory, measure_peak, profile_kernels,
-};
+use vae2x_core::{Array, Extent, Precision, VaeConfig};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa, measure_peak, profile_kernels};
 
 /// Runs that the least time is taken of, if not told.
 const RUNS: usize = 3;
@@ -43,7 +41,7 @@ fn main() {
     };
     let start = Instant::now();
     let engine = engine(options);
-    engine.prepare_decoder().unwrap();
+    load(&engine);
     println!(
         "{}, {} threads; packing {:.2} s, {} MB",
         engine.name(),
@@ -77,9 +75,14 @@ fn take_runs(args: &mut Vec<String>) -> usize {
     value.and_then(|v| v.parse().ok()).unwrap_or(RUNS)
 }
 
-fn engine(options: CpuOptions) -> CpuEngine {
+fn engine(options: CpuOptions) -> Arc<CpuEngine> {
     let config = VaeConfig::with_widths(96, 12);
-    CpuEngine::new(Arc::new(FormulaWeights::new(config)), options).unwrap()
+    Arc::new(CpuEngine::new(Arc::new(FormulaWeights::new(config)), options).unwrap())
+}
+
+/// Reads and packs what decoding an image needs.
+fn load(engine: &Arc<CpuEngine>) {
+    Decoder::new(engine.clone(), Extent::image([1, 1])).unwrap();
 }
 
 fn latent(frames: usize, size: usize) -> Array {
@@ -97,11 +100,21 @@ fn fastest(runs: usize, mut work: impl FnMut()) -> f64 {
     (0..runs).map(time).fold(f64::INFINITY, f64::min)
 }
 
-fn decode(engine: &CpuEngine, latent: &Array) {
-    std::hint::black_box(engine.decoder().step(latent, &mut |_| ()).unwrap());
+/// Decodes a clip or an image `[z, T, h, w]`.
+fn decode(engine: &Arc<CpuEngine>, latent: &Array) {
+    let [_, frames, h, w] = latent.dims("latent").unwrap();
+    let clip = Extent {
+        frames,
+        cells: [h, w],
+    };
+    let mut session = Decoder::new(engine.clone(), clip).unwrap();
+    for t in 0..frames {
+        let frame = latent.narrow1(t..t + 1);
+        std::hint::black_box(session.step(&frame, &mut |_| ()).unwrap());
+    }
 }
 
-fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
+fn image(engine: &Arc<CpuEngine>, options: CpuOptions, size: usize, runs: usize) {
     let latent = latent(1, size);
     let seconds = fastest(runs, || decode(engine, &latent));
     let peak = (0..5)
@@ -114,7 +127,8 @@ fn image(engine: &CpuEngine, options: CpuOptions, size: usize, runs: usize) {
         flops / seconds / peak,
         peak / 1e9,
         peak_memory(),
-        decode_memory(engine.config(), [1, size, size], options)
+        engine
+            .decode_memory(Extent::image([size, size]))
             .unwrap()
             .total()
             / 1_000_000
@@ -174,7 +188,7 @@ fn precisions(options: CpuOptions, runs: usize) {
 }
 
 /// The steps of a 64x64 decode, those of equal shape together, the least of several runs.
-fn layers(engine: &CpuEngine, options: CpuOptions, runs: usize) {
+fn layers(engine: &Arc<CpuEngine>, options: CpuOptions, runs: usize) {
     let latent = latent(1, 64);
     let runs: Vec<_> = (0..runs)
         .map(|_| engine.profile_decode(&latent).unwrap())
@@ -203,7 +217,7 @@ fn layers(engine: &CpuEngine, options: CpuOptions, runs: usize) {
     }
 }
 
-fn clip(engine: &CpuEngine, runs: usize) {
+fn clip(engine: &Arc<CpuEngine>, runs: usize) {
     let latent = latent(5, 32);
     let seconds = fastest(runs, || decode(engine, &latent));
     println!(
@@ -212,15 +226,16 @@ fn clip(engine: &CpuEngine, runs: usize) {
     );
 }
 
-fn encode(engine: &CpuEngine, runs: usize) {
+fn encode(engine: &Arc<CpuEngine>, runs: usize) {
     let pixels = Array::new(
         [3, 1, 512, 512],
         formula::unit("bench.pixels", 3 * 512 * 512).collect(),
     )
     .unwrap();
-    engine.prepare_encoder().unwrap();
+    let encoder = || Encoder::new(engine.clone(), Extent::image([64, 64])).unwrap();
+    drop(encoder());
     let seconds = fastest(runs, || {
-        std::hint::black_box(engine.encoder().step(&pixels, &mut |_| ()).unwrap());
+        std::hint::black_box(encoder().step(&pixels, &mut |_| ()).unwrap());
     });
     println!("encode 512x512: {seconds:.3} s; {} MB", peak_memory());
 }
@@ -229,7 +244,7 @@ fn threads(options: CpuOptions, runs: usize) {
     let latent = latent(1, 128);
     let time = |threads| {
         let engine = engine(CpuOptions { threads, ..options });
-        engine.prepare_decoder().unwrap();
+        load(&engine);
         fastest(runs, || decode(&engine, &latent))
     };
     let (one, all) = (time(1), time(0));
@@ -246,7 +261,7 @@ fn sets(options: CpuOptions, runs: usize) {
             isa: Some(isa),
             ..options
         });
-        engine.prepare_decoder().unwrap();
+        load(&engine);
         println!(
             "decode 32x32 with {isa}: {:.3} s",
             fastest(runs, || decode(&engine, &latent))

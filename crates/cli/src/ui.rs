@@ -15,6 +15,21 @@ pub fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Prints an error with its causes.
+pub fn error(error: &anyhow::Error) {
+    say(format_args!("error: {}", causes(error)));
+}
+
+/// The error and its causes in one line; a cause that the text before it already tells is left out.
+fn causes(error: &anyhow::Error) -> String {
+    let mut causes = error.chain().map(ToString::to_string);
+    let first = causes.next().unwrap_or_default();
+    causes.fold(first, |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
+}
+
 /// Tells the user a fact.
 pub fn note(text: impl std::fmt::Display) {
     say(text);

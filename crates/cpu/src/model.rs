@@ -1,4 +1,4 @@
-//! A side of the model, encoder or decoder: its plans, and its weights as they come to be needed.
+//! The encoder or the decoder: its plans, and its weights as they come to be needed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -8,12 +8,12 @@ use vae2x_core::arch::Layer;
 use vae2x_core::weights::Weights;
 
 use crate::builder;
-use crate::engine::Precision;
-use crate::ops::Machine;
+use crate::machine::Machine;
+use crate::options::Storage;
 use crate::pack::{ConvWeights, NormWeights};
 use crate::plan::{Op, Plan, Stage, Tables, Use};
 
-/// Plans of one side, for a single frame and for clips.
+/// Plans of the encoder or the decoder, for a single frame and for clips.
 pub(crate) struct Plans {
     pub tables: Tables,
     pub image: Plan,
@@ -21,9 +21,9 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
-    pub fn new(layers: &[Layer], precision: Precision) -> Self {
+    pub fn new(layers: &[Layer], storage: Storage) -> Self {
         let mut tables = Tables {
-            precision,
+            storage,
             ..Tables::default()
         };
         let image = builder::image(layers, &mut tables);
@@ -71,8 +71,8 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub fn new(layers: &[Layer], source: Arc<dyn Weights>, precision: Precision) -> Self {
-        let plans = Plans::new(layers, precision);
+    pub fn new(layers: &[Layer], source: Arc<dyn Weights>, storage: Storage) -> Self {
+        let plans = Plans::new(layers, storage);
         let convs = plans.tables.convs.iter().map(|_| OnceLock::new()).collect();
         Self {
             plans,
@@ -110,7 +110,7 @@ impl Model {
                 let loaded = ConvWeights::load(
                     &self.plans.tables.convs[*index],
                     &self.source,
-                    self.plans.tables.precision,
+                    self.plans.tables.storage,
                 )?;
                 self.convs[*index].get_or_init(|| loaded);
             }

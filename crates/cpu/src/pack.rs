@@ -12,17 +12,11 @@ use half::bf16;
 use vae2x_core::Result;
 use vae2x_core::weights::Weights;
 
-use crate::engine::Precision;
 use crate::kernels::{self, BLOCK, Expand, Kept, TAPS};
-use crate::ops::{Machine, at_least};
+use crate::machine::{Machine, at_least};
+use crate::options::Storage;
 use crate::pages::Pages;
-use crate::plan::{ConvSpec, Method, NormSpec, Use, padded};
-
-/// The set of half the sum of the temporal taps, and of half the sum with the middle one subtracted: see `ops/pair.rs`.
-pub(crate) const HALF_SUM: usize = 3;
-pub(crate) const HALF_DIFFERENCE: usize = 4;
-/// Sets of weights of a convolution that sees three frames: its temporal taps, the present one last, and the two above.
-const SETS: usize = 5;
+use crate::plan::{ConvSpec, HALF_DIFFERENCE, HALF_SUM, Method, NormSpec, SETS, Use, padded};
 
 /// Sets of weights by number; empty where not asked for.
 pub(crate) type Sets<'a> = [&'a [f32]; SETS];
@@ -45,17 +39,17 @@ pub(crate) struct ConvWeights {
     pub bias: Vec<f32>,
     /// Sets of weights, by number: see [`combination`].
     sets: Vec<OnceLock<Pages>>,
-    /// `[panel][input][frame][tap][16]`, in `precision`: of all temporal taps, for clips.
+    /// `[panel][input][frame][tap][16]`, in `storage`: of all temporal taps, for clips.
     taps: OnceLock<Pages>,
     /// Of the last temporal tap alone, for single frames.
     last_taps: OnceLock<Pages>,
-    precision: Precision,
+    storage: Storage,
     source: Arc<dyn Weights>,
 }
 
 impl ConvWeights {
     /// Reads the bias; the weights are for [`Self::prepare`].
-    pub fn load(spec: &ConvSpec, source: &Arc<dyn Weights>, precision: Precision) -> Result<Self> {
+    pub fn load(spec: &ConvSpec, source: &Arc<dyn Weights>, storage: Storage) -> Result<Self> {
         let mut bias = source.tensor(&spec.conv.bias())?.into_data()[spec.outputs.clone()].to_vec();
         bias.resize(spec.padded_outputs(), 0.0);
         let sets = (0..SETS).map(|_| OnceLock::new()).collect();
@@ -66,14 +60,14 @@ impl ConvWeights {
             sets,
             taps,
             last_taps,
-            precision,
+            storage,
             source: source.clone(),
         })
     }
 
     /// Packs what `usage` needs and is not packed yet.
     pub fn prepare(&self, machine: &Machine, usage: Use) -> Result<()> {
-        if self.spec.keeps_taps(usage, self.precision) {
+        if self.spec.keeps_taps(usage, self.storage) {
             let frames = self.spec.kept_frames(usage);
             let kept = if frames == 1 {
                 &self.last_taps
@@ -81,7 +75,7 @@ impl ConvWeights {
                 &self.taps
             };
             if kept.get().is_none() {
-                let taps = self.read_taps(frames, self.precision, &self.read()?);
+                let taps = self.read_taps(frames, self.storage, &self.read()?);
                 kept.get_or_init(|| taps);
             }
             return Ok(());
@@ -167,11 +161,9 @@ impl ConvWeights {
             });
         machine.run(parts.collect(), |(set, panel, elements), _| {
             let count = taps_len(&self.spec, frames);
-            let taps = match self.precision {
-                Precision::F32 => Kept::F32(&taps[panel * count..][..count]),
-                Precision::Bf16 => {
-                    Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count])
-                }
+            let taps = match self.storage {
+                Storage::F32 => Kept::F32(&taps[panel * count..][..count]),
+                Storage::Bf16 => Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count]),
             };
             let factors = if frames == 1 {
                 &vec![1.0]
@@ -190,17 +182,17 @@ impl ConvWeights {
     }
 
     /// The taps of the last `frames` temporal ones, laid out by panels.
-    fn read_taps(&self, frames: usize, precision: Precision, tensor: &[f32]) -> Pages {
+    fn read_taps(&self, frames: usize, storage: Storage, tensor: &[f32]) -> Pages {
         let (spec, count) = (&self.spec, taps_len(&self.spec, frames));
         let all = spec.frames();
         let values = spec.padded_outputs() / BLOCK * count;
-        let mut taps = Pages::zeros(match precision {
-            Precision::F32 => values,
-            Precision::Bf16 => values.div_ceil(2),
+        let mut taps = Pages::zeros(match storage {
+            Storage::F32 => values,
+            Storage::Bf16 => values.div_ceil(2),
         });
-        let mut put: Box<dyn FnMut(usize, f32)> = match precision {
-            Precision::F32 => Box::new(|at, value| taps[at] = value),
-            Precision::Bf16 => {
+        let mut put: Box<dyn FnMut(usize, f32)> = match storage {
+            Storage::F32 => Box::new(|at, value| taps[at] = value),
+            Storage::Bf16 => {
                 let halves: &mut [u16] = bytemuck::cast_slice_mut(&mut taps);
                 Box::new(|at, value| halves[at] = bf16::from_f32(value).to_bits())
             }
@@ -232,7 +224,7 @@ impl ConvWeights {
                 } else {
                     (all, combination(set, all))
                 };
-                let taps = self.read_taps(frames, Precision::F32, tensor);
+                let taps = self.read_taps(frames, Storage::F32, tensor);
                 let mut packed = Pages::zeros(self.spec.packed_len());
                 let (count, panels) = (
                     taps_len(&self.spec, frames),
@@ -382,9 +374,9 @@ mod tests {
         }
     }
 
-    fn weights(spec: &ConvSpec, precision: Precision) -> ConvWeights {
+    fn weights(spec: &ConvSpec, storage: Storage) -> ConvWeights {
         let source: Arc<dyn Weights> = Arc::new(FormulaWeights::new(VaeConfig::default()));
-        ConvWeights::load(spec, &source, precision).unwrap()
+        ConvWeights::load(spec, &source, storage).unwrap()
     }
 
     #[test]
@@ -400,7 +392,7 @@ mod tests {
             outputs: 0..20,
             method: Method::Point,
         };
-        let packed = weights(&spec, Precision::F32);
+        let packed = weights(&spec, Storage::F32);
         let machine = Machine::new(Isa::detect(), 1).unwrap();
         packed.prepare(&machine, Use::Image).unwrap();
         let tensor = packed.source.tensor(&conv.weight()).unwrap();
@@ -423,10 +415,10 @@ mod tests {
     fn kept_taps_expand_to_the_bits_of_packed_sets() {
         let spec = causal();
         let machine = Machine::new(Isa::detect(), 2).unwrap();
-        let packed = weights(&spec, Precision::F32);
+        let packed = weights(&spec, Storage::F32);
         packed.prepare(&machine, Use::Pairs).unwrap();
-        let kept = weights(&spec, Precision::F32);
-        let taps = kept.read_taps(3, Precision::F32, &kept.read().unwrap());
+        let kept = weights(&spec, Storage::F32);
+        let taps = kept.read_taps(3, Storage::F32, &kept.read().unwrap());
         kept.taps.get_or_init(|| taps);
         let wanted = [0, 2, HALF_SUM, HALF_DIFFERENCE];
         let (mut memory, mut unused) = (Pages::default(), Pages::default());
@@ -459,10 +451,10 @@ mod tests {
         let spec = causal();
         for isa in Isa::available() {
             let machine = Machine::new(isa, 1).unwrap();
-            for (precision, tolerance) in [(Precision::F32, 2e-7), (Precision::Bf16, 4e-3)] {
-                let weights = weights(&spec, precision);
+            for (storage, tolerance) in [(Storage::F32, 2e-7), (Storage::Bf16, 4e-3)] {
+                let weights = weights(&spec, storage);
                 let tensor = weights.read().unwrap();
-                let taps = weights.read_taps(3, precision, &tensor);
+                let taps = weights.read_taps(3, storage, &tensor);
                 weights.taps.get_or_init(|| taps);
                 for set in 0..SETS {
                     let combination = combination(set, 3);
@@ -481,7 +473,7 @@ mod tests {
                     let mut memory = Pages::default();
                     let got = weights.sets(&machine, &[set], &mut memory)[set];
                     let error = relative_l2(got, &want);
-                    assert!(error <= tolerance, "{isa} {precision:?} set {set}: {error}");
+                    assert!(error <= tolerance, "{isa} {storage:?} set {set}: {error}");
                 }
             }
         }

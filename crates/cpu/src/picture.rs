@@ -78,9 +78,9 @@ impl Picture {
         self.frame += frames;
     }
 
-    /// Frames finished so far.
-    pub fn frames(&self) -> usize {
-        self.frame
+    /// The fraction of frames that are finished.
+    pub fn done(&self) -> f32 {
+        self.frame as f32 / self.array.shape()[1] as f32
     }
 
     pub fn into_array(self) -> Array {

@@ -11,9 +11,8 @@ use std::ops::Range;
 
 use vae2x_core::arch::{Conv, Norm, Taps};
 
-use crate::engine::Precision;
 use crate::kernels::{BLOCK, ELEMENTS2, ELEMENTS4};
-use crate::pack::{HALF_DIFFERENCE, HALF_SUM};
+use crate::options::Storage;
 
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +63,12 @@ pub(crate) enum Use {
 /// Values of a set of weights from which on it is large: those of the coarse stages are.
 const LARGE: usize = 2 << 20;
 
+/// Sets of weights of a convolution that sees three frames: its temporal taps, the present one last, and two more.
+pub(crate) const SETS: usize = 5;
+/// The set of half the sum of the temporal taps, and of half the sum with the middle one subtracted: see `ops/pair.rs`.
+pub(crate) const HALF_SUM: usize = 3;
+pub(crate) const HALF_DIFFERENCE: usize = 4;
+
 /// Some output channels of a convolution, and how they are computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConvSpec {
@@ -113,22 +118,22 @@ impl ConvSpec {
 
     /// Whether the taps are kept, to be expanded when the convolution's turn comes, instead of sets of weights: where
     /// those are large, and they are expanded but once for a frame, or clips need several, or it is asked for.
-    pub fn keeps_taps(&self, usage: Use, precision: Precision) -> bool {
-        self.is_large() && (usage != Use::Image || precision == Precision::Bf16)
+    pub fn keeps_taps(&self, usage: Use, storage: Storage) -> bool {
+        self.is_large() && (usage != Use::Image || storage == Storage::Bf16)
     }
 
     /// Bytes of weights that stay.
-    pub fn kept_bytes(&self, usage: Use, precision: Precision) -> usize {
-        match (self.keeps_taps(usage, precision), precision) {
+    pub fn kept_bytes(&self, usage: Use, storage: Storage) -> usize {
+        match (self.keeps_taps(usage, storage), storage) {
             (false, _) => self.sets(usage).len() * self.packed_len() * size_of::<f32>(),
-            (true, Precision::F32) => self.taps(usage) * size_of::<f32>(),
-            (true, Precision::Bf16) => self.taps(usage) * size_of::<u16>(),
+            (true, Storage::F32) => self.taps(usage) * size_of::<f32>(),
+            (true, Storage::Bf16) => self.taps(usage) * size_of::<u16>(),
         }
     }
 
     /// Bytes that the expanded sets take while the convolution runs.
-    pub fn expanded_bytes(&self, usage: Use, precision: Precision) -> usize {
-        let expanded = if self.keeps_taps(usage, precision) {
+    pub fn expanded_bytes(&self, usage: Use, storage: Storage) -> usize {
+        let expanded = if self.keeps_taps(usage, storage) {
             self.sets(usage).len()
         } else {
             0
@@ -171,7 +176,7 @@ pub(crate) struct NormSpec {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     /// How large convolutions' weights are kept.
-    pub precision: Precision,
+    pub storage: Storage,
     pub convs: Vec<ConvSpec>,
     pub norms: Vec<NormSpec>,
 }

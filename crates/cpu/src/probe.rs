@@ -1,13 +1,39 @@
-//! Kernels by themselves, on data that lies as a step's task lays it. For benchmarks.
+//! Kernels by themselves, on data that lies as a step's task lays it, and the machine's peak. For benchmarks.
 
 use std::time::Instant;
 
-use crate::engine::CpuOptions;
+use vae2x_core::Result;
+
 use crate::isa::Isa;
 use crate::kernels::{
-    self, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, STEP4, TAPS, WINDOW4,
+    self, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, Peak, STEP4, TAPS, WINDOW4,
 };
+use crate::options::CpuOptions;
 use crate::pages::Pages;
+
+/// Floating-point operations per second that these threads could do at best, measured: a loop of fused multiply-adds in
+/// registers.
+///
+/// # Errors
+/// [`Device`](vae2x_core::Error::Device) if threads cannot be started.
+pub fn measure_peak(options: CpuOptions) -> Result<f64> {
+    /// About 20 ms.
+    const ROUNDS: usize = 4_000_000;
+    let machine = options.machine()?;
+    let threads: Vec<usize> = (0..machine.threads).collect();
+    let start = Instant::now();
+    let operations = machine.map(&threads, |_| {
+        let mut job = Peak {
+            rounds: ROUNDS,
+            operations: 0,
+            result: 0.0,
+        };
+        kernels::peak(machine.isa, &mut job);
+        std::hint::black_box(job.result);
+        job.operations
+    });
+    Ok(operations.iter().sum::<usize>() as f64 / start.elapsed().as_secs_f64())
+}
 
 /// A kernel's work on the tiles of one task, on one thread.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,11 @@
 //! Where the time of a decode goes, step by step. For benchmarks.
 
-use vae2x_core::{Array, Result};
+use vae2x_core::engine::Engine;
+use vae2x_core::{Array, Error, Result};
 
 use crate::engine::CpuEngine;
 use crate::plan::{Op, Step};
-use crate::run::{Mode, RunOptions, Runner};
+use crate::run::{Mode, RunOptions, Runner, State};
 
 /// A fused step of a single frame's decode and the time it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,38 +19,45 @@ pub struct StepTime {
 }
 
 impl CpuEngine {
-    /// Decodes a single latent frame `[z, 1, h, w]` and tells the time of each step. The result is dropped.
+    /// Decodes a single latent frame `[z, 1, h, w]` and returns the time of each step. The result is dropped.
     ///
     /// # Errors
     /// If the weights cannot be read or the latent does not fit the model.
     pub fn profile_decode(&self, latent: &Array) -> Result<Vec<StepTime>> {
         let [z, t, h, w] = latent.dims("latent")?;
-        if [z, t] != [self.config_ref().z_dim, 1] || h == 0 || w == 0 {
-            let expected = format!("[{}, 1, h, w]", self.config_ref().z_dim);
-            let got = format!("{:?}", latent.shape());
-            return Err(vae2x_core::Error::Shape {
+        let z_dim = self.config().z_dim;
+        if [z, t] != [z_dim, 1] || h == 0 || w == 0 {
+            return Err(Error::Shape {
                 what: "latent".into(),
-                expected,
-                got,
+                expected: format!("[{z_dim}, 1, h, w]"),
+                got: format!("{:?}", latent.shape()),
             });
         }
-        self.prepare_decoder()?;
-        let model = self.decoder_model();
+        let (model, machine) = (&*self.decoder, &self.machine);
+        model.prepare_image(machine)?;
+        let plan = &model.plans.image;
         let options = RunOptions {
             mode: Mode::Image,
             size: [h, w],
+            threads: machine.threads,
         };
-        let mut runner = Runner::new(model, self.machine(), &model.plans.image, options);
-        let input = crate::picture::frame(latent, 0, runner.input());
+        let mut state = State::new(plan, &model.plans.tables, options);
+        let input = crate::picture::frame(latent, 0, state.input());
+        let mut runner = Runner {
+            model,
+            machine,
+            plan,
+            state: &mut state,
+        };
         runner.run(vec![input], &mut |_, _, _| (), &mut |_| ());
-        let times = model.plans.image.steps.iter().zip(runner.seconds());
+        let times = plan.steps.iter().zip(state.seconds());
         Ok(times
             .map(|(step, &seconds)| self.step_time(step, [h, w], seconds))
             .collect())
     }
 
     fn step_time(&self, step: &Step, size: [usize; 2], seconds: f64) -> StepTime {
-        let plans = &self.decoder_model().plans;
+        let plans = &self.decoder.plans;
         let extent = plans.image.extent(step.target(), size);
         let pixels = format!("{}x{}", extent.height, extent.width);
         match &step.op {

@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::machine::Machine;
 use crate::model::Model;
-use crate::ops::{Machine, Target, attention, conv, copy, pair};
+use crate::ops::{Target, attention, conv, copy, pair};
 use crate::pack::{ConvWeights, Sets};
 use crate::pages::Pages;
-use crate::plan::{ConvSpec, Method, Op, Plan, Step, Use};
+use crate::plan::{BufferId, ConvSpec, Method, Op, Plan, Step, Tables, Use};
 use crate::rows::{Extent, Rows};
 use crate::schedule::{Flow, Schedule};
 
@@ -32,20 +33,28 @@ pub(crate) struct RunOptions {
     pub mode: Mode,
     /// Height and width of the frames that go in.
     pub size: [usize; 2],
+    pub threads: usize,
 }
 
-/// A plan at a size, with its buffers.
-pub(crate) struct Runner<'e> {
-    model: &'e Model,
-    machine: &'e Machine,
-    plan: &'e Plan,
+/// What a plan holds between frames: its buffers.
+pub(crate) struct State {
     mode: Mode,
     size: [usize; 2],
     rows: Vec<Rows>,
+    /// The plan's input.
+    input: BufferId,
     /// Frames put in so far.
     frames: usize,
     /// Time spent in each step.
     seconds: Vec<f64>,
+}
+
+/// A plan at work on its state.
+pub(crate) struct Runner<'r> {
+    pub model: &'r Model,
+    pub machine: &'r Machine,
+    pub plan: &'r Plan,
+    pub state: &'r mut State,
 }
 
 /// The extents of all buffers of a plan.
@@ -77,27 +86,24 @@ pub(crate) fn extents(
     (0..plan.buffers.len()).map(extent).collect()
 }
 
-impl<'e> Runner<'e> {
-    /// For frames of height and width `size`.
-    pub fn new(
-        model: &'e Model,
-        machine: &'e Machine,
-        plan: &'e Plan,
-        options: RunOptions,
-    ) -> Self {
-        let RunOptions { mode, size } = options;
-        let schedule = Schedule::new(plan, &model.plans.tables, size, machine.threads);
+impl State {
+    /// Before the first frame.
+    pub fn new(plan: &Plan, tables: &Tables, options: RunOptions) -> Self {
+        let RunOptions {
+            mode,
+            size,
+            threads,
+        } = options;
+        let schedule = Schedule::new(plan, tables, size, threads);
         let rows = extents(plan, schedule, size, mode)
             .into_iter()
             .map(Rows::new)
             .collect();
         Self {
-            model,
-            machine,
-            plan,
             mode,
             size,
             rows,
+            input: plan.input,
             frames: 0,
             seconds: vec![0.0; plan.steps.len()],
         }
@@ -110,30 +116,32 @@ impl<'e> Runner<'e> {
 
     /// Extents of the frames that go in.
     pub fn input(&self) -> Extent {
-        self.rows[self.plan.input].extent
+        self.rows[self.input].extent
     }
 
     /// Puts a frame in without running the plan: it will be in the past of the next.
     pub fn put(&mut self, frame: Pages) {
-        self.rows[self.plan.input].put(self.frames, frame);
+        self.rows[self.input].put(self.frames, frame);
         self.frames += 1;
     }
+}
 
+impl Runner<'_> {
     /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows
-    /// of those that do not. `progress` is told the fraction done.
+    /// of those that do not. `progress` is called with the fraction done.
     pub fn run(
         &mut self,
         frames: Vec<Pages>,
         emit: Emit<'_>,
         progress: &mut dyn FnMut(f32),
     ) -> Vec<Pages> {
-        let now = self.frames..self.frames + frames.len();
-        frames.into_iter().for_each(|frame| self.put(frame));
+        let now = self.state.frames..self.state.frames + frames.len();
+        frames.into_iter().for_each(|frame| self.state.put(frame));
         let plan = self.plan;
         let mut schedule = Schedule::new(
             plan,
             &self.model.plans.tables,
-            self.size,
+            self.state.size,
             self.machine.threads,
         );
         let (mut done, total) = (
@@ -145,42 +153,42 @@ impl<'e> Runner<'e> {
             let rows = schedule.output(index, &units);
             let start = Instant::now();
             self.step(step, units.clone(), rows.clone(), now.clone());
-            self.seconds[index] += start.elapsed().as_secs_f64();
+            self.state.seconds[index] += start.elapsed().as_secs_f64();
             schedule.finish(index, units.end);
-            done +=
-                self.cost(step) * rows.len() as f64 / self.rows[step.target()].extent.height as f64;
-            if self.mode != Mode::Clip && step.targets().any(|id| id == plan.outputs[0]) {
-                let output = &self.rows[plan.outputs[0]];
+            done += self.cost(step) * rows.len() as f64
+                / self.state.rows[step.target()].extent.height as f64;
+            if self.state.mode != Mode::Clip && step.targets().any(|id| id == plan.outputs[0]) {
+                let output = &self.state.rows[plan.outputs[0]];
                 now.clone().for_each(|n| {
                     rows.clone()
                         .for_each(|y| emit(n - now.start, y, output.pixels(n, y)))
                 });
             }
-            if self.mode == Mode::Image {
+            if self.state.mode == Mode::Image {
                 self.release(&schedule);
             }
             progress((done / total) as f32);
         }
-        match self.mode {
+        match self.state.mode {
             Mode::Clip => now
                 .flat_map(|n| plan.outputs.iter().map(move |&id| (id, n)))
-                .map(|(id, n)| self.rows[id].take(n))
+                .map(|(id, n)| self.state.rows[id].take(n))
                 .collect(),
             Mode::Image | Mode::ClipEnd => Vec::new(),
         }
     }
 
     fn release(&mut self, schedule: &Schedule<'_>) {
-        for id in 0..self.rows.len() {
+        for id in 0..self.state.rows.len() {
             if schedule.is_dead(id) {
-                self.rows[id].release();
+                self.state.rows[id].release();
             }
         }
     }
 
     /// Multiplications of a step over a whole frame, roughly.
     fn cost(&self, step: &Step) -> f64 {
-        let output = self.rows[step.target()].extent;
+        let output = self.state.rows[step.target()].extent;
         let pixels = (output.width * output.height) as f64;
         match &step.op {
             Op::Conv(index) => {
@@ -196,14 +204,16 @@ impl<'e> Runner<'e> {
 
     /// Runs units of a step, which make the output rows `made`, for the frames `now`.
     fn step(&mut self, step: &Step, units: Range<usize>, made: Range<usize>, now: Range<usize>) {
-        let mut raw = step.raw.map(|id| std::mem::take(&mut self.rows[id]));
-        let mut act = step.act.map(|(id, _)| std::mem::take(&mut self.rows[id]));
+        let mut raw = step.raw.map(|id| std::mem::take(&mut self.state.rows[id]));
+        let mut act = step
+            .act
+            .map(|(id, _)| std::mem::take(&mut self.state.rows[id]));
         let channels = raw
             .as_ref()
             .or(act.as_ref())
             .map_or(0, |rows| rows.extent.channels);
         let norm = step.act.map(|(_, norm)| self.model.norm(norm));
-        let width = self.plan.extent(step.target(), self.size).width;
+        let width = self.plan.extent(step.target(), self.state.size).width;
         let (mut raws, mut acts) = (
             written(&mut raw, &now, &made),
             written(&mut act, &now, &made),
@@ -223,7 +233,7 @@ impl<'e> Runner<'e> {
                 for (target, n) in targets.into_iter().zip(work.now) {
                     copy::run(
                         self.machine,
-                        &self.rows[step.input],
+                        &self.state.rows[step.input],
                         n,
                         work.units.clone(),
                         target,
@@ -232,17 +242,17 @@ impl<'e> Runner<'e> {
             }
         }
         for (id, rows) in step.targets().zip([raw, act].into_iter().flatten()) {
-            self.rows[id] = rows;
+            self.state.rows[id] = rows;
         }
     }
 
     fn attention(&self, step: &Step, parts: [usize; 4], work: Work, targets: Vec<Target<'_>>) {
         let weights = parts.map(|index| self.model.conv(index));
-        let residual = &self.rows[step.residual.expect("attention is added to its input")];
+        let residual = &self.state.rows[step.residual.expect("attention is added to its input")];
         for (target, frame) in targets.into_iter().zip(work.now) {
             let job = attention::Attention {
                 weights,
-                input: &self.rows[step.input],
+                input: &self.state.rows[step.input],
                 residual,
                 frame,
             };
@@ -251,9 +261,9 @@ impl<'e> Runner<'e> {
     }
 
     fn conv(&self, step: &Step, weights: &ConvWeights, work: Work, targets: Vec<Target<'_>>) {
-        let (input, spec) = (&self.rows[step.input], &weights.spec);
+        let (input, spec) = (&self.state.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
-        let residual = step.residual.map(|id| &self.rows[id]);
+        let residual = step.residual.map(|id| &self.state.rows[id]);
         let together = work.now.len() == 2 && spec.frames() > 1 && spec.method == Method::Winograd;
         let wanted = match together {
             true => spec.sets(Use::Pairs),
@@ -283,7 +293,7 @@ impl<'e> Runner<'e> {
 
     /// Frames before frame `n` that a convolution sees.
     fn past(&self, spec: &ConvSpec, n: usize) -> usize {
-        match self.mode {
+        match self.state.mode {
             Mode::Image => 0,
             Mode::Clip | Mode::ClipEnd => n.min(spec.frames() - 1),
         }
@@ -298,7 +308,7 @@ impl<'e> Runner<'e> {
         work: Work,
         targets: Vec<Target<'_>>,
     ) {
-        let (input, spec) = (&self.rows[step.input], &weights.spec);
+        let (input, spec) = (&self.state.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         for (target, n) in targets.into_iter().zip(work.now) {
             let frame = |ago: usize| conv::Past {
@@ -307,7 +317,7 @@ impl<'e> Runner<'e> {
                 tap: spec.frames() - 1 - ago,
             };
             let frames: Vec<_> = (0..=self.past(spec, n)).map(frame).collect();
-            let residual = step.residual.map(|id| (&self.rows[id], n));
+            let residual = step.residual.map(|id| (&self.state.rows[id], n));
             let conv = conv::Conv {
                 weights,
                 sets,

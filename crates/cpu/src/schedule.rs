@@ -241,9 +241,7 @@ fn weight(plan: &Plan, op: &Op, tables: &Tables) -> usize {
     const READ: usize = 2;
     const EXPANDED: usize = 4;
     match op {
-        Op::Conv(index) if tables.convs[*index].keeps_taps(plan.usage, tables.precision) => {
-            EXPANDED
-        }
+        Op::Conv(index) if tables.convs[*index].keeps_taps(plan.usage, tables.storage) => EXPANDED,
         Op::Conv(index) if tables.convs[*index].is_large() => READ,
         _ => 1,
     }

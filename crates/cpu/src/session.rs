@@ -1,168 +1,148 @@
 //! Decoding and encoding sessions.
 //!
-//! The first call may bring a single frame, and nobody knows whether more will follow. It is run as an image, in memory
-//! that grows with the width alone, and its input is kept; if the clip goes on, the frame is run again for the state
-//! that it leaves. The first frame is the cheapest of a clip, and an image pays nothing.
+//! The extent of the clip is known from the start: an image goes through one plan in memory that grows with its width
+//! alone, and the first frame of a clip goes through the clip's stages, where it leaves the state that later frames see.
 
-use std::ops::Range;
+use std::sync::Arc;
 
-use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
-use vae2x_core::engine::{DecodeSession, EncodeSession, Progress};
-use vae2x_core::{Array, Error, Result};
+use vae2x_core::engine::{Decode, Encode, Progress};
+use vae2x_core::{Array, Extent, Result, VaeConfig};
 
-use crate::engine::CpuEngine;
+use crate::machine::Machine;
 use crate::model::Model;
-use crate::ops::Machine;
 use crate::pages::Pages;
 use crate::picture::{Picture, frame};
 use crate::plan::{Stage, Use};
-use crate::run::{Mode, RunOptions, Runner};
+use crate::run::{Mode, RunOptions, Runner, State};
 
-/// One side of the model on its way through a clip.
-struct Stream<'e> {
-    model: &'e Model,
-    machine: &'e Machine,
-    has_time: bool,
-    /// Frames that go in for each latent frame but the first.
-    group: usize,
-    state: State<'e>,
+/// The encoder or the decoder on its way through a clip.
+struct Stream {
+    model: Arc<Model>,
+    machine: Machine,
+    way: Way,
 }
 
-enum State<'e> {
-    /// Nothing has come yet.
-    Empty,
-    /// A single frame has come and was run as an image.
-    First(Array),
-    /// More has come: the stages, and the height and width of frames.
-    Clip(Vec<Part<'e>>, [usize; 2]),
+enum Way {
+    /// A single frame, of this height and width.
+    Image([usize; 2]),
+    /// The stages of a clip, in order.
+    Clip(Vec<Part>),
 }
 
-/// A stage of a clip's way.
-struct Part<'e> {
-    stage: &'e Stage,
-    runner: Runner<'e>,
+/// What a stage of a clip's way holds between frames.
+struct Part {
+    state: State,
     /// Frames that came so far.
     frames: usize,
 }
 
-impl<'e> Stream<'e> {
-    fn new(engine: &'e CpuEngine, model: &'e Model, group: usize) -> Self {
-        Self {
-            model,
-            machine: engine.machine(),
-            has_time: engine.has_time(),
-            group,
-            state: State::Empty,
-        }
-    }
-
-    /// Whether the next frame is the first of its clip.
-    fn is_new(&self) -> bool {
-        matches!(self.state, State::Empty)
-    }
-
-    fn check_size(&self, what: &str, size: [usize; 2]) -> Result<()> {
-        let before = match &self.state {
-            State::Empty => return Ok(()),
-            State::First(array) => [array.shape()[2], array.shape()[3]],
-            State::Clip(_, size) => *size,
+impl Stream {
+    /// Reads and packs the weights; `size` is the height and width of the frames that go in.
+    fn new(model: Arc<Model>, machine: Machine, is_clip: bool, size: [usize; 2]) -> Result<Self> {
+        let way = if is_clip {
+            model.prepare_clip(&machine)?;
+            Way::Clip(parts(&model, machine.threads, size))
+        } else {
+            model.prepare_image(&machine)?;
+            Way::Image(size)
         };
-        if before == size {
-            return Ok(());
-        }
-        let [expected, got] =
-            [before, size].map(|[h, w]| format!("{h} x {w}, as in the first frame of the clip"));
-        Err(Error::Shape {
-            what: what.into(),
-            expected,
-            got: got.replace(", as in the first frame of the clip", ""),
+        Ok(Self {
+            model,
+            machine,
+            way,
         })
     }
 
-    /// Runs frames `[C, T, H, W]`; the frames that leave go to `picture`, which knows how many they will be.
-    fn step(
-        &mut self,
-        frames: &Array,
-        picture: &mut Picture,
-        expected: usize,
-        progress: Progress<'_>,
-    ) -> Result<()> {
-        let size = [frames.shape()[2], frames.shape()[3]];
-        if self.is_new() && frames.shape()[1] == 1 {
-            self.model.prepare_image(self.machine)?;
-            self.image(frames, picture, progress);
-            self.state = State::First(frames.clone());
-            return Ok(());
-        }
-        if !self.has_time {
-            return Err(Error::Unsupported(
-                "these weights are for single frames; they cannot run a clip".into(),
-            ));
-        }
-        self.model.prepare_clip(self.machine)?;
-        let mut parts = match std::mem::replace(&mut self.state, State::Empty) {
-            State::Clip(parts, _) => parts,
-            State::Empty => self.parts(size),
-            State::First(first) => {
-                let mut parts = self.parts(size);
-                feed_frames(&mut parts, &first, 0..1, &mut |_| ());
-                parts
-            }
-        };
-        // The first frame of a clip is a group of its own.
-        let mut next = 0;
-        while next < frames.shape()[1] {
-            let first = parts.first().is_some_and(|part| part.frames == 0);
-            let group = next..next + if first { 1 } else { self.group };
-            next = group.end;
-            feed_frames(&mut parts, frames, group, &mut |event| {
-                if picture.take(event) {
-                    progress(picture.frames() as f32 / expected as f32);
-                }
-            });
-        }
-        self.state = State::Clip(parts, size);
-        Ok(())
+    /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `picture`.
+    fn step(&mut self, frames: &Array, picture: &mut Picture, progress: Progress<'_>) {
+        let Self {
+            model,
+            machine,
+            way,
+        } = self;
+        machine.enter(|| match way {
+            Way::Image(size) => image(model, machine, *size, frames, picture, progress),
+            Way::Clip(parts) => clip(model, machine, parts, frames, picture, progress),
+        });
     }
+}
 
-    fn image(&self, frames: &Array, picture: &mut Picture, progress: Progress<'_>) {
-        let size = [frames.shape()[2], frames.shape()[3]];
+/// The stages of a clip of frames of height and width `size`, before the first frame.
+fn parts(model: &Model, threads: usize, mut size: [usize; 2]) -> Vec<Part> {
+    let stages = &model.plans.clip;
+    let mut parts = Vec::new();
+    for (i, stage) in stages.iter().enumerate() {
+        let plan = stage.plan();
         let options = RunOptions {
-            mode: Mode::Image,
-            size,
-        };
-        let mut runner = Runner::new(self.model, self.machine, &self.model.plans.image, options);
-        let input = frame(frames, 0, runner.input());
-        runner.run(
-            vec![input],
-            &mut |_, y, pixels| picture.row(0, y, pixels),
-            progress,
-        );
-    }
-
-    /// The stages for frames of height and width `size`.
-    fn parts(&self, mut size: [usize; 2]) -> Vec<Part<'e>> {
-        let stages = &self.model.plans.clip;
-        let mut parts = Vec::new();
-        for (i, stage) in stages.iter().enumerate() {
-            let plan = stage.plan();
-            let mode = if i + 1 == stages.len() {
+            mode: if i + 1 == stages.len() {
                 Mode::ClipEnd
             } else {
                 Mode::Clip
-            };
-            let options = RunOptions { mode, size };
-            let runner = Runner::new(self.model, self.machine, plan, options);
-            parts.push(Part {
-                stage,
-                runner,
-                frames: 0,
-            });
-            let output = plan.extent(plan.outputs[0], size);
-            size = [output.height, output.width];
-        }
-        parts
+            },
+            size,
+            threads,
+        };
+        parts.push(Part {
+            state: State::new(plan, &model.plans.tables, options),
+            frames: 0,
+        });
+        let output = plan.extent(plan.outputs[0], size);
+        size = [output.height, output.width];
     }
+    parts
+}
+
+fn image(
+    model: &Model,
+    machine: &Machine,
+    size: [usize; 2],
+    frames: &Array,
+    picture: &mut Picture,
+    progress: Progress<'_>,
+) {
+    let plan = &model.plans.image;
+    let options = RunOptions {
+        mode: Mode::Image,
+        size,
+        threads: machine.threads,
+    };
+    let mut state = State::new(plan, &model.plans.tables, options);
+    let input = frame(frames, 0, state.input());
+    let mut runner = Runner {
+        model,
+        machine,
+        plan,
+        state: &mut state,
+    };
+    runner.run(
+        vec![input],
+        &mut |_, y, pixels| picture.row(0, y, pixels),
+        progress,
+    );
+}
+
+fn clip(
+    model: &Model,
+    machine: &Machine,
+    parts: &mut [Part],
+    frames: &Array,
+    picture: &mut Picture,
+    progress: Progress<'_>,
+) {
+    let input = parts[0].state.input();
+    let values = (0..frames.shape()[1])
+        .map(|t| frame(frames, t, input))
+        .collect();
+    let mut feed = Feed {
+        model,
+        machine,
+        out: &mut |event| {
+            if picture.take(event) {
+                progress(picture.done());
+            }
+        },
+    };
+    feed.feed(0, parts, values);
 }
 
 /// What leaves the last stage.
@@ -184,65 +164,66 @@ impl Picture {
     }
 }
 
-/// Puts a group of frames in.
-fn feed_frames(
-    parts: &mut [Part<'_>],
-    frames: &Array,
-    group: Range<usize>,
-    out: &mut dyn FnMut(Event<'_>),
-) {
-    if let Some(first) = parts.first() {
-        let extent = first.runner.input();
-        let values = group.map(|t| frame(frames, t, extent)).collect();
-        feed(parts, values, out);
-    }
+/// Passes frames from stage to stage.
+struct Feed<'f> {
+    model: &'f Model,
+    machine: &'f Machine,
+    out: &'f mut dyn FnMut(Event<'_>),
 }
 
-/// Puts frames into the first of `parts`, and what leaves it into the others.
-fn feed(parts: &mut [Part<'_>], frames: Vec<Pages>, out: &mut dyn FnMut(Event<'_>)) {
-    let Some((part, rest)) = parts.split_first_mut() else {
-        return;
-    };
-    let mut frames = frames.into_iter();
-    let mut results = Vec::new();
-    while let Some(frame) = frames.next() {
-        let second = if part.stage.plan().usage == Use::Pairs && part.frames > 0 {
-            frames.next()
-        } else {
-            None
+impl Feed<'_> {
+    /// Puts frames into the first of `parts`, which is stage `index`, and what leaves it into the others.
+    fn feed(&mut self, index: usize, parts: &mut [Part], frames: Vec<Pages>) {
+        let Some((part, rest)) = parts.split_first_mut() else {
+            return;
         };
-        let group: Vec<Pages> = [frame].into_iter().chain(second).collect();
-        let count = group.len();
-        results.append(&mut part.step(group, out));
-        if rest.is_empty() {
-            out(Event::Done(count));
+        let stage = &self.model.plans.clip[index];
+        let mut frames = frames.into_iter();
+        let mut results = Vec::new();
+        while let Some(frame) = frames.next() {
+            let second = if stage.plan().usage == Use::Pairs && part.frames > 0 {
+                frames.next()
+            } else {
+                None
+            };
+            let group: Vec<Pages> = [frame].into_iter().chain(second).collect();
+            let count = group.len();
+            results.append(&mut self.step(stage, part, group));
+            if rest.is_empty() {
+                (self.out)(Event::Done(count));
+            }
+        }
+        if !results.is_empty() {
+            self.feed(index + 1, rest, results);
         }
     }
-    if !results.is_empty() {
-        feed(rest, results, out);
-    }
-}
 
-impl Part<'_> {
     /// The frames that leave whole; the last stage's leave through `out`.
-    fn step(&mut self, frames: Vec<Pages>, out: &mut dyn FnMut(Event<'_>)) -> Vec<Pages> {
-        let n = self.frames;
-        self.frames += frames.len();
-        match self.stage {
+    fn step(&mut self, stage: &Stage, part: &mut Part, frames: Vec<Pages>) -> Vec<Pages> {
+        let n = part.frames;
+        part.frames += frames.len();
+        match stage {
             Stage::TimeUp(_) if n == 0 => return frames,
             Stage::TimeDown(_) if n == 0 => {
                 frames
                     .iter()
-                    .for_each(|frame| self.runner.put(frame.clone()));
+                    .for_each(|frame| part.state.put(frame.clone()));
                 return frames;
             }
             Stage::TimeDown(_) if n % 2 == 1 => {
-                frames.into_iter().for_each(|frame| self.runner.put(frame));
+                frames.into_iter().for_each(|frame| part.state.put(frame));
                 return vec![];
             }
             _ => {}
         }
-        self.runner.run(
+        let mut runner = Runner {
+            model: self.model,
+            machine: self.machine,
+            plan: stage.plan(),
+            state: &mut part.state,
+        };
+        let out = &mut self.out;
+        runner.run(
             frames,
             &mut |frame, y, pixels| out(Event::Row(frame, y, pixels)),
             &mut |_| (),
@@ -250,98 +231,83 @@ impl Part<'_> {
     }
 }
 
+/// Frames that the step after `done` latent frames takes or gives.
+fn frames_of_step(config: &VaeConfig, done: usize) -> usize {
+    if done == 0 { 1 } else { config.temporal() }
+}
+
 /// The decoding of one clip.
-pub(crate) struct Decode<'e> {
-    engine: &'e CpuEngine,
-    stream: Stream<'e>,
+pub(crate) struct Decoding {
+    config: VaeConfig,
+    scale: usize,
+    clip: Extent,
+    /// Latent frames so far.
+    done: usize,
+    stream: Stream,
 }
 
-impl<'e> Decode<'e> {
-    pub fn new(engine: &'e CpuEngine, model: &'e Model) -> Self {
-        Self {
-            engine,
-            stream: Stream::new(engine, model, 1),
-        }
+impl Decoding {
+    /// Reads and packs the weights that a clip of this extent needs.
+    pub fn new(
+        config: &VaeConfig,
+        machine: &Machine,
+        model: &Arc<Model>,
+        clip: Extent,
+    ) -> Result<Self> {
+        Ok(Self {
+            config: config.clone(),
+            scale: config.scale()?,
+            clip,
+            done: 0,
+            stream: Stream::new(model.clone(), machine.clone(), clip.is_clip(), clip.cells)?,
+        })
     }
 }
 
-impl DecodeSession for Decode<'_> {
+impl Decode for Decoding {
     fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
-        let config = self.engine.config_ref();
-        let [z, t, h, w] = latent.dims("latent")?;
-        if z != config.z_dim || t == 0 || h == 0 || w == 0 {
-            let expected = format!("[{}, t, h, w] with extents of at least 1", config.z_dim);
-            return Err(Error::Shape {
-                what: "latent".into(),
-                expected,
-                got: format!("{:?}", latent.shape()),
-            });
-        }
-        self.stream.check_size("latent", [h, w])?;
-        let scale = config.scale()?;
-        let frames = if self.stream.is_new() {
-            vae2x_core::time::frames(t)
-        } else {
-            TEMPORAL_FACTOR * t
-        };
-        let pixels = scale * SPATIAL_FACTOR;
-        let mut picture = Picture::new([3, frames, pixels * h, pixels * w], scale);
-        self.engine
-            .machine()
-            .enter(|| self.stream.step(latent, &mut picture, frames, progress))?;
+        let frames = frames_of_step(&self.config, self.done);
+        let [h, w] = self
+            .clip
+            .cells
+            .map(|n| self.scale * self.config.spatial() * n);
+        let mut picture = Picture::new([3, frames, h, w], self.scale);
+        self.stream.step(latent, &mut picture, progress);
+        self.done += 1;
         Ok(picture.into_array())
-    }
-
-    fn reset(&mut self) {
-        self.stream.state = State::Empty;
     }
 }
 
 /// The encoding of one clip.
-pub(crate) struct Encode<'e> {
-    engine: &'e CpuEngine,
-    stream: Stream<'e>,
+pub(crate) struct Encoding {
+    config: VaeConfig,
+    clip: Extent,
+    stream: Stream,
 }
 
-impl<'e> Encode<'e> {
-    pub fn new(engine: &'e CpuEngine, model: &'e Model) -> Self {
-        Self {
-            engine,
-            stream: Stream::new(engine, model, TEMPORAL_FACTOR),
-        }
+impl Encoding {
+    /// As [`Decoding::new`].
+    pub fn new(
+        config: &VaeConfig,
+        machine: &Machine,
+        model: &Arc<Model>,
+        clip: Extent,
+    ) -> Result<Self> {
+        let size = clip.cells.map(|n| n * config.spatial());
+        Ok(Self {
+            config: config.clone(),
+            clip,
+            stream: Stream::new(model.clone(), machine.clone(), clip.is_clip(), size)?,
+        })
     }
 }
 
-impl EncodeSession for Encode<'_> {
+impl Encode for Encoding {
     fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
-        let [c, f, h, w] = pixels.dims("pixels")?;
-        let new = self.stream.is_new();
-        let whole = match new {
-            true => f % TEMPORAL_FACTOR == 1,
-            false => f > 0 && f.is_multiple_of(TEMPORAL_FACTOR),
-        };
-        let divides = |n: usize| n > 0 && n.is_multiple_of(SPATIAL_FACTOR);
-        if c != 3 || !whole || !divides(h) || !divides(w) {
-            let count = if new { "1 + 4 k" } else { "4 k" };
-            let expected = format!("[3, f, 8h, 8w] with f = {count}");
-            return Err(Error::Shape {
-                what: "pixels".into(),
-                expected,
-                got: format!("{:?}", pixels.shape()),
-            });
-        }
-        self.stream.check_size("pixels", [h, w])?;
-        let frames = f.div_ceil(TEMPORAL_FACTOR);
-        let z = self.engine.config_ref().z_dim;
+        let [h, w] = self.clip.cells;
         // The mean comes first; the log-variance is left.
-        let mut picture = Picture::new([z, frames, h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], 1);
-        self.engine
-            .machine()
-            .enter(|| self.stream.step(pixels, &mut picture, frames, progress))?;
+        let mut picture = Picture::new([self.config.z_dim, 1, h, w], 1);
+        self.stream.step(pixels, &mut picture, progress);
         Ok(picture.into_array())
-    }
-
-    fn reset(&mut self) {
-        self.stream.state = State::Empty;
     }
 }

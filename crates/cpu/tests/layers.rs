@@ -1,14 +1,15 @@
-//! Whole models of odd shapes and widths: other threads and other cuts of the work give the same bits, and instruction
-//! sets agree with each other.
+//! Whole models of odd shapes and widths: the number of threads does not change a bit, instruction sets agree with each
+//! other, and weights and memory are those that a clip of the given extent needs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use vae2x_core::engine::Engine;
+use vae2x_core::arch::{self, TensorSpec};
+use vae2x_core::engine::{Decoder, Encoder, Engine};
 use vae2x_core::weights::Weights;
 use vae2x_core::weights::formula::{self, FormulaWeights};
-use vae2x_core::{Array, Error, VaeConfig};
-use vae2x_cpu::{CpuEngine, CpuOptions, Isa, Precision, decode_memory};
+use vae2x_core::{Array, Error, Estimate, Extent, Precision, VaeConfig};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa};
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{tolerance, vae};
 
@@ -20,23 +21,23 @@ fn array(shape: &[usize]) -> Array {
     .unwrap()
 }
 
-fn engine(config: &VaeConfig, isa: Isa, threads: usize) -> CpuEngine {
+fn options(isa: Isa, threads: usize) -> CpuOptions {
+    CpuOptions {
+        threads,
+        isa: Some(isa),
+        ..CpuOptions::default()
+    }
+}
+
+fn engine(config: &VaeConfig, options: CpuOptions) -> Arc<dyn Engine> {
     let weights: Arc<dyn Weights> = Arc::new(FormulaWeights::new(config.clone()));
-    CpuEngine::new(
-        weights,
-        CpuOptions {
-            threads,
-            isa: Some(isa),
-            ..CpuOptions::default()
-        },
-    )
-    .unwrap()
+    Arc::new(CpuEngine::new(weights, options).unwrap())
 }
 
 /// Decodes and encodes with `a` and `b`.
 fn both(
-    a: &CpuEngine,
-    b: &CpuEngine,
+    a: &Arc<dyn Engine>,
+    b: &Arc<dyn Engine>,
     latent: &Array,
     pixels: &Array,
     check: impl Fn(&str, &Array, &Array),
@@ -61,10 +62,10 @@ proptest! {
         let config = VaeConfig::with_widths(2 * dim, 12);
         let (latent, pixels) = (array(&[16, t, h, w]), array(&[3, 4 * t - 3, 8 * h, 8 * w]));
         for isa in Isa::available().into_iter().filter(|isa| isa.name() != "scalar") {
-            let one = engine(&config, isa, 1);
+            let one = engine(&config, options(isa, 1));
             // The number of threads also sets how many rows wait before a layer runs, and how tiles are grouped.
             for threads in [2, 3, 7] {
-                both(&one, &engine(&config, isa, threads), &latent, &pixels, assert_same);
+                both(&one, &engine(&config, options(isa, threads)), &latent, &pixels, assert_same);
             }
         }
     }
@@ -74,126 +75,168 @@ proptest! {
         // Norms over fewer channels would blow rounding up without bound.
         let config = VaeConfig::with_widths(2 * dim, 3);
         let (latent, pixels) = (array(&[16, t, h, w]), array(&[3, 4 * t - 3, 8 * h, 8 * w]));
-        let scalar = engine(&config, Isa::named("scalar").unwrap(), 2);
+        let scalar = engine(&config, options(Isa::named("scalar").unwrap(), 2));
         for isa in Isa::available() {
             let check = |what: &str, a: &Array, b: &Array| assert_close(what, a, b, tolerance::CPU_F32);
-            both(&engine(&config, isa, 2), &scalar, &latent, &pixels, check);
+            both(&engine(&config, options(isa, 2)), &scalar, &latent, &pixels, check);
         }
     }
 }
 
-#[test]
-fn what_does_not_fit_is_refused_in_words() {
-    let config = VaeConfig::with_widths(2, 3);
-    let engine = engine(&config, Isa::detect(), 1);
-    let mut decoder = engine.decoder();
-    let mut decode = |shape: &[usize]| decoder.step(&array(shape), &mut |_| ());
-    assert!(
-        decode(&[4, 1, 2, 2])
-            .unwrap_err()
-            .to_string()
-            .contains("[4, 1, 2, 2]")
-    );
-    assert!(decode(&[16, 0, 2, 2]).is_err());
-    assert!(decode(&[16, 2, 2]).is_err());
-    assert!(decode(&[16, 1, 2, 2]).is_ok());
-    let message = decode(&[16, 1, 2, 3]).unwrap_err().to_string();
-    assert!(
-        message.contains("2 x 2") && message.contains("2 x 3"),
-        "{message}"
-    );
-    let mut encoder = engine.encoder();
-    let mut encode = |shape: &[usize]| encoder.step(&array(shape), &mut |_| ());
-    assert!(encode(&[3, 2, 8, 8]).is_err());
-    assert!(encode(&[3, 1, 8, 12]).is_err());
-    assert!(encode(&[3, 1, 8, 8]).is_ok());
-    assert!(encode(&[3, 5, 8, 8]).is_err());
-    assert!(encode(&[3, 4, 8, 8]).is_ok());
+/// Weights that note which tensors are read.
+struct Noted {
+    weights: FormulaWeights,
+    has_time: bool,
+    read: Mutex<Vec<String>>,
 }
 
-/// Weights of a file without temporal taps.
-struct SingleFrames(FormulaWeights);
+impl Noted {
+    fn new(has_time: bool) -> Arc<Self> {
+        let weights = FormulaWeights::new(VaeConfig::with_widths(2, 3));
+        let read = Mutex::default();
+        Arc::new(Self {
+            weights,
+            has_time,
+            read,
+        })
+    }
 
-impl Weights for SingleFrames {
+    /// How many of the tensors read so far have `part` in their name.
+    fn count(&self, part: &str) -> usize {
+        let read = self.read.lock().unwrap();
+        read.iter().filter(|name| name.contains(part)).count()
+    }
+}
+
+impl Weights for Noted {
     fn config(&self) -> &VaeConfig {
-        self.0.config()
+        self.weights.config()
     }
-    fn tensor(&self, spec: &vae2x_core::arch::TensorSpec) -> vae2x_core::Result<Array> {
-        match spec.name.contains("time_conv") {
-            true => Err(Error::Unsupported(format!("there is no {}", spec.name))),
-            false => self.0.tensor(spec),
+
+    fn tensor(&self, spec: &TensorSpec) -> vae2x_core::Result<Array> {
+        self.read.lock().unwrap().push(spec.name.clone());
+        self.weights.tensor(spec)
+    }
+
+    fn has_time(&self) -> bool {
+        self.has_time
+    }
+}
+
+#[test]
+fn weights_without_time_run_images_and_refuse_clips() {
+    let weights = Noted::new(false);
+    let engine: Arc<dyn Engine> =
+        Arc::new(CpuEngine::new(weights.clone(), CpuOptions::default()).unwrap());
+    vae::decode_whole(&engine, &array(&[16, 1, 2, 2]));
+    let clip = Extent {
+        frames: 2,
+        cells: [2, 2],
+    };
+    let refused = Decoder::new(engine.clone(), clip).err();
+    assert!(matches!(refused, Some(Error::ImagesOnly { frames: 2 })));
+    let refused = Encoder::new(engine, clip).err();
+    assert!(matches!(refused, Some(Error::ImagesOnly { frames: 2 })));
+    assert_eq!(weights.count("time_conv"), 0);
+}
+
+#[test]
+fn a_session_reads_the_weights_of_its_half_and_extent_once() {
+    let weights = Noted::new(true);
+    let engine: Arc<dyn Engine> =
+        Arc::new(CpuEngine::new(weights.clone(), CpuOptions::default()).unwrap());
+    assert_eq!(weights.count(""), 0, "nothing is read before a session");
+    let cells = [2, 2];
+    Decoder::new(engine.clone(), Extent::image(cells)).unwrap();
+    let image = weights.count("decoder");
+    assert!(image > 0 && weights.count("encoder") + weights.count("time_conv") == 0);
+    Decoder::new(engine.clone(), Extent::image(cells)).unwrap();
+    assert_eq!(weights.count("decoder"), image);
+    Decoder::new(engine.clone(), Extent { frames: 2, cells }).unwrap();
+    assert!(weights.count("time_conv") > 0);
+    Encoder::new(engine, Extent::image(cells)).unwrap();
+    assert!(weights.count("encoder") > 0);
+}
+
+#[test]
+fn progress_rises_to_one_in_every_step() {
+    let engine = engine(&VaeConfig::with_widths(2, 3), options(Isa::detect(), 2));
+    for frames in [1, 3] {
+        let latent = array(&[16, frames, 5, 6]);
+        let mut session = vae::decoder(&engine, &latent);
+        for t in 0..frames {
+            let (mut last, mut is_rising) = (0.0, true);
+            let mut note = |fraction: f32| {
+                is_rising &= fraction >= last;
+                last = fraction;
+            };
+            let frame = latent.narrow1(t..t + 1);
+            session.step(&frame, &mut note).unwrap();
+            let is_one = (last - 1.0).abs() < 1e-4;
+            assert!(is_rising && is_one, "frame {t} of {frames}: {last}");
         }
     }
-    fn has_time(&self) -> bool {
-        false
-    }
 }
 
 #[test]
-fn weights_for_single_frames_run_single_frames_only() {
-    let weights = Arc::new(SingleFrames(FormulaWeights::new(VaeConfig::with_widths(
-        2, 3,
-    ))));
-    let engine = CpuEngine::new(weights, CpuOptions::default()).unwrap();
-    let mut decoder = engine.decoder();
-    assert!(decoder.step(&array(&[16, 1, 2, 2]), &mut |_| ()).is_ok());
-    assert!(matches!(
-        decoder.step(&array(&[16, 1, 2, 2]), &mut |_| ()),
-        Err(Error::Unsupported(_))
-    ));
-    assert!(
-        engine
-            .decoder()
-            .step(&array(&[16, 2, 2, 2]), &mut |_| ())
-            .is_err()
-    );
+fn f16_is_refused() {
+    let weights = Noted::new(true);
+    let options = CpuOptions {
+        precision: Precision::F16,
+        ..CpuOptions::default()
+    };
+    let refused = CpuEngine::new(weights, options).err();
+    assert!(matches!(refused, Some(Error::BadRequest(_))));
 }
 
-#[test]
-fn progress_rises_to_one() {
-    let engine = engine(&VaeConfig::with_widths(2, 3), Isa::detect(), 2);
-    for frames in [1, 3] {
-        let mut last = 0.0;
-        let mut rising = true;
-        let mut note = |fraction: f32| {
-            rising &= fraction >= last;
-            last = fraction;
-        };
-        engine
-            .decoder()
-            .step(&array(&[16, frames, 5, 6]), &mut note)
-            .unwrap();
-        assert!(
-            rising && (last - 1.0).abs() < 1e-4,
-            "{frames} frames: {last}"
-        );
-    }
+/// What decoding with the full model takes, at two threads.
+fn memory(frames: usize, cells: [usize; 2], precision: Precision) -> Estimate {
+    let options = CpuOptions {
+        precision,
+        ..options(Isa::detect(), 2)
+    };
+    let engine = engine(&VaeConfig::with_widths(96, 12), options);
+    engine.decode_memory(Extent { frames, cells }).unwrap()
 }
 
 #[test]
 fn the_memory_estimate_counts_what_grows() {
-    let config = VaeConfig::with_widths(96, 12);
-    let total = |size: [usize; 3]| decode_memory(&config, size, CpuOptions::default()).unwrap();
-    let (low, high) = (total([1, 64, 64]), total([1, 128, 64]));
+    let image = |cells| memory(1, cells, Precision::F32);
+    let (low, high) = (image([64, 64]), image([128, 64]));
     assert_eq!(high.output, 2 * low.output);
     assert_eq!(high.weights, low.weights);
     assert!(
         high.working > low.working && high.working < 2 * low.working,
         "{low:?} {high:?}"
     );
-    // A clip needs four sets where a single frame needs one, but of large convolutions it keeps the taps.
-    let clip = total([2, 64, 64]);
+    // A clip needs four sets where an image needs one, but of large convolutions it keeps the taps.
+    let clip = memory(2, [64, 64], Precision::F32);
     assert!(
         clip.weights > low.weights && clip.weights < 3 * low.weights,
         "{low:?} {clip:?}"
     );
-    let half = decode_memory(
-        &config,
-        [1, 64, 64],
-        CpuOptions {
-            precision: Precision::Bf16,
-            ..CpuOptions::default()
-        },
-    );
-    assert!(half.unwrap().total() < low.total() * 3 / 4);
+    assert_eq!(clip.output, 4 * low.output, "a step returns four frames");
+    assert_eq!(clip, memory(9, [64, 64], Precision::F32));
+    let half = memory(1, [64, 64], Precision::Bf16);
+    assert!(half.total() < low.total() * 3 / 4);
+}
+
+#[test]
+fn images_fit_the_promised_memory() {
+    const MB: usize = 1_000_000;
+    for (side, most) in [(128, 600 * MB), (256, 1500 * MB)] {
+        let need = memory(1, [side, side], Precision::F32);
+        assert!(need.total() < most, "{side}: {need:?}");
+    }
+}
+
+#[test]
+fn packed_weights_stay_below_one_and_a_half_times_the_file() {
+    let layers = arch::decoder(&VaeConfig::with_widths(96, 12));
+    let tensors = layers.iter().flat_map(|layer| layer.tensors());
+    let values: usize = tensors
+        .map(|tensor| tensor.shape.iter().product::<usize>())
+        .sum();
+    let need = memory(1, [8, 8], Precision::F32);
+    assert!(need.weights * 2 < values * size_of::<f32>() * 3);
 }

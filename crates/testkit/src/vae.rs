@@ -1,18 +1,21 @@
 //! One list of VAE cases for every engine.
 
-use vae2x_core::engine::{DecodeSession, EncodeSession, Engine, pixel_shuffle};
+use std::sync::Arc;
+use std::thread;
+
+use vae2x_core::engine::{Decoder, Encoder, Engine, pixel_shuffle};
 use vae2x_core::weights::TensorFile;
-use vae2x_core::{Array, time};
+use vae2x_core::{Array, Extent};
 
 use crate::compare::{assert_close, assert_same};
 use crate::open;
 
-/// Whole clips and images against the goldens of `fixtures/FOLDER/cases.safetensors`: `.raw` of every `decode` case and
+/// Whole clips and images against the goldens of `tests/fixtures/FOLDER/cases.safetensors`: `.raw` of every `decode` case and
 /// `.latent` of every `encode` case.
 ///
 /// # Panics
 /// If a case fails or the folder holds none.
-pub fn check_fixtures(engine: &dyn Engine, folder: &str, tolerance: f64) {
+pub fn check_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
     let cases = open(&format!("{folder}/cases.safetensors"));
     let (decode, encode) = (names(&cases, "decode"), names(&cases, "encode"));
     assert!(
@@ -46,7 +49,7 @@ pub fn check_fixtures(engine: &dyn Engine, folder: &str, tolerance: f64) {
 }
 
 /// Decodes each item of `latent` `[B, z, T, h, w]` and compares with `raw` `[B, 3 r^2, F, 8h, 8w]`.
-fn check_decode(engine: &dyn Engine, what: &str, latent: &Array, raw: &Array, tolerance: f64) {
+fn check_decode(engine: &Arc<dyn Engine>, what: &str, latent: &Array, raw: &Array, tolerance: f64) {
     let scale = engine.config().scale().unwrap();
     for b in 0..latent.shape()[0] {
         let got = decode_whole(engine, &latent.item(b));
@@ -55,106 +58,132 @@ fn check_decode(engine: &dyn Engine, what: &str, latent: &Array, raw: &Array, to
     }
 }
 
-/// Every way to cut the clips of `fixtures/FOLDER` into steps gives the bits of the whole clip, also after a reset.
+/// The first frame of each clip of `tests/fixtures/FOLDER` is the image that its first latent frame is, and a session that
+/// moves to another thread midway gives the bits of one that stays.
 ///
 /// # Panics
-/// If one differs.
-pub fn check_streaming(engine: &dyn Engine, folder: &str) {
+/// If one differs. `first` is the tolerance of the first frame; `None` asks for equal bits.
+pub fn check_clips(engine: &Arc<dyn Engine>, folder: &str, first: Option<f64>) {
     let cases = open(&format!("{folder}/cases.safetensors"));
-    for name in ["decode.clip", "decode.clip2"]
-        .iter()
-        .filter(|n| cases.tensors().contains_key(&format!("{n}.latent")))
-    {
-        let latent = read(&cases, &format!("{name}.latent")).item(0);
-        let whole = decode_whole(engine, &latent);
-        let mut session = engine.decoder();
-        for steps in compositions(latent.shape()[1]) {
-            session.reset();
-            let got = decode_steps(session.as_mut(), &latent, &steps);
-            assert_same(
-                &format!("{folder} {name} in steps of {steps:?}"),
-                &got,
-                &whole,
-            );
-        }
-    }
-    for name in ["encode.clip5", "encode.clip9"]
-        .iter()
-        .filter(|n| cases.tensors().contains_key(&format!("{n}.pixels")))
-    {
-        let pixels = read(&cases, &format!("{name}.pixels")).item(0);
-        let whole = encode_whole(engine, &pixels);
-        let mut session = engine.encoder();
-        for steps in compositions(time::latent_frames(pixels.shape()[1])) {
-            session.reset();
-            let got = encode_steps(session.as_mut(), &pixels, &steps);
-            assert_same(
-                &format!("{folder} {name} in steps of {steps:?}"),
-                &got,
-                &whole,
-            );
-        }
-    }
-}
-
-/// Decodes a clip `[z, T, h, w]` in one step.
-pub fn decode_whole(engine: &dyn Engine, latent: &Array) -> Array {
-    engine
-        .decoder()
-        .step(latent, &mut |_| ())
-        .unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// Encodes a clip `[3, F, H, W]` in one step.
-pub fn encode_whole(engine: &dyn Engine, pixels: &Array) -> Array {
-    engine
-        .encoder()
-        .step(pixels, &mut |_| ())
-        .unwrap_or_else(|e| panic!("{e}"))
-}
-
-fn decode_steps(session: &mut dyn DecodeSession, latent: &Array, steps: &[usize]) -> Array {
-    let mut start = 0;
-    let mut parts = Vec::new();
-    for &n in steps {
-        parts.push(
-            session
-                .step(&latent.narrow1(start..start + n), &mut |_| ())
-                .unwrap(),
-        );
-        start += n;
-    }
-    Array::concat1(&parts).unwrap()
-}
-
-/// `steps` count latent frames.
-fn encode_steps(session: &mut dyn EncodeSession, pixels: &Array, steps: &[usize]) -> Array {
-    let (mut start, mut latents) = (0, 0);
-    let mut parts = Vec::new();
-    for &n in steps {
-        latents += n;
-        let end = time::frames(latents);
-        parts.push(
-            session
-                .step(&pixels.narrow1(start..end), &mut |_| ())
-                .unwrap(),
-        );
-        start = end;
-    }
-    Array::concat1(&parts).unwrap()
-}
-
-/// Every ordered way to write `n` as a sum of positive numbers.
-fn compositions(n: usize) -> Vec<Vec<usize>> {
-    if n == 0 {
-        return vec![vec![]];
-    }
-    let with_first = |first: usize| {
-        compositions(n - first)
-            .into_iter()
-            .map(move |rest| [vec![first], rest].concat())
+    let clips = |side: &str, input: &str| -> Vec<(String, Array)> {
+        let clip = |name: String| {
+            let array = read(&cases, &format!("{name}.{input}")).item(0);
+            (format!("{folder} {name}"), array)
+        };
+        let all = names(&cases, side).into_iter().map(clip);
+        all.filter(|(_, array)| array.shape()[1] > 1).collect()
     };
-    (1..=n).flat_map(with_first).collect()
+    let (decode, encode) = (clips("decode", "latent"), clips("encode", "pixels"));
+    assert!(
+        !decode.is_empty() && !encode.is_empty(),
+        "{folder} holds no clips"
+    );
+    let check = |what: &str, clip: &Array, moved: &Array, image: &Array| {
+        assert_same(&format!("{what}, moved"), moved, clip);
+        let what = format!("{what}, first frame");
+        let got = clip.narrow1(0..1);
+        match first {
+            None => assert_same(&what, &got, image),
+            Some(tolerance) => assert_close(&what, &got, image, tolerance),
+        }
+    };
+    for (what, latent) in decode {
+        let image = decode_whole(engine, &latent.narrow1(0..1));
+        let moved = decode_moved(engine, &latent);
+        check(&what, &decode_whole(engine, &latent), &moved, &image);
+    }
+    for (what, pixels) in encode {
+        let image = encode_whole(engine, &pixels.narrow1(0..1));
+        let moved = encode_moved(engine, &pixels);
+        check(&what, &encode_whole(engine, &pixels), &moved, &image);
+    }
+}
+
+/// A session for the latent `[z, T, h, w]`.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn decoder(engine: &Arc<dyn Engine>, latent: &Array) -> Decoder {
+    let [_, frames, h, w] = latent.dims("latent").unwrap();
+    let clip = Extent {
+        frames,
+        cells: [h, w],
+    };
+    Decoder::new(engine.clone(), clip).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A session for the pixels `[3, F, H, W]`.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn encoder(engine: &Arc<dyn Engine>, pixels: &Array) -> Encoder {
+    let [_, frames, h, w] = pixels.dims("pixels").unwrap();
+    let config = engine.config();
+    let clip = Extent {
+        frames: config.latent_frames(frames),
+        cells: [h, w].map(|n| n / config.spatial()),
+    };
+    Encoder::new(engine.clone(), clip).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Decodes a clip or an image `[z, T, h, w]` to `[3, F, H, W]`.
+///
+/// # Panics
+/// If a step fails.
+pub fn decode_whole(engine: &Arc<dyn Engine>, latent: &Array) -> Array {
+    let mut session = decoder(engine, latent);
+    let frames = (0..latent.shape()[1]).map(|t| decode_step(&mut session, latent, t));
+    Array::concat1(&frames.collect::<Vec<_>>()).unwrap()
+}
+
+/// Encodes a clip or an image `[3, F, H, W]` to `[z, T, h, w]`.
+///
+/// # Panics
+/// If a step fails.
+pub fn encode_whole(engine: &Arc<dyn Engine>, pixels: &Array) -> Array {
+    let mut session = encoder(engine, pixels);
+    let latents =
+        (0..session.extent().frames).map(|t| encode_step(&mut session, engine, pixels, t));
+    Array::concat1(&latents.collect::<Vec<_>>()).unwrap()
+}
+
+fn decode_step(session: &mut Decoder, latent: &Array, t: usize) -> Array {
+    session
+        .step(&latent.narrow1(t..t + 1), &mut |_| ())
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn encode_step(session: &mut Encoder, engine: &Arc<dyn Engine>, pixels: &Array, t: usize) -> Array {
+    let config = engine.config();
+    let frames = config.frames(t)..config.frames(t + 1);
+    session
+        .step(&pixels.narrow1(frames), &mut |_| ())
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// [`decode_whole`] with every step on a thread of its own.
+fn decode_moved(engine: &Arc<dyn Engine>, latent: &Array) -> Array {
+    let mut session = decoder(engine, latent);
+    let mut step = |t| {
+        let session = &mut session;
+        let run = move || decode_step(session, latent, t);
+        thread::scope(|scope| scope.spawn(run).join().unwrap())
+    };
+    let frames: Vec<_> = (0..latent.shape()[1]).map(&mut step).collect();
+    Array::concat1(&frames).unwrap()
+}
+
+/// [`encode_whole`] with every step on a thread of its own.
+fn encode_moved(engine: &Arc<dyn Engine>, pixels: &Array) -> Array {
+    let mut session = encoder(engine, pixels);
+    let latents = session.extent().frames;
+    let mut step = |t| {
+        let session = &mut session;
+        let run = move || encode_step(session, engine, pixels, t);
+        thread::scope(|scope| scope.spawn(run).join().unwrap())
+    };
+    let latents: Vec<_> = (0..latents).map(&mut step).collect();
+    Array::concat1(&latents).unwrap()
 }
 
 /// `decode.image`, `decode.odd`, ... for `decode`.

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use vae2x::Device;
+use vae2x::{Device, SpaceChoice};
+use vae2x_core::weights::{DType, Layout};
 use vae2x_media::latent::LatentFormat;
 use vae2x_soften::sdedit::Shard;
 
-use super::parse::{parse_named, parse_time};
-use super::{DTypeArg, LatentArgs, LayoutArg, SpaceArg};
+use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
+use super::LatentArgs;
 
 /// What can be trained.
 #[derive(Debug, Subcommand)]
@@ -93,8 +94,8 @@ pub struct TrainFlowArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub latents: Option<PathBuf>,
     /// Space of the latents [default: from the configuration, else auto]
-    #[arg(long, value_enum, value_name = "SPACE", conflicts_with = "resume")]
-    pub latent_space: Option<SpaceArg>,
+    #[arg(long, value_name = "SPACE", value_parser = space_choices(), conflicts_with = "resume")]
+    pub latent_space: Option<SpaceChoice>,
     /// VAE of the latents, for its latent statistics [default: Wan2.1's]
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     pub vae: Option<String>,
@@ -144,7 +145,7 @@ impl DegradeArgs {
             key,
             size,
         } = &self.latent;
-        let reads_latents = *latent_space != SpaceArg::Auto || key.is_some() || size.is_some();
+        let reads_latents = *latent_space != SpaceChoice::Auto || key.is_some() || size.is_some();
         match of_pairs {
             true if self.t.is_some() => {
                 Err("--t is for latents; pairs have their own times".into())
@@ -179,8 +180,8 @@ pub struct SdeditArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "photos")]
     pub latents: Option<PathBuf>,
     /// Space of the latents; auto decides from markers, kinds of file, and statistics over the folder
-    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
-    pub latent_space: SpaceArg,
+    #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
+    pub latent_space: SpaceChoice,
     /// Folder of photos to encode
     #[arg(long, value_name = "DIR")]
     pub photos: Option<PathBuf>,
@@ -290,8 +291,8 @@ pub struct SpectrumArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=256))]
     pub bands: u16,
     /// Space of the latents
-    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
-    pub latent_space: SpaceArg,
+    #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
+    pub latent_space: SpaceChoice,
     /// VAE of the latents, for its latent statistics [default: Wan2.1's]
     #[arg(long, value_name = "WEIGHTS")]
     pub vae: Option<String>,
@@ -327,8 +328,8 @@ pub struct ExportArgs {
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Layout of the written file
-    #[arg(long, value_enum)]
-    pub layout: LayoutArg,
+    #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
+    pub layout: Layout,
     /// Export the moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
@@ -337,6 +338,6 @@ pub struct ExportArgs {
     #[arg(long)]
     pub best: bool,
     /// Precision of the trained tensors; the others are copied unchanged
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: DTypeArg,
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = dtypes())]
+    pub dtype: DType,
 }

@@ -7,8 +7,8 @@ use vae2x_core::temp;
 use vae2x_train::data::scan::{Entry, scan};
 use vae2x_train::data::{Limits, list};
 
-use super::check_writable;
 use crate::args::ScanArgs;
+use crate::files::check_writable;
 use crate::ui::{self, Progress};
 
 /// Runs the command.

@@ -6,10 +6,10 @@ use anyhow::Context;
 use vae2x_soften::latents::LatentFolder;
 use vae2x_soften::proxy::{PairFiles, Softener};
 
-use super::inputs::is_folder;
 use super::training::{open_device, vae_config};
-use super::{check_distinct, check_writable, keep_or_remove, latent_options, space_choice};
 use crate::args::DegradeArgs;
+use crate::files::{check_distinct, check_writable, is_folder, keep_or_remove};
+use crate::latents::Reading;
 use crate::ui::{self, Progress};
 use crate::usage;
 
@@ -37,8 +37,8 @@ fn latents(args: &DegradeArgs, t: f64, device: burn::tensor::Device) -> anyhow::
         false => check_writable(&args.output)?,
     }
     let config = vae_config(args.vae.as_deref())?;
-    let options = latent_options(&args.latent);
-    let space = space_choice(args.latent.latent_space);
+    let options = Reading::from(&args.latent).options;
+    let space = args.latent.latent_space;
     let folder = LatentFolder::open_as(&args.input, space, &config, &options)?;
     let shown = args.input.display();
     ui::note(format!("{shown}: latents are {}", folder.space()));

@@ -8,8 +8,8 @@ use vae2x_soften::umt5::{Umt5, Umt5Weights, weights::FILES};
 use vae2x_soften::wan_dit::caption::CONTEXT;
 
 use super::training::{open_device, start_threads};
-use super::{check_distinct, check_writable};
 use crate::args::EmbedTextArgs;
+use crate::files::{check_distinct, check_writable};
 use crate::ui::{self, Progress};
 use crate::usage;
 

@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::bail;
-use vae2x::{Device, Encoder, EngineOptions};
+use vae2x::{DEMO_MODELS, Device, Pixels, Vae};
 use vae2x_core::weights::{ModelTensors, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_tensor;
@@ -20,11 +19,10 @@ use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, 
 use vae2x_train::data::{Source as Photo, list};
 
 use super::training::{open_device, start_threads, stoppable};
-use super::{check_built, space_choice};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
-use crate::demo_assets::MODELS;
 use crate::ui::{self, Progress};
-use crate::{usage, weights};
+use crate::compute::{Compute, open_weights};
+use crate::usage;
 
 /// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
 ///
@@ -35,7 +33,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
         return join(args);
     }
     start_threads(args.threads)?;
-    check_built(args.device)?;
+    args.device.require_built()?;
     let (Some(dit), Some(context)) = (&args.dit, &args.context) else {
         return usage("--dit and --context are missing");
     };
@@ -200,7 +198,7 @@ fn hash(plan: &mut Plan, model: &Model, input: &Input) -> anyhow::Result<()> {
 
 /// Whether this is a bundled demo model, which its name identifies.
 fn is_demo(vae: &VaeWeights) -> bool {
-    MODELS.iter().any(|name| vae.path() == Path::new(name))
+    DEMO_MODELS.iter().any(|name| vae.path() == Path::new(name))
 }
 
 /// Bytes of the weights in 32-bit floats, as they are computed with.
@@ -219,7 +217,7 @@ fn check_memory(weights: &DitWeights, input: &Input, device: Device) -> anyhow::
             .largest
             .map_or(0, |size| weights.config().activation_bytes(size)),
     ];
-    let there = device.memory_for_training()?;
+    let there = vae2x::memory_for_training(device)?;
     if held.saturating_add(pass) > there {
         let size = input
             .largest
@@ -317,11 +315,11 @@ impl Input {
     }
 
     fn latents(args: &SdeditArgs, folder: &Path, model: &DitConfig) -> anyhow::Result<Self> {
-        let vae = args.vae.as_deref().map(weights::open).transpose()?;
+        let vae = args.vae.as_deref().map(open_weights).transpose()?;
         let config = vae
             .as_ref()
             .map_or_else(VaeConfig::default, |vae| vae.config().clone());
-        let latents = LatentFolder::open(folder, space_choice(args.latent_space), &config)?;
+        let latents = LatentFolder::open(folder, args.latent_space, &config)?;
         ui::note(format!(
             "{}: latents are {}",
             folder.display(),
@@ -353,7 +351,7 @@ impl Input {
             return usage("--photos needs --vae WEIGHTS to encode them");
         };
         let photos = list(&[folder.display().to_string()])?;
-        let vae = weights::open(name)?;
+        let vae = open_weights(name)?;
         let side = usize::from(args.short_side) / vae.config().spatial();
         Ok(Self {
             of: Kind::Photos(photos),
@@ -420,20 +418,16 @@ impl Input {
         let Some(vae) = self.vae else {
             return usage("--photos needs --vae WEIGHTS to encode them");
         };
-        let threads = args.threads.map_or(0, usize::from);
-        // The transformer is on the device too.
-        let options = EngineOptions {
-            device: args.device,
-            threads,
-            others: 1,
-            ..EngineOptions::default()
+        let compute = Compute {
+            threads: args.threads.map(usize::from),
+            ..Compute::on(args.device)?
         };
         let cell = vae.config().spatial();
-        let encoder = Encoder::load(Arc::new(vae), &options)?;
+        // The transformer is on the device too.
+        let vae = compute.build(Vae::from_file(vae).models(2))?;
         let encode = move |pixels: &Array| {
-            encoder
-                .encode(pixels, &mut |_| ())?
-                .normalize(encoder.config())
+            let latent = vae.encode(&Pixels::new(pixels.clone())?)?;
+            latent.settle(vae.config())?.0.normalize(vae.config())
         };
         Ok(Box::new(Photos {
             files,

@@ -12,10 +12,10 @@ use vae2x_train::decoder::losses::VggChoices;
 use vae2x_train::run::{CONFIG_FILE, check_new};
 use vae2x_train::{Config, Inputs, RunOptions, VggChoice};
 
-use super::check_built;
 use super::training::{RunScreen, config_and_folder, open_device, start_threads, stoppable};
 use crate::args::TrainArgs;
-use crate::{ui, usage, weights};
+use crate::compute::{fetch, open_weights};
+use crate::{ui, usage};
 
 /// Runs the command.
 ///
@@ -91,7 +91,7 @@ impl Job {
 /// Opens, and fetches if need be, what the configuration names.
 fn inputs(config: &Config) -> anyhow::Result<Inputs> {
     let base: Arc<dyn Weights> = match (&config.model.base, config.model.base_dim) {
-        (Some(name), _) => Arc::new(weights::open(name)?),
+        (Some(name), _) => Arc::new(open_weights(name)?),
         (None, Some(width)) => {
             let shape = VaeConfig::with_widths(width, 3);
             shape.validate()?;
@@ -100,7 +100,7 @@ fn inputs(config: &Config) -> anyhow::Result<Inputs> {
         (None, None) => return usage("model.base is missing"),
     };
     let choice = |key: &str, name: &Option<String>| {
-        let parse = |name: &String| VggChoice::parse(name, weights::fetch);
+        let parse = |name: &String| VggChoice::parse(name, fetch);
         let choice = name
             .as_ref()
             .map(parse)

@@ -7,7 +7,6 @@ use vae2x_soften::latents::LatentFolder;
 use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
-use super::space_choice;
 use super::training::{
     RunScreen, config_and_folder, open_device, start_threads, stoppable, stopped, vae_config,
 };
@@ -47,7 +46,7 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentF
     let mut config = open_config(path)?;
     config.latents = args.latents.clone().or(config.latents);
     config.vae = args.vae.clone().or(config.vae);
-    config.latent_space = args.latent_space.map_or(config.latent_space, space_choice);
+    config.latent_space = args.latent_space.unwrap_or(config.latent_space);
     let latents = open(&config)?;
     create(&folder, &config)?;
     Ok((folder, config, latents))

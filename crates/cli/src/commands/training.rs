@@ -11,9 +11,9 @@ use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_train::log::{Line, Screen};
 
-use super::check_built;
 use crate::args::TrainingArgs;
-use crate::{ui, usage, weights};
+use crate::compute::open_weights;
+use crate::{ui, usage};
 
 /// Whether a run is under way that can be stopped between steps.
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -60,8 +60,8 @@ pub fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
 /// # Errors
 /// An invalid command line if this build lacks it; if it cannot be opened.
 pub fn open_device(device: Device) -> anyhow::Result<burn::tensor::Device> {
-    check_built(device)?;
-    Ok(device.for_training(|text| ui::note(text))?)
+    device.require_built()?;
+    Ok(vae2x::open_for_training(device, |text| ui::note(text))?)
 }
 
 /// The configuration file of a new run, and the folder that it is to have.
@@ -88,7 +88,7 @@ pub fn config_and_folder(args: &TrainingArgs) -> anyhow::Result<(&Path, PathBuf)
 /// If it cannot be opened.
 pub fn vae_config(name: Option<&str>) -> anyhow::Result<VaeConfig> {
     Ok(name
-        .map(weights::open)
+        .map(open_weights)
         .transpose()?
         .map_or_else(VaeConfig::default, |vae| vae.config().clone()))
 }

@@ -7,8 +7,9 @@
 
 use std::ops::Range;
 
-use super::{Cut, Machine, Scratch, Target, Task, at_least};
+use super::{Cut, Target, Task};
 use crate::kernels::{self, BLOCK, Bias, Gemm, Softmax};
+use crate::machine::{Machine, Scratch, at_least};
 use crate::pack::ConvWeights;
 use crate::pages::Pages;
 use crate::rows::Rows;

@@ -7,8 +7,9 @@
 
 use std::ops::Range;
 
-use super::{Cut, Machine, Scratch, Target, Task, at_least};
+use super::{Cut, Target, Task};
 use crate::kernels::{self, BLOCK, Bias, Gemm, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
+use crate::machine::{Machine, Scratch, at_least};
 use crate::pack::{ConvWeights, Sets};
 use crate::plan::{ConvSpec, Method};
 use crate::rows::Rows;

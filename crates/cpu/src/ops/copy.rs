@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Cut, Machine, Target};
+use super::{Cut, Target};
+use crate::machine::Machine;
 use crate::rows::Rows;
 
 /// Pixels of a task.

@@ -9,86 +9,10 @@ pub(crate) mod copy;
 pub(crate) mod pair;
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-
-use rayon::prelude::*;
 
 use crate::isa::Isa;
 use crate::kernels::{self, Norm};
 use crate::pack::NormWeights;
-use crate::pages::Pages;
-
-/// Threads, instruction set and scratch memory.
-pub(crate) struct Machine {
-    pub isa: Isa,
-    pub threads: usize,
-    pool: rayon::ThreadPool,
-    scratch: Mutex<Vec<Scratch>>,
-    expanded: Mutex<Vec<Pages>>,
-}
-
-/// Memory of one thread, kept between tasks.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    /// Inputs of matrix products.
-    pub v: Pages,
-    /// Their results.
-    pub m: Pages,
-}
-
-impl Machine {
-    /// `threads` at least 1.
-    pub fn new(isa: Isa, threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("vae2x-cpu-{i}"))
-            .build()?;
-        Ok(Self {
-            isa,
-            threads,
-            pool,
-            scratch: Mutex::default(),
-            expanded: Mutex::default(),
-        })
-    }
-
-    /// Does `work` on one of the threads. What it runs in parallel then starts without waking that thread, so a chain of
-    /// small steps belongs in here as a whole.
-    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(work)
-    }
-
-    /// Runs all tasks, each on one thread.
-    pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut Scratch) + Sync) {
-        let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        self.pool.install(|| {
-            tasks.into_par_iter().with_max_len(1).for_each(|task| {
-                let mut scratch = lock().pop().unwrap_or_default();
-                work(task, &mut scratch);
-                lock().push(scratch);
-            });
-        });
-    }
-
-    /// Lends memory for expanded weights to `work`; it is kept between calls.
-    pub fn with_expanded<R>(&self, work: impl FnOnce(&mut Pages) -> R) -> R {
-        let lock = || self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = lock().pop().unwrap_or_default();
-        let result = work(&mut memory);
-        lock().push(memory);
-        result
-    }
-
-    /// Maps in parallel, in order.
-    pub fn map<T: Sync, R: Send>(
-        &self,
-        items: &[T],
-        work: impl Fn(&T) -> R + Sync + Send,
-    ) -> Vec<R> {
-        self.pool
-            .install(|| items.par_iter().with_max_len(1).map(work).collect())
-    }
-}
 
 /// Where a step's results go.
 pub(crate) struct Target<'a> {
@@ -207,14 +131,4 @@ impl<'a> Task<'a> {
             );
         }
     }
-}
-
-/// At least `n` values, of whatever content.
-pub(crate) fn at_least(buffer: &mut Pages, n: usize) -> &mut [f32] {
-    if buffer.len() < n {
-        // The old memory goes first.
-        *buffer = Pages::default();
-        *buffer = Pages::large(n);
-    }
-    &mut buffer[..n]
 }

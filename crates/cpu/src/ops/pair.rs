@@ -8,9 +8,11 @@
 use std::ops::Range;
 
 use super::conv::{Conv, Layout, Product, window};
-use super::{Cut, Machine, Scratch, Target, Task, at_least};
+use super::{Cut, Target, Task};
 use crate::kernels::{self, BLOCK, ELEMENTS4, Input, STEP4, WINDOW4};
-use crate::pack::{ConvWeights, HALF_DIFFERENCE, HALF_SUM, Sets};
+use crate::machine::{Machine, Scratch, at_least};
+use crate::pack::{ConvWeights, Sets};
+use crate::plan::{HALF_DIFFERENCE, HALF_SUM};
 use crate::rows::Rows;
 
 /// Tiles of a task: half of those of a single frame, for twice the values.

@@ -1,11 +1,9 @@
-//! The constant-colour test: what a VAE makes of a picture of one colour. Whatever is not that colour is the model's own doing.
+//! The constant-colour test: what a VAE makes of a image of one colour. Whatever is not that colour is the model's own doing.
 
-use vae2x_core::config::SPATIAL_FACTOR;
-use vae2x_core::{Array, Result};
-use vae2x_measure::speckle::{Speckle, speckle};
+use vae2x_core::{Array, Result, VaeConfig};
 use vae2x_media::pixels::from_u8;
 
-use crate::{Decoder, Encoder};
+use crate::speckle::{Speckle, speckle};
 
 /// Latent cells of the measured part's side.
 const MEASURED: usize = 32;
@@ -19,11 +17,11 @@ const TO_8_BIT: f64 = 127.5;
 pub struct ConstantColour {
     /// Red, green, blue.
     pub colour: [u8; 3],
-    /// What the decoded picture has more, on average, of red, green and blue, in 8-bit steps.
+    /// What the decoded image has more, on average, of red, green and blue, in 8-bit steps.
     pub shift: [f64; 3],
     /// Mean of the absolute error over pixels and channels, in 8-bit steps.
     pub mean_error: f64,
-    /// Root mean square of what is not constant in the decoded picture, in 8-bit steps.
+    /// Root mean square of what is not constant in the decoded image, in 8-bit steps.
     pub ripple: f64,
     /// Share of the error's energy that is not constant; 0 if there is no error.
     pub non_constant_share: f64,
@@ -32,25 +30,27 @@ pub struct ConstantColour {
     pub speckle: Speckle,
 }
 
-/// Encodes and decodes a picture of one colour, 384 pixels wide and high, and measures the 256 in the middle.
+/// Sends an image of one colour, 48 latent cells wide and high, through `round_trip`, which encodes and decodes it, and
+/// measures the 32 cells in the middle.
+///
+/// # Shapes
+/// `round_trip`: `[3, H, W]` -> `[3, r H, r W]`
 ///
 /// # Errors
-/// As encoding and decoding.
+/// Those of `round_trip`.
 pub fn constant_colour(
-    encoder: &Encoder,
-    decoder: &Decoder,
+    config: &VaeConfig,
     colour: [u8; 3],
+    round_trip: impl FnOnce(Array) -> Result<Array>,
 ) -> Result<ConstantColour> {
-    let side = (MEASURED + 2 * MARGIN) * SPATIAL_FACTOR;
+    let side = (MEASURED + 2 * MARGIN) * config.spatial();
     let values = colour.map(from_u8);
-    let picture = values
+    let image = values
         .iter()
         .flat_map(|&v| std::iter::repeat_n(v, side * side))
         .collect();
-    let latent = encoder.encode(&Array::new([1, 3, 1, side, side], picture)?, &mut |_| ())?;
-    let decoded = decoder.decode(&latent)?;
-    let scale = decoder.config().scale()?;
-    let middle = middle(&decoded, scale)?;
+    let decoded = round_trip(Array::new([3, side, side], image)?)?;
+    let middle = middle(&decoded, config.pixels_per_cell()?)?;
     let errors = middle
         .data()
         .chunks_exact(middle.data().len() / 3)
@@ -58,7 +58,7 @@ pub fn constant_colour(
     let errors = errors
         .flat_map(|(plane, v)| plane.iter().map(move |p| f64::from(p - v) * TO_8_BIT))
         .collect::<Vec<_>>();
-    let speckle = speckle(&middle, scale)?;
+    let speckle = speckle(&middle, config.scale()?)?;
     Ok(summary(colour, &errors, speckle))
 }
 
@@ -82,10 +82,9 @@ fn summary(colour: [u8; 3], errors: &[f64], speckle: Speckle) -> ConstantColour 
     }
 }
 
-/// The decoded picture without its margin, `[3, H, W]`.
-fn middle(decoded: &Array, scale: usize) -> Result<Array> {
-    let [_, _, _, _, width] = decoded.dims("pixels")?;
-    let cell = SPATIAL_FACTOR * scale;
+/// The decoded image without its margin, `[3, H, W]`; a latent cell is `cell` pixels of it.
+fn middle(decoded: &Array, cell: usize) -> Result<Array> {
+    let [_, _, width] = decoded.dims("decoded image")?;
     let (start, side) = (MARGIN * cell, MEASURED * cell);
     let row =
         |c: usize, y: usize| &decoded.data()[(c * width + start + y) * width + start..][..side];

@@ -1,0 +1,148 @@
+//! What work runs on: an instruction set, threads, and scratch memory that is kept between tasks.
+//!
+//! Engines with the same number of threads share them: a program that loads several models starts one pool.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rayon::prelude::*;
+use vae2x_core::{Error, Result};
+
+use crate::isa::Isa;
+use crate::pages::Pages;
+
+/// Threads, instruction set and scratch memory. Clones share threads and memory.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub isa: Isa,
+    pub threads: usize,
+    shared: Arc<Shared>,
+}
+
+/// Threads and their memory.
+struct Shared {
+    pool: rayon::ThreadPool,
+    scratch: Mutex<Vec<Scratch>>,
+    expanded: Mutex<Vec<Pages>>,
+}
+
+/// Memory of one thread, kept between tasks.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Inputs of matrix products.
+    pub v: Pages,
+    /// Their results.
+    pub m: Pages,
+}
+
+impl Shared {
+    /// The pool of `threads` threads, which is started unless an engine has it already.
+    fn get(threads: usize) -> Result<Arc<Self>> {
+        static POOLS: Mutex<Vec<(usize, Weak<Shared>)>> = Mutex::new(Vec::new());
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|(_, pool)| pool.strong_count() > 0);
+        let running = pools.iter().find(|(count, _)| *count == threads);
+        if let Some(shared) = running.and_then(|(_, pool)| pool.upgrade()) {
+            return Ok(shared);
+        }
+        let shared = Arc::new(Self::start(threads)?);
+        pools.push((threads, Arc::downgrade(&shared)));
+        Ok(shared)
+    }
+
+    fn start(threads: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("vae2x-cpu-{i}"))
+            .build()
+            .map_err(|e| Error::Device(format!("threads could not be started: {e}")))?;
+        Ok(Self {
+            pool,
+            scratch: Mutex::default(),
+            expanded: Mutex::default(),
+        })
+    }
+}
+
+impl Machine {
+    /// `threads` at least 1.
+    pub fn new(isa: Isa, threads: usize) -> Result<Self> {
+        let shared = Shared::get(threads)?;
+        Ok(Self {
+            isa,
+            threads,
+            shared,
+        })
+    }
+
+    /// Does `work` on one of the threads. What it runs in parallel then starts without waking that thread, so a chain of
+    /// small steps belongs in here as a whole.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.shared.pool.install(work)
+    }
+
+    /// Runs all tasks, each on one thread.
+    pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut Scratch) + Sync) {
+        let lock = || {
+            let scratch = &self.shared.scratch;
+            scratch.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        self.shared.pool.install(|| {
+            tasks.into_par_iter().with_max_len(1).for_each(|task| {
+                let mut scratch = lock().pop().unwrap_or_default();
+                work(task, &mut scratch);
+                lock().push(scratch);
+            });
+        });
+    }
+
+    /// Lends memory for expanded weights to `work`; it is kept between calls.
+    pub fn with_expanded<R>(&self, work: impl FnOnce(&mut Pages) -> R) -> R {
+        let lock = || {
+            let expanded = &self.shared.expanded;
+            expanded.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut memory = lock().pop().unwrap_or_default();
+        let result = work(&mut memory);
+        lock().push(memory);
+        result
+    }
+
+    /// Maps in parallel, in order.
+    pub fn map<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync + Send,
+    ) -> Vec<R> {
+        let map = || items.par_iter().with_max_len(1).map(work).collect();
+        self.shared.pool.install(map)
+    }
+}
+
+/// At least `n` values, of whatever content.
+pub(crate) fn at_least(buffer: &mut Pages, n: usize) -> &mut [f32] {
+    if buffer.len() < n {
+        // The old memory goes first.
+        *buffer = Pages::default();
+        *buffer = Pages::large(n);
+    }
+    &mut buffer[..n]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_numbers_of_threads_share_a_pool() {
+        // A number that no other test of this process uses.
+        const THREADS: usize = 3;
+        let [a, b] = [Isa::detect(), Isa::named("scalar").unwrap()]
+            .map(|isa| Machine::new(isa, THREADS).unwrap());
+        assert!(Arc::ptr_eq(&a.shared, &b.shared));
+        let other = Machine::new(Isa::detect(), THREADS + 1).unwrap();
+        assert!(!Arc::ptr_eq(&a.shared, &other.shared));
+        let pool = Arc::downgrade(&a.shared);
+        drop((a, b));
+        assert!(pool.upgrade().is_none(), "threads end with the last engine");
+    }
+}
