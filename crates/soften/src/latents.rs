@@ -1,7 +1,7 @@
 //! Normalized latents from the latent files of a folder.
 //!
 //! Whether unmarked files are raw or normalized is decided once for the whole folder, from the statistics of some of its files: a
-//! single flat picture can look like either, and a folder that is read as half and half would be useless. Statistics that clearly
+//! single flat image can look like either, and a folder that is read as half and half would be useless. Statistics that clearly
 //! contradict what is claimed are an error.
 
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 5] = ["latent", "safetensors", "npy", "pt", "pth"];
 pub const LOOKED_AT: usize = 16;
 /// From this probability on, statistics contradict a claim.
 const SURE: f32 = 0.99;
-/// Cells of all files looked at, below which statistics are not worth an error: those of a picture of 256 pixels.
+/// Cells of all files looked at, below which statistics are not worth an error: those of an image of 256 pixels.
 const ENOUGH_CELLS: usize = 32 * 32;
 
 /// A folder of latent files, or one file.
@@ -35,7 +35,7 @@ pub struct LatentFolder {
     claim: Claim,
 }
 
-/// What is known of the files' space.
+/// How the files' space is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     /// By the user.
@@ -234,7 +234,7 @@ impl LatentFolder {
         }
     }
 
-    /// The likelier space of the files that do not say: the sum of their logarithmic odds.
+    /// The likelier space of the files without a marker: the sum of their logarithmic odds.
     fn vote(&self, looked: &[LatentFile]) -> Result<Space> {
         let mut odds = 0.0;
         for file in looked.iter().filter(|file| !speaks(file)) {
@@ -277,7 +277,7 @@ impl LatentFolder {
     }
 }
 
-/// What the statistics of latents say against the spaces that they are taken for.
+/// Statistics of latents against the spaces that they are taken for.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     /// The logarithm of the odds that all of them are of the other space.
@@ -334,7 +334,7 @@ fn asked(choice: SpaceChoice) -> Claim {
     }
 }
 
-/// Whether a file says which space it is of, by a marker or by its kind.
+/// Whether the space of a file is known from a marker or its kind.
 fn speaks(file: &LatentFile) -> bool {
     file.marked.is_some() || matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy)
 }

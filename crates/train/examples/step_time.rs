@@ -89,7 +89,7 @@ fn parts(
     Ok(least)
 }
 
-/// In MiB; 0 where the system does not tell.
+/// In MiB; 0 where the system does not report it.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));

@@ -73,9 +73,7 @@ impl Detail {
 impl Finish {
     /// Whether anything is changed.
     pub fn is_asked_for(&self) -> bool {
-        self.scale.is_some()
-            || self.detail != Detail::Keep
-            || !matches!(self.colours, Colours::Own)
+        self.scale.is_some() || self.detail != Detail::Keep || !matches!(self.colours, Colours::Own)
     }
 
     /// Finishing for the frames of a decoder; `name` stands for its weights in messages.
@@ -174,11 +172,9 @@ fn checked_scale(asked: Option<usize>, own: usize, name: &str) -> Result<usize> 
             },
             3 * own * own,
         ))),
-        Some(scale) if ![scale, 2 * scale, 4 * scale].contains(&own) => {
-            Err(Error::BadRequest(format!(
-                "--scale {scale}: {name} decodes at {own}x, which is not 1, 2 or 4 times that"
-            )))
-        }
+        Some(scale) if ![scale, 2 * scale, 4 * scale].contains(&own) => Err(Error::BadRequest(
+            format!("--scale {scale}: {name} decodes at {own}x, which is not 1, 2 or 4 times that"),
+        )),
         scale => Ok(scale.unwrap_or(own)),
     }
 }

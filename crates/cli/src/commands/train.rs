@@ -20,7 +20,7 @@ use crate::{ui, usage};
 /// Runs the command.
 ///
 /// # Errors
-/// If the configuration cannot be meant, weights or photos are missing, or the run fails.
+/// If the configuration is invalid, weights or photos are missing, or the run fails.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let job = Job::new(args)?;

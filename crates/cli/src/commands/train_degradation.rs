@@ -15,7 +15,7 @@ use crate::{ui, usage};
 /// Runs the command.
 ///
 /// # Errors
-/// If the configuration cannot be meant, pairs are missing or the run fails.
+/// If the configuration is invalid, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;

@@ -16,7 +16,7 @@ use crate::{ui, usage};
 /// Runs the command.
 ///
 /// # Errors
-/// If the configuration cannot be meant, latents are missing or the run fails.
+/// If the configuration is invalid, latents are missing or the run fails.
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;

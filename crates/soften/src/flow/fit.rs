@@ -20,7 +20,7 @@ use vae2x_train::run::{
 };
 use vae2x_train::{Error, Result};
 
-/// Streams of random numbers beside those of the steps, which come before them.
+/// Streams of random numbers; those of the steps come before them.
 const SPLIT: u64 = u64::MAX;
 const HELD_OUT: u64 = u64::MAX - 1;
 /// Width of the caption's only token.
@@ -36,7 +36,7 @@ pub(super) const TIMES: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
 pub struct FlowConfig {
     /// The folder of latents.
     pub latents: Option<PathBuf>,
-    /// What unmarked latents are: `auto`, `raw` or `normalized`.
+    /// Space of unmarked latents: `auto`, `raw` or `normalized`.
     pub latent_space: SpaceChoice,
     /// The VAE that they are of, for its means and deviations; Wan2.1's if not given.
     pub vae: Option<String>,
@@ -60,7 +60,7 @@ pub struct FlowConfig {
     pub ema: f64,
     /// Times are drawn evenly from 0 to 1 and raised to this power: above 1, small times are more frequent.
     pub time_power: f64,
-    /// Of everything random.
+    /// Random seed of the run.
     pub seed: u64,
     /// Part of the files that is held out and measured on; one at least.
     pub held_out: f64,
@@ -95,7 +95,7 @@ impl Default for FlowConfig {
 }
 
 impl FlowConfig {
-    /// Refuses what cannot be meant.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -113,7 +113,7 @@ impl FlowConfig {
         )
     }
 
-    /// What every small network's training is configured by.
+    /// The options that all small networks share.
     pub fn options(&self) -> SmallOptions {
         SmallOptions {
             steps: self.steps,
@@ -205,7 +205,7 @@ impl<'a> FlowFit<'a> {
         [self.train.len(), self.held_out.len()]
     }
 
-    /// What the training is for, without gradients.
+    /// The result, without gradients.
     pub fn model(&self) -> WanDit {
         self.fit.result()
     }

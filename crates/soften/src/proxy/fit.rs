@@ -25,7 +25,7 @@ const SPLIT: u64 = u64::MAX;
 /// Held-out pairs that are measured on at a checkpoint: less work than a few steps.
 const LOOKED_AT: usize = 16;
 
-/// What is made small.
+/// The loss.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FitLoss {
@@ -54,11 +54,11 @@ pub struct FitConfig {
     pub crop: usize,
     /// Learning rate at the start of the cosine, which ends at 0.
     pub lr: f64,
-    /// What is made small.
+    /// The loss.
     pub loss: FitLoss,
     /// Decay of the moving average of weights, which is then what is measured and saved; 0 for none.
     pub ema: f64,
-    /// Of everything random.
+    /// Random seed of the run.
     pub seed: u64,
     /// Part of the latents whose pairs are held out and measured on; one at least.
     pub held_out: f64,
@@ -90,7 +90,7 @@ impl Default for FitConfig {
 }
 
 impl FitConfig {
-    /// Refuses what cannot be meant.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -104,7 +104,7 @@ impl FitConfig {
         check(self.crop >= 4, "crop: expected 4 cells or more")
     }
 
-    /// What every small network's training is configured by.
+    /// The options that all small networks share.
     pub fn options(&self) -> SmallOptions {
         SmallOptions {
             steps: self.steps,
@@ -181,7 +181,7 @@ impl<'a> Fit<'a> {
         [self.train.len(), self.held_out.len()]
     }
 
-    /// What the training is for, without gradients.
+    /// The result, without gradients.
     pub fn proxy(&self) -> Proxy {
         self.fit.result()
     }

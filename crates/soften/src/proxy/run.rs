@@ -12,7 +12,7 @@ use vae2x_train::log::Screen;
 use vae2x_train::run::{self, Lock, Record, Work};
 use vae2x_train::{Error, Result};
 
-/// What the run is for.
+/// The result of a run.
 pub const PROXY_FILE: &str = "proxy.safetensors";
 
 /// Reads a configuration.

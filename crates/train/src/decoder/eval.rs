@@ -125,7 +125,7 @@ impl Evaluation {
     }
 
     /// Means over the photos, for the model and for the baseline, whose names have `base_` before them or, if it is the input enlarged,
-    /// `input_`: `psnr`, `ssim`, `lpips` (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where pictures
+    /// `input_`: `psnr`, `ssim`, `lpips` (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where images
     /// are large enough. Writes a sheet with input, baseline, output and target.
     ///
     /// # Errors

@@ -30,7 +30,9 @@ impl Followers {
             let thread = thread.spawn(move || follow(learner, &orders));
             Ok((
                 sender,
-                thread.map_err(|e| Error::Rank(format!("no thread for rank {}: {e}", i + 1)))?,
+                thread.map_err(|e| {
+                    Error::Rank(format!("cannot start a thread for rank {}: {e}", i + 1))
+                })?,
             ))
         };
         Ok(Self {
@@ -50,7 +52,7 @@ impl Followers {
     }
 
     /// Why a step failed: the error of the rank that ended first, if it was another one. Losses are means over all ranks, so all of
-    /// them see one that is not finite, and each knows its own photos: these are told together.
+    /// them see one that is not finite, and each knows its own photos: their names are reported together.
     pub fn explain(self, mut error: Error) -> Error {
         let threads: Vec<_> = self.ranks.into_iter().map(|(_, thread)| thread).collect();
         for (i, thread) in threads.into_iter().enumerate() {

@@ -20,7 +20,7 @@ use crate::data::{CropOptions, Limits, Source, list};
 use crate::log::Screen;
 use crate::{Error, Result};
 
-/// What a run reads besides its photos.
+/// Weights that a run starts with.
 pub struct Inputs {
     /// The model to start from.
     pub base: Arc<dyn Weights>,

@@ -27,7 +27,7 @@ use crate::run::noise::seeded;
 use crate::run::optim::{self, Adam, AdamOptions};
 use crate::{Error, Result};
 
-/// Pictures on the device.
+/// Images on the device.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The photos.
@@ -68,7 +68,7 @@ pub struct Critic {
 
 /// Everything that a step reads and changes.
 pub struct Learner {
-    /// What is trained.
+    /// The networks in training.
     pub generator: Generator,
     /// Its moving average.
     pub average: Option<Generator>,
@@ -100,11 +100,11 @@ pub struct Work {
     pub step: u64,
     batches: Vec<Batch>,
     kept: Option<Forward>,
-    /// What there is to tell of the step.
+    /// The numbers to report.
     pub values: BTreeMap<&'static str, f64>,
 }
 
-/// Decoded pictures with their graph.
+/// Decoded images with their graph.
 struct Forward {
     decoded: Decoded,
     /// KL divergence of the latents, where it is trained.
@@ -270,7 +270,7 @@ impl Learner {
         Ok(Forward { decoded, kl })
     }
 
-    /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per picture.
+    /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per image.
     fn drawn(
         &self,
         mean: Tensor<4>,
@@ -294,7 +294,7 @@ impl Learner {
         (mean + (log_variance * 0.5).exp() * noise, Some(kl))
     }
 
-    /// Teaches the discriminator targets from decoded pictures, which are constants here.
+    /// Teaches the discriminator targets from decoded images, which are constants here.
     ///
     /// # Errors
     /// [`Error::Diverged`], before anything is changed.
@@ -398,7 +398,7 @@ impl Learner {
                 gradient =
                     self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
             }
-            // The decoder's gradient for this gradient of its pictures.
+            // The decoder's gradient for this gradient of its images.
             let mut surrogate = (forward.decoded.pictures * gradient.mul_scalar(share)).sum();
             if let Some(kl) = forward.kl {
                 work.add(&[("kl", f64::from(kl.clone().into_scalar::<f32>()))], share);
@@ -417,7 +417,7 @@ impl Learner {
         averaged(&self.member, &self.generator, sum.grads(), new)
     }
 
-    /// Adds the adversarial loss's gradient with respect to the pictures.
+    /// Adds the adversarial loss's gradient with respect to the images.
     fn with_adversarial(
         &self,
         gradient: Tensor<4>,
@@ -454,7 +454,7 @@ impl Learner {
         Ok(gradient + adversarial.mul_scalar(self.gan.weight * factor))
     }
 
-    /// The norm of the last convolution's gradient for a gradient of the pictures.
+    /// The norm of the last convolution's gradient for a gradient of the images.
     fn last_layer_norm(&self, decoded: &Decoded, gradient: &Tensor<4>) -> Result<f64> {
         let decoder = &self.generator.decoder;
         let pictures = last_layer(

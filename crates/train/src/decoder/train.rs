@@ -26,7 +26,7 @@ pub struct RunOptions<'a> {
     pub devices: &'a [Device],
     /// Set from outside: finish the step, store, end.
     pub stop: &'a AtomicBool,
-    /// What the user sees.
+    /// Where the run is shown.
     pub screen: &'a mut dyn Screen,
 }
 

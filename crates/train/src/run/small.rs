@@ -208,7 +208,7 @@ impl<M: Module> SmallFit<M> {
         &self.module
     }
 
-    /// What the training is for: the average if there is one, else the module as it is; without gradients.
+    /// The result: the average if there is one, else the module as it is; without gradients.
     pub fn result(&self) -> M {
         self.average.clone().unwrap_or_else(|| self.module.valid())
     }

@@ -80,7 +80,10 @@ pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::
     let Some(listed) = listed(device, &notify)? else {
         return Ok(burn::tensor::Device::flex());
     };
-    notify(&format!("computing on {}", shown(&listed, &listed.facts()?)));
+    notify(&format!(
+        "computing on {}",
+        shown(&listed, &listed.facts()?)
+    ));
     Ok(listed.device)
 }
 
@@ -169,7 +172,9 @@ impl EngineOptions {
     /// The same device with [`Device::Auto`] settled.
     pub(super) fn settled(&self, weights: &dyn Weights) -> Device {
         match self.device {
-            Device::Auto => self.automatic(reached(), |listed| self.check(weights.config(), listed)),
+            Device::Auto => {
+                self.automatic(reached(), |listed| self.check(weights.config(), listed))
+            }
             device => device,
         }
     }
@@ -303,10 +308,7 @@ mod tests {
             ..EngineOptions::default()
         };
         let noted = || std::mem::take(&mut *notes.lock().unwrap());
-        assert_eq!(
-            options.automatic(both(), |_| Ok(())),
-            on(Api::Vulkan, 1)
-        );
+        assert_eq!(options.automatic(both(), |_| Ok(())), on(Api::Vulkan, 1));
         assert_eq!(options.automatic(software.clone(), |_| Ok(())), Device::Cpu);
         assert_eq!(options.automatic([], |_| Ok(())), Device::Cpu);
         assert!(noted().is_empty());
@@ -332,9 +334,6 @@ mod tests {
             options.limits(Kind::Gpu, &facts).memory
         };
         assert_eq!([1, 2].map(|n| memory(n, None)), [14 * GIB, 7 * GIB]);
-        assert_eq!(
-            [1, 2].map(|n| memory(n, Some(4 * GIB))),
-            [4 * GIB, 2 * GIB]
-        );
+        assert_eq!([1, 2].map(|n| memory(n, Some(4 * GIB))), [4 * GIB, 2 * GIB]);
     }
 }
