@@ -79,6 +79,9 @@ pub enum Error {
     /// What the caller asked for is impossible or contradicts itself, whatever the files hold. The program exits with 2.
     #[error("{0}")]
     BadRequest(String),
+    /// A model hub that cannot give what was asked of it, in its own error.
+    #[error("{0}")]
+    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A part that this build lacks.
     #[error("{what} is not in this build; build with `--features {feature}`")]
     Missing {

@@ -46,6 +46,22 @@ impl Raw {
         &self.0
     }
 
+    /// Latent frame `t` of item `item`: `[z_dim, 1, h, w]`.
+    ///
+    /// # Panics
+    /// If there is no such frame.
+    pub fn frame(&self, item: usize, t: usize) -> Array {
+        let shape = self.0.shape();
+        let (channels, frames) = (shape[1], shape[2]);
+        assert!(item < shape[0] && t < frames, "there is no such latent frame");
+        let plane = shape[3] * shape[4];
+        let planes = (0..channels).map(|c| ((item * channels + c) * frames + t) * plane);
+        let data = planes.flat_map(|start| &self.0.data()[start..start + plane]);
+        let data: Vec<f32> = data.copied().collect();
+        Array::new([channels, 1, shape[3], shape[4]], data)
+            .unwrap_or_else(|_| unreachable!("each channel gives a plane"))
+    }
+
     /// `(raw - mean) / std`.
     ///
     /// # Errors
@@ -271,6 +287,16 @@ mod tests {
         assert!(Raw::new(Array::zeros([16, 4, 4])).is_err());
         let foreign = Raw::new(Array::zeros([1, 48, 1, 4, 4])).unwrap();
         assert!(foreign.normalize(&VaeConfig::default()).is_err());
+    }
+
+    #[test]
+    fn a_latent_frame_is_cut_from_every_channel() {
+        let values = (0..2 * 3 * 4 * 2).map(|i| i as f32).collect();
+        let raw = Raw::new(Array::new([2, 3, 4, 1, 2], values).unwrap()).unwrap();
+        let frame = raw.frame(1, 2);
+        assert_eq!(frame.shape(), [3, 1, 1, 2]);
+        assert_eq!(frame.data(), [28., 29., 36., 37., 44., 45.]);
+        assert_eq!(frame, raw.array().item(1).narrow1(2..3));
     }
 
     #[test]

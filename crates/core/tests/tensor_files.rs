@@ -152,6 +152,63 @@ fn metadata_and_unknown_names() {
     );
 }
 
+/// A version 1 npy file of `f32`.
+fn npy_of(order: &str, shape: &str, values: &[f32]) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': {shape}}}");
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let mut bytes = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn a_slice_is_read_in_any_order_of_elements() {
+    // [2, 3, 4, 2, 2], each element being its own row-major place.
+    let extents = [2, 3, 4, 2, 2];
+    let row_major: Vec<f32> = (0..96).map(|i| i as f32).collect();
+    let place = |mut i: usize| {
+        let mut index = [0; 5];
+        for (at, extent) in index.iter_mut().zip(extents) {
+            (*at, i) = (i % extent, i / extent);
+        }
+        index.iter().zip(extents).fold(0, |sum, (i, n)| sum * n + i)
+    };
+    let column_major: Vec<f32> = (0..96).map(|i| place(i) as f32).collect();
+    let whole = Array::new(extents, row_major.clone()).unwrap();
+    for (order, values) in [("False", row_major), ("True", column_major)] {
+        let file = TensorFile::from_bytes("x", npy_of(order, "(2, 3, 4, 2, 2)", &values)).unwrap();
+        for (item, frame) in [(0, 0), (1, 2), (1, 3)] {
+            let got = file
+                .read_slice("", &[Some(item), None, Some(frame), None, None])
+                .unwrap();
+            let want = whole.item(item).narrow1(frame..frame + 1);
+            assert_eq!(got, want.reshape([3, 2, 2]).unwrap(), "{order}");
+        }
+        assert_eq!(file.read_slice("", &[None; 5]).unwrap(), whole);
+        let one = file.read_slice("", &[Some(1); 5]).unwrap();
+        assert_eq!(
+            (one.shape(), one.data()),
+            (&[][..], &[place_of([1; 5], extents)][..])
+        );
+        for bad in [
+            &[Some(2), None, None, None, None][..],
+            &[None; 4],
+            &[None; 6],
+        ] {
+            assert!(file.read_slice("", bad).is_err(), "{bad:?}");
+        }
+        assert!(file.read_slice("x", &[None; 5]).is_err());
+    }
+    let empty =
+        TensorFile::from_bytes("x", npy_of("False", "(3, 0, 9223372036854775807)", &[])).unwrap();
+    let none = empty.read_slice("", &[Some(2), None, None]);
+    assert!(none.is_err() || none.unwrap().data().is_empty());
+}
+
+fn place_of(index: [usize; 5], extents: [usize; 5]) -> f32 {
+    index.iter().zip(extents).fold(0, |sum, (i, n)| sum * n + i) as f32
+}
+
 #[test]
 fn torch_views_are_gathered() {
     let data: Vec<f32> = (0..12).map(|i| i as f32).collect();

@@ -12,10 +12,11 @@
 //! - [`sharpen`] and [`match_color`]: detail and colours of decoded pictures; [`opacity`]: colours under clear pixels;
 //! - [`sheet`]: pictures side by side with captions; [`canvas`]: what letters and lines are drawn on.
 
-mod array_file;
+mod array_format;
 pub mod canvas;
 mod convolve;
 pub mod fit;
+pub mod frames;
 pub mod latent;
 pub mod match_color;
 pub mod opacity;

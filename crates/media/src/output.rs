@@ -1,7 +1,7 @@
 //! Where decoded pictures go: one picture, one array file, or a folder of numbered frames.
 //!
 //! [`Output::plan`] decides from the path and the counts alone, before any work starts, and checks that the place can be
-//! written. [`Output::open`] then gives a [`Sink`] per input that takes frames as they come and keeps none:
+//! written. [`Output::open`] then gives a [`FrameSink`] per input that takes frames as they come and keeps none:
 //!
 //! | path | holds |
 //! |---|---|
@@ -16,11 +16,11 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use vae2x_core::temp::TempFile;
-use vae2x_core::{Array, Error, Result};
+use vae2x_core::{Error, Result};
 
-pub use crate::array_file::ArrayFormat;
-use crate::array_file::ArraySink;
-use crate::picture::{BitDepth, PictureFormat, PictureOptions, write_image};
+pub use crate::array_format::ArrayFormat;
+use crate::frames::{ArraySink, FolderSink, FrameSink, ImageSink, Series};
+use crate::picture::{BitDepth, PictureFormat, PictureOptions};
 
 /// What will be written from one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Output {
     /// [`Target::Folder`].
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the path's extension is unknown, does not fit the counts or the bit depth, or names an
+    /// [`Error::BadRequest`] if the path's extension is unknown, does not fit the counts or the bit depth, or names an
     /// input; [`Error::Io`] if the place cannot be written.
     pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
         let target = target(path)?;
@@ -103,122 +103,51 @@ impl Output {
     /// The file of frame `frame` of item `item` of input `input`; `None` beyond the plan.
     pub fn file(&self, input: usize, item: usize, frame: usize) -> Option<PathBuf> {
         let planned = self.inputs.get(input)?;
-        if item >= planned.items || frame >= planned.frames {
-            return None;
-        }
-        Some(match &self.target {
-            Target::Picture(path) | Target::Array(path, _) => path.clone(),
-            Target::Folder(folder) => {
-                let (name, number) = match &planned.series[..] {
-                    [name] if planned.frames == 1 => (name, item),
-                    [name] => (name, frame),
-                    names => (names.get(item)?, frame),
-                };
-                folder.join(format!(
-                    "{name}_{number:05}.{}",
-                    self.options.folder_format.extension()
-                ))
+        match &self.target {
+            Target::Picture(path) | Target::Array(path, _) => {
+                let is_planned = item < planned.items && frame < planned.frames;
+                is_planned.then(|| path.clone())
             }
-        })
+            Target::Folder(folder) => self.series(folder, planned).file(item, frame),
+        }
+    }
+
+    fn series(&self, folder: &Path, planned: &Planned) -> Series {
+        Series {
+            folder: folder.to_path_buf(),
+            names: planned.series.clone(),
+            items: planned.items,
+            frames: planned.frames,
+            format: self.options.folder_format,
+        }
     }
 
     /// Begins the output of input `input`; `text` goes into PNG text chunks.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such input; [`Error::Io`].
-    pub fn open(&self, input: usize, text: Vec<(String, String)>) -> Result<Sink<'_>> {
+    pub fn open(&self, input: usize, text: Vec<(String, String)>) -> Result<Box<dyn FrameSink>> {
         let planned = self.inputs.get(input).ok_or_else(|| Error::Shape {
             what: "output".into(),
             expected: format!("one of {} inputs", self.inputs.len()),
             got: format!("input {input}"),
         })?;
-        let array = match &self.target {
-            Target::Array(path, format) => Some(ArraySink::create(
+        let options = PictureOptions {
+            depth: self.options.depth,
+            text,
+        };
+        Ok(match &self.target {
+            Target::Picture(path) => Box::new(ImageSink::new(path.clone(), options)),
+            Target::Array(path, format) => Box::new(ArraySink::create(
                 path,
                 *format,
                 planned.items,
                 planned.frames,
             )?),
-            _ => None,
-        };
-        let picture = PictureOptions {
-            depth: self.options.depth,
-            text,
-        };
-        Ok(Sink {
-            output: self,
-            input,
-            planned,
-            array,
-            picture,
-            pushed: 0,
-            written: Vec::new(),
-        })
-    }
-}
-
-/// Takes the frames of one input, in order: all frames of an item, then the next item.
-#[derive(Debug)]
-pub struct Sink<'a> {
-    output: &'a Output,
-    input: usize,
-    planned: &'a Planned,
-    array: Option<ArraySink>,
-    picture: PictureOptions,
-    pushed: usize,
-    written: Vec<PathBuf>,
-}
-
-impl Sink<'_> {
-    /// Writes the next frame.
-    ///
-    /// # Shapes
-    /// `[3, H, W]`; values outside [-1, 1] are clamped.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if it is one too many, not a picture, not finite, or of another size in an array file;
-    /// [`Error::Io`].
-    pub fn push(&mut self, frame: &Array) -> Result<()> {
-        let (item, index) = (
-            self.pushed / self.planned.frames.max(1),
-            self.pushed % self.planned.frames.max(1),
-        );
-        let file = self
-            .output
-            .file(self.input, item, index)
-            .ok_or_else(|| self.miscounted(self.pushed + 1))?;
-        match &mut self.array {
-            Some(array) => array.push(frame)?,
-            None => {
-                write_image(&file, frame, &self.picture)?;
-                self.written.push(file);
+            Target::Folder(folder) => {
+                Box::new(FolderSink::new(self.series(folder, planned), options))
             }
-        }
-        self.pushed += 1;
-        Ok(())
-    }
-
-    /// Completes the output and gives the files written.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if frames are missing: an array file is not written then; [`Error::Io`].
-    pub fn finish(mut self) -> Result<Vec<PathBuf>> {
-        if self.pushed != self.planned.items * self.planned.frames {
-            return Err(self.miscounted(self.pushed));
-        }
-        if let (Some(array), Target::Array(path, _)) = (self.array.take(), &self.output.target) {
-            array.finish()?;
-            self.written.push(path.clone());
-        }
-        Ok(self.written)
-    }
-
-    fn miscounted(&self, got: usize) -> Error {
-        Error::Shape {
-            what: "frames for the output".into(),
-            expected: format!("{} x {}", self.planned.items, self.planned.frames),
-            got: format!("{got}"),
-        }
+        })
     }
 }
 
@@ -242,7 +171,7 @@ fn target(path: &Path) -> Result<Target> {
     let array = ArrayFormat::from_extension(&extension)
         .map(|format| Target::Array(path.to_path_buf(), format));
     array.ok_or_else(|| {
-        Error::Unsupported(format!(
+        Error::BadRequest(format!(
             "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one picture, .npy or \
              .safetensors for an array, or a folder (end it with a slash)",
             path.display()
@@ -257,7 +186,7 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
         .sum();
     let (path, problem) = match target {
         _ if pictures == 0 => {
-            return Err(Error::Unsupported(
+            return Err(Error::BadRequest(
                 "there is nothing to write: no frames".into(),
             ));
         }
@@ -275,7 +204,7 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
     };
     let folder = path.with_extension("");
     let separator = std::path::MAIN_SEPARATOR;
-    Err(Error::Unsupported(format!(
+    Err(Error::BadRequest(format!(
         "{}: {problem}; give a folder, such as {}{separator}",
         path.display(),
         folder.display()
@@ -294,7 +223,7 @@ fn check_not_an_input(target: &Target, inputs: &[Input]) -> Result<()> {
         .iter()
         .any(|i| i.path.canonicalize().is_ok_and(|input| input == resolved))
     {
-        true => Err(Error::Unsupported(format!(
+        true => Err(Error::BadRequest(format!(
             "{}: the output would overwrite the input",
             path.display()
         ))),

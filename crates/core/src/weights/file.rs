@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::dtype::DType;
+use super::slice::{self, Axis};
 use super::source::Source;
 use super::{npy, safetensors, torch};
 use crate::array::{Array, element_count};
@@ -163,13 +164,7 @@ impl TensorFile {
                 &format!("shape {shape:?}"),
             ));
         }
-        let unreadable = || {
-            self.tensor_error(
-                name,
-                "16-, 32- or 64-bit floats or integers",
-                &format!("8-bit floats ({dtype})"),
-            )
-        };
+        let unreadable = || self.unreadable(name, *dtype);
         if place.strides.is_some() {
             out.copy_from_slice(
                 &dtype
@@ -233,6 +228,55 @@ impl TensorFile {
         let places = (0..channels).map(|channel| channel * frames + frame);
         let data = self.read_pieces(name, rest.iter().product(), places)?;
         Array::new([&[channels], rest].concat(), data)
+    }
+
+    /// Reads a tensor as `f32` at fixed indices of some axes, without the rest, in whatever order its elements lie: frame
+    /// `t` of item `b` of `[B, C, T, H, W]` is at `[Some(b), None, Some(t), None, None]`.
+    ///
+    /// # Shapes
+    /// The extents of the axes without an index
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`Error::Tensor`] if the tensor has other axes or no such index.
+    pub fn read_slice(&self, name: &str, at: &[Option<usize>]) -> Result<Array> {
+        let (TensorInfo { dtype, shape }, place) = self.find(name)?;
+        let outside = || {
+            self.tensor_error(
+                name,
+                &format!("a tensor with elements at {at:?}"),
+                &format!("shape {shape:?}"),
+            )
+        };
+        let fits = |(index, extent): (&Option<usize>, &usize)| index.is_none_or(|i| i < *extent);
+        if at.len() != shape.len() || !at.iter().zip(shape).all(fits) {
+            return Err(outside());
+        }
+        let kept = shape.iter().zip(at).filter(|(_, index)| index.is_none());
+        let kept: Vec<usize> = kept.map(|(&extent, _)| extent).collect();
+        if kept.contains(&0) {
+            return Ok(Array::zeros(kept));
+        }
+        let strides = place.strides.clone().or_else(|| row_major(shape));
+        let strides = strides.ok_or_else(outside)?;
+        let (mut first, mut axes) = (0, Vec::new());
+        for ((&extent, &stride), index) in shape.iter().zip(&strides).zip(at) {
+            match index {
+                Some(index) => first += index * stride,
+                None => axes.push(Axis { extent, stride }),
+            }
+        }
+        let offset = place.offset + (first * dtype.size()) as u64;
+        let data = slice::read(&self.source, *dtype, offset, &axes)?;
+        let data = data.ok_or_else(|| self.unreadable(name, *dtype))?;
+        Array::new(kept, data)
+    }
+
+    fn unreadable(&self, name: &str, dtype: DType) -> Error {
+        self.tensor_error(
+            name,
+            "16-, 32- or 64-bit floats or integers",
+            &format!("8-bit floats ({dtype})"),
+        )
     }
 
     /// Some of the pieces of `length` elements that a tensor without strides is cut into.

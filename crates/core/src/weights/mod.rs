@@ -26,6 +26,7 @@ mod npy;
 mod pickle;
 mod pickle_names;
 mod safetensors;
+mod slice;
 mod source;
 mod torch;
 pub mod vae;

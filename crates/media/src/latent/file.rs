@@ -6,7 +6,9 @@ use vae2x_core::latent::Space;
 use vae2x_core::weights::{DType, Format, TensorFile, TensorInfo};
 use vae2x_core::{Array, Error, Result};
 
-use super::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER, TEXTS, layout};
+use super::layout;
+use super::names::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER};
+use crate::picture::COMFY_TEXTS;
 use crate::pixels::require_finite;
 
 /// What the caller knows of a latent file.
@@ -135,7 +137,7 @@ fn marked(file: &TensorFile) -> Result<Option<Space>> {
 }
 
 fn text(file: &TensorFile) -> Vec<(String, String)> {
-    let found = TEXTS
+    let found = COMFY_TEXTS
         .iter()
         .filter_map(|&key| Some((key.to_owned(), file.metadata().get(key)?.clone())));
     found.filter(|(_, text)| !text.is_empty()).collect()

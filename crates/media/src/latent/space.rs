@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use vae2x_core::latent::{Space, guess};
 use vae2x_core::{Result, VaeConfig};
 
-use super::{LATENTS, LatentFile, Origin};
+use super::file::{LatentFile, Origin};
+use super::names::LATENTS;
 
 /// The space that the caller asks for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]

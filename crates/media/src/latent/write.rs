@@ -8,8 +8,8 @@ use vae2x_core::latent::Space;
 use vae2x_core::weights::write::write_arrays;
 use vae2x_core::{Array, Error, Result, temp};
 
-use super::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER};
-use crate::array_file::ArrayFormat;
+use super::names::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER};
+use crate::array_format::ArrayFormat;
 
 /// A format that latents are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl LatentFormat {
     /// The format that a path's extension names.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] listing the known ones.
+    /// [`Error::BadRequest`] listing the known ones.
     pub fn from_path(path: &Path) -> Result<Self> {
         let extension = path
             .extension()
@@ -35,7 +35,7 @@ impl LatentFormat {
             Some("latent") => Ok(Self::Comfy),
             Some("safetensors") => Ok(Self::Safetensors),
             Some("npy") => Ok(Self::Npy),
-            _ => Err(Error::Unsupported(format!(
+            _ => Err(Error::BadRequest(format!(
                 "{}: latents are written as .latent (ComfyUI), .safetensors or .npy",
                 path.display()
             ))),
@@ -53,10 +53,10 @@ impl LatentFormat {
     /// Whether the format can hold `space`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for normalized latents as `.latent`.
+    /// [`Error::BadRequest`] for normalized latents as `.latent`.
     pub fn check_space(self, space: Space) -> Result<()> {
         match (self, space) {
-            (Self::Comfy, Space::Normalized) => Err(Error::Unsupported(
+            (Self::Comfy, Space::Normalized) => Err(Error::BadRequest(
                 "a .latent file is always raw; write .safetensors or .npy for normalized latents"
                     .into(),
             )),
@@ -72,7 +72,7 @@ impl LatentFormat {
 /// `[B, 16, T, h, w]`, or packed `[B, tokens, 64]`
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an unknown extension or a space that the format cannot hold; [`Error::Io`].
+/// [`Error::BadRequest`] for an unknown extension or a space that the format cannot hold; [`Error::Io`].
 pub fn write_latent(
     path: &Path,
     latent: &Array,

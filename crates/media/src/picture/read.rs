@@ -9,10 +9,11 @@ use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation as O;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use vae2x_core::{Array, Error, Result};
 
-use super::{BitDepth, icc, text};
+use super::format::BitDepth;
+use super::{icc, text};
 use crate::pixels;
 
 /// Most pixels that a picture may have: 16384 x 8192, beyond what the model can take on any machine.
@@ -64,21 +65,50 @@ pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
     )
 }
 
-/// Height and width of a picture file as [`read_image`] would give it, from its head alone.
+/// What the head of an image file tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageHead {
+    /// Height and width, after the image is turned upright.
+    pub size: [usize; 2],
+    /// As [`Picture::depth`].
+    pub depth: BitDepth,
+    /// As [`Picture::text`].
+    pub text: Vec<(String, String)>,
+}
+
+/// What [`read_image`] would find, as far as the head of the file tells.
 ///
 /// # Errors
 /// As [`read_image`], as far as the head tells.
-pub fn look_at_image(path: &Path) -> Result<[usize; 2]> {
+pub fn image_head(path: &Path) -> Result<ImageHead> {
     require_file(path)?;
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let (decoder, orientation) = open(path, BufReader::new(file))?;
-    let (width, height) = decoder.dimensions();
+    let open_file = || File::open(path).map_err(|e| Error::io(path, e));
+    let (decoder, orientation) = open(path, BufReader::new(open_file()?))?;
+    Ok(ImageHead {
+        size: upright(decoder.dimensions(), orientation),
+        depth: depth(decoder.color_type()),
+        text: text::read(BufReader::new(open_file()?)),
+    })
+}
+
+/// Height and width of an image file as [`read_image`] would give it, from its head alone.
+///
+/// # Errors
+/// As [`image_head`].
+pub fn look_at_image(path: &Path) -> Result<[usize; 2]> {
+    image_head(path).map(|head| head.size)
+}
+
+/// Height and width after an image is turned.
+fn upright((width, height): (u32, u32), orientation: O) -> [usize; 2] {
     let is_turned = matches!(
         orientation,
         O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH
     );
-    let size = [height as usize, width as usize];
-    Ok(if is_turned { [size[1], size[0]] } else { size })
+    match is_turned {
+        true => [width as usize, height as usize],
+        false => [height as usize, width as usize],
+    }
 }
 
 /// Before a file is opened: opening a pipe waits for a writer.
@@ -111,7 +141,7 @@ fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
         ));
     }
     Ok(Picture {
-        text: text::read(bytes),
+        text: text::read(Cursor::new(bytes)),
         ..read(name, Cursor::new(bytes), opacity)?
     })
 }
@@ -153,7 +183,7 @@ fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<P
     image.apply_orientation(orientation);
 
     let mut notes = Vec::new();
-    let depth = depth(&image);
+    let depth = depth(image.color());
     let is_grey = !image.color().has_color();
     let transparent = is_transparent(&image);
     let opacity = match opacity {
@@ -247,8 +277,8 @@ fn share(opacity: f32) -> f32 {
     if opacity > 0.0 { opacity.min(1.0) } else { 0.0 }
 }
 
-fn depth(image: &DynamicImage) -> BitDepth {
-    match image.color().bytes_per_pixel() / image.color().channel_count() {
+fn depth(colour: ColorType) -> BitDepth {
+    match colour.bytes_per_pixel() / colour.channel_count() {
         0 | 1 => BitDepth::Eight,
         _ => BitDepth::Sixteen,
     }

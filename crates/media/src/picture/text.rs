@@ -8,16 +8,17 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{Cursor, Write};
+use std::io::{BufRead, Seek, Write};
 
-use crate::latent::TEXTS;
+/// The texts that ComfyUI puts into images and latents.
+pub const COMFY_TEXTS: [&str; 2] = ["prompt", "workflow"];
 
 /// Most bytes that a compressed text may become.
 const MAX_TEXT: usize = 1 << 26;
 
 /// Keywords and texts of ComfyUI's in a PNG file; empty where there are none, or for other files.
-pub(super) fn read(file: &[u8]) -> Vec<(String, String)> {
-    let Ok(reader) = png::Decoder::new(Cursor::new(file)).read_info() else {
+pub(super) fn read(file: impl BufRead + Seek) -> Vec<(String, String)> {
+    let Ok(reader) = png::Decoder::new(file).read_info() else {
         return Vec::new();
     };
     let info = reader.info();
@@ -41,7 +42,7 @@ pub(super) fn read(file: &[u8]) -> Vec<(String, String)> {
             .and_then(|()| chunk.get_text());
         found.extend(text.ok().map(|text| (chunk.keyword.clone(), text)));
     }
-    found.retain(|(keyword, text)| TEXTS.contains(&keyword.as_str()) && !text.is_empty());
+    found.retain(|(keyword, text)| COMFY_TEXTS.contains(&keyword.as_str()) && !text.is_empty());
     found
 }
 
@@ -84,6 +85,7 @@ fn plain(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::Cursor;
 
     #[test]
     fn json_is_escaped_as_python_does() {
@@ -106,7 +108,7 @@ mod tests {
 
         #[test]
         fn rubbish_has_no_text(file in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(read(&file).is_empty());
+            prop_assert!(read(Cursor::new(&file)).is_empty());
         }
     }
 
@@ -125,7 +127,7 @@ mod tests {
         writer.write_image_data(&[0]).unwrap();
         writer.finish().unwrap();
         assert_eq!(
-            read(&file),
+            read(Cursor::new(&file)),
             [
                 ("prompt".into(), "é".into()),
                 ("workflow".into(), "蛋".into())

@@ -12,7 +12,8 @@ use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use vae2x_core::{Array, Error, Result, temp};
 
-use super::{BitDepth, PictureFormat, text};
+use super::format::{BitDepth, PictureFormat};
+use super::text;
 use crate::pixels;
 
 /// JPEG quality: differences to the array are below what is seen at viewing distance.
@@ -33,16 +34,34 @@ pub struct PictureOptions {
 /// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an unknown extension, or a depth or opacity that the format lacks; [`Error::Shape`] if the array is no
+/// [`Error::BadRequest`] for an unknown extension, or a depth or opacity that the format lacks; [`Error::Shape`] if the array is no
 /// picture or not finite; [`Error::Io`].
 pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Result<()> {
     let format = PictureFormat::from_path(path).ok_or_else(|| {
-        Error::Unsupported(format!(
+        Error::BadRequest(format!(
             "{}: pictures are written as .png, .jpg, .jpeg, .webp or .exr",
             path.display()
         ))
     })?;
     temp::write_bytes(path, &encode_image(picture, format, options)?)
+}
+
+/// The colours of an image with opacity.
+///
+/// # Shapes
+/// `[4, H, W]` -> `[3, H, W]`
+///
+/// # Errors
+/// [`Error::Shape`] for other shapes.
+pub fn without_opacity(image: &Array) -> Result<Array> {
+    match image.dims("image with opacity")? {
+        [4, h, w] => Array::new([3, h, w], image.data()[..3 * h * w].to_vec()),
+        shape => Err(Error::Shape {
+            what: "image with opacity".into(),
+            expected: "[4, height, width]".into(),
+            got: format!("shape {shape:?}"),
+        }),
+    }
 }
 
 /// A picture as the bytes of a file.
@@ -57,10 +76,10 @@ pub fn encode_image(
     format.check_depth(options.depth)?;
     pixels::require_finite("picture", picture)?;
     let ([height, width], colour) = layout(picture, format)?;
-    let fail = |e: String| {
-        Error::Unsupported(format!(
-            "a picture of {width}x{height} pixels as {format}: {e}"
-        ))
+    let fail = |e: String| Error::Shape {
+        what: format!("an image of {width}x{height} pixels"),
+        expected: format!("one that {format} stores"),
+        got: e,
     };
     let size = u32::try_from(width)
         .ok()
@@ -88,7 +107,7 @@ pub fn encode_image(
 /// Height, width, and what 8-bit samples are called.
 fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
     match *picture.shape() {
-        [4, ..] if format == PictureFormat::Jpeg => Err(Error::Unsupported(
+        [4, ..] if !format.keeps_opacity() => Err(Error::BadRequest(
             "JPEG keeps no opacity; write PNG, WebP or EXR".into(),
         )),
         [4, height, width] if height > 0 && width > 0 => {

@@ -5,42 +5,79 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use vae2x_core::{Error, Result, temp};
+use vae2x::{Error, Result, Vae};
+use vae2x_core::temp;
 
-/// What `--timings FILE` holds, as JSON.
-#[derive(Debug, Default, Serialize)]
-pub struct Timings {
-    /// Opening and converting weights, in seconds.
+/// Seconds of each phase, and pixels.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    /// Reading and converting weights.
     pub load_s: f64,
-    /// Decoding, in seconds, without waiting for files to be written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decode_s: Option<f64>,
-    /// Encoding, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encode_s: Option<f64>,
-    /// Converting to the output's format and writing it, in seconds; computing goes on meanwhile.
+    /// Computing, without waiting for files to be read or written.
+    pub compute_s: f64,
+    /// Finishing, converting and writing; computing goes on meanwhile.
     pub save_s: f64,
-    /// Most memory that the process held at once, in bytes; null where the system does not tell.
-    pub peak_rss_bytes: Option<u64>,
-    /// What a device with memory of its own held for the process in the end; null where there is none.
-    pub device_bytes: Option<u64>,
-    /// The engine that computed.
-    pub engine: String,
-    /// Threads it could use.
-    pub threads: usize,
-    /// Pixels written or read, over all frames.
+    /// Pixels of all results.
     pub pixels: u64,
 }
 
+/// What was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Latents to pixels.
+    Decoding,
+    /// Pixels to latents.
+    Encoding,
+}
+
+/// What `--timings FILE` holds, as JSON.
+#[derive(Debug, Serialize)]
+pub struct Timings {
+    /// Reading and converting weights, in seconds.
+    load_s: f64,
+    /// Decoding, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_s: Option<f64>,
+    /// Encoding, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encode_s: Option<f64>,
+    /// Converting to the output's format and writing it, in seconds; computing goes on meanwhile.
+    save_s: f64,
+    /// Most memory that the process held at once, in bytes; null where the system does not tell.
+    peak_rss_bytes: Option<u64>,
+    /// What a device with its own memory held for the process in the end; null where there is none.
+    device_bytes: Option<u64>,
+    /// The engine that computed.
+    engine: String,
+    /// Threads it could use.
+    threads: usize,
+    /// Pixels written or read, over all frames.
+    pixels: u64,
+}
+
 impl Timings {
+    /// What a clock has measured, with what the model and the system tell now.
+    pub fn new(clock: Clock, vae: &Vae, kind: Kind) -> Self {
+        Self {
+            load_s: clock.load_s,
+            decode_s: (kind == Kind::Decoding).then_some(clock.compute_s),
+            encode_s: (kind == Kind::Encoding).then_some(clock.compute_s),
+            save_s: clock.save_s,
+            peak_rss_bytes: peak_rss_bytes(),
+            device_bytes: vae.device_memory(),
+            engine: vae.engine(),
+            threads: vae.threads(),
+            pixels: clock.pixels,
+        }
+    }
+
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`] naming the file.
-    pub fn write(mut self, path: &Path) -> Result<()> {
-        self.peak_rss_bytes = peak_rss_bytes();
+    pub fn write(&self, path: &Path) -> Result<()> {
         let json =
-            serde_json::to_string_pretty(&self).map_err(|e| Error::format(path, e.to_string()))?;
+            serde_json::to_string_pretty(self).map_err(|e| Error::format(path, e.to_string()))?;
         temp::write(path, |file| {
             writeln!(file, "{json}").map_err(|e| Error::io(path, e))
         })

@@ -1,0 +1,151 @@
+//! Paths of a command: where results go, and what must not be overwritten.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::usage;
+
+/// Whether an output path stands for a folder: it is one, has no extension, or ends in a slash.
+pub fn is_folder(path: &Path) -> bool {
+    let last = path.as_os_str().as_encoded_bytes().last();
+    let ends_in_separator = last.is_some_and(|&b| std::path::is_separator(b.into()));
+    path.is_dir() || path.extension().is_none() || ends_in_separator
+}
+
+/// A file for each input: the output itself for a single input, or `NAME.extension` in the output folder, which is created.
+///
+/// # Errors
+/// A wrong command line for several inputs into one file or two inputs with one name; if the folder cannot be created.
+pub fn targets<'a>(
+    output: &Path,
+    inputs: &[PathBuf],
+    extension: impl Fn(&Path) -> &'a str,
+) -> anyhow::Result<Vec<PathBuf>> {
+    if is_folder(output) {
+        return in_folder(output, inputs, extension);
+    }
+    match inputs.len() {
+        0 | 1 => Ok(vec![output.to_path_buf()]),
+        n => usage(format!(
+            "{}: one file cannot hold the results of {n} inputs; give a folder",
+            output.display()
+        )),
+    }
+}
+
+fn in_folder<'a>(
+    folder: &Path,
+    inputs: &[PathBuf],
+    extension: impl Fn(&Path) -> &'a str,
+) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let mut taken = HashSet::new();
+    let target = |input: &PathBuf| {
+        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+        let path = folder.join(format!("{stem}.{}", extension(input)));
+        if !taken.insert(path.clone()) {
+            return usage(format!(
+                "two inputs are named '{stem}'; give them folders of their own"
+            ));
+        }
+        Ok(path)
+    };
+    inputs.iter().map(target).collect()
+}
+
+/// Refuses outputs that cannot be written or would replace an input or each other.
+///
+/// # Errors
+/// Naming the file.
+pub fn check_files(
+    inputs: &[PathBuf],
+    vae: &str,
+    outputs: &[PathBuf],
+    timings: Option<&Path>,
+) -> anyhow::Result<()> {
+    let outputs: Vec<&Path> = outputs
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(timings)
+        .collect();
+    check_distinct(
+        inputs
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([Path::new(vae)]),
+        &outputs,
+    )?;
+    outputs.into_iter().try_for_each(check_writable)
+}
+
+/// Checks, before any work, that a file can be created at `path`.
+///
+/// # Errors
+/// Naming the path and what the system says.
+pub fn check_writable(path: &Path) -> anyhow::Result<()> {
+    drop(vae2x_core::temp::TempFile::create(path)?);
+    Ok(())
+}
+
+/// Refuses a command line that would write over one of its own inputs, or two outputs into one file.
+///
+/// # Errors
+/// A wrong command line, naming the file.
+pub fn check_distinct<'a>(
+    inputs: impl Iterator<Item = &'a Path>,
+    outputs: &[&Path],
+) -> anyhow::Result<()> {
+    let inputs: Vec<PathBuf> = inputs.filter_map(|path| path.canonicalize().ok()).collect();
+    let mut written = Vec::new();
+    for path in outputs
+        .iter()
+        .filter_map(|path| resolved(path))
+        .filter(|path| !path.is_dir())
+    {
+        // Nothing is written into a folder of weights over what is there.
+        let is_input = |input: &PathBuf| {
+            *input == path || (path.exists() && path.parent() == Some(input.as_path()))
+        };
+        if inputs.iter().any(is_input) {
+            return usage(format!(
+                "{}: the output would overwrite an input",
+                path.display()
+            ));
+        }
+        if written.contains(&path) {
+            return usage(format!("{}: two outputs have this name", path.display()));
+        }
+        written.push(path);
+    }
+    Ok(())
+}
+
+/// A path without links and dots, also of a file that does not exist yet.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    path.canonicalize()
+        .ok()
+        .or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+}
+
+/// Runs `work`; if it fails and had made the folder `path`, removes it again unless something is in it.
+///
+/// # Errors
+/// Those of `work`.
+pub fn keep_or_remove<T>(
+    path: &Path,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let is_new = !path.exists();
+    work().inspect_err(|_| {
+        if is_new && path.is_dir() {
+            // Fails, as it should, where finished images are in it.
+            let _ = std::fs::remove_dir(path);
+        }
+    })
+}

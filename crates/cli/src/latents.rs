@@ -1,0 +1,176 @@
+//! Latent files as inputs: looked at by their heads before any work, read whole when their turn comes, handed on one latent
+//! frame at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use vae2x::{Extent, Space, SpaceChoice, Vae, VaeConfig};
+use vae2x_core::Array;
+use vae2x_core::latent::Raw;
+use vae2x_core::weights::TensorFile;
+use vae2x_media::latent::{Decision, LatentFile, LatentOptions, look_at_latent};
+
+use crate::args::LatentArgs;
+use crate::run::Source;
+use crate::ui;
+
+/// How latent files are read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The tensor, and the size of packed latents.
+    pub options: LatentOptions,
+    /// The space that is asked for.
+    pub space: SpaceChoice,
+}
+
+impl From<&LatentArgs> for Reading {
+    fn from(args: &LatentArgs) -> Self {
+        Self {
+            options: LatentOptions {
+                key: args.key.clone(),
+                packed_size: args.size,
+            },
+            space: args.latent_space,
+        }
+    }
+}
+
+/// A latent file whose head has been looked at.
+#[derive(Debug)]
+pub struct LatentInput {
+    /// The file.
+    pub path: PathBuf,
+    /// Batch items.
+    pub items: usize,
+    /// The extent of each item.
+    pub extent: Extent,
+    /// What only the whole file tells; set when it is read.
+    pub facts: OnceLock<Facts>,
+}
+
+/// What a latent file says beside its values.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The space that was found or asked for.
+    pub space: Space,
+    /// Whether it was packed as diffusers packs Qwen-Image's latents.
+    pub is_packed: bool,
+    /// ComfyUI's `prompt` and `workflow`.
+    pub text: Vec<(String, String)>,
+}
+
+/// One latent frame of a file.
+pub struct LatentFrame {
+    /// The batch item.
+    pub item: usize,
+    /// `[z, 1, h, w]`, raw.
+    pub values: Array,
+}
+
+impl LatentInput {
+    /// Looks at a file's head.
+    ///
+    /// # Errors
+    /// If it cannot be read or holds no latent.
+    pub fn look(path: &Path, reading: &Reading) -> anyhow::Result<Self> {
+        let [items, _, frames, h, w] =
+            look_at_latent(&TensorFile::open(path)?, &reading.options)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            items,
+            extent: Extent {
+                frames,
+                cells: [h, w],
+            },
+            facts: OnceLock::new(),
+        })
+    }
+
+    /// Latent frames of all items.
+    pub fn latent_frames(&self) -> usize {
+        self.items * self.extent.frames
+    }
+
+    /// Reads the file, settles its space, and tells the user which it is unless they chose it.
+    ///
+    /// # Errors
+    /// If it cannot be read, or does not fit the model.
+    pub fn read(&self, reading: &Reading, config: &VaeConfig) -> anyhow::Result<Raw> {
+        let file = LatentFile::open(&self.path, &reading.options)?;
+        let (is_packed, text) = (file.packed, file.text.clone());
+        let (raw, decision) = file.into_raw(config, reading.space)?;
+        note_space(&self.path, reading.space, &decision);
+        let facts = Facts {
+            space: decision.space,
+            is_packed,
+            text,
+        };
+        // A file is read once in a run.
+        let _ = self.facts.set(facts);
+        Ok(raw)
+    }
+
+    /// The latent frames of the file, read when the first one is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn frames(&self, reading: &Reading, config: &VaeConfig) -> anyhow::Result<Source<LatentFrame>> {
+        let raw = self.read(reading, config)?;
+        let frames = self.extent.frames;
+        let each = (0..self.items).flat_map(move |item| (0..frames).map(move |t| (item, t)));
+        Ok(Box::new(each.map(move |(item, t)| {
+            Ok(LatentFrame {
+                item,
+                values: raw.frame(item, t),
+            })
+        })))
+    }
+
+    /// Refuses a clip for weights that take single frames only.
+    ///
+    /// # Errors
+    /// [`vae2x::Error::ImagesOnly`] with the weights' name.
+    pub fn require_time(&self, vae: &Vae) -> anyhow::Result<()> {
+        let frames = self.extent.frames;
+        match frames > 1 && !vae.has_time() {
+            true => Err(vae2x::Error::ImagesOnly { frames }).context(vae.name().to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// The work on this input in words: "decoding 5 latent frames of 64x64 cells".
+    pub fn described(&self, verb: &str) -> String {
+        let Extent { frames, cells } = self.extent;
+        format!(
+            "{verb} {frames} latent frames of {}x{} cells",
+            cells[1], cells[0]
+        )
+    }
+
+    /// ComfyUI's texts, once the file was read, if they are kept.
+    pub fn text(&self, is_kept: bool) -> Vec<(String, String)> {
+        match self.facts.get() {
+            Some(facts) if is_kept => facts.text.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the file said, once it was read.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.get()
+    }
+}
+
+/// Tells the user how a space was decided, unless they chose it.
+pub fn note_space(path: &Path, choice: SpaceChoice, decision: &Decision) {
+    let shown = path.display();
+    match (choice, decision.warning()) {
+        (SpaceChoice::Auto, Some(warning)) => ui::warn(format!("{shown}: {warning}")),
+        (SpaceChoice::Auto, None) => ui::note(format!(
+            "{shown}: taken as {}: {}",
+            decision.space, decision.why
+        )),
+        _ => (),
+    }
+}

@@ -1,0 +1,223 @@
+//! The one way that inputs take through the program: read ahead, computed, written behind.
+//!
+//! ```text
+//! reader thread:  source of each job   -> pieces, at most one ahead of what is computed
+//! this thread:    stage of each job    -> one or more results per piece
+//! writer thread:  sink of each job     <- results, at most WAITING behind what is computed
+//! ```
+//!
+//! A command is a [`Work`]: which source, which stage, which sink. [`run`] checks memory before any work, moves the pieces,
+//! shows progress, takes times, reports, goes on after an input that fails and names it at the end.
+
+mod need;
+mod threads;
+mod timings;
+
+pub use need::Need;
+pub use timings::{Clock, Timings, timed};
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use vae2x::{Progress, Vae};
+
+use crate::compute::Compute;
+use crate::ui;
+
+/// The pieces of one input, in order. Read on the reader thread.
+pub type Source<I> = Box<dyn Iterator<Item = Result<I>> + Send>;
+
+/// What is computed of the pieces of one input, in order, on the calling thread.
+pub trait Stage<I, O> {
+    /// Takes the next piece; `progress` is called with the completed fraction of this step.
+    fn step(&mut self, piece: I, progress: Progress<'_>) -> Result<Vec<O>>;
+
+    /// What is left once all pieces have passed.
+    fn finish(&mut self) -> Result<Vec<O>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Where the results of one input go, in order, on the writer thread. Dropped without [`Self::finish`] if the input fails.
+pub trait Sink<O>: Send {
+    /// Takes the next result.
+    fn push(&mut self, result: O) -> Result<()>;
+
+    /// Completes the output.
+    fn finish(self: Box<Self>) -> Result<Vec<Written>>;
+}
+
+/// A file that was written.
+pub struct Written {
+    /// The file.
+    pub path: PathBuf,
+    /// What the report says of it, such as the space of a latent.
+    pub note: Option<String>,
+}
+
+/// What a command does with each of its inputs.
+pub trait Work: Sync {
+    /// An input and where its result goes.
+    type Job: Sync;
+    /// What a source gives.
+    type Piece: Send;
+    /// What a sink takes.
+    type Result: Send;
+
+    /// What the progress bar says.
+    const LABEL: &'static str;
+    /// What is counted.
+    const UNIT: &'static str;
+
+    /// The input's name in messages.
+    fn name(&self, job: &Self::Job) -> String;
+
+    /// How many units an input has.
+    fn units(&self, job: &Self::Job) -> f64;
+
+    /// How many units a piece is.
+    fn piece_units(&self, _piece: &Self::Piece) -> f64 {
+        1.0
+    }
+
+    /// What an input holds in memory; `None` where the device cuts its work to what it can hold.
+    fn need(&self, job: &Self::Job) -> Result<Option<Need>>;
+
+    /// Opens an input, on the reader thread.
+    fn source(&self, job: &Self::Job) -> Result<Source<Self::Piece>>;
+
+    /// Prepares the computation of an input, which loads the weights that it needs.
+    fn stage<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Stage<Self::Piece, Self::Result> + 'a>>;
+
+    /// Opens the output of an input, on the writer thread, once its first result is there.
+    fn sink<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Sink<Self::Result> + 'a>>;
+
+    /// Pixels that a result stands for, for the timings.
+    fn pixels(&self, _result: &Self::Result) -> u64 {
+        0
+    }
+
+    /// What is printed of the files written.
+    fn report(&self, written: &[Written]) -> String {
+        written.iter().map(line).collect()
+    }
+}
+
+/// `PATH` or `PATH (NOTE)`.
+fn line(written: &Written) -> String {
+    let path = written.path.display();
+    match &written.note {
+        Some(note) => format!("{path} ({note})\n"),
+        None => format!("{path}\n"),
+    }
+}
+
+/// Runs the work on all jobs. Inputs that fail are reported as they do, and do not stop the others; `failed` are those that
+/// could not even be looked at.
+///
+/// # Errors
+/// That of the only input, or one that counts those that failed. [`vae2x::Error::Memory`] for an input that does not fit.
+pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outcome> {
+    let mut failed = failed;
+    let pieces: f64 = jobs.iter().map(|job| work.units(job)).sum();
+    let fits: Vec<&W::Job> = jobs
+        .iter()
+        .filter(|job| {
+            let result = need::check(work, job, pieces > 1.0);
+            failed.note(&work.name(job), result).is_some()
+        })
+        .collect();
+    let mut progress = ui::Progress::new(W::LABEL, fits.iter().map(|job| work.units(job)).sum(), W::UNIT);
+    let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed)?;
+    progress.finish();
+    if !written.is_empty() {
+        ui::print(&work.report(&written))?;
+    }
+    failed.result()?;
+    Ok(Outcome { clock })
+}
+
+/// What [`run`] measured.
+pub struct Outcome {
+    clock: Clock,
+}
+
+impl Outcome {
+    /// Writes `--timings` where it is asked for.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_timings(self, compute: &Compute, vae: &Vae, kind: timings::Kind) -> Result<()> {
+        match &compute.timings {
+            Some(path) => Ok(Timings::new(self.clock, vae, kind).write(path)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Inputs that failed among many.
+pub struct Failures {
+    /// All inputs of the command.
+    inputs: usize,
+    names: Vec<String>,
+    /// The error of the only input.
+    only: Option<anyhow::Error>,
+}
+
+impl Failures {
+    /// None yet, of so many inputs.
+    pub fn among(inputs: usize) -> Self {
+        Self {
+            inputs,
+            names: Vec::new(),
+            only: None,
+        }
+    }
+
+    /// The value, or nothing after the error has been reported. The error of a single input is kept for [`Self::result`].
+    pub fn note<T>(&mut self, name: &str, result: Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        if self.inputs > 1 {
+            ui::error(&error);
+        } else {
+            self.only = Some(error);
+        }
+        self.names.push(name.to_owned());
+        None
+    }
+
+    /// Fails if any input did.
+    ///
+    /// # Errors
+    /// The error of the only input, or one that names those that failed.
+    pub fn result(self) -> Result<()> {
+        match (self.only, self.names.len()) {
+            (Some(error), _) => Err(error),
+            (None, 0) => Ok(()),
+            (None, n) => anyhow::bail!(
+                "{n} of {} inputs failed: {}",
+                self.inputs,
+                self.names.join(", ")
+            ),
+        }
+    }
+}
+
+/// Makes a job of every input. Inputs that fail do not stop the others.
+pub fn prepare<T, J>(
+    inputs: impl IntoIterator<Item = T>,
+    name: impl Fn(&T) -> String,
+    prepare: impl Fn(T) -> Result<J>,
+) -> (Vec<J>, Failures) {
+    let inputs: Vec<T> = inputs.into_iter().collect();
+    let mut failed = Failures::among(inputs.len());
+    let mut jobs = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let name = name(&input);
+        jobs.extend(failed.note(&name, prepare(input)));
+    }
+    (jobs, failed)
+}

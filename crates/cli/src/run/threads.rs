@@ -1,0 +1,279 @@
+//! Reading and writing beside computing: the only place where the program has threads of its own.
+
+use std::any::Any;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use anyhow::{Result, anyhow};
+
+use super::{Clock, Failures, Stage, Work, Written, timed};
+use crate::ui;
+
+/// Results that may wait to be written: neither side idles, and memory grows by no more than these.
+pub const WAITING: usize = 2;
+
+/// What the reader sends.
+enum Read<I> {
+    Piece(I),
+    /// The input is complete, or could not be read.
+    End(Result<()>),
+}
+
+/// What the writer is sent.
+enum Computed<O> {
+    Result(O),
+    /// The input is complete.
+    End,
+    /// The input has failed: nothing of it is kept that is not yet a file.
+    Failed,
+}
+
+/// Jobs that need no more reading, since they have failed: all up to this number.
+struct Skipped(AtomicUsize);
+
+impl Skipped {
+    fn skip(&self, index: usize) {
+        self.0.fetch_max(index + 1, Relaxed);
+    }
+
+    fn is_skipped(&self, index: usize) -> bool {
+        self.0.load(Relaxed) > index
+    }
+}
+
+/// Passes every job, in order, through its source, its stage and its sink.
+///
+/// # Errors
+/// If a thread stops without a word. Errors of jobs go to `failed`.
+pub fn run<W: Work>(
+    work: &W,
+    jobs: &[&W::Job],
+    progress: &mut ui::Progress,
+    failed: &mut Failures,
+) -> Result<(Vec<Written>, Clock)> {
+    let skipped = Skipped(AtomicUsize::new(0));
+    thread::scope(|scope| {
+        // Without room in the channel, only what the reader has in hand is in memory.
+        let (pieces, from_reader) = sync_channel(0);
+        let (to_writer, results) = sync_channel(WAITING);
+        let skip = &skipped;
+        scope.spawn(move || read(work, jobs, skip, &pieces));
+        let writer = scope.spawn(move || write(work, jobs, &results));
+        let mut computing = Computing {
+            work,
+            from_reader,
+            to_writer,
+            skipped: skip,
+            progress,
+            clock: Clock::default(),
+            done: 0.0,
+        };
+        let mut computed = Vec::with_capacity(jobs.len());
+        for (index, job) in jobs.iter().enumerate() {
+            computed.push(computing.job(index, job));
+        }
+        let mut clock = computing.finish();
+        let saved = writer.join().unwrap_or_else(|panic| rethrow(panic));
+        let mut written = Vec::new();
+        clock.save_s = saved.save_s;
+        for ((job, computed), saved) in jobs.iter().zip(computed).zip(saved.jobs) {
+            let name = work.name(job);
+            // Writing fails first where both do: computing only hears that it did.
+            let result = saved.and_then(|files| computed.map(|()| files));
+            written.extend(failed.note(&name, result).into_iter().flatten());
+        }
+        Ok((written, clock))
+    })
+}
+
+/// The error with the input's name in front, unless it has that already.
+fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
+    match error.to_string().contains(name) {
+        true => error,
+        false => error.context(name.to_owned()),
+    }
+}
+
+fn rethrow(panic: Box<dyn Any + Send>) -> ! {
+    resume_unwind(panic)
+}
+
+/// The reader thread.
+fn read<W: Work>(
+    work: &W,
+    jobs: &[&W::Job],
+    skipped: &Skipped,
+    pieces: &SyncSender<Read<W::Piece>>,
+) {
+    for (index, job) in jobs.iter().enumerate() {
+        let result = read_job(work, job, || skipped.is_skipped(index), pieces);
+        // The other side is gone only when the program ends.
+        if pieces.send(Read::End(result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_job<W: Work>(
+    work: &W,
+    job: &W::Job,
+    is_skipped: impl Fn() -> bool,
+    pieces: &SyncSender<Read<W::Piece>>,
+) -> Result<()> {
+    for piece in work.source(job)? {
+        if is_skipped() {
+            return Ok(());
+        }
+        let sent = pieces.send(Read::Piece(piece?));
+        sent.map_err(|_| anyhow!("computing has stopped"))?;
+    }
+    Ok(())
+}
+
+/// What the writer thread did.
+struct Saved {
+    /// Per job, the files written.
+    jobs: Vec<Result<Vec<Written>>>,
+    save_s: f64,
+}
+
+/// The writer thread.
+fn write<W: Work>(work: &W, jobs: &[&W::Job], results: &Receiver<Computed<W::Result>>) -> Saved {
+    let mut saved = Saved {
+        jobs: Vec::with_capacity(jobs.len()),
+        save_s: 0.0,
+    };
+    for job in jobs {
+        let result = write_job(work, job, results, &mut saved.save_s);
+        saved.jobs.push(result);
+    }
+    saved
+}
+
+fn write_job<W: Work>(
+    work: &W,
+    job: &W::Job,
+    results: &Receiver<Computed<W::Result>>,
+    save_s: &mut f64,
+) -> Result<Vec<Written>> {
+    let mut sink = None;
+    let mut failure = None;
+    loop {
+        match results.recv() {
+            Ok(Computed::Result(result)) if failure.is_none() => {
+                let pushed = timed(save_s, || {
+                    let sink = match &mut sink {
+                        Some(sink) => sink,
+                        None => sink.insert(work.sink(job)?),
+                    };
+                    sink.push(result)
+                });
+                failure = pushed.err();
+            }
+            // What comes after a failure is let go, so that computing is not held up.
+            Ok(Computed::Result(_)) => {}
+            Ok(Computed::End) => break,
+            Ok(Computed::Failed) | Err(_) => return failure.map_or(Ok(Vec::new()), Err),
+        }
+    }
+    match (failure, sink) {
+        (Some(error), _) => Err(error),
+        (None, Some(sink)) => timed(save_s, || sink.finish()),
+        (None, None) => Err(anyhow!("nothing was computed")),
+    }
+}
+
+/// The computing side.
+struct Computing<'a, W: Work> {
+    work: &'a W,
+    from_reader: Receiver<Read<W::Piece>>,
+    to_writer: SyncSender<Computed<W::Result>>,
+    skipped: &'a Skipped,
+    progress: &'a mut ui::Progress,
+    clock: Clock,
+    /// Units of the jobs before this one.
+    done: f64,
+}
+
+impl<W: Work> Computing<'_, W> {
+    /// Takes one job through, and tells the writer how it ended.
+    fn job(&mut self, index: usize, job: &W::Job) -> Result<()> {
+        let mut ended = false;
+        let result = self.pieces(job, &mut ended);
+        if result.is_err() {
+            self.skipped.skip(index);
+        }
+        // The reader goes on to the next job only when the rest of this one has been taken.
+        while !ended {
+            match self.from_reader.recv() {
+                Ok(Read::Piece(_)) => {}
+                Ok(Read::End(_)) | Err(_) => ended = true,
+            }
+        }
+        self.done += self.work.units(job);
+        let end = match result {
+            Ok(()) => Computed::End,
+            Err(_) => Computed::Failed,
+        };
+        // A writer that is gone says why itself.
+        let _ = self.to_writer.send(end);
+        result.map_err(|error| named(error, &self.work.name(job)))
+    }
+
+    /// All pieces of a job; `ended` becomes true once the reader has said that there are no more.
+    fn pieces(&mut self, job: &W::Job, ended: &mut bool) -> Result<()> {
+        let work = self.work;
+        let mut stage = timed(&mut self.clock.load_s, || work.stage(job))?;
+        let mut units = 0.0;
+        loop {
+            let piece = match self.from_reader.recv() {
+                Ok(Read::Piece(piece)) => piece,
+                Ok(Read::End(result)) => {
+                    *ended = true;
+                    result?;
+                    let last = timed(&mut self.clock.compute_s, || stage.finish())?;
+                    return self.hand_over(last);
+                }
+                Err(_) => return Err(anyhow!("reading has stopped")),
+            };
+            let size = work.piece_units(&piece);
+            let results = self.step(&mut *stage, piece, units, size)?;
+            units += size;
+            self.hand_over(results)?;
+        }
+    }
+
+    /// One step of a stage, with progress.
+    fn step(
+        &mut self,
+        stage: &mut dyn Stage<W::Piece, W::Result>,
+        piece: W::Piece,
+        units: f64,
+        size: f64,
+    ) -> Result<Vec<W::Result>> {
+        let (progress, done) = (&mut *self.progress, self.done + units);
+        let mut show = |part: f32| progress.set(done + size * f64::from(part));
+        let results = timed(&mut self.clock.compute_s, || stage.step(piece, &mut show))?;
+        self.progress.set(done + size);
+        Ok(results)
+    }
+
+    fn hand_over(&mut self, results: Vec<W::Result>) -> Result<()> {
+        for result in results {
+            self.clock.pixels += self.work.pixels(&result);
+            let sent = self.to_writer.send(Computed::Result(result));
+            sent.map_err(|_| anyhow!("writing has stopped"))?;
+        }
+        Ok(())
+    }
+
+    /// Tells the writer that nothing more comes.
+    fn finish(self) -> Clock {
+        self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Latents to coarse images without weights: one image per latent frame.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use vae2x::{Array, Progress, VaeConfig};
+use vae2x_core::latent::Normalized;
+use vae2x_media::frames::{FrameSink, Output};
+use vae2x_media::preview::preview_frame;
+
+use super::plain;
+use crate::latents::{LatentInput, Reading};
+use crate::run::{Need, Sink, Source, Stage, Work, Written};
+
+/// Previewing, ready to run.
+pub struct Previewing {
+    /// How the latent is read.
+    pub reading: Reading,
+    /// Where images go.
+    pub output: Output,
+    /// The latent space.
+    pub config: VaeConfig,
+}
+
+/// A latent frame of a whole latent.
+pub struct Place {
+    latent: Arc<Normalized>,
+    item: usize,
+    frame: usize,
+}
+
+impl Work for Previewing {
+    type Job = LatentInput;
+    type Piece = Place;
+    type Result = Array;
+
+    const LABEL: &'static str = "previewing";
+    const UNIT: &'static str = "latent frames";
+
+    fn name(&self, input: &LatentInput) -> String {
+        input.path.display().to_string()
+    }
+
+    fn units(&self, input: &LatentInput) -> f64 {
+        input.latent_frames() as f64
+    }
+
+    fn need(&self, _: &LatentInput) -> Result<Option<Need>> {
+        Ok(None)
+    }
+
+    fn source(&self, input: &LatentInput) -> Result<Source<Place>> {
+        let raw = input.read(&self.reading, &self.config)?;
+        let latent = Arc::new(raw.normalize(&self.config)?);
+        let frames = input.extent.frames;
+        let places = (0..input.latent_frames()).map(move |i| {
+            Ok(Place {
+                latent: latent.clone(),
+                item: i / frames,
+                frame: i % frames,
+            })
+        });
+        Ok(Box::new(places))
+    }
+
+    fn stage<'a>(&'a self, _: &'a LatentInput) -> Result<Box<dyn Stage<Place, Array> + 'a>> {
+        Ok(Box::new(Coarse))
+    }
+
+    fn sink<'a>(&'a self, input: &'a LatentInput) -> Result<Box<dyn Sink<Array> + 'a>> {
+        Ok(Box::new(Files(self.output.open(0, input.text(true))?)))
+    }
+}
+
+struct Coarse;
+
+impl Stage<Place, Array> for Coarse {
+    fn step(&mut self, place: Place, _: Progress<'_>) -> Result<Vec<Array>> {
+        Ok(vec![preview_frame(&place.latent, place.item, place.frame)?])
+    }
+}
+
+struct Files(Box<dyn FrameSink>);
+
+impl Sink<Array> for Files {
+    fn push(&mut self, image: Array) -> Result<()> {
+        Ok(self.0.push(&image)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Written>> {
+        Ok(plain(self.0.finish()?))
+    }
+}

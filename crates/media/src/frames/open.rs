@@ -1,0 +1,38 @@
+//! Which source a path stands for.
+
+use std::path::Path;
+
+use vae2x_core::{Error, Result};
+
+use super::contract::FrameSource;
+use super::source::{ArrayFile, FolderOfFrames, ImageFile};
+
+/// How a path is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// Whether the images of a folder are the frames of one clip.
+    pub clip: bool,
+    /// Whether opacity is kept beside the colours; otherwise it is left out, with a note.
+    pub opacity: bool,
+}
+
+/// Opens a path by its kind: a folder as the frames of a clip, a tensor file by its extension, anything else as an
+/// image. Only heads are read.
+///
+/// # Errors
+/// [`Error::BadRequest`] for a folder unless `options.clip`; otherwise as the source's own `open`.
+pub fn open_source(path: &Path, options: SourceOptions) -> Result<Box<dyn FrameSource>> {
+    if path.is_dir() {
+        return match options.clip {
+            true => Ok(Box::new(FolderOfFrames::open(path, options.opacity)?)),
+            false => Err(Error::BadRequest(format!(
+                "{}: a folder; its images make a clip only with --clip",
+                path.display()
+            ))),
+        };
+    }
+    if ArrayFile::is_name(path) {
+        return Ok(Box::new(ArrayFile::open(path)?));
+    }
+    Ok(Box::new(ImageFile::open(path, options.opacity)?))
+}

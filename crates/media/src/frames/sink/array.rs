@@ -1,0 +1,100 @@
+//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]` as npy or safetensors.
+//!
+//! Frames arrive one at a time, while in the file each colour's frames lie together; each plane is therefore written at
+//! its own place, and memory stays at one frame. The file appears when it is complete.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use vae2x_core::temp::TempFile;
+use vae2x_core::{Array, Error, Result};
+
+use super::count::Count;
+use crate::array_format::ArrayFormat;
+use crate::frames::contract::FrameSink;
+use crate::pixels::{picture_size, require_finite};
+
+/// An array file that grows frame by frame. Dropped before it is finished, it leaves nothing.
+#[derive(Debug)]
+pub struct ArraySink {
+    path: PathBuf,
+    format: ArrayFormat,
+    items: usize,
+    frames: usize,
+    temp: TempFile,
+    /// Known from the first frame on: length of the header, height and width.
+    layout: Option<(u64, [usize; 2])>,
+    count: Count,
+}
+
+impl ArraySink {
+    /// Opens the file of `items` clips of `frames` frames.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn create(path: &Path, format: ArrayFormat, items: usize, frames: usize) -> Result<Self> {
+        let temp = TempFile::create(path)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            format,
+            items,
+            frames,
+            temp,
+            layout: None,
+            count: Count::new(items, frames),
+        })
+    }
+
+    /// Writes the header, now that the size is known.
+    fn begin(&mut self, size: [usize; 2]) -> Result<(u64, [usize; 2])> {
+        let header = self
+            .format
+            .header("pixels", &[self.items, 3, self.frames, size[0], size[1]])?;
+        self.write_at(0, &header)?;
+        Ok(*self.layout.insert((header.len() as u64, size)))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let file = self.temp.file()?;
+        let written = file
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| file.write_all(bytes));
+        written.map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+impl FrameSink for ArraySink {
+    fn push(&mut self, frame: &Array) -> Result<()> {
+        let [item, index] = self.count.next()?;
+        require_finite(&format!("frame {}", self.count.pushed()), frame)?;
+        let size = picture_size(frame)?;
+        let (header, first) = match self.layout {
+            Some(layout) => layout,
+            None => self.begin(size)?,
+        };
+        if size != first {
+            return Err(Error::Shape {
+                what: format!("frame {}", self.count.pushed()),
+                expected: format!("{}x{} pixels, as the first", first[1], first[0]),
+                got: format!("{}x{}", size[1], size[0]),
+            });
+        }
+        let plane = size[0] * size[1];
+        for (colour, values) in frame.data().chunks_exact(plane).enumerate() {
+            let at = ((item * 3 + colour) * self.frames + index) * plane * size_of::<f32>();
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|v| v.clamp(-1.0, 1.0).to_le_bytes())
+                .collect();
+            self.write_at(header + at as u64, &bytes)?;
+        }
+        self.count.add();
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<PathBuf>> {
+        self.count.finish()?;
+        self.temp.persist()?;
+        Ok(vec![self.path])
+    }
+}

@@ -1,0 +1,135 @@
+//! The formats that images are written in, and what each of them stores.
+
+use std::path::Path;
+
+use vae2x_core::{Error, Result};
+
+/// A format that images are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PictureFormat {
+    /// 8 or 16 bits, lossless.
+    #[default]
+    Png,
+    /// 8 bits at quality 95.
+    Jpeg,
+    /// 8 bits, lossless.
+    Webp,
+    /// 32-bit floats in linear light, as readers of the format expect; Rec. 709 primaries.
+    Exr,
+}
+
+impl PictureFormat {
+    /// The format that a file's extension names.
+    pub fn from_path(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        Self::from_extension(&extension)
+    }
+
+    /// The format that an extension in lower case names.
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        Some(match extension {
+            "png" => Self::Png,
+            "jpg" | "jpeg" => Self::Jpeg,
+            "webp" => Self::Webp,
+            "exr" => Self::Exr,
+            _ => return None,
+        })
+    }
+
+    /// The usual extension.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::Webp => "webp",
+            Self::Exr => "exr",
+        }
+    }
+
+    /// Whether the format stores opacity: all but JPEG do.
+    pub fn keeps_opacity(self) -> bool {
+        self != Self::Jpeg
+    }
+
+    /// The depth to write an image of `depth` in, where none was asked for: PNG keeps it, other formats have one of
+    /// their own.
+    pub fn usual_depth(self, depth: BitDepth) -> BitDepth {
+        match self {
+            Self::Png => depth,
+            Self::Jpeg | Self::Webp | Self::Exr => BitDepth::Eight,
+        }
+    }
+
+    /// Whether the format stores `depth`. EXR stores floats and takes any.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for 16 bits as JPEG or WebP.
+    pub fn check_depth(self, depth: BitDepth) -> Result<()> {
+        match (self, depth) {
+            (Self::Jpeg | Self::Webp, BitDepth::Sixteen) => Err(Error::BadRequest(format!(
+                "{self} stores 8 bits per channel; for --bit-depth 16 write PNG, or EXR for floats"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a file is named as a picture that [`read_image`] reads.
+pub fn is_picture_name(path: &Path) -> bool {
+    PictureFormat::from_path(path).is_some()
+        || path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("bmp"))
+}
+
+impl std::fmt::Display for PictureFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Png => "PNG",
+            Self::Jpeg => "JPEG",
+            Self::Webp => "WebP",
+            Self::Exr => "EXR",
+        })
+    }
+}
+
+/// Bits per channel of a written picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BitDepth {
+    /// 0..=255.
+    #[default]
+    Eight,
+    /// 0..=65535; PNG only.
+    Sixteen,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_name_formats_in_any_case() {
+        let of = |path: &str| PictureFormat::from_path(Path::new(path));
+        assert_eq!(of("a.PNG"), Some(PictureFormat::Png));
+        assert_eq!(of("a.b.jpeg"), Some(PictureFormat::Jpeg));
+        assert_eq!(of("a.tga"), None);
+        assert_eq!(of("png"), None);
+        assert!(is_picture_name(Path::new("a.Bmp")) && is_picture_name(Path::new("a.webp")));
+        assert!(!is_picture_name(Path::new("a.txt")) && !is_picture_name(Path::new("bmp")));
+    }
+
+    #[test]
+    fn sixteen_bits_need_png_or_exr() {
+        let message = PictureFormat::Jpeg
+            .check_depth(BitDepth::Sixteen)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("JPEG") && message.contains("--bit-depth 16"),
+            "{message}"
+        );
+        assert!(PictureFormat::Webp.check_depth(BitDepth::Sixteen).is_err());
+        assert!(PictureFormat::Png.check_depth(BitDepth::Sixteen).is_ok());
+        assert!(PictureFormat::Exr.check_depth(BitDepth::Sixteen).is_ok());
+    }
+}

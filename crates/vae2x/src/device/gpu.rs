@@ -1,0 +1,340 @@
+//! Devices through burn: which there are, which one `auto` takes, and engines on them.
+
+use std::sync::{Arc, Once};
+
+use vae2x_core::engine::Engine;
+use vae2x_core::weights::Weights;
+use vae2x_core::{Error, Precision, Result, VaeConfig};
+use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_dtype};
+use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
+
+use super::{Api, Device, EngineOptions};
+use crate::memory::available_bytes;
+
+/// A device on this machine, or an interface that has none.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// The name that [`Device`] is parsed from.
+    pub name: String,
+    /// The maker's name and the kind of device, or why it cannot be used.
+    pub description: String,
+    /// All of its memory in bytes, where it tells.
+    pub memory: Option<u64>,
+}
+
+/// The devices that this build reaches through GPU interfaces, opened to be asked for their names and memory.
+pub fn devices() -> Vec<DeviceInfo> {
+    let built = Api::ALL.into_iter().filter(|api| api.is_built());
+    built.flat_map(through).collect()
+}
+
+fn through(api: Api) -> Vec<DeviceInfo> {
+    let without_device = |description: String| DeviceInfo {
+        name: api.name().into(),
+        description,
+        memory: None,
+    };
+    match api.in_nn().devices() {
+        Ok(found) if found.is_empty() => {
+            vec![without_device("no device, or no driver".into())]
+        }
+        Ok(found) => found.iter().map(described).collect(),
+        Err(e) => vec![without_device(e.to_string())],
+    }
+}
+
+fn described(listed: &Listed) -> DeviceInfo {
+    let name = listed.name();
+    let facts = match listed.facts() {
+        Ok(facts) => facts,
+        Err(e) => {
+            return DeviceInfo {
+                name,
+                description: e.to_string(),
+                memory: None,
+            };
+        }
+    };
+    let maker = facts.name.unwrap_or_else(|| "PyTorch's library".into());
+    let aside = match (listed.check(), listed.kind) {
+        (Err(e), _) => format!(", cannot be used: {e}"),
+        (Ok(()), Kind::Processor) => ", never selected automatically".into(),
+        (Ok(()), _) => String::new(),
+    };
+    let shared = (listed.kind == Kind::Processor).then(available_bytes);
+    DeviceInfo {
+        name,
+        description: format!("{maker}, {}{aside}", listed.kind),
+        memory: facts.memory.or(shared),
+    }
+}
+
+/// burn's device for training, without gradients. The CPU, where there is no GPU that can be opened, is computed on through
+/// burn, as the SIMD engine has no backward pass. `notify` is called with the device, unless it is the CPU, and with the
+/// reason why others were skipped.
+///
+/// # Errors
+/// [`Error::Missing`] or [`Error::NoDevice`] if the device is not in this build or not there; [`Error::Device`] if it cannot
+/// be opened.
+pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::tensor::Device> {
+    let Some(listed) = listed(device, &notify)? else {
+        return Ok(burn::tensor::Device::flex());
+    };
+    notify(&format!("computing on {}", shown(&listed, &listed.facts()?)));
+    Ok(listed.device)
+}
+
+/// Bytes that may be held on the device of [`open_for_training`]: of a GPU what plans may use of it, else what the machine
+/// has left.
+///
+/// # Errors
+/// As [`open_for_training`].
+pub fn memory_for_training(device: Device) -> Result<u64> {
+    let available = available_bytes();
+    match listed(device, |_: &str| ())? {
+        Some(listed) => Ok(listed.facts()?.limits(listed.kind, available).memory),
+        None => Ok(available),
+    }
+}
+
+/// The GPU that a device for training is; `None` for the CPU.
+fn listed(device: Device, notify: impl Fn(&str)) -> Result<Option<Listed>> {
+    match device {
+        Device::Cpu | Device::Burn => Ok(None),
+        Device::Gpu { api, index } => api.in_nn().device(index).map(Some),
+        Device::Auto => Ok(first_gpu(
+            reached(),
+            |listed| listed.facts().map(|_| ()),
+            notify,
+        )),
+    }
+}
+
+/// The name of a device in vae2x, and its maker's.
+fn shown(listed: &Listed, facts: &Facts) -> String {
+    let name = listed.name();
+    match &facts.name {
+        Some(maker) => format!("{name} ({maker})"),
+        None => name,
+    }
+}
+
+/// The first GPU that passes `check`; `notify` is called with the reason why others do not.
+fn first_gpu(
+    devices: impl IntoIterator<Item = Listed>,
+    check: impl Fn(&Listed) -> Result<()>,
+    notify: impl Fn(&str),
+) -> Option<Listed> {
+    let mut gpus = devices
+        .into_iter()
+        .filter(|listed| listed.kind != Kind::Processor);
+    gpus.find(|listed| match check(listed) {
+        Ok(()) => true,
+        Err(e) => {
+            notify(&format!("{} is skipped: {e}", listed.name()));
+            false
+        }
+    })
+}
+
+/// The devices that this build reaches, those of the best interface first.
+fn reached() -> impl Iterator<Item = Listed> {
+    let apis = Api::ALL.into_iter().filter(|api| api.is_built());
+    apis.flat_map(|api| api.in_nn().devices().unwrap_or_default())
+}
+
+impl Api {
+    fn in_nn(self) -> nn::Api {
+        match self {
+            Self::Cuda => nn::Api::Cuda,
+            Self::Metal => nn::Api::Metal,
+            Self::Vulkan => nn::Api::Vulkan,
+            Self::WebGpu => nn::Api::WebGpu,
+            Self::LibTorch => nn::Api::LibTorch,
+        }
+    }
+
+    fn of(api: nn::Api) -> Self {
+        match api {
+            nn::Api::Cuda => Self::Cuda,
+            nn::Api::Metal => Self::Metal,
+            nn::Api::Vulkan => Self::Vulkan,
+            nn::Api::WebGpu => Self::WebGpu,
+            nn::Api::LibTorch => Self::LibTorch,
+        }
+    }
+}
+
+impl EngineOptions {
+    /// The same device with [`Device::Auto`] settled.
+    pub(super) fn settled(&self, weights: &dyn Weights) -> Device {
+        match self.device {
+            Device::Auto => self.automatic(reached(), |listed| self.check(weights.config(), listed)),
+            device => device,
+        }
+    }
+
+    /// What [`Device::Auto`] means among `devices`, of which `check` refuses some.
+    fn automatic(
+        &self,
+        devices: impl IntoIterator<Item = Listed>,
+        check: impl Fn(&Listed) -> Result<()>,
+    ) -> Device {
+        let gpu = first_gpu(devices, check, |text| self.notify(text));
+        gpu.map_or(Device::Cpu, |gpu| Device::Gpu {
+            api: Api::of(gpu.api),
+            index: Some(gpu.index),
+        })
+    }
+
+    /// Refuses devices that lack a precision or cannot make an image of ordinary size.
+    fn check(&self, config: &VaeConfig, listed: &Listed) -> Result<()> {
+        /// 1024 pixels at base resolution.
+        const ORDINARY: [usize; 2] = [128, 128];
+        let limits = self.limits(listed.kind, &listed.facts()?);
+        let job = |precision: Precision| {
+            check_dtype(&listed.device, precision)?;
+            Ok(Job {
+                cells: ORDINARY,
+                clip: false,
+                precision,
+                limits,
+            })
+        };
+        DecodePlan::new(config, &job(self.precision)?)?;
+        EncodePlan::new(config, &job(self.encoder_precision)?)?;
+        Ok(())
+    }
+
+    /// What the user allows, else what there is; of that, this model's part.
+    fn limits(&self, kind: Kind, facts: &Facts) -> Limits {
+        let limits = facts.limits(kind, available_bytes());
+        let memory = self.memory.unwrap_or(limits.memory) / self.models.max(1);
+        Limits { memory, ..limits }
+    }
+
+    /// An engine over the burn modules.
+    pub(super) fn burn_engine(
+        &self,
+        weights: Arc<dyn Weights>,
+        device: Device,
+    ) -> Result<(Arc<dyn Engine>, Device)> {
+        let (name, limits, on) = match device {
+            Device::Gpu { api, index } => {
+                let listed = api.in_nn().device(index)?;
+                let facts = listed.facts()?;
+                self.note_what_is_assumed(&listed, &facts);
+                let limits = self.limits(listed.kind, &facts);
+                (shown(&listed, &facts), limits, listed.device)
+            }
+            _ => (
+                "burn-flex".into(),
+                self.limits(Kind::Processor, &Facts::default()),
+                burn::tensor::Device::flex(),
+            ),
+        };
+        let options = BurnOptions {
+            name,
+            decoder_precision: self.precision,
+            encoder_precision: self.encoder_precision,
+            limits,
+            notify: self.notify.clone(),
+        };
+        Ok((Arc::new(BurnEngine::new(weights, options, &on)?), device))
+    }
+
+    /// Notes, once in this process, that a GPU does not tell its memory, if that matters.
+    fn note_what_is_assumed(&self, listed: &Listed, facts: &Facts) {
+        static ONCE: Once = Once::new();
+        let is_told = self.memory.is_some() || facts.memory.is_some();
+        if is_told || listed.kind == Kind::Processor {
+            return;
+        }
+        ONCE.call_once(|| {
+            let (name, gib) = (shown(listed, facts), UNKNOWN_MEMORY >> 30);
+            self.notify(&format!(
+                "{name} does not report its memory; at most {gib} GiB are used, or what --memory allows"
+            ));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn gpu(api: nn::Api, index: usize, kind: Kind) -> Listed {
+        Listed {
+            api,
+            index,
+            kind,
+            device: burn::tensor::Device::flex(),
+        }
+    }
+
+    #[test]
+    fn auto_is_the_first_gpu_that_can_be_used_and_never_a_software_driver() {
+        let software = [
+            gpu(nn::Api::Vulkan, 0, Kind::Processor),
+            gpu(nn::Api::LibTorch, 0, Kind::Processor),
+        ];
+        let gpus = [
+            gpu(nn::Api::Vulkan, 1, Kind::Gpu),
+            gpu(nn::Api::WebGpu, 0, Kind::SharedGpu),
+        ];
+        let both = || software.iter().chain(&gpus).chain(&software).cloned();
+        let on = |api: Api, index: usize| Device::Gpu {
+            api,
+            index: Some(index),
+        };
+        let refuse = || Err(Error::Memory("too small".into()));
+        let shared_only = |listed: &Listed| match listed.kind {
+            Kind::SharedGpu => Ok(()),
+            _ => refuse(),
+        };
+        let notes: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = notes.clone();
+        let options = EngineOptions {
+            notify: Some(Arc::new(move |text: &str| {
+                heard.lock().unwrap().push(text.into());
+            })),
+            ..EngineOptions::default()
+        };
+        let noted = || std::mem::take(&mut *notes.lock().unwrap());
+        assert_eq!(
+            options.automatic(both(), |_| Ok(())),
+            on(Api::Vulkan, 1)
+        );
+        assert_eq!(options.automatic(software.clone(), |_| Ok(())), Device::Cpu);
+        assert_eq!(options.automatic([], |_| Ok(())), Device::Cpu);
+        assert!(noted().is_empty());
+        assert_eq!(options.automatic(both(), shared_only), on(Api::WebGpu, 0));
+        assert_eq!(noted(), ["vulkan:1 is skipped: too small"]);
+        assert_eq!(options.automatic(both(), |_| refuse()), Device::Cpu);
+        assert_eq!(noted().len(), gpus.len());
+    }
+
+    #[test]
+    fn models_that_decode_side_by_side_share_the_memory() {
+        const GIB: u64 = 1 << 30;
+        let facts = Facts {
+            memory: Some(16 * GIB),
+            ..Facts::default()
+        };
+        let memory = |models: u64, memory: Option<u64>| {
+            let options = EngineOptions {
+                models,
+                memory,
+                ..EngineOptions::default()
+            };
+            options.limits(Kind::Gpu, &facts).memory
+        };
+        assert_eq!([1, 2].map(|n| memory(n, None)), [14 * GIB, 7 * GIB]);
+        assert_eq!(
+            [1, 2].map(|n| memory(n, Some(4 * GIB))),
+            [4 * GIB, 2 * GIB]
+        );
+    }
+}

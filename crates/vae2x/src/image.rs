@@ -1,0 +1,94 @@
+//! A single image with what its file keeps beside the colours.
+
+use std::path::Path;
+
+use vae2x_core::{Array, Error, Result};
+use vae2x_media::picture::{BitDepth, Opacity, Picture, read_image_with};
+use vae2x_media::frames::save_image;
+
+/// An image: colours, opacity, bit depth and ComfyUI's texts.
+#[derive(Clone, Debug)]
+pub struct Image {
+    inner: Picture,
+}
+
+impl Image {
+    /// Takes `[3, H, W]` in [-1, 1], sRGB.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless it has three axes and three channels.
+    pub fn new(pixels: Array) -> Result<Self> {
+        match *pixels.shape() {
+            [3, h, w] if h > 0 && w > 0 => Ok(Self {
+                inner: Picture {
+                    pixels,
+                    opacity: None,
+                    depth: BitDepth::Eight,
+                    text: Vec::new(),
+                    notes: Vec::new(),
+                },
+            }),
+            _ => Err(Error::Shape {
+                what: "image".into(),
+                expected: "[3, H, W]".into(),
+                got: format!("shape {:?}", pixels.shape()),
+            }),
+        }
+    }
+
+    /// Reads PNG, JPEG, WebP, EXR or BMP, upright and in sRGB, with its opacity.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] if it is not an image, damaged, or too large.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        read_image_with(path.as_ref(), Opacity::Keep).map(Self::from)
+    }
+
+    /// `[3, H, W]`, sRGB in [-1, 1].
+    pub fn pixels(&self) -> &Array {
+        &self.inner.pixels
+    }
+
+    /// `[1, H, W]` from -1, clear, to 1, opaque, where any pixel is not opaque.
+    pub fn opacity(&self) -> Option<&Array> {
+        self.inner.opacity.as_ref()
+    }
+
+    /// What was changed or left out on reading, each sentence naming the file.
+    pub fn notes(&self) -> &[String] {
+        &self.inner.notes
+    }
+
+    /// Writes PNG (at the depth of the file that was read), JPEG, WebP or EXR. Gives notes on what the format cannot keep.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for another extension; [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
+        save_image(path.as_ref(), &self.inner, None)
+    }
+
+    /// Other colours and opacity with the same depth and texts.
+    pub(crate) fn with_pixels(&self, pixels: Array, opacity: Option<Array>) -> Self {
+        Self {
+            inner: Picture {
+                pixels,
+                opacity,
+                depth: self.inner.depth,
+                text: self.inner.text.clone(),
+                notes: Vec::new(),
+            },
+        }
+    }
+}
+
+impl From<Picture> for Image {
+    fn from(inner: Picture) -> Self {
+        Self { inner }
+    }
+}
+
+impl From<Image> for Picture {
+    fn from(image: Image) -> Self {
+        image.inner
+    }
+}

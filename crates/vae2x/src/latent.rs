@@ -1,0 +1,164 @@
+//! A latent whose space is settled before a model sees it, so that nobody can forget it.
+
+use std::path::{Path, PathBuf};
+
+use vae2x_core::latent::{Normalized, Raw, Space};
+use vae2x_core::{Array, Extent, Result, VaeConfig};
+use vae2x_media::latent::{
+    Decision, LatentFile, LatentOptions as FileOptions, SpaceChoice, WriteOptions, write_raw,
+};
+
+/// How a latent file is read.
+#[derive(Clone, Debug, Default)]
+pub struct LatentOptions {
+    /// The space of the latent; by default what the file says, else what its kind and its statistics suggest.
+    pub space: SpaceChoice,
+    /// The tensor's name, where the file holds several.
+    pub key: Option<String>,
+    /// Height and width in pixels at base resolution, for latents that diffusers has packed.
+    pub packed_size: Option<[usize; 2]>,
+}
+
+/// A latent `[B, z, T, h, w]`, from a file or from memory.
+///
+/// Diffusion models speak normalized latents, `(raw - mean) / std` per channel, and the VAE speaks raw ones. A file is settled
+/// when a model takes it, with the model's own mean and std; values in memory are of the space that their constructor names.
+#[derive(Clone, Debug)]
+pub struct Latent {
+    content: Content,
+    text: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    File(LatentFile, SpaceChoice),
+    Raw(Raw),
+    Normalized(Normalized),
+    /// What a model encoded, with that model's statistics.
+    Encoded(Raw, Box<VaeConfig>),
+}
+
+impl Latent {
+    /// Opens ComfyUI's `.latent`, safetensors, torch or npy; the format is told from the first bytes.
+    ///
+    /// # Errors
+    /// If the file cannot be read, no tensor is clearly the latent, or it holds values that are not finite.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &LatentOptions::default())
+    }
+
+    /// As [`Self::open`], with what the caller knows of the file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: &LatentOptions) -> Result<Self> {
+        let how = FileOptions {
+            key: options.key.clone(),
+            packed_size: options.packed_size,
+        };
+        let file = LatentFile::open(path.as_ref(), &how)?;
+        let text = file.text.clone();
+        Ok(Self {
+            content: Content::File(file, options.space),
+            text,
+        })
+    }
+
+    /// A raw latent `[B, z, T, h, w]`, as the VAE speaks.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] unless it has five axes of at least 1.
+    pub fn raw(array: Array) -> Result<Self> {
+        Ok(Self::of(Content::Raw(Raw::new(array)?)))
+    }
+
+    /// A normalized latent `[B, z, T, h, w]`, as diffusion models speak.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] unless it has five axes of at least 1.
+    pub fn normalized(array: Array) -> Result<Self> {
+        Ok(Self::of(Content::Normalized(Normalized::new(array)?)))
+    }
+
+    pub(crate) fn encoded(raw: Raw, config: &VaeConfig) -> Self {
+        Self::of(Content::Encoded(raw, Box::new(config.clone())))
+    }
+
+    fn of(content: Content) -> Self {
+        Self {
+            content,
+            text: Vec::new(),
+        }
+    }
+
+    /// The same latent with texts that a file keeps, such as ComfyUI's `prompt` and `workflow`.
+    pub fn with_text(mut self, text: Vec<(String, String)>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// ComfyUI's `prompt` and `workflow`, where the file has them.
+    pub fn text(&self) -> &[(String, String)] {
+        &self.text
+    }
+
+    /// `[B, z, T, h, w]`
+    pub fn shape(&self) -> &[usize] {
+        self.array().shape()
+    }
+
+    /// The extent of each batch item.
+    pub fn extent(&self) -> Extent {
+        match *self.shape() {
+            [_, _, frames, h, w] => Extent {
+                frames,
+                cells: [h, w],
+            },
+            // Every way to make a latent checks that it has five axes.
+            _ => unreachable!("a latent has five axes"),
+        }
+    }
+
+    /// The values as they are held, in whichever space that is.
+    fn array(&self) -> &Array {
+        match &self.content {
+            Content::File(file, _) => &file.array,
+            Content::Raw(raw) | Content::Encoded(raw, _) => raw.array(),
+            Content::Normalized(normalized) => normalized.array(),
+        }
+    }
+
+    /// The latent as the VAE of `config` speaks, and how that was decided if it came from a file.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] if the channels are not the model's.
+    pub fn settle(self, config: &VaeConfig) -> Result<(Raw, Option<Decision>)> {
+        match self.content {
+            Content::File(file, choice) => {
+                let (raw, decision) = file.into_raw(config, choice)?;
+                Ok((raw, Some(decision)))
+            }
+            Content::Raw(raw) | Content::Encoded(raw, _) => Ok((raw, None)),
+            Content::Normalized(normalized) => Ok((normalized.denormalize(config)?, None)),
+        }
+    }
+
+    /// Writes `.latent` (ComfyUI, always raw), `.safetensors` (normalized, as diffusers has it) or `.npy` (normalized).
+    /// The mean and std are those of the model that encoded the latent, else Wan2.1's. Gives the file and the space.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::BadRequest`] for another extension; [`vae2x_core::Error::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(PathBuf, Space)> {
+        let config = match &self.content {
+            Content::Encoded(_, config) => VaeConfig::clone(config),
+            _ => VaeConfig::default(),
+        };
+        let (raw, _) = self.clone().settle(&config)?;
+        let options = WriteOptions {
+            text: self.text.clone(),
+            ..WriteOptions::default()
+        };
+        let space = write_raw(path.as_ref(), raw, &config, &options)?;
+        Ok((path.as_ref().to_path_buf(), space))
+    }
+}

@@ -1,0 +1,38 @@
+//! From a name to open weights: a path, a bundled demo model, or a model of the hub.
+
+use std::path::PathBuf;
+
+use vae2x_core::weights::VaeWeights;
+use vae2x_core::{Error, Result};
+use vae2x_hub::{HubConfig, HubError, OnTransfer};
+
+use crate::demo::{DEMO_MODELS, demo_model};
+
+/// Opens the weights called `name`: a file, a diffusers folder, a hub id `owner/name[:subfolder-or-file]`, or one of
+/// [`DEMO_MODELS`]. Only headers are read. `on_transfer` is called with every piece that arrives from the hub.
+///
+/// # Errors
+/// [`Error::BadRequest`] for a demo model that does not exist; [`Error::Fetch`] if the hub cannot give the model; else as
+/// [`VaeWeights::open`].
+pub fn open_weights(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<VaeWeights> {
+    if let Some(model) = demo_model(name) {
+        return model;
+    }
+    if name.starts_with("demo:") {
+        return Err(Error::BadRequest(format!(
+            "there is no demo model '{name}'; there are {}",
+            DEMO_MODELS.join(" and ")
+        )));
+    }
+    VaeWeights::open(&local_path(name, on_transfer)?)
+}
+
+/// The local path of a file or hub id, fetched into the shared Hugging Face cache first if it is on the hub.
+///
+/// # Errors
+/// [`Error::Fetch`] if the hub cannot give it.
+pub fn local_path(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<PathBuf> {
+    let fetch = |source: HubError| Error::Fetch(Box::new(source));
+    let config = HubConfig::from_env().map_err(fetch)?;
+    vae2x_hub::resolve(name, &config, on_transfer).map_err(fetch)
+}

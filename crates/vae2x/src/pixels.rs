@@ -1,0 +1,157 @@
+//! Pixels in memory: an image, a clip, or a batch of them.
+
+use std::path::{Path, PathBuf};
+
+use vae2x_core::{Array, Error, Result, VaeConfig};
+use vae2x_media::fit::{crop, pad};
+use vae2x_media::frames::{Input, Output, OutputOptions, SourceOptions, open_source};
+
+use crate::session::join_frames;
+
+/// Pixels `[B, 3, F, H, W]` in [-1, 1], sRGB.
+#[derive(Clone, Debug)]
+pub struct Pixels {
+    array: Array,
+    text: Vec<(String, String)>,
+}
+
+impl Pixels {
+    /// Takes `[B, 3, F, H, W]` in [-1, 1].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless it has five axes, three channels, and extents of at least 1.
+    pub fn new(array: Array) -> Result<Self> {
+        match *array.shape() {
+            [b, 3, f, h, w] if [b, f, h, w].iter().all(|&n| n > 0) => Ok(Self {
+                array,
+                text: Vec::new(),
+            }),
+            _ => Err(Error::Shape {
+                what: "pixels".into(),
+                expected: "[B, 3, F, H, W]".into(),
+                got: format!("shape {:?}", array.shape()),
+            }),
+        }
+    }
+
+    /// Reads an image, an array file (`pixels` in safetensors or npy), or a folder of frames as one clip, whole.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the frames of a folder differ in size.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let options = SourceOptions {
+            clip: true,
+            ..SourceOptions::default()
+        };
+        let mut source = open_source(path.as_ref(), options)?;
+        let (frames, text) = (source.spec().frames, source.spec().text.clone());
+        let mut planes = Vec::new();
+        while let Some(frame) = source.next()? {
+            planes.push(frame.pixels);
+        }
+        let mut items = Vec::new();
+        while !planes.is_empty() {
+            let rest = planes.split_off(frames.min(planes.len()));
+            items.push(join_frames(std::mem::replace(&mut planes, rest))?);
+        }
+        Ok(Self::new(Array::stack(&items)?)?.with_text(text))
+    }
+
+    /// The same pixels with texts that an image file keeps, such as ComfyUI's `prompt` and `workflow`.
+    pub fn with_text(mut self, text: Vec<(String, String)>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// ComfyUI's `prompt` and `workflow`, where the file has them.
+    pub fn text(&self) -> &[(String, String)] {
+        &self.text
+    }
+
+    /// `[B, 3, F, H, W]`
+    pub fn array(&self) -> &Array {
+        &self.array
+    }
+
+    /// Gives up the values.
+    pub fn into_array(self) -> Array {
+        self.array
+    }
+
+    /// Frame `index` of item `item`, `[3, H, W]`.
+    ///
+    /// # Panics
+    /// If there is no such frame.
+    pub fn frame(&self, item: usize, index: usize) -> Array {
+        let frame = self.array.item(item).narrow1(index..index + 1);
+        let [h, w] = self.size();
+        frame
+            .reshape([3, h, w])
+            .unwrap_or_else(|_| unreachable!("one frame has three planes"))
+    }
+
+    /// Height and width.
+    pub fn size(&self) -> [usize; 2] {
+        let shape = self.array.shape();
+        [shape[3], shape[4]]
+    }
+
+    /// Pixels that a model can encode: sides cut to whole cells, or padded by repeating the edge, and trailing frames that
+    /// fill no latent frame left out.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no whole cell.
+    pub fn fitted(self, config: &VaeConfig, pad_edges: bool) -> Result<Self> {
+        let [b, c, frames, h, w] = self.array.dims("pixels")?;
+        let cell = config.spatial();
+        let size = match pad_edges {
+            true => [h, w].map(|n| n.next_multiple_of(cell)),
+            false => [h, w].map(|n| n / cell * cell),
+        };
+        let whole = config.whole_frames(frames);
+        if size.contains(&0) {
+            return Err(Error::Shape {
+                what: "pixels".into(),
+                expected: format!("at least one latent cell of {cell}x{cell}"),
+                got: format!("{w}x{h}"),
+            });
+        }
+        if (size, whole) == ([h, w], frames) {
+            return Ok(self);
+        }
+        let planes = self.array.reshape([b * c, frames, h, w])?;
+        let kept = planes.narrow1(0..whole).reshape([b * c * whole, h, w])?;
+        let planes = if pad_edges {
+            pad(&kept, size)?
+        } else {
+            crop(&kept, size)?
+        };
+        let array = planes.reshape([b, c, whole, size[0], size[1]])?;
+        Ok(Self {
+            array,
+            text: self.text,
+        })
+    }
+
+    /// Writes one image (`.png .jpg .webp .exr`), all frames as one array (`.npy .safetensors`), or a folder of frames.
+    /// Gives the files written.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] if the path does not fit the number of frames; [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+        let [items, _, frames, _, _] = self.array.dims("pixels")?;
+        let input = Input {
+            path: PathBuf::from("frame"),
+            items,
+            frames,
+        };
+        let output = Output::plan(path.as_ref(), &[input], OutputOptions::default())?;
+        let mut sink = output.open(0, self.text.clone())?;
+        for item in 0..items {
+            for index in 0..frames {
+                sink.push(&self.frame(item, index))?;
+            }
+        }
+        sink.finish()
+    }
+}

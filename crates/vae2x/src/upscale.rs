@@ -1,0 +1,207 @@
+//! Images at a multiple of their size, by encoding them and decoding with a 2x or 4x decoder; and the highres fix.
+//!
+//! Sizes that are no multiples of a latent cell are continued by their mirror image and cut again, so that an image of any size
+//! comes out at exactly twice it. Opacity is resized beside the colours; under clear pixels those are first filled from what is
+//! near, since the model would draw them into the edges.
+
+use vae2x_core::engine::Progress;
+use vae2x_core::latent::Raw;
+use vae2x_core::{Array, Error, Estimate, Extent, Result};
+use vae2x_media::fit::{corner, mirror};
+use vae2x_media::match_color::match_color;
+use vae2x_media::opacity::fill_clear;
+use vae2x_media::resample::{Filter, resize_planes};
+
+use crate::finish::{Detail, low_matching};
+use crate::image::Image;
+use crate::latent::Latent;
+use crate::session::{DecodeSession, EncodeSession, join_frames};
+use crate::vae::Vae;
+
+/// How an image is enlarged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upscale {
+    /// Gives the result the input's colours, place by place, without touching detail.
+    pub match_color: bool,
+    /// What is done to detail, last of all.
+    pub detail: Detail,
+}
+
+impl Vae {
+    /// Refuses decoders that give the size that was encoded.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a decoder at base resolution.
+    pub fn require_enlarging(&self) -> Result<()> {
+        match self.scale()? {
+            1 => Err(Error::BadRequest(format!(
+                "{} has 3 output channels and decodes at 1x; this needs a 2x decoder, which has 12, such as demo:2x or \
+                 spacepxl/Wan2.1-VAE-upscale2x",
+                self.name()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// An image at the decoder's multiple of its size, opacity and texts included.
+    ///
+    /// # Errors
+    /// As [`Self::require_enlarging`], and as encoding and decoding.
+    pub fn upscale(&self, image: &Image, how: &Upscale) -> Result<Image> {
+        self.upscale_with(image, how, &mut |_| ())
+    }
+
+    /// As [`Self::upscale`]; `progress` is called with the completed fraction.
+    ///
+    /// # Errors
+    /// As [`Self::upscale`].
+    pub fn upscale_with(&self, image: &Image, how: &Upscale, progress: Progress<'_>) -> Result<Image> {
+        self.require_enlarging()?;
+        let [_, h, w] = image.pixels().dims("image")?;
+        let filled;
+        let colours = match image.opacity() {
+            Some(opacity) => {
+                filled = fill_clear(image.pixels(), opacity)?;
+                &filled
+            }
+            None => image.pixels(),
+        };
+        let whole = mirror(colours, self.whole_cells([h, w]))?;
+        let mut large = self.round_trip(&whole, progress)?;
+        if how.match_color {
+            large = match_color(&large, &whole, low_matching(self.config())?)?;
+        }
+        let scale = self.scale()?;
+        let size = [h, w].map(|n| n * scale);
+        let pixels = how.detail.apply(corner(&large, size)?)?;
+        let opacity = match image.opacity() {
+            Some(opacity) => Some(resize_planes(opacity, size, Filter::CatmullRom)?),
+            None => None,
+        };
+        Ok(image.with_pixels(pixels, opacity))
+    }
+
+    /// What enlarging an image of `size` holds at its peak; `None` on devices that cut frames to what they can hold.
+    pub fn upscale_memory(&self, size: [usize; 2]) -> Option<Estimate> {
+        let clip = Extent::image(self.whole_cells(size).map(|n| n / self.config().spatial()));
+        Some(in_turn(self.encode_memory(clip)?, self.decode_memory(clip)?))
+    }
+
+    /// The smallest whole cells, in pixels, that hold `size`.
+    fn whole_cells(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|n| n.next_multiple_of(self.config().spatial()))
+    }
+
+    /// Encodes and decodes `[3, 8h, 8w]`.
+    fn round_trip(&self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
+        // Decoding to twice the size takes about as long as encoding.
+        const ENCODING: f32 = 0.5;
+        let [c, h, w] = pixels.dims("pixels")?;
+        let clip = Extent::image([h, w].map(|n| n / self.config().spatial()));
+        let frame = pixels.clone().reshape([c, 1, h, w])?;
+        let latent = self
+            .encoder(clip)?
+            .step_with(&frame, &mut |part| progress(ENCODING * part))?;
+        let decoded = self.decoder(clip)?.step_with(&latent, &mut |part| {
+            progress(ENCODING + (1.0 - ENCODING) * part)
+        })?;
+        let [h, w] = [h, w].map(|n| n * self.config().scale().unwrap_or(1));
+        join_frames(decoded)?.reshape([c, h, w])
+    }
+
+    /// The highres fix: a latent for a second pass of the diffusion model, decoded at the decoder's multiple of its size and
+    /// encoded again. For long clips, [`Self::refiner`] holds one latent frame at a time.
+    ///
+    /// # Shapes
+    /// `[B, z, T, h, w]` -> `[B, z, T, r h, r w]`
+    ///
+    /// # Errors
+    /// As [`Self::upscale`].
+    pub fn refine(&self, latent: &Latent) -> Result<Latent> {
+        let raw = self.settle(latent)?;
+        let [batch, _, frames, _, _] = raw.array().dims("latent")?;
+        let mut items = Vec::with_capacity(batch);
+        for item in 0..batch {
+            let mut session = self.refiner(Extent::of(raw.array())?)?;
+            let steps = (0..frames).map(|t| session.step(&raw.frame(item, t)));
+            items.push(Array::concat1(&steps.collect::<Result<Vec<_>>>()?)?);
+        }
+        let raw = Raw::new(Array::stack(&items)?)?;
+        Ok(Latent::encoded(raw, self.config()).with_text(latent.text().to_vec()))
+    }
+
+    /// Starts refining a clip or an image of this extent.
+    ///
+    /// # Errors
+    /// As [`Self::require_enlarging`] and [`Self::decoder`].
+    pub fn refiner(&self, clip: Extent) -> Result<RefineSession> {
+        self.require_enlarging()?;
+        Ok(RefineSession {
+            decoder: self.decoder(clip)?,
+            encoder: self.encoder(self.refined(clip)?)?,
+        })
+    }
+
+    /// What refining a clip of this extent holds at its peak; `None` on devices that cut frames to what they can hold.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the decoder has no scale.
+    pub fn refine_memory(&self, clip: Extent) -> Result<Option<Estimate>> {
+        let encoding = self.encode_memory(self.refined(clip)?);
+        let both = self.decode_memory(clip).zip(encoding);
+        Ok(both.map(|(decoding, encoding)| in_turn(decoding, encoding)))
+    }
+
+    /// The extent of a refined clip.
+    fn refined(&self, clip: Extent) -> Result<Extent> {
+        let scale = self.scale()?;
+        Ok(Extent {
+            cells: clip.cells.map(|n| n * scale),
+            ..clip
+        })
+    }
+}
+
+/// The highres fix of one clip or image: a latent frame's pixels are encoded as soon as they are decoded, so memory does not
+/// grow with the clip.
+pub struct RefineSession {
+    decoder: DecodeSession,
+    encoder: EncodeSession,
+}
+
+impl RefineSession {
+    /// Whether all latent frames have been refined.
+    pub fn is_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Refines the next latent frame: `[z, 1, h, w]`, raw -> `[z, 1, r h, r w]`, raw.
+    ///
+    /// # Errors
+    /// As [`DecodeSession::step`].
+    pub fn step(&mut self, latent: &Array) -> Result<Array> {
+        self.step_with(latent, &mut |_| ())
+    }
+
+    /// As [`Self::step`]; `progress` is called with the completed fraction of this step.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_with(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
+        // Pixels to encode are four times those at base resolution, where the decoder works.
+        const DECODING: f32 = 0.2;
+        let decoding = &mut |part: f32| progress(DECODING * part);
+        let frames = join_frames(self.decoder.step_with(latent, decoding)?)?;
+        let encoding = &mut |part: f32| progress(DECODING + (1.0 - DECODING) * part);
+        self.encoder.step_with(&frames, encoding)
+    }
+}
+
+/// What two halves or models hold that are loaded at once and compute in turn.
+pub fn in_turn(a: Estimate, b: Estimate) -> Estimate {
+    Estimate {
+        weights: a.weights + b.weights,
+        working: a.working.max(b.working),
+        output: a.output + b.output,
+    }
+}

@@ -1,0 +1,260 @@
+//! [`Vae`]: a model on a device, and everything it does with whole values.
+
+use std::sync::Arc;
+
+use vae2x_core::engine::{self, Engine, Notify};
+use vae2x_core::latent::Raw;
+use vae2x_core::weights::{VaeWeights, Weights};
+use vae2x_core::{Array, Estimate, Extent, Precision, Result, VaeConfig};
+use vae2x_hub::OnTransfer;
+
+use crate::device::{Device, EngineOptions};
+use crate::latent::Latent;
+use crate::open::open_weights;
+use crate::pixels::Pixels;
+use crate::session::{DecodeSession, EncodeSession, join_frames};
+
+/// A VAE on a device: one engine with both halves. Weights are read when a half is first used. Cheap to clone.
+#[derive(Clone)]
+pub struct Vae {
+    engine: Arc<dyn Engine>,
+    device: Device,
+    name: String,
+    notify: Option<Notify>,
+}
+
+/// How a [`Vae`] is to run, before its engine is built.
+#[must_use]
+pub struct VaeBuilder {
+    weights: Arc<dyn Weights>,
+    name: String,
+    options: EngineOptions,
+}
+
+impl Vae {
+    /// Opens a file, a diffusers folder, a hub id `owner/name[:subfolder-or-file]`, or a bundled demo model (`demo:2x`,
+    /// `demo:base`). Only headers are read; a model of the hub is fetched into the shared Hugging Face cache first.
+    ///
+    /// # Errors
+    /// If the name leads nowhere, the hub cannot give it, or it is not this model.
+    pub fn open(name: &str) -> Result<VaeBuilder> {
+        Self::open_with(name, &mut |_| ())
+    }
+
+    /// As [`Self::open`]; `on_transfer` is called with every piece that arrives from the hub.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<VaeBuilder> {
+        Ok(Self::from_file(open_weights(name, on_transfer)?))
+    }
+
+    /// Takes open weights.
+    pub fn from_file(weights: VaeWeights) -> VaeBuilder {
+        let name = weights.path().display().to_string();
+        Self::from_weights(Arc::new(weights), name)
+    }
+
+    /// Takes weights from anywhere; `name` stands for them in messages.
+    pub fn from_weights(weights: Arc<dyn Weights>, name: impl Into<String>) -> VaeBuilder {
+        VaeBuilder {
+            weights,
+            name: name.into(),
+            options: EngineOptions::default(),
+        }
+    }
+
+    /// The name of the weights, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The engine's name, such as `cpu-avx512`.
+    pub fn engine(&self) -> String {
+        self.engine.name()
+    }
+
+    /// The device, never [`Device::Auto`].
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Threads of this process that compute.
+    pub fn threads(&self) -> usize {
+        self.engine.threads()
+    }
+
+    /// Bytes that a device with its own memory holds now for this process; `None` on the CPU, and where it cannot tell.
+    pub fn device_memory(&self) -> Option<u64> {
+        self.engine.device_memory()
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &VaeConfig {
+        self.engine.config()
+    }
+
+    /// Whether the weights can run clips; those of the 2-D layout take single frames only.
+    pub fn has_time(&self) -> bool {
+        self.engine.has_time()
+    }
+
+    /// How many times the base resolution the decoder gives: 1, 2 or 4.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Config`] if the output channels are not of any such decoder.
+    pub fn scale(&self) -> Result<usize> {
+        self.config().scale()
+    }
+
+    /// What decoding a clip of this extent holds at its peak; `None` on devices that cut frames to what they can hold.
+    pub fn decode_memory(&self, clip: Extent) -> Option<Estimate> {
+        self.engine.decode_memory(clip)
+    }
+
+    /// What encoding to a clip of this extent holds at its peak; `None` on devices that cut frames to what they can hold.
+    pub fn encode_memory(&self, clip: Extent) -> Option<Estimate> {
+        self.engine.encode_memory(clip)
+    }
+
+    /// Starts decoding a clip or an image, one latent frame per step.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::ImagesOnly`] for a clip through weights of the 2-D layout; if weights cannot be read.
+    pub fn decoder(&self, clip: Extent) -> Result<DecodeSession> {
+        engine::Decoder::new(self.engine.clone(), clip).map(DecodeSession::new)
+    }
+
+    /// Starts encoding to a clip or an image of this extent.
+    ///
+    /// # Errors
+    /// As [`Self::decoder`].
+    pub fn encoder(&self, clip: Extent) -> Result<EncodeSession> {
+        engine::Encoder::new(self.engine.clone(), clip).map(EncodeSession::new)
+    }
+
+    /// Decodes a latent: `[B, z, T, h, w]` -> `[B, 3, 1 + 4 (T - 1), r 8h, r 8w]` in [-1, 1].
+    ///
+    /// A file's latent is settled as raw or normalized first; where that is doubtful, the callback of
+    /// [`VaeBuilder::notify`] is called. For long clips, [`Self::decoder`] holds one latent frame's pixels at a time.
+    ///
+    /// # Errors
+    /// If the latent is not of this model, or as [`DecodeSession::step`].
+    pub fn decode(&self, latent: &Latent) -> Result<Pixels> {
+        let raw = self.settle(latent)?;
+        let [batch, _, frames, _, _] = raw.array().dims("latent")?;
+        let mut items = Vec::with_capacity(batch);
+        for item in 0..batch {
+            let mut session = self.decoder(Extent::of(raw.array())?)?;
+            let mut planes = Vec::with_capacity(self.config().frames(frames));
+            for t in 0..frames {
+                planes.extend(session.step(&raw.frame(item, t))?);
+            }
+            items.push(join_frames(planes)?);
+        }
+        Ok(Pixels::new(Array::stack(&items)?)?.with_text(latent.text().to_vec()))
+    }
+
+    /// Encodes pixels to the mean of their latent: `[B, 3, 1 + 4 (T - 1), 8h, 8w]` -> `[B, z, T, h, w]`.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] if sides are not whole cells or frames do not fill latent frames; see
+    /// [`Pixels::fitted`].
+    pub fn encode(&self, pixels: &Pixels) -> Result<Latent> {
+        let [batch, _, frames, h, w] = pixels.array().dims("pixels")?;
+        let config = self.config();
+        let clip = Extent {
+            frames: config.latent_frames(frames),
+            cells: [h, w].map(|n| n / config.spatial()),
+        };
+        let mut items = Vec::with_capacity(batch);
+        for item in 0..batch {
+            let values = pixels.array().item(item);
+            let mut session = self.encoder(clip)?;
+            let mut latents = Vec::with_capacity(clip.frames);
+            let mut start = 0;
+            while start < frames {
+                let end = (start + session.next_frames()).min(frames);
+                latents.push(session.step(&values.narrow1(start..end))?);
+                start = end;
+            }
+            items.push(Array::concat1(&latents)?);
+        }
+        let raw = Raw::new(Array::stack(&items)?)?;
+        Ok(Latent::encoded(raw, config).with_text(pixels.text().to_vec()))
+    }
+
+    /// The latent as this model speaks; a doubtful decision about a file is passed to the callback.
+    pub(crate) fn settle(&self, latent: &Latent) -> Result<Raw> {
+        let (raw, decision) = latent.clone().settle(self.config())?;
+        if let (Some(notify), Some(warning)) = (&self.notify, decision.and_then(|d| d.warning())) {
+            notify(&warning);
+        }
+        Ok(raw)
+    }
+}
+
+impl VaeBuilder {
+    /// What computes; [`Device::Auto`] if not given.
+    pub fn device(mut self, device: Device) -> Self {
+        self.options.device = device;
+        self
+    }
+
+    /// The precision of the decoder's weights and arithmetic; the CPU computes in `f32` and keeps weights in `f32` or bf16.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.options.precision = precision;
+        self
+    }
+
+    /// The encoder's precision, `f32` if not given; the CPU keeps it in `f32` whatever it is.
+    pub fn encoder_precision(mut self, precision: Precision) -> Self {
+        self.options.encoder_precision = precision;
+        self
+    }
+
+    /// Bytes that a device may hold, by which frames are cut into bands; what the device has if `None`.
+    pub fn memory(mut self, bytes: Option<u64>) -> Self {
+        self.options.memory = bytes;
+        self
+    }
+
+    /// Models that hold the state of a clip on the same device at the same time, this one included: each may use an equal
+    /// part of its memory. 1 if not given.
+    pub fn models(mut self, count: u64) -> Self {
+        self.options.models = count;
+        self
+    }
+
+    /// Threads of the CPU; as many as there are cores if `None`.
+    pub fn threads(mut self, threads: Option<usize>) -> Self {
+        self.options.threads = threads.unwrap_or(0);
+        self
+    }
+
+    /// Called with what the user should know: a doubtful latent, GPUs that are skipped, retries with smaller bands.
+    pub fn notify(mut self, notify: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.options.notify = Some(Arc::new(notify));
+        self
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &VaeConfig {
+        self.weights.config()
+    }
+
+    /// Builds the engine. Weights are not read yet.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Missing`] if the device is not in this build, [`vae2x_core::Error::NoDevice`] if it is not
+    /// there or cannot compute in the precision, [`vae2x_core::Error::Config`] if no such model can be.
+    pub fn build(self) -> Result<Vae> {
+        let (engine, device) = self.options.engine(self.weights)?;
+        Ok(Vae {
+            engine,
+            device,
+            name: self.name,
+            notify: self.options.notify,
+        })
+    }
+}
