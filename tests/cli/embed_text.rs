@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde_json::json;
 use vae2x_core::weights::ModelTensors;
 use vae2x_nn::array::to_array;
-use vae2x_nn::umt5::{Umt5, Umt5Weights, weights::FILES};
+use vae2x_soften::umt5::{Umt5, Umt5Weights, weights::FILES};
 
 use crate::support::{fixture, read, run, text};
 

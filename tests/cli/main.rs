@@ -3,6 +3,7 @@
 mod bad_input;
 mod codec;
 mod compare;
+#[cfg(feature = "train")]
 mod degradation;
 mod demo;
 mod devices;
@@ -12,7 +13,9 @@ mod files;
 mod finish;
 mod hub;
 mod metrics;
+#[cfg(feature = "train")]
 mod sdedit;
 mod support;
+#[cfg(feature = "train")]
 mod train;
 mod upscale;

@@ -83,7 +83,11 @@ impl Compute {
         Ok(pair)
     }
 
-    fn build(&self, builder: VaeBuilder) -> anyhow::Result<Vae> {
+    /// Builds an opened model.
+    ///
+    /// # Errors
+    /// If the device cannot run it.
+    pub fn build(&self, builder: VaeBuilder) -> anyhow::Result<Vae> {
         let builder = builder
             .device(self.device)
             .precision(self.precision)

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use vae2x_core::weights::Layout;
 
 use crate::usage;
 
@@ -78,6 +79,22 @@ pub fn check_files(
         &outputs,
     )?;
     outputs.into_iter().try_for_each(check_writable)
+}
+
+/// Refuses a name that does not fit a layout.
+///
+/// # Errors
+/// A wrong command line.
+pub fn check_weights_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
+    let extension = output.extension();
+    let is_safetensors = extension.is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    match is_safetensors || layout == Layout::Diffusers {
+        true => Ok(()),
+        false => usage(format!(
+            "{}: the {layout} layout is written to a .safetensors file",
+            output.display()
+        )),
+    }
 }
 
 /// Checks, before any work, that a file can be created at `path`.

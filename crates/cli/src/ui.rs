@@ -4,12 +4,31 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-pub use vae2x_train::log::say;
 
 /// Between two lines about progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Steps of the bar per unit, so that it also moves within a unit.
 const STEPS: f64 = 1000.0;
+
+/// Prints a line on standard error. A terminal or a reader that has gone away is no reason to stop.
+pub fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints an error with its causes.
+pub fn error(error: &anyhow::Error) {
+    say(format_args!("error: {}", causes(error)));
+}
+
+/// The error and its causes in one line; a cause that the text before it already tells is left out.
+fn causes(error: &anyhow::Error) -> String {
+    let mut causes = error.chain().map(ToString::to_string);
+    let first = causes.next().unwrap_or_default();
+    causes.fold(first, |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
+}
 
 /// Tells the user a fact.
 pub fn note(text: impl std::fmt::Display) {

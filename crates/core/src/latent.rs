@@ -32,6 +32,20 @@ impl std::fmt::Display for Space {
     }
 }
 
+impl std::str::FromStr for Space {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "raw" => Ok(Self::Raw),
+            "normalized" => Ok(Self::Normalized),
+            _ => Err(Error::BadRequest(format!(
+                "unknown latent space '{name}'; expected raw or normalized"
+            ))),
+        }
+    }
+}
+
 impl Raw {
     /// Takes `[B, C, T, h, w]` as raw.
     ///

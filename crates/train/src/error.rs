@@ -65,6 +65,14 @@ impl Error {
         })
     }
 
+    /// An [`Error::Run`] of a folder or a file in it.
+    pub fn run(path: impl AsRef<std::path::Path>, problem: impl Into<String>) -> Self {
+        Self::Run {
+            path: path.as_ref().to_path_buf(),
+            problem: problem.into(),
+        }
+    }
+
     /// An input or output error at `path`.
     pub fn io(path: impl AsRef<std::path::Path>, source: std::io::Error) -> Self {
         vae2x_core::Error::io(path, source).into()

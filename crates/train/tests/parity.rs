@@ -10,11 +10,11 @@ use vae2x_core::weights::formula::unit;
 use vae2x_core::weights::{TensorFile, VaeWeights};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_testkit::compare::{assert_close, relative_l2};
-use vae2x_testkit::{shared, tolerance};
-use vae2x_train::losses::VggChoices;
-use vae2x_train::optim;
-use vae2x_train::run::{Inputs, build};
-use vae2x_train::step::{Batch, Learner};
+use vae2x_testkit::{fixture, open, tolerance};
+use vae2x_train::decoder::losses::VggChoices;
+use vae2x_train::decoder::step::{Batch, Learner};
+use vae2x_train::decoder::{Inputs, build};
+use vae2x_train::run::optim;
 use vae2x_train::{Config, VggChoice};
 
 const STEPS: usize = 10;
@@ -104,17 +104,13 @@ impl ModuleVisitor for Gradients<'_> {
     }
 }
 
-fn fixture() -> TensorFile {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/fixtures/train_parity.safetensors"
-    );
-    TensorFile::open(path.as_ref()).unwrap()
+fn reference() -> TensorFile {
+    open("train_parity.safetensors")
 }
 
 #[test]
 fn the_first_steps_gradients() {
-    let (learner, fixture) = (learner(), fixture());
+    let (learner, fixture) = (learner(), reference());
     let mut work = learner.begin(0, vec![batch(0)]);
     let found = learner.generator_gradients(&mut work).unwrap();
     let mut gradients = Gradients(&found, Vec::new());
@@ -151,7 +147,7 @@ fn the_first_steps_gradients() {
 
 #[test]
 fn ten_steps() {
-    let (mut learner, fixture) = (learner(), fixture());
+    let (mut learner, fixture) = (learner(), reference());
     let names: Vec<String> = fixture
         .tensors()
         .keys()

@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use vae2x_testkit::compare::relative_l2;
 use vae2x_testkit::tolerance::{RANKS_CHANGE, RANKS_GRADIENT};
 use vae2x_train::Config;
-use vae2x_train::checkpoint::Checkpoint;
-use vae2x_train::config::TrainConfig;
+use vae2x_train::decoder::checkpoint::Checkpoint;
+use vae2x_train::decoder::config::TrainConfig;
 
 use common::{config, newest, photos, run};
 

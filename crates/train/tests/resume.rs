@@ -10,9 +10,9 @@ use vae2x_core::{Array, arch};
 use vae2x_testkit::compare::assert_same;
 use vae2x_testkit::fixture;
 use vae2x_train::Config;
-use vae2x_train::checkpoint::{Checkpoint, Checkpoints};
-use vae2x_train::config::{GanConfig, TrainConfig, TrainPrecision};
-use vae2x_train::export::{ExportOptions, export};
+use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints};
+use vae2x_train::decoder::config::{GanConfig, TrainConfig, TrainPrecision};
+use vae2x_train::decoder::export::{ExportOptions, export};
 
 use common::{config, newest, photos, run_until};
 

@@ -9,11 +9,11 @@ use vae2x_core::weights::VaeWeights;
 use vae2x_core::weights::formula::unit;
 use vae2x_nn::array::to_tensor;
 use vae2x_testkit::compare::relative_l2;
-use vae2x_testkit::{shared, tolerance};
-use vae2x_train::losses::VggChoices;
-use vae2x_train::optim;
-use vae2x_train::run::{Inputs, build};
-use vae2x_train::step::{Batch, Learner};
+use vae2x_testkit::{fixture, tolerance};
+use vae2x_train::decoder::losses::VggChoices;
+use vae2x_train::decoder::step::{Batch, Learner};
+use vae2x_train::decoder::{Inputs, build};
+use vae2x_train::run::optim;
 use vae2x_train::{Config, VggChoice};
 
 const CROP: usize = 32;

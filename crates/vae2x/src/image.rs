@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
-use vae2x_media::picture::{BitDepth, Opacity, Picture, read_image_with};
-use vae2x_media::frames::save_image;
+use vae2x_media::frames::{FrameSink, ImageSink};
+use vae2x_media::picture::{
+    BitDepth, Opacity, Picture, PictureFormat, PictureOptions, read_image_with,
+};
 
 /// An image: colours, opacity, bit depth and ComfyUI's texts.
 #[derive(Clone, Debug)]
@@ -64,7 +66,35 @@ impl Image {
     /// # Errors
     /// [`Error::BadRequest`] for another extension; [`Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<Vec<String>> {
-        save_image(path.as_ref(), &self.inner, None)
+        self.save_with(path, None)
+    }
+
+    /// As [`Self::save`], at a depth of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_with(&self, path: impl AsRef<Path>, depth: Option<BitDepth>) -> Result<Vec<String>> {
+        let path = path.as_ref();
+        let own = match PictureFormat::from_path(path) {
+            Some(PictureFormat::Png) => self.inner.depth,
+            _ => BitDepth::Eight,
+        };
+        let options = PictureOptions {
+            depth: depth.unwrap_or(own),
+            text: self.inner.text.clone(),
+        };
+        let mut sink = ImageSink::new(path.to_path_buf(), options);
+        match &self.inner.opacity {
+            Some(opacity) => sink.push(&with_opacity(&self.inner.pixels, opacity)?)?,
+            None => sink.push(&self.inner.pixels)?,
+        }
+        Ok(sink.notes())
+    }
+
+    /// The same image without ComfyUI's texts.
+    pub fn without_text(mut self) -> Self {
+        self.inner.text.clear();
+        self
     }
 
     /// Other colours and opacity with the same depth and texts.
@@ -87,8 +117,8 @@ impl From<Picture> for Image {
     }
 }
 
-impl From<Image> for Picture {
-    fn from(image: Image) -> Self {
-        image.inner
-    }
+/// `[3, H, W]` and `[1, H, W]` -> `[4, H, W]`
+fn with_opacity(colours: &Array, opacity: &Array) -> Result<Array> {
+    let [_, h, w] = colours.dims("colours")?;
+    Array::new([4, h, w], [colours.data(), opacity.data()].concat())
 }

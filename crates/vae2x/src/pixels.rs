@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use vae2x_core::{Array, Error, Result, VaeConfig};
 use vae2x_media::fit::{crop, pad};
-use vae2x_media::frames::{Input, Output, OutputOptions, SourceOptions, open_source};
+use vae2x_media::frames::{SourceOptions, open_source};
+use vae2x_media::output::{Input, Output, OutputOptions};
 
 use crate::session::join_frames;
 

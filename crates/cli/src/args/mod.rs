@@ -2,21 +2,27 @@
 
 mod measure;
 mod parse;
+#[cfg(feature = "train")]
 mod train;
 
 pub use measure::*;
+#[cfg(feature = "train")]
 pub use train::*;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use vae2x::{Device, Precision};
+use clap::{Args, Parser, Subcommand};
+use vae2x::{Detail, Device, Precision, Space, SpaceChoice, Taking};
+use vae2x_core::weights::{DType, Layout};
+use vae2x_media::picture::BitDepth;
 
-use parse::{parse_bit_depth, parse_bytes, parse_scale, parse_sigma, parse_size};
+use parse::{
+    dtypes, layouts, parse_bit_depth, parse_bytes, parse_scale, parse_sigma, parse_size, precisions, space_choices, spaces, takings,
+};
 
 /// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = crate::missing::help())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -51,21 +57,27 @@ pub enum Command {
     /// Encode and decode a photo with the small models in this program, and lay the results side by side.
     Demo(DemoArgs),
     /// Train a decoder.
+    #[cfg(feature = "train")]
     #[command(subcommand)]
     Train(TrainCommand),
     /// Look through photos before training on them.
+    #[cfg(feature = "train")]
     #[command(subcommand)]
     Dataset(DatasetCommand),
     /// A training run's model as a weight file.
+    #[cfg(feature = "train")]
     Export(ExportArgs),
     /// Latents softened as a diffusion model softens them.
+    #[cfg(feature = "train")]
     Degrade(DegradeArgs),
     /// Pairs of a clean latent and what a diffusion model makes of it after some noise, to train a softening network on.
+    #[cfg(feature = "train")]
     Sdedit(SdeditArgs),
     /// A caption as the diffusion model reads it: the text encoder's embedding.
     #[cfg(feature = "text")]
     EmbedText(EmbedTextArgs),
     /// Power spectra of sets of latents side by side: what was lost, at which frequency.
+    #[cfg(feature = "train")]
     Spectrum(SpectrumArgs),
 }
 
@@ -85,8 +97,8 @@ pub struct RunArgs {
     pub device: Device,
     /// Precision of weights and arithmetic, of the decoder where there are both; cpu computes in f32 and may keep the decoder's large
     /// weights as bf16
-    #[arg(long, visible_alias = "precision", value_enum, default_value_t = DTypeArg::F32)]
-    pub dtype: DTypeArg,
+    #[arg(long, visible_alias = "precision", value_name = "PRECISION", default_value = "f32", value_parser = precisions())]
+    pub dtype: Precision,
     /// Memory that may be used, such as 4GiB; what the device has if not given
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub memory: Option<u64>,
@@ -102,8 +114,8 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct LatentArgs {
     /// Whether latents are as the VAE speaks (raw) or normalized per channel
-    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
-    pub latent_space: SpaceArg,
+    #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
+    pub latent_space: SpaceChoice,
     /// The tensor to take from a file that holds several
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
@@ -128,8 +140,8 @@ pub struct DecodeArgs {
     #[command(flatten)]
     pub latent: LatentArgs,
     /// Bits per channel of PNG files
-    #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = parse_bit_depth)]
-    pub bit_depth: u8,
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bit_depth)]
+    pub bit_depth: BitDepth,
     /// Size in multiples of the base resolution: 1, 2 or 4, at most what the decoder gives, which is the default; smaller ones
     /// are blurred slightly and reduced without aliases
     #[arg(long, value_name = "1|2|4", value_parser = parse_scale)]
@@ -144,8 +156,8 @@ pub struct DecodeArgs {
     #[arg(long, value_name = "IMAGE|base:WEIGHTS")]
     pub match_color: Option<String>,
     /// How colours are taken: place by place without touching detail, or as each channel's mean and deviation
-    #[arg(long, value_enum, default_value_t, requires = "match_color")]
-    pub match_color_by: MatchArg,
+    #[arg(long, value_name = "HOW", default_value = "low", requires = "match_color", value_parser = takings())]
+    pub match_color_by: Taking,
     /// Leave ComfyUI's prompt and workflow out of PNG files
     #[arg(long)]
     pub no_metadata: bool,
@@ -165,10 +177,14 @@ pub struct DetailArgs {
     pub blur: Option<f64>,
 }
 
-impl DetailArgs {
-    /// Whether anything is to be done.
-    pub fn is_asked_for(&self) -> bool {
-        self.sharpen.or(self.blur).is_some()
+impl From<&DetailArgs> for Detail {
+    /// The two exclude each other.
+    fn from(args: &DetailArgs) -> Self {
+        match (args.sharpen, args.blur) {
+            (Some(sigma), _) => Self::Sharpen(sigma),
+            (None, Some(sigma)) => Self::Blur(sigma),
+            (None, None) => Self::Keep,
+        }
     }
 }
 
@@ -186,7 +202,7 @@ pub struct UpscaleArgs {
     pub output: PathBuf,
     /// Bits per channel of PNG files; those of each input if not given
     #[arg(long, value_name = "BITS", value_parser = parse_bit_depth)]
-    pub bit_depth: Option<u8>,
+    pub bit_depth: Option<BitDepth>,
     /// Detail.
     #[command(flatten)]
     pub detail: DetailArgs,
@@ -237,8 +253,11 @@ pub struct EncodeArgs {
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Space to write; raw for .latent, else normalized as diffusers has it
-    #[arg(long, value_enum, value_name = "SPACE")]
-    pub latent_space: Option<EncodedSpaceArg>,
+    #[arg(long, value_name = "SPACE", value_parser = spaces())]
+    pub latent_space: Option<Space>,
+    /// Encode each folder as one clip, its images being the frames in the order of their numbers
+    #[arg(long)]
+    pub clip: bool,
     /// Pad sizes up to a multiple of 8 by repeating the edge, instead of cropping them
     #[arg(long)]
     pub pad: bool,
@@ -288,11 +307,11 @@ pub struct ConvertArgs {
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Layout to write
-    #[arg(long, value_enum)]
-    pub layout: LayoutArg,
+    #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
+    pub layout: Layout,
     /// Precision to write; as in the input if not given
-    #[arg(long, value_enum)]
-    pub dtype: Option<DTypeArg>,
+    #[arg(long, value_name = "PRECISION", value_parser = dtypes())]
+    pub dtype: Option<DType>,
     /// Make a 12-channel decoder that gives exactly the nearest-neighbour 2x of the 3-channel one
     #[arg(long)]
     pub to_2x: bool,
@@ -304,70 +323,6 @@ pub struct DemoArgs {
     /// Folder for the pictures
     #[arg(short, long, value_name = "DIR", default_value = "vae2x-demo")]
     pub output: PathBuf,
-}
-
-/// The space of a latent file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum SpaceArg {
-    /// Decide from the kind of file and its statistics
-    #[default]
-    Auto,
-    /// As the VAE speaks
-    Raw,
-    /// (raw - mean) / std per channel
-    Normalized,
-}
-
-/// The space of latents to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EncodedSpaceArg {
-    /// As the VAE speaks
-    Raw,
-    /// (raw - mean) / std per channel
-    Normalized,
-}
-
-/// What --match-color takes over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum MatchArg {
-    /// Place by place: brightness coarser than a latent cell, colour coarser than two pixels of the base resolution
-    #[default]
-    Low,
-    /// Each channel's mean and deviation; for references that show something else
-    Stats,
-}
-
-/// Layouts of weight files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LayoutArg {
-    /// Wan2.1's own names, as ComfyUI reads them
-    Original,
-    /// A diffusers folder with config.json
-    Diffusers,
-    /// Two-dimensional convolutions, for single frames only
-    #[value(name = "2d")]
-    TwoD,
-}
-
-/// Precisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DTypeArg {
-    /// 32 bits
-    F32,
-    /// 16 bits, 8 of them mantissa
-    Bf16,
-    /// 16 bits, 11 of them mantissa
-    F16,
-}
-
-impl From<DTypeArg> for Precision {
-    fn from(arg: DTypeArg) -> Self {
-        match arg {
-            DTypeArg::F32 => Self::F32,
-            DTypeArg::Bf16 => Self::Bf16,
-            DTypeArg::F16 => Self::F16,
-        }
-    }
 }
 
 #[cfg(test)]

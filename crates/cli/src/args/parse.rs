@@ -1,7 +1,75 @@
 //! Values of options, from the words that users type.
 
-use vae2x::media::sharpen::SIGMAS;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use vae2x::{Precision, Space, SpaceChoice, Taking};
 use vae2x_compare::page::Crop;
+use vae2x_core::weights::{DType, Layout};
+use vae2x_media::picture::BitDepth;
+use vae2x_media::sharpen::SIGMAS;
+
+/// A parser of names that `T` knows, each with its help.
+fn names<T>(names: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let value = |(name, help): &(&'static str, &'static str)| PossibleValue::new(name).help(help);
+    let values: Vec<_> = names.iter().map(value).collect();
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<T>())
+}
+
+pub(super) fn precisions() -> impl TypedValueParser<Value = Precision> {
+    names(&PRECISIONS)
+}
+
+pub(super) fn dtypes() -> impl TypedValueParser<Value = DType> {
+    names(&PRECISIONS)
+}
+
+const PRECISIONS: [(&str, &str); 3] = [
+    ("f32", "32 bits"),
+    ("bf16", "16 bits, 8 of them mantissa"),
+    ("f16", "16 bits, 11 of them mantissa"),
+];
+
+pub(super) fn layouts() -> impl TypedValueParser<Value = Layout> {
+    names(&[
+        ("original", "Wan2.1's own names, as ComfyUI reads them"),
+        ("diffusers", "A diffusers folder with config.json"),
+        ("2d", "Two-dimensional convolutions, for single frames only"),
+    ])
+}
+
+const SPACES: [(&str, &str); 2] = [
+    ("raw", "As the VAE speaks"),
+    ("normalized", "(raw - mean) / std per channel"),
+];
+
+pub(super) fn space_choices() -> impl TypedValueParser<Value = SpaceChoice> {
+    const AUTO: (&str, &str) = ("auto", "Decide from the kind of file and its statistics");
+    names(&[AUTO, SPACES[0], SPACES[1]])
+}
+
+pub(super) fn spaces() -> impl TypedValueParser<Value = Space> {
+    names(&SPACES)
+}
+
+pub(super) fn takings() -> impl TypedValueParser<Value = Taking> {
+    const LOW: &str = "Place by place: brightness coarser than a latent cell, colour coarser than \
+                       two pixels of the base resolution";
+    const STATS: &str = "Each channel's mean and standard deviation; for references that show \
+                         something else";
+    let parser = PossibleValuesParser::new([
+        PossibleValue::new("low").help(LOW),
+        PossibleValue::new("stats").help(STATS),
+    ]);
+    parser.map(|name| match name.as_str() {
+        "stats" => Taking::Stats,
+        _ => Taking::Low,
+    })
+}
 
 pub(super) fn parse_size(text: &str) -> Result<[usize; 2], String> {
     let parts: Vec<usize> = text
@@ -50,6 +118,7 @@ pub(super) fn parse_crop(text: &str) -> Result<Crop, String> {
     }
 }
 
+#[cfg(feature = "train")]
 pub(super) fn parse_named(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, place)) if !name.is_empty() && !place.is_empty() => {
@@ -59,6 +128,7 @@ pub(super) fn parse_named(text: &str) -> Result<(String, String), String> {
     }
 }
 
+#[cfg(feature = "train")]
 pub(super) fn parse_time(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(t) if (0.0..=1.0).contains(&t) => Ok(t),
@@ -84,10 +154,10 @@ pub(super) fn parse_sigma(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn parse_bit_depth(text: &str) -> Result<u8, String> {
+pub(super) fn parse_bit_depth(text: &str) -> Result<BitDepth, String> {
     match text {
-        "8" => Ok(8),
-        "16" => Ok(16),
+        "8" => Ok(BitDepth::Eight),
+        "16" => Ok(BitDepth::Sixteen),
         _ => Err("expected 8 or 16".into()),
     }
 }

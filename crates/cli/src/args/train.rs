@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use vae2x::Device;
-use vae2x_train::sdedit::Shard;
+use vae2x::{Device, SpaceChoice};
+use vae2x_core::weights::{DType, Layout};
+use vae2x_media::latent::LatentFormat;
+use vae2x_soften::sdedit::Shard;
 
-use super::parse::{parse_named, parse_time};
-use super::{DTypeArg, LatentArgs, LayoutArg, SpaceArg};
+use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
+use super::LatentArgs;
 
 /// What can be trained.
 #[derive(Debug, Subcommand)]
@@ -92,8 +94,8 @@ pub struct TrainFlowArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub latents: Option<PathBuf>,
     /// What latents are; as the configuration says if not given, which says auto if nothing
-    #[arg(long, value_enum, value_name = "SPACE", conflicts_with = "resume")]
-    pub latent_space: Option<SpaceArg>,
+    #[arg(long, value_name = "SPACE", value_parser = space_choices(), conflicts_with = "resume")]
+    pub latent_space: Option<SpaceChoice>,
     /// The VAE that the latents are of, for its means and deviations; Wan2.1's if not given
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     pub vae: Option<String>,
@@ -132,6 +134,35 @@ pub struct DegradeArgs {
     pub device: Device,
 }
 
+impl DegradeArgs {
+    /// Checks that the options are those of pairs, or those of latents.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, of_pairs: bool) -> Result<(), String> {
+        let LatentArgs {
+            latent_space,
+            key,
+            size,
+        } = &self.latent;
+        let reads_latents = *latent_space != SpaceChoice::Auto || key.is_some() || size.is_some();
+        match of_pairs {
+            true if self.t.is_some() => {
+                Err("--t is for latents; pairs have their own times".into())
+            }
+            true if self.vae.is_some() || reads_latents => Err(
+                "--vae, --latent-space, --key and --size are for latents; pairs are normalized"
+                    .into(),
+            ),
+            false if self.t.is_none() => Err("--t TIME is missing".into()),
+            false if !self.input.is_dir() => LatentFormat::from_path(&self.output)
+                .map(|_| ())
+                .map_err(|e| e.to_string()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// `vae2x sdedit`
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -149,8 +180,8 @@ pub struct SdeditArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "photos")]
     pub latents: Option<PathBuf>,
     /// What latents are; auto decides from markers, kinds of file, and statistics over the folder
-    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
-    pub latent_space: SpaceArg,
+    #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
+    pub latent_space: SpaceChoice,
     /// Folder of photos to encode
     #[arg(long, value_name = "DIR")]
     pub photos: Option<PathBuf>,
@@ -260,8 +291,8 @@ pub struct SpectrumArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=256))]
     pub bands: u16,
     /// What latents are
-    #[arg(long, value_enum, default_value_t, value_name = "SPACE")]
-    pub latent_space: SpaceArg,
+    #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
+    pub latent_space: SpaceChoice,
     /// The VAE that they are of, for its means and deviations; Wan2.1's if not given
     #[arg(long, value_name = "WEIGHTS")]
     pub vae: Option<String>,
@@ -297,8 +328,8 @@ pub struct ExportArgs {
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Layout to write
-    #[arg(long, value_enum)]
-    pub layout: LayoutArg,
+    #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
+    pub layout: Layout,
     /// The moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
@@ -307,6 +338,6 @@ pub struct ExportArgs {
     #[arg(long)]
     pub best: bool,
     /// Precision of the trained tensors; the others keep their bytes
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: DTypeArg,
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = dtypes())]
+    pub dtype: DType,
 }

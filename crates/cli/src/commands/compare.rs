@@ -6,9 +6,8 @@ use std::path::Path;
 use vae2x_compare::page::{Input, Page, RowOptions, row};
 use vae2x_compare::sides::{self, Row, Side};
 
-use super::inputs::parse_sides;
-use super::{check_distinct, check_writable};
 use crate::args::CompareArgs;
+use crate::files::{check_distinct, check_writable};
 use crate::ui::{self, Progress};
 use crate::usage;
 
@@ -16,7 +15,7 @@ use crate::usage;
 ///
 /// # Errors
 /// If the arguments name no pictures that can be compared, if one of these cannot be read, or if the page cannot be written.
-pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
+pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let sides = named_sides(&args.sides)?;
     let reference = reference(&sides, args.reference.as_deref())?;
     let rows = rows_in_common(&sides)?;
@@ -88,7 +87,7 @@ fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
     if named.len() < 2 {
         return usage("give at least two pictures or folders to compare");
     }
-    parse_sides(&named)
+    Ok(sides::parse(&named)?)
 }
 
 /// The argument with a name before its path.

@@ -2,31 +2,32 @@
 
 use std::path::Path;
 
-use vae2x_core::weights::{ConvertOptions, Layout, Weights, convert};
+use vae2x_core::weights::{ConvertOptions, Layout, Weights, convert as write};
 
-use super::{check_distinct, check_name, dtype, layout};
 use crate::args::ConvertArgs;
-use crate::{ui, weights};
+use crate::compute::open_weights;
+use crate::files::{check_distinct, check_weights_name};
+use crate::ui;
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the input is no VAE, the conversion is impossible or the output cannot be written.
-pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
+/// If the input is not a VAE, the conversion is impossible or the output cannot be written.
+pub fn convert(args: &ConvertArgs) -> anyhow::Result<()> {
     let options = ConvertOptions {
-        layout: layout(args.layout),
-        dtype: args.dtype.map(dtype),
+        layout: args.layout,
+        dtype: args.dtype,
         to_2x: args.to_2x,
     };
-    check_name(&args.output, options.layout)?;
+    check_weights_name(&args.output, options.layout)?;
     check_distinct([Path::new(&args.weights)].into_iter(), &[&args.output])?;
-    let weights = weights::open(&args.weights)?;
+    let weights = open_weights(&args.weights)?;
     if options.layout == Layout::TwoD && weights.has_time() {
         ui::note(
             "the 2-D layout keeps the last temporal taps only: what it holds decodes images, not clips",
         );
     }
-    convert(&weights, &options, &args.output)?;
+    write(&weights, &options, &args.output)?;
     ui::print(&format!(
         "{} ({} layout)\n",
         args.output.display(),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use vae2x_core::temp;
+use vae2x_train::data::scan::{Entry, scan};
 use vae2x_train::data::{Limits, list};
-use vae2x_train::scan::{Entry, scan};
 
-use super::check_writable;
 use crate::args::ScanArgs;
+use crate::files::check_writable;
 use crate::ui::{self, Progress};
 
 /// Runs the command.

@@ -2,43 +2,79 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x::{Finisher, Vae};
-use vae2x_media::frames::{Input, Output, OutputOptions};
+use vae2x_media::output::{Input, Output, OutputOptions};
 
 use crate::args::DecodeArgs;
 use crate::compute::{Compute, vae_name};
-use crate::decoding::{Decoded, Decoding, Finishing};
 use crate::files::{check_distinct, check_writable, keep_or_remove};
 use crate::finishing::{Asked, note_view};
-use crate::latents::{LatentFrame, LatentInput, Reading};
-use crate::run::{Kind, Need, Sink, Source, Stage, Work, Written, prepare, run};
+use crate::latents::{LatentInput, Reading};
+use crate::run::{Kind, prepare, run};
+use crate::work::Decoding;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If an input or the weights cannot be used, or the output cannot be written.
 pub fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
+    keep_or_remove(&args.output, || checked(args))
+}
+
+fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     let name = vae_name(&args.vae)?;
-    let (compute, reading) = (Compute::new(&args.run)?, Reading::from(&args.latent));
-    let inputs = args.inputs.iter().map(PathBuf::as_path);
+    let compute = Compute::new(&args.run)?;
+    check_paths(args, &name)?;
+    let asked = Asked::of(args)?;
+    let reading = Reading::from(&args.latent);
+    let look = |path: &PathBuf| LatentInput::look(path, &reading);
+    let (inputs, failed) = prepare(&args.inputs, |path| path.display().to_string(), look);
+    if inputs.is_empty() {
+        return failed.result();
+    }
+    let output = plan(args, &inputs)?;
+    let (vae, base) = asked.open(&compute, &name)?;
+    let is_finished = asked.finish.is_asked_for();
+    let finisher = asked.finish.for_decoder(vae.config(), vae.name())?;
+    for input in &inputs {
+        note_view(&finisher, &input.path, input.extent, vae.config());
+    }
+    let jobs: Vec<_> = inputs.into_iter().enumerate().collect();
+    let work = Decoding {
+        vae,
+        base,
+        reading,
+        finisher,
+        is_finished,
+        output,
+        keeps_text: !args.no_metadata,
+        allowed: compute.memory,
+    };
+    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Kind::Decoding)
+}
+
+/// Refuses outputs that would replace an input or cannot be written.
+fn check_paths(args: &DecodeArgs, vae: &str) -> anyhow::Result<()> {
+    let timings = args.run.timings.as_deref();
+    let outputs: Vec<&Path> = [args.output.as_path()].into_iter().chain(timings).collect();
     let reference = args.match_color.as_deref();
     let reference = reference.map(|text| Path::new(text.strip_prefix("base:").unwrap_or(text)));
-    let outputs = [Some(&args.output), compute.timings.as_ref()];
-    let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
-    check_distinct(inputs.chain([Path::new(&name)]).chain(reference), &outputs)?;
-    compute.timings.as_deref().map_or(Ok(()), check_writable)?;
-    let asked = Asked::of(args)?;
-    keep_or_remove(&args.output, || {
-        let look = |path: &PathBuf| LatentInput::look(path, &reading);
-        let (jobs, failed) = prepare(&args.inputs, |path| path.display().to_string(), look);
-        let options = OutputOptions { depth: args.bit_depth, ..OutputOptions::default() };
-        let output = Output::plan(&args.output, &jobs.iter().map(planned).collect::<Vec<_>>(), options)?;
-        let (vae, base) = asked.open(&compute, &name)?;
-        let finisher = asked.finish.for_decoder(vae.config(), vae.name())?;
-        jobs.iter().for_each(|job| note_view(&finisher, &job.path, job.extent, vae.config()));
-        let jobs: Vec<_> = jobs.into_iter().enumerate().collect();
-        let keeps_text = !args.no_metadata;
-        let decode = Decode { vae, base, reading, finisher, output, keeps_text, allowed: compute.memory };
-        run(&decode, &jobs, failed)?.write_timings(&compute, &decode.vae, Kind::Decoding)
-    })
+    let inputs = args.inputs.iter().map(PathBuf::as_path);
+    check_distinct(inputs.chain([Path::new(vae)]).chain(reference), &outputs)?;
+    timings.map_or(Ok(()), check_writable)
+}
+
+/// Where the frames of each input go.
+fn plan(args: &DecodeArgs, inputs: &[LatentInput]) -> anyhow::Result<Output> {
+    let config = vae2x::VaeConfig::default();
+    let input = |input: &LatentInput| Input {
+        path: input.path.clone(),
+        items: input.items,
+        frames: config.frames(input.extent.frames),
+    };
+    let options = OutputOptions {
+        depth: args.bit_depth,
+        ..OutputOptions::default()
+    };
+    let inputs: Vec<Input> = inputs.iter().map(input).collect();
+    Ok(Output::plan(&args.output, &inputs, options)?)
 }

@@ -3,25 +3,22 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
-use vae2x::{Decoder, Encoder, EngineOptions};
-use vae2x_compare::metrics::psnr;
+use vae2x::{Array, Device, Extent, Pixels, Vae};
 use vae2x_compare::page::{Input, Page, Row, RowOptions, row};
-use vae2x_core::latent::Raw;
-use vae2x_core::weights::VaeWeights;
-use vae2x_core::{Array, Error};
+use vae2x_measure::metrics::psnr;
 use vae2x_media::fit::crop;
 use vae2x_media::picture::{PictureOptions, decode_image, write_image};
 use vae2x_media::reduce::{Light, reduce};
 use vae2x_media::resample::{Filter, halve, resize};
 
-use super::{Timer, keep_or_remove};
-use crate::args::DemoArgs;
-use crate::demo_assets::{self, PHOTOS, Photo};
-use crate::ui;
 use vae2x_media::sheet::{Panel, sheet};
+
+use crate::args::DemoArgs;
+use crate::files::keep_or_remove;
+use crate::ui;
 
 /// Photos are cut to multiples of this, so that their halves are whole latent cells.
 const CELL_OF_PHOTO: usize = 16;
@@ -44,7 +41,7 @@ const DETAIL_ZOOM: usize = 4;
 ///
 /// # Errors
 /// If the folder cannot be written.
-pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
+pub fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
         std::fs::create_dir_all(&args.output)
             .with_context(|| format!("{}", args.output.display()))?;
@@ -77,25 +74,42 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     })
 }
 
+/// Photos that the demo models have not seen in training.
+const PHOTOS: [Photo; 2] = [
+    Photo {
+        name: "coffee",
+        png: include_bytes!("../../assets/photos/coffee.png"),
+    },
+    Photo {
+        name: "chelsea",
+        png: include_bytes!("../../assets/photos/chelsea.png"),
+    },
+];
+
+/// A photo with its name.
+struct Photo {
+    name: &'static str,
+    png: &'static [u8],
+}
+
 struct Models {
-    encoder: Encoder,
-    base: Decoder,
-    two_x: Decoder,
+    base: Vae,
+    two_x: Vae,
 }
 
 impl Models {
-    fn load() -> anyhow::Result<Self> {
-        let open = |name: &str| -> vae2x_core::Result<VaeWeights> {
-            demo_assets::model(name)
-                .unwrap_or_else(|| Err(Error::Unsupported(format!("there is no model '{name}'"))))
+    /// Both models on the CPU, with the weights that images need.
+    fn load() -> vae2x::Result<Self> {
+        let open = |name: &str| Vae::open(name)?.device(Device::Cpu).build();
+        let models = Self {
+            base: open("demo:base")?,
+            two_x: open("demo:2x")?,
         };
-        let (base, two_x) = (open("demo:base")?, Arc::new(open("demo:2x")?));
-        let options = EngineOptions::default();
-        Ok(Self {
-            encoder: Encoder::load(two_x.clone(), &options)?,
-            base: Decoder::load(Arc::new(base), &options)?,
-            two_x: Decoder::load(two_x, &options)?,
-        })
+        let image = Extent::image([1, 1]);
+        models.two_x.encoder(image)?;
+        models.two_x.decoder(image)?;
+        models.base.decoder(image)?;
+        Ok(models)
     }
 }
 
@@ -126,11 +140,11 @@ impl Pictures {
 fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
     let original = load(photo)?;
     let mut timer = Timer::start();
-    let latent = encode(&models.encoder, &halve(&original)?)?;
+    let latent = models.two_x.encode(&pixels(halve(&original)?)?)?;
     let encode_s = timer.lap();
-    let base = decode(&models.base, &latent)?;
+    let base = models.base.decode(&latent)?.frame(0, 0);
     let base_s = timer.lap();
-    let two_x = decode(&models.two_x, &latent)?;
+    let two_x = models.two_x.decode(&latent)?.frame(0, 0);
     let two_x_s = timer.lap();
     let [_, h, w] = original.dims("photo")?;
     let base_lanczos = resize(&base, [h, w], Filter::Lanczos3)?;
@@ -197,24 +211,19 @@ fn page_row(name: &str, pictures: &Pictures) -> anyhow::Result<Row> {
 }
 
 /// The photo, cut to whole cells.
-fn load(photo: &Photo) -> vae2x_core::Result<Array> {
+fn load(photo: &Photo) -> vae2x::Result<Array> {
     let picture = decode_image(Path::new(photo.name), photo.png)?.pixels;
     let [_, h, w] = picture.dims("photo")?;
     crop(&picture, [h, w].map(|n| n / CELL_OF_PHOTO * CELL_OF_PHOTO))
 }
 
-fn encode(encoder: &Encoder, picture: &Array) -> vae2x_core::Result<Raw> {
-    let [c, h, w] = picture.dims("picture")?;
-    encoder.encode(&picture.clone().reshape([1, c, 1, h, w])?, &mut |_| ())
+/// `[3, H, W]` -> `[1, 3, 1, H, W]`
+fn pixels(image: Array) -> vae2x::Result<Pixels> {
+    let [c, h, w] = image.dims("image")?;
+    Pixels::new(image.reshape([1, c, 1, h, w])?)
 }
 
-fn decode(decoder: &Decoder, latent: &Raw) -> vae2x_core::Result<Array> {
-    let pixels = decoder.decode(latent)?;
-    let [_, c, _, h, w] = pixels.dims("pixels")?;
-    pixels.reshape([c, h, w])
-}
-
-fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x_core::Result<Vec<PathBuf>> {
+fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x::Result<Vec<PathBuf>> {
     let side_by_side = comparison(pictures)?;
     let shown = SHOWN
         .iter()
@@ -228,7 +237,7 @@ fn save(name: &str, pictures: &Pictures, folder: &Path) -> vae2x_core::Result<Ve
 }
 
 /// Photo, base enlarged, 2x: whole, and a detail below.
-fn comparison(pictures: &Pictures) -> vae2x_core::Result<Array> {
+fn comparison(pictures: &Pictures) -> vae2x::Result<Array> {
     let columns = [
         ("photo", &pictures.photo),
         ("base + Lanczos", &pictures.base_lanczos),
@@ -237,7 +246,7 @@ fn comparison(pictures: &Pictures) -> vae2x_core::Result<Array> {
     let details = columns.map(|(_, picture)| detail(picture));
     let details = details
         .into_iter()
-        .collect::<vae2x_core::Result<Vec<_>>>()?;
+        .collect::<vae2x::Result<Vec<_>>>()?;
     let panel = |(caption, picture)| Panel { caption, picture };
     sheet(&[
         columns.map(panel).into(),
@@ -250,11 +259,28 @@ fn comparison(pictures: &Pictures) -> vae2x_core::Result<Array> {
 }
 
 /// The centre, each pixel a square.
-fn detail(picture: &Array) -> vae2x_core::Result<Array> {
+fn detail(picture: &Array) -> vae2x::Result<Array> {
     let side = DETAIL * DETAIL_ZOOM;
     resize(
         &crop(picture, [DETAIL, DETAIL])?,
         [side, side],
         Filter::Area,
     )
+}
+
+/// Seconds between laps.
+struct Timer(Instant);
+
+impl Timer {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the start or the last lap.
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.0).as_secs_f64();
+        self.0 = now;
+        seconds
+    }
 }

@@ -3,12 +3,13 @@
 use vae2x_core::weights::ModelTensors;
 use vae2x_core::weights::write::write_arrays;
 use vae2x_nn::array::to_array;
-use vae2x_nn::umt5::{Umt5, Umt5Weights, weights::FILES};
-use vae2x_nn::wan_dit::caption::CONTEXT;
+use vae2x_soften::text::Tokens;
+use vae2x_soften::umt5::{Umt5, Umt5Weights, weights::FILES};
+use vae2x_soften::wan_dit::caption::CONTEXT;
 
-use super::{check_built, check_distinct, check_writable, start_threads};
+use super::training::{open_device, start_threads};
 use crate::args::EmbedTextArgs;
-use crate::caption::Tokens;
+use crate::files::{check_distinct, check_writable};
 use crate::ui::{self, Progress};
 use crate::usage;
 
@@ -18,8 +19,7 @@ use crate::usage;
 /// If the encoder, the tokenizer or the output will not do.
 pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     start_threads(args.threads)?;
-    check_built(args.device)?;
-    let device = super::open_device(args.device)?;
+    let device = open_device(args.device)?;
     if args.output.extension().is_none_or(|e| e != "safetensors") {
         return usage(format!(
             "{}: a caption is written to a .safetensors file",

@@ -1,27 +1,28 @@
 //! `vae2x export`: a training run's model as a weight file.
 
 use anyhow::Context;
-use vae2x_train::checkpoint::{Checkpoint, Checkpoints, Newest};
-use vae2x_train::export::{ExportOptions, export};
+use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints, Newest};
+use vae2x_train::decoder::export::{ExportOptions, export};
 
-use super::{check_distinct, check_name, dtype, layout};
 use crate::args::ExportArgs;
-use crate::{ui, usage, weights};
+use crate::compute::open_weights;
+use crate::files::{check_distinct, check_weights_name};
+use crate::{ui, usage};
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the run has no checkpoint, its starting model is gone, or the output cannot be written.
 pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
-    let layout = layout(args.layout);
-    check_name(&args.output, layout)?;
+    let layout = args.layout;
+    check_weights_name(&args.output, layout)?;
     check_distinct([args.run.as_path()].into_iter(), &[&args.output])?;
     let checkpoint = open(args)?;
     // What was measured, and found best, was the average where there is one.
     let average = args.ema || (args.best && checkpoint.has_average());
     let options = ExportOptions {
         layout,
-        dtype: dtype(args.dtype),
+        dtype: args.dtype,
         average,
     };
     let base = checkpoint
@@ -29,7 +30,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
         .model
         .base
         .as_deref()
-        .map(weights::open)
+        .map(open_weights)
         .transpose();
     let base = base.context("the model that the run started from")?;
     export(&checkpoint, base.as_ref(), &options, &args.output)?;

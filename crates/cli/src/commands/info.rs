@@ -4,22 +4,23 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use vae2x::VaeConfig;
 use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
-use vae2x_core::{VaeConfig, time};
 use vae2x_media::latent::{Decision, LatentFile, decide_space};
 
-use super::latent_options;
 use crate::args::InfoArgs;
-use crate::{ui, weights};
+use crate::compute::open_weights;
+use crate::latents::Reading;
+use crate::ui;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the file is neither weights nor latents, or cannot be read.
-pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
+pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
     let report = match latent_path(&args.file) {
         Some(path) => latent_report(path, args)?,
-        None => weights_report(&weights::open(&args.file)?)?,
+        None => weights_report(&open_weights(&args.file)?)?,
     };
     match args.json {
         true => ui::print(&format!("{}\n", serde_json::to_string_pretty(&report)?)),
@@ -86,26 +87,23 @@ fn rounded(values: &[f32]) -> Vec<f64> {
 }
 
 fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
-    let file = LatentFile::open(path, &latent_options(&args.latent))?;
+    let (reading, config) = (Reading::from(&args.latent), VaeConfig::default());
+    let file = LatentFile::open(path, &reading.options)?;
     let [batch, channels, latent_frames, h, w] = file.array.dims("latent")?;
     let Decision {
         space,
         why,
         confidence,
         doubtful,
-    } = decide_space(
-        &file,
-        &VaeConfig::default(),
-        super::space_choice(args.latent.latent_space),
-    )?;
+    } = decide_space(&file, &config, reading.space)?;
     Ok(json!({
         "file": path,
         "kind": "latents",
         "tensor": file.key,
         "shape": [batch, channels, latent_frames, h, w],
         "latent_frames": latent_frames,
-        "frames": time::frames(latent_frames),
-        "base_pixels": [8 * h, 8 * w],
+        "frames": config.frames(latent_frames),
+        "base_pixels": [h, w].map(|n| n * config.spatial()),
         "space": space.to_string(),
         "space_confidence": (f64::from(confidence) * 1000.0).round() / 1000.0,
         "space_doubtful": doubtful,

@@ -3,29 +3,26 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use vae2x_compare::numbers::{Distance, NUMBERS, Number, Of, Subject, at_size, mean};
 use vae2x_compare::sides::{self, Row, Side};
-use vae2x_compare::speckle::scale_to;
 use vae2x_core::Array;
+use vae2x_measure::numbers::{Distance, NUMBERS, Number, Of, Subject, at_size, mean};
+use vae2x_measure::speckle::scale_to;
 use vae2x_media::picture::read_image;
 use vae2x_media::pixels::picture_size;
-use vae2x_train::VggChoice;
-use vae2x_train::losses::load_lpips;
 
-use super::inputs::parse_sides;
+use super::lpips::lpips;
 use super::table::{number, table};
 use crate::args::MetricsArgs;
 use crate::ui::{self, Progress};
-use crate::{usage, weights};
+use crate::usage;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the arguments name no pictures that can be compared, or these cannot be read or do not show the same.
-pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
-    let sides = parse_sides(&args.sides)?;
+pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
+    let sides = sides::parse(&args.sides)?;
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
         let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         return usage(format!(
@@ -36,13 +33,10 @@ pub fn run(args: &MetricsArgs) -> anyhow::Result<()> {
     };
     let rows = rows_with(&sides, reference)?;
     let network = args.lpips.as_deref().map(lpips).transpose()?;
-    let distance = network
-        .as_ref()
-        .map(|network| |x: &Array, y: &Array| network.distance_in_tiles(x, y));
     let job = Job {
         sides: &sides,
         reference,
-        lpips: distance.as_ref().map(|d| d as &Distance<'_>),
+        lpips: network.as_ref().map(|d| &**d as &Distance<'_>),
     };
     let mut progress = Progress::new(
         "pictures",
@@ -94,17 +88,6 @@ fn rows_with(sides: &[Side], reference: usize) -> anyhow::Result<Vec<Row>> {
 
 fn count(row: &Row) -> usize {
     row.pictures.iter().flatten().count()
-}
-
-/// LPIPS with VGG16 from a file, a hub id or `random:SEED`.
-fn lpips(name: &str) -> anyhow::Result<vae2x_nn::loss::lpips::Lpips> {
-    let choice = VggChoice::parse(name, weights::fetch).context("--lpips")?;
-    if let VggChoice::Random(seed) = choice {
-        ui::note(format!(
-            "--lpips: untrained, random features of seed {seed}: not the published metric"
-        ));
-    }
-    load_lpips(&choice, &Device::flex()).context("--lpips")
 }
 
 struct Job<'a> {

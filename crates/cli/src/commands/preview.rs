@@ -1,44 +1,32 @@
 //! `vae2x preview`: what a latent shows, without weights.
 
-use vae2x_core::VaeConfig;
-use vae2x_core::latent::{Normalized, to_raw};
-use vae2x_media::latent::LatentFile;
-use vae2x_media::output::{Input, OutputOptions};
-use vae2x_media::preview::preview_frame;
+use vae2x::VaeConfig;
+use vae2x_media::output::{Input, Output, OutputOptions};
 
-use super::{keep_or_remove, latent_options, plan, said_space};
 use crate::args::PreviewArgs;
-use crate::ui;
+use crate::files::keep_or_remove;
+use crate::latents::{LatentInput, Reading};
+use crate::run::{Failures, run};
+use crate::work::Previewing;
 
-/// Runs the command. One picture for each latent frame.
+/// Runs the command: one image for each latent frame.
 ///
 /// # Errors
-/// If the input or the output will not do.
-pub fn run(args: &PreviewArgs) -> anyhow::Result<()> {
+/// If the input cannot be read or the output cannot be written.
+pub fn preview(args: &PreviewArgs) -> anyhow::Result<()> {
     keep_or_remove(&args.output, || {
-        let file = LatentFile::open(&args.input, &latent_options(&args.latent))?;
-        let [items, _, frames, _, _] = file.array.dims("latent")?;
-        let input = Input {
-            path: args.input.clone(),
-            items,
-            frames,
+        let reading = Reading::from(&args.latent);
+        let input = LatentInput::look(&args.input, &reading)?;
+        let planned = Input {
+            path: input.path.clone(),
+            items: input.items,
+            frames: input.extent.frames,
         };
-        let output = plan(&args.output, &[input], OutputOptions::default())?;
-        let config = VaeConfig::default();
-        let space = said_space(&file, &config, args.latent.latent_space)?.space;
-        let mut sink = output.open(0, file.text)?;
-        let normalized: Normalized = to_raw(file.array, space, &config)?.normalize(&config)?;
-        for item in 0..items {
-            for frame in 0..frames {
-                sink.push(&preview_frame(&normalized, item, frame)?)?;
-            }
-        }
-        let written = sink.finish()?;
-        ui::print(
-            &written
-                .iter()
-                .map(|p| format!("{}\n", p.display()))
-                .collect::<String>(),
-        )
+        let work = Previewing {
+            reading,
+            output: Output::plan(&args.output, &[planned], OutputOptions::default())?,
+            config: VaeConfig::default(),
+        };
+        run(&work, &[input], Failures::among(1)).map(|_| ())
     })
 }

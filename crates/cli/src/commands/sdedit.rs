@@ -3,29 +3,26 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::bail;
-use vae2x::{Device, Encoder, EngineOptions};
-use vae2x_core::config::SPATIAL_FACTOR;
+use vae2x::{DEMO_MODELS, Device, Pixels, Vae};
 use vae2x_core::weights::{ModelTensors, TensorFile, VaeWeights, Weights};
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_tensor;
-use vae2x_nn::flow::Captioned;
-use vae2x_nn::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
-use vae2x_train::data::{Source as Photo, list};
-use vae2x_train::latents::LatentFolder;
-use vae2x_train::sdedit::{
+use vae2x_soften::latents::LatentFolder;
+use vae2x_soften::sdedit::{
     Cropped, Hashed, Job, Maker, Manifest, Photos, Plan, SdeditOptions, Skipped, Source, Time,
     hash_files, merge,
 };
+use vae2x_soften::velocity::Captioned;
+use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, weights::FILES};
+use vae2x_train::data::{Source as Photo, list};
 
-use super::train::stoppable;
-use super::{check_built, space_choice, start_threads};
+use super::training::{open_device, start_threads, stoppable};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
-use crate::demo_assets::MODELS;
 use crate::ui::{self, Progress};
-use crate::{usage, weights};
+use crate::compute::{Compute, open_weights};
+use crate::usage;
 
 /// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
 ///
@@ -36,7 +33,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
         return join(args);
     }
     start_threads(args.threads)?;
-    check_built(args.device)?;
+    args.device.require_built()?;
     let (Some(dit), Some(context)) = (&args.dit, &args.context) else {
         return usage("--dit and --context are missing");
     };
@@ -103,7 +100,7 @@ fn left_out(manifest: &Manifest) -> String {
 
 /// Loads the model and makes what is missing of the job. Gives the number of items that are there then.
 fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow::Result<usize> {
-    let device = super::open_device(args.device)?;
+    let device = open_device(args.device)?;
     let text = to_tensor(&model.context, "context", &device)?;
     let model = Captioned {
         model: load(&model.weights, &device)?,
@@ -201,7 +198,7 @@ fn hash(plan: &mut Plan, model: &Model, input: &Input) -> anyhow::Result<()> {
 
 /// Whether a model is in the program, where its name says all.
 fn is_demo(vae: &VaeWeights) -> bool {
-    MODELS.iter().any(|name| vae.path() == Path::new(name))
+    DEMO_MODELS.iter().any(|name| vae.path() == Path::new(name))
 }
 
 /// Bytes of the weights in 32-bit floats, as they are computed with.
@@ -220,7 +217,7 @@ fn check_memory(weights: &DitWeights, input: &Input, device: Device) -> anyhow::
             .largest
             .map_or(0, |size| weights.config().activation_bytes(size)),
     ];
-    let there = device.memory_for_training()?;
+    let there = vae2x::memory_for_training(device)?;
     if held.saturating_add(pass) > there {
         let size = input
             .largest
@@ -318,11 +315,11 @@ impl Input {
     }
 
     fn latents(args: &SdeditArgs, folder: &Path, model: &DitConfig) -> anyhow::Result<Self> {
-        let vae = args.vae.as_deref().map(weights::open).transpose()?;
+        let vae = args.vae.as_deref().map(open_weights).transpose()?;
         let config = vae
             .as_ref()
             .map_or_else(VaeConfig::default, |vae| vae.config().clone());
-        let latents = LatentFolder::open(folder, space_choice(args.latent_space), &config)?;
+        let latents = LatentFolder::open(folder, args.latent_space, &config)?;
         ui::note(format!(
             "{}: latents are {}",
             folder.display(),
@@ -354,10 +351,11 @@ impl Input {
             return usage("--photos needs --vae WEIGHTS to encode them");
         };
         let photos = list(&[folder.display().to_string()])?;
-        let side = usize::from(args.short_side) / SPATIAL_FACTOR;
+        let vae = open_weights(name)?;
+        let side = usize::from(args.short_side) / vae.config().spatial();
         Ok(Self {
             of: Kind::Photos(photos),
-            vae: Some(weights::open(name)?),
+            vae: Some(vae),
             largest: Some([1, side, RATIO * side]),
         })
     }
@@ -420,19 +418,15 @@ impl Input {
         let Some(vae) = self.vae else {
             return usage("--photos needs --vae WEIGHTS to encode them");
         };
-        let threads = args.threads.map_or(0, usize::from);
-        // The transformer is on the device too.
-        let options = EngineOptions {
-            device: args.device,
-            threads,
-            others: 1,
-            ..EngineOptions::default()
+        let compute = Compute {
+            threads: args.threads.map(usize::from),
+            ..Compute::on(args.device)?
         };
-        let encoder = Encoder::load(Arc::new(vae), &options)?;
+        // The transformer is on the device too.
+        let vae = compute.build(Vae::from_file(vae).models(2))?;
         let encode = move |pixels: &Array| {
-            encoder
-                .encode(pixels, &mut |_| ())?
-                .normalize(encoder.config())
+            let latent = vae.encode(&Pixels::new(pixels.clone())?)?;
+            latent.settle(vae.config())?.0.normalize(vae.config())
         };
         Ok(Box::new(Photos {
             files,

@@ -1,22 +1,20 @@
 //! `vae2x speckle`: how much of a grid there is in pictures, or in what a model makes of flat colours.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use vae2x::constant::{ConstantColour, constant_colour};
-use vae2x::{Decoder, Encoder, EngineOptions, Parts};
-use vae2x_compare::speckle::{Period, Speckle, speckle};
-use vae2x_core::weights::Weights;
+use vae2x::{Array, Pixels, Vae};
+use vae2x_measure::constant::{ConstantColour, constant_colour};
+use vae2x_measure::speckle::{Period, Speckle, speckle as score};
+use vae2x_media::frames::list_inputs;
 use vae2x_media::picture::read_image;
 
-use super::inputs::expand;
 use super::table::{number, table};
-use super::{check_built, say_device};
 use crate::args::SpeckleArgs;
+use crate::compute::{Compute, vae_name};
 use crate::ui::{self, Progress};
-use crate::{usage, weights};
+use crate::usage;
 
 /// Black, greys, white, muted red, green and blue.
 const COLOURS: [[u8; 3]; 8] = [
@@ -34,7 +32,7 @@ const COLOURS: [[u8; 3]; 8] = [
 ///
 /// # Errors
 /// If there is nothing to measure, or it cannot be read.
-pub fn run(args: &SpeckleArgs) -> anyhow::Result<()> {
+pub fn speckle(args: &SpeckleArgs) -> anyhow::Result<()> {
     match (&args.vae.vae, args.inputs.is_empty()) {
         (None, true) => usage("give pictures, or a model with --vae WEIGHTS"),
         (None, false) => pictures(args),
@@ -44,13 +42,13 @@ pub fn run(args: &SpeckleArgs) -> anyhow::Result<()> {
 }
 
 fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
-    let files = expand(&args.inputs)?;
+    let files = list_inputs(&args.inputs, false)?;
     let mut progress = Progress::new("pictures", files.len() as f64, "pictures");
     let measure = |(i, path): (usize, &PathBuf)| {
         let picture = read_image(path)?;
         picture.notes.iter().for_each(ui::note);
         let score =
-            speckle(&picture.pixels, args.scale).with_context(|| format!("{}", path.display()))?;
+            score(&picture.pixels, args.scale).with_context(|| format!("{}", path.display()))?;
         progress.set((i + 1) as f64);
         Ok(score)
     };
@@ -80,22 +78,10 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
 }
 
 fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
-    check_built(args.device)?;
-    let notify: fn(&str) = |text| ui::note(text);
-    let options = EngineOptions {
-        device: args.device,
-        others: 1,
-        notify: Some(notify),
-        ..EngineOptions::default()
-    };
-    let weights = Arc::new(weights::open_vae(&args.vae)?);
-    let options = options.settled(weights.config(), Parts::Both)?;
-    let decoder = Decoder::load(weights.clone(), &options)?;
-    let encoder = Encoder::load(weights, &options)?;
-    say_device(&options, &decoder.engine());
+    let vae = Compute::on(args.device)?.open(&vae_name(&args.vae)?)?;
     let mut progress = Progress::new("colours", COLOURS.len() as f64, "colours");
     let measure = |(i, colour): (usize, &[u8; 3])| {
-        let result = constant_colour(&encoder, &decoder, *colour);
+        let result = constant_colour(vae.config(), *colour, |image| round_trip(&vae, image));
         progress.set((i + 1) as f64);
         result
     };
@@ -133,6 +119,13 @@ fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
             .collect::<Vec<_>>(),
         1,
     ))
+}
+
+/// Encodes and decodes `[3, H, W]`.
+fn round_trip(vae: &Vae, image: Array) -> vae2x::Result<Array> {
+    let [c, h, w] = image.dims("image")?;
+    let latent = vae.encode(&Pixels::new(image.reshape([1, c, 1, h, w])?)?)?;
+    Ok(vae.decode(&latent)?.frame(0, 0))
 }
 
 fn colour_row(result: &ConstantColour) -> Vec<String> {

@@ -6,12 +6,12 @@ use anyhow::Context;
 use vae2x_compare::spectrum_page::{Mean, Report};
 use vae2x_core::temp;
 use vae2x_media::picture::write_image;
-use vae2x_train::latents::LatentFolder;
-use vae2x_train::proxy::{PairFiles, Pairs};
+use vae2x_soften::latents::LatentFolder;
+use vae2x_soften::proxy::{PairFiles, Pairs};
 
-use super::train_flow::vae_config;
-use super::{check_writable, space_choice};
+use super::training::vae_config;
 use crate::args::SpectrumArgs;
+use crate::files::check_writable;
 use crate::{ui, usage};
 
 /// Runs the command.
@@ -67,7 +67,7 @@ fn read(args: &SpectrumArgs, name: &str, place: &str) -> anyhow::Result<Mean> {
         return Ok(mean);
     }
     let config = vae_config(args.vae.as_deref())?;
-    let latents = LatentFolder::open(Path::new(place), space_choice(args.latent_space), &config)?;
+    let latents = LatentFolder::open(Path::new(place), args.latent_space, &config)?;
     ui::note(format!("{name}: latents are {}", latents.space()));
     for i in 0..latents.len() {
         for latent in latents.read(i)? {

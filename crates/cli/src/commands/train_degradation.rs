@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_train::fit::run::create;
-use vae2x_train::log::PlainScreen;
-use vae2x_train::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
+use vae2x_soften::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
 use vae2x_train::run::CONFIG_FILE;
+use vae2x_train::run::create;
 
-use super::train::{config_and_folder, stoppable};
-use super::{check_built, start_threads};
+use super::training::{
+    RunScreen, config_and_folder, open_device, start_threads, stoppable, stopped,
+};
 use crate::args::TrainDegradationArgs;
 use crate::{ui, usage};
 
@@ -18,20 +18,17 @@ use crate::{ui, usage};
 /// If the configuration cannot be meant, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
-    check_built(args.device)?;
-    let device = super::open_device(args.device)?;
+    let device = open_device(args.device)?;
     let (folder, config) = match &args.run.resume {
         Some(folder) => (folder.clone(), open_config(&folder.join(CONFIG_FILE))?),
         None => new_run(args)?,
     };
     ui::note(format!("run in {}", folder.display()));
-    let measured = stoppable(|stop| train(&folder, &config, &device, stop, &mut PlainScreen))?;
+    let mut screen = RunScreen::new(config.steps, false);
+    let measured = stoppable(|stop| train(&folder, &config, &device, stop, &mut screen))?;
     match measured {
         Some(measured) => ui::print(&report(&folder.join(PROXY_FILE), &measured)),
-        None => ui::print(&format!(
-            "stopped; go on with --resume {}\n",
-            folder.display()
-        )),
+        None => ui::print(&stopped(&folder)),
     }
 }
 

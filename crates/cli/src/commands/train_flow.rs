@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_core::VaeConfig;
-use vae2x_core::weights::Weights;
-use vae2x_train::fit::run::create;
-use vae2x_train::flow::{CONTEXT_FILE, FlowConfig, MODEL_FOLDER, open_config, train};
-use vae2x_train::latents::LatentFolder;
-use vae2x_train::log::PlainScreen;
+use vae2x_soften::flow::{CONTEXT_FILE, FlowConfig, MODEL_FOLDER, open_config, train};
+use vae2x_soften::latents::LatentFolder;
 use vae2x_train::run::CONFIG_FILE;
+use vae2x_train::run::create;
 
-use super::train::{config_and_folder, stoppable};
-use super::{check_built, space_choice, start_threads};
+use super::training::{
+    RunScreen, config_and_folder, open_device, start_threads, stoppable, stopped, vae_config,
+};
 use crate::args::TrainFlowArgs;
-use crate::{ui, usage, weights};
+use crate::{ui, usage};
 
 /// Runs the command.
 ///
@@ -21,8 +19,7 @@ use crate::{ui, usage, weights};
 /// If the configuration cannot be meant, latents are missing or the run fails.
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
-    check_built(args.device)?;
-    let device = super::open_device(args.device)?;
+    let device = open_device(args.device)?;
     let (folder, config, latents) = match &args.run.resume {
         Some(folder) => {
             let config = open_config(&folder.join(CONFIG_FILE))?;
@@ -36,12 +33,10 @@ pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
         folder.display(),
         latents.space()
     ));
-    match stoppable(|stop| train(&folder, &config, &latents, &device, stop, &mut PlainScreen))? {
+    let mut screen = RunScreen::new(config.steps, false);
+    match stoppable(|stop| train(&folder, &config, &latents, &device, stop, &mut screen))? {
         Some(measured) => ui::print(&report(&folder, &measured)),
-        None => ui::print(&format!(
-            "stopped; go on with --resume {}\n",
-            folder.display()
-        )),
+        None => ui::print(&stopped(&folder)),
     }
 }
 
@@ -51,7 +46,7 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentF
     let mut config = open_config(path)?;
     config.latents = args.latents.clone().or(config.latents);
     config.vae = args.vae.clone().or(config.vae);
-    config.latent_space = args.latent_space.map_or(config.latent_space, space_choice);
+    config.latent_space = args.latent_space.unwrap_or(config.latent_space);
     let latents = open(&config)?;
     create(&folder, &config)?;
     Ok((folder, config, latents))
@@ -66,14 +61,6 @@ fn open(config: &FlowConfig) -> anyhow::Result<LatentFolder> {
         config.latent_space,
         &vae_config(config.vae.as_deref())?,
     )?)
-}
-
-/// The means and deviations of the VAE that is named, or Wan2.1's.
-pub(super) fn vae_config(name: Option<&str>) -> anyhow::Result<VaeConfig> {
-    Ok(name
-        .map(weights::open)
-        .transpose()?
-        .map_or_else(VaeConfig::default, |vae| vae.config().clone()))
 }
 
 fn report(folder: &Path, measured: &[(f64, f64)]) -> String {

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use vae2x::{Array, DecodeSession, Extent, Finisher, Progress, Vae};
-use vae2x_media::frames::{FrameSink, Output};
+use vae2x_media::frames::FrameSink;
+use vae2x_media::output::Output;
 
 use super::plain;
 use crate::latents::{LatentFrame, LatentInput, Reading};

@@ -14,10 +14,40 @@ pub use upscaling::{EnlargedImage, Upscaling};
 
 use std::path::PathBuf;
 
+use anyhow::Result;
+use vae2x::Array;
+use vae2x_core::latent::Raw;
+
 use crate::run::Written;
 
 /// Files of which there is nothing more to report.
 fn plain(paths: Vec<PathBuf>) -> Vec<Written> {
     let plain = |path| Written { path, note: None };
     paths.into_iter().map(plain).collect()
+}
+
+/// The latents of a batch as they come, one latent frame after another.
+#[derive(Default)]
+struct Latents {
+    /// Those of the present item.
+    frames: Vec<Array>,
+    items: Vec<Array>,
+}
+
+impl Latents {
+    /// Takes `[z, 1, h, w]`, the last one of its item or not.
+    fn push(&mut self, frame: Array, is_last: bool) -> Result<()> {
+        self.frames.push(frame);
+        if is_last {
+            let frames = std::mem::take(&mut self.frames);
+            self.items.push(Array::concat1(&frames)?);
+        }
+        Ok(())
+    }
+
+    /// `[B, z, T, h, w]`
+    fn finish(&mut self) -> Result<Raw> {
+        let items = std::mem::take(&mut self.items);
+        Ok(Raw::new(Array::stack(&items)?)?)
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use vae2x::{Array, Progress, VaeConfig};
 use vae2x_core::latent::Normalized;
-use vae2x_media::frames::{FrameSink, Output};
+use vae2x_media::frames::FrameSink;
+use vae2x_media::output::Output;
 use vae2x_media::preview::preview_frame;
 
 use super::plain;

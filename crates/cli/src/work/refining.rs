@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use vae2x::{Progress, RefineSession, Vae};
-use vae2x_core::Array;
 use vae2x_core::latent::Raw;
 use vae2x_media::latent::{WriteOptions, write_raw};
 
+use super::Latents;
 use crate::latents::{LatentFrame, LatentInput, Reading};
 use crate::run::{Need, Sink, Source, Stage, Work, Written};
 
@@ -72,8 +72,7 @@ impl Work for Refining {
             vae: &self.vae,
             input: &job.input,
             session: self.vae.refiner(job.input.extent)?,
-            latents: Vec::new(),
-            items: Vec::new(),
+            latents: Latents::default(),
         }))
     }
 
@@ -91,9 +90,7 @@ struct Clips<'a> {
     vae: &'a Vae,
     input: &'a LatentInput,
     session: RefineSession,
-    /// Those of the present item.
-    latents: Vec<Array>,
-    items: Vec<Array>,
+    latents: Latents,
 }
 
 impl Stage<LatentFrame, Raw> for Clips<'_> {
@@ -101,18 +98,13 @@ impl Stage<LatentFrame, Raw> for Clips<'_> {
         if self.session.is_done() {
             self.session = self.vae.refiner(self.input.extent)?;
         }
-        self.latents
-            .push(self.session.step_with(&piece.values, progress)?);
-        if self.session.is_done() {
-            let latents = std::mem::take(&mut self.latents);
-            self.items.push(Array::concat1(&latents)?);
-        }
+        let latent = self.session.step_with(&piece.values, progress)?;
+        self.latents.push(latent, self.session.is_done())?;
         Ok(Vec::new())
     }
 
     fn finish(&mut self) -> Result<Vec<Raw>> {
-        let items = std::mem::take(&mut self.items);
-        Ok(vec![Raw::new(Array::stack(&items)?)?])
+        Ok(vec![self.latents.finish()?])
     }
 }
 

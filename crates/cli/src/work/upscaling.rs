@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use vae2x::{Image, Progress, Upscale, Vae};
-use vae2x_media::frames::save_image;
-use vae2x_media::picture::{BitDepth, Picture};
+use vae2x_media::picture::BitDepth;
 
 use crate::run::{Need, Sink, Source, Stage, Work, Written};
 use crate::ui;
@@ -101,11 +100,11 @@ struct ImageFile<'a> {
 
 impl Sink<Image> for ImageFile<'_> {
     fn push(&mut self, image: Image) -> Result<()> {
-        let mut picture = Picture::from(image);
-        if !self.work.keeps_text {
-            picture.text.clear();
-        }
-        let notes = save_image(&self.job.path, &picture, self.work.depth)?;
+        let image = match self.work.keeps_text {
+            true => image,
+            false => image.without_text(),
+        };
+        let notes = image.save_with(&self.job.path, self.work.depth)?;
         notes.iter().for_each(ui::warn);
         Ok(())
     }

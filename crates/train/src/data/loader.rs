@@ -14,8 +14,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vae2x_core::Array;
 
+use super::crop::{self, CropOptions, Sample};
 use super::photo::{self, Limits};
-use super::{CropOptions, Sample, Source, crop};
+use super::source::Source;
 use crate::{Error, Result};
 
 /// Photos tried for one sample before the run gives up.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use vae2x_core::temp;
 
-use super::Line;
+use super::line::Line;
 use crate::{Error, Result};
 
 /// An open log.

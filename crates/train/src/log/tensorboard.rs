@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Line;
+use super::line::Line;
 use crate::{Error, Result};
 
 /// Added to rotated checksums, as the format has it.

@@ -9,10 +9,10 @@ use vae2x_core::Array;
 use vae2x_core::weights::VaeWeights;
 use vae2x_media::picture::write_image;
 use vae2x_testkit::fixture;
-use vae2x_train::checkpoint::{Checkpoint, Checkpoints};
-use vae2x_train::log::{Line, Screen};
-use vae2x_train::losses::VggChoices;
-use vae2x_train::run::Inputs;
+use vae2x_train::decoder::Inputs;
+use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints};
+use vae2x_train::decoder::losses::VggChoices;
+use vae2x_train::log::Screen;
 use vae2x_train::{Config, RunOptions, VggChoice, train};
 
 pub fn config(photos: &Path, steps: u64) -> Config {
@@ -57,8 +57,6 @@ struct Witness<'a> {
 }
 
 impl Screen for Witness<'_> {
-    fn line(&mut self, _: &Line) {}
-
     fn step(&mut self, step: u64) {
         self.stop
             .store(self.stop_at == Some(step), Ordering::Relaxed);
@@ -66,10 +64,6 @@ impl Screen for Witness<'_> {
 
     fn note(&mut self, text: &str) {
         self.notes.push(text.into());
-    }
-
-    fn wants_stop(&self) -> bool {
-        false
     }
 }
 

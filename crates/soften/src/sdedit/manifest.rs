@@ -1,0 +1,368 @@
+//! What a folder of pairs says of itself: `manifest.json`.
+//!
+//! It is written when a job starts, with what the job is ([`Plan`]), and again when it is done, with every file's hash and pairs.
+//! The second follows from the first and the files alone, so that equal jobs leave equal folders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use vae2x_core::temp;
+use vae2x_core::weights::TensorFile;
+
+use super::pair::SdeditOptions;
+use vae2x_train::{Error, Result};
+
+/// Its name.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Raised when the format changes.
+const FORMAT: u32 = 1;
+/// The key of a file's metadata under which it says what was left out.
+const SKIPPED: &str = "vae2x.skipped";
+/// Read at a time to be hashed.
+const PIECE: usize = 1 << 20;
+
+/// A file or folder by its content.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hashed {
+    /// What it was called; tells nothing.
+    pub name: String,
+    /// Of all its bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Files as one: their bytes one after the other. `tell` hears how many more were read.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn hash_files<'a>(
+    name: &Path,
+    files: impl IntoIterator<Item = &'a Path>,
+    tell: &mut dyn FnMut(usize),
+) -> Result<Hashed> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; PIECE];
+    for path in files {
+        let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+        loop {
+            let n = file.read(&mut buffer).map_err(|e| Error::io(path, e))?;
+            if n == 0 {
+                break;
+            }
+            hash.update(&buffer[..n]);
+            tell(n);
+        }
+    }
+    let name = name
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(Hashed {
+        name,
+        sha256: hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    })
+}
+
+/// A part of a job: files number `index`, `index + of`, ...
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shard {
+    /// From 0 on.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Shard {
+    /// Everything.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// Shards that a job may have.
+    const MOST: usize = 1 << 20;
+
+    fn is_possible(self) -> bool {
+        self.index < self.of && self.of <= Self::MOST
+    }
+
+    /// Whether a file belongs to it.
+    pub fn has(self, file: usize) -> bool {
+        file % self.of == self.index
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| {
+            Some(Self {
+                index: i.parse().ok()?,
+                of: n.parse().ok()?,
+            })
+        });
+        match parts {
+            Some(shard) if shard.is_possible() => Ok(shard),
+            _ => Err("expected I/N with I from 0 to N - 1, such as 0/8".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+/// What a job is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Plan {
+    /// The flow model.
+    pub model: Hashed,
+    /// Its caption.
+    pub context: Hashed,
+    /// The VAE that encodes photos or has the statistics of latents, if it is in files.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vae: Option<Hashed>,
+    /// How pairs are made.
+    pub options: SdeditOptions,
+    /// What else there is to say of model, VAE and latents: sizes, kind, space, statistics.
+    pub input: BTreeMap<String, String>,
+    /// Names of the latents or photos, in order.
+    pub sources: Vec<String>,
+}
+
+impl Plan {
+    /// Pairs of sources: latents in a batch count as one.
+    pub fn items(&self) -> usize {
+        self.sources.len() * self.options.per_latent
+    }
+
+    /// Files of the whole job.
+    pub fn files(&self) -> usize {
+        self.items().div_ceil(self.options.per_file)
+    }
+
+    /// The items of a file.
+    pub fn items_of(&self, file: usize) -> std::ops::Range<usize> {
+        let per_file = self.options.per_file;
+        file * per_file..((file + 1) * per_file).min(self.items())
+    }
+
+    /// What differs in another plan, in a word; names of hashed files do not count.
+    pub fn difference(&self, other: &Self) -> Option<&'static str> {
+        self.other_settings(other)
+            .or_else(|| self.other_files(other))
+    }
+
+    /// The part of [`Self::difference`] that needs no hashes.
+    pub(super) fn other_settings(&self, other: &Self) -> Option<&'static str> {
+        if self.options != other.options {
+            Some("options")
+        } else if self.input != other.input {
+            Some("input")
+        } else {
+            (self.sources != other.sources).then_some("list of latents")
+        }
+    }
+
+    /// The rest of it.
+    pub(super) fn other_files(&self, other: &Self) -> Option<&'static str> {
+        let files = |plan: &Self| {
+            [Some(&plan.model), Some(&plan.context), plan.vae.as_ref()]
+                .map(|f| f.map(|f| f.sha256.clone()))
+        };
+        let differs = files(self)
+            .into_iter()
+            .zip(files(other))
+            .map(|(a, b)| a != b);
+        differs
+            .zip(["model", "context", "VAE"])
+            .find_map(|(differs, what)| differs.then_some(what))
+    }
+}
+
+/// The name of a file of pairs.
+pub fn file_name(file: usize) -> String {
+    format!("pairs-{file:05}.safetensors")
+}
+
+/// A pair, as the manifest lists it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PairEntry {
+    /// `NAME` of its tensors.
+    pub name: String,
+    /// Flow time.
+    pub t: f32,
+    /// `[C, h, w]` or `[C, T, h, w]`
+    pub shape: Vec<usize>,
+}
+
+/// A latent or photo of which there are no pairs.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Skipped {
+    /// As the plan has it.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Skipped {
+    /// For the metadata of a file that lacks the pairs of these.
+    pub(super) fn to_metadata(skipped: &BTreeSet<Self>) -> Result<BTreeMap<String, String>> {
+        if skipped.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let text = serde_json::to_string(skipped).map_err(|e| Error::Data(e.to_string()))?;
+        Ok([(SKIPPED.to_string(), text)].into())
+    }
+
+    /// What a file says that it lacks.
+    pub(super) fn from_file(file: &TensorFile) -> Result<BTreeSet<Self>> {
+        let text = file.metadata().get(SKIPPED).map_or("[]", String::as_str);
+        serde_json::from_str(text)
+            .map_err(|e| Error::Data(format!("{}: '{SKIPPED}': {e}", file.path().display())))
+    }
+}
+
+/// A finished file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FileEntry {
+    /// In the manifest's folder.
+    #[serde(flatten)]
+    pub file: Hashed,
+    /// Sorted by name.
+    pub pairs: Vec<PairEntry>,
+    /// Sources that it has no pairs of.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub skipped: BTreeSet<Skipped>,
+}
+
+impl FileEntry {
+    /// Reads a finished file of pairs.
+    pub(super) fn read(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join(name);
+        let tensors = TensorFile::open(&path)?;
+        let names = tensors
+            .tensors()
+            .keys()
+            .filter_map(|key| key.strip_suffix(".clean"));
+        let entry = |name: &str| -> Result<PairEntry> {
+            let t = tensors
+                .read(&format!("{name}.t"))?
+                .data()
+                .first()
+                .copied()
+                .unwrap_or_default();
+            let shape = tensors.tensors()[&format!("{name}.clean")].shape.clone();
+            Ok(PairEntry {
+                name: name.into(),
+                t,
+                shape,
+            })
+        };
+        let pairs = names.map(entry).collect::<Result<_>>()?;
+        let skipped = Skipped::from_file(&tensors)?;
+        Ok(Self {
+            file: hash_files(Path::new(name), [path.as_path()], &mut |_| ())?,
+            pairs,
+            skipped,
+        })
+    }
+}
+
+/// The whole.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Manifest {
+    format: u32,
+    /// What the job is.
+    pub plan: Plan,
+    /// Which part of it this folder is; `None` for all of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shard: Option<Shard>,
+    /// Finished files; none while the job is under way.
+    pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// Of a job that starts.
+    pub fn new(plan: Plan, shard: Shard) -> Self {
+        Self {
+            format: FORMAT,
+            plan,
+            shard: Some(shard).filter(|shard| *shard != Shard::WHOLE),
+            files: Vec::new(),
+        }
+    }
+
+    /// Which part of the job the folder is.
+    pub fn shard(&self) -> Shard {
+        self.shard.unwrap_or(Shard::WHOLE)
+    }
+
+    /// Number of pairs in all files.
+    pub fn pairs(&self) -> usize {
+        self.files.iter().map(|file| file.pairs.len()).sum()
+    }
+
+    /// Sources without pairs, over all files.
+    pub fn skipped(&self) -> BTreeSet<&Skipped> {
+        self.files.iter().flat_map(|file| &file.skipped).collect()
+    }
+
+    /// Refuses a finished job without a single pair. A shard may have none.
+    pub(super) fn check_used(&self) -> Result<()> {
+        match self.skipped().first() {
+            Some(Skipped { name, why }) if self.shard.is_none() && self.pairs() == 0 => {
+                let count = self.plan.sources.len();
+                Err(Error::Data(format!(
+                    "none of the {count} latents or photos can be used: {name}: {why}"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a folder's; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for one that is damaged or of another format.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io(&path, e)),
+        };
+        let bad = |what: String| Error::Data(format!("{}: {what}", path.display()));
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|e| bad(format!("no manifest of pairs: {e}")))?;
+        if manifest.format != FORMAT {
+            return Err(bad(format!(
+                "format {}; expected {FORMAT}",
+                manifest.format
+            )));
+        }
+        manifest.plan.options.validate()?;
+        let shard = manifest.shard();
+        if !shard.is_possible() {
+            return Err(bad(format!("shard {shard}; expected I/N with I below N")));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Writes it, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(MANIFEST_FILE);
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::io(&path, e.into()))?;
+        Ok(temp::write_bytes(&path, format!("{text}\n").as_bytes())?)
+    }
+}

@@ -1,0 +1,40 @@
+//! The device under test: burn-flex, or what the environment names.
+
+use burn::tensor::Device;
+use vae2x_nn::device::Api;
+use vae2x_testkit::tolerance;
+
+/// Such as `vulkan`, or `cuda:1` for the second, in a build that has it.
+const VARIABLE: &str = "VAE2X_TEST_DEVICE";
+
+/// # Panics
+/// If the environment names a device that this build or machine lacks.
+pub fn device() -> Device {
+    let Ok(name) = std::env::var(VARIABLE) else {
+        return Device::flex();
+    };
+    let (api, index) = name
+        .split_once(':')
+        .map_or((&*name, None), |(api, index)| (api, Some(index)));
+    let api = Api::ALL.into_iter().find(|known| known.name() == api);
+    let index = index.map(str::parse).transpose();
+    let (Some(api), Ok(index)) = (api, index) else {
+        panic!("{VARIABLE} is '{name}', which is no device")
+    };
+    api.device(index).unwrap_or_else(|e| panic!("{e}")).device
+}
+
+/// Whether equal work gives equal bits: GPUs choose their kernels by measuring.
+#[allow(dead_code)] // Not in every test program.
+pub fn is_flex(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// How near pictures in bands come to whole ones in `f32`, on the device under test.
+#[allow(dead_code)] // Not in every test program.
+pub fn bands_tolerance() -> f64 {
+    match std::env::var(VARIABLE) {
+        Ok(name) if name.starts_with("libtorch") => tolerance::BANDS_LIBTORCH,
+        _ => tolerance::BANDS_F32,
+    }
+}

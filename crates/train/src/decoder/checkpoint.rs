@@ -1,0 +1,328 @@
+//! A run's whole state in one safetensors file, written to a temporary file and renamed.
+//!
+//! `generator.NAME`, `average.NAME` and `optimizer.generator.NAME.{m,v,t}` with the model's own names; `discriminator.N.{weight,bias,u,v}`
+//! and `optimizer.discriminator.N...`. The metadata holds the configuration and [`Progress`]. All random numbers follow from
+//! the seed, the step and the sample's number, so they need no place here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vae2x_core::Array;
+use vae2x_core::weights::TensorFile;
+use vae2x_nn::array::to_array;
+
+use super::config::Config;
+use super::step::{Learner, discriminator_names};
+use crate::run::checkpoint::{find, metadata, weights, write};
+use crate::{Error, Result};
+
+const PROGRESS: &str = "vae2x.progress";
+const CONFIG: &str = "vae2x.config";
+/// Of the trained tensors.
+pub const GENERATOR: &str = "generator";
+/// Of their moving average.
+pub const AVERAGE: &str = "average";
+const DISCRIMINATOR: &str = "discriminator";
+const OPTIMIZER: &str = "optimizer";
+
+/// How far a run is.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Samples taken: the place in the data.
+    pub samples: u64,
+    /// The step with the best score on held-out photos, and that score.
+    pub best: Option<(u64, f64)>,
+}
+
+/// A checkpoint file whose header has been read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The tensors.
+    pub file: TensorFile,
+    /// How far the run was.
+    pub progress: Progress,
+    /// The run's configuration.
+    pub config: Config,
+}
+
+impl Checkpoint {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if it is no checkpoint.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        let progress = metadata(&file, PROGRESS, |text| serde_json::from_str(text))?;
+        let config = metadata(&file, CONFIG, |text| Config::parse(text, &[]))?;
+        Ok(Self {
+            progress,
+            config,
+            file,
+        })
+    }
+
+    /// Whether the run has kept an average of its weights.
+    pub fn has_average(&self) -> bool {
+        let prefix = format!("{AVERAGE}.");
+        self.file
+            .tensors()
+            .keys()
+            .any(|name| name.starts_with(&prefix))
+    }
+
+    /// Whether the run has had a discriminator.
+    pub fn has_discriminator(&self) -> bool {
+        let prefix = format!("{DISCRIMINATOR}.");
+        self.file
+            .tensors()
+            .keys()
+            .any(|name| name.starts_with(&prefix))
+    }
+
+    /// A tensor of the discriminator.
+    ///
+    /// # Errors
+    /// If it is missing or of another shape.
+    pub fn discriminator(&self, name: &str, shape: &[usize]) -> vae2x_core::Result<Array> {
+        self.file
+            .read(&format!("{DISCRIMINATOR}.{name}"))?
+            .reshape(shape)
+    }
+
+    /// Gives both optimizers their state back. The networks have theirs from the start.
+    ///
+    /// # Errors
+    /// Reading errors.
+    pub fn restore(&self, learner: &mut Learner, width: usize) -> Result<()> {
+        let device = learner.device().clone();
+        let find = |name: &str| find(&self.file, name);
+        learner
+            .adam
+            .restore(&generator_names(learner), &find, &device)?;
+        if let Some(critic) = &mut learner.critic {
+            critic.adam.restore(
+                &optimizer_names(DISCRIMINATOR, &discriminator_names(width)),
+                &find,
+                &device,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn optimizer_names(prefix: &str, names: &[String]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| format!("{OPTIMIZER}.{prefix}.{name}"))
+        .collect()
+}
+
+fn generator_names(learner: &Learner) -> Vec<String> {
+    let specs = learner.generator.specs(&learner.vae, learner.has_time);
+    optimizer_names(
+        GENERATOR,
+        &specs.into_iter().map(|s| s.name).collect::<Vec<_>>(),
+    )
+}
+
+/// Writes a checkpoint, whole or not at all; when this returns, it outlasts a power cut.
+///
+/// # Errors
+/// Writing errors, a full disk among them: what was there before stays.
+pub fn save(path: &Path, learner: &Learner, progress: &Progress, config: &Config) -> Result<()> {
+    let specs = learner.generator.specs(&learner.vae, learner.has_time);
+    let mut arrays = weights(GENERATOR, &learner.generator, &specs)?;
+    if let Some(average) = &learner.average {
+        arrays.extend(weights(AVERAGE, average, &specs)?);
+    }
+    arrays.extend(learner.adam.read(&generator_names(learner))?);
+    if let Some(critic) = &learner.critic {
+        for (i, conv) in critic.network.convs.iter().enumerate() {
+            let name = |part: &str| format!("{DISCRIMINATOR}.{i}.{part}");
+            arrays.push((
+                name("weight"),
+                to_array(conv.weight.val().without_autodiff())?,
+            ));
+            arrays.push((name("bias"), to_array(conv.bias.val().without_autodiff())?));
+            arrays.push((name("u"), to_array(critic.spectral.u[i].clone())?));
+            arrays.push((name("v"), to_array(critic.spectral.v[i].clone())?));
+        }
+        let names = optimizer_names(DISCRIMINATOR, &discriminator_names(config.gan.width));
+        arrays.extend(critic.adam.read(&names)?);
+    }
+    let progress = serde_json::to_string(progress).map_err(|e| Error::run(path, e.to_string()))?;
+    let metadata = BTreeMap::from([
+        (PROGRESS.to_string(), progress),
+        (CONFIG.to_string(), config.to_toml()?),
+    ]);
+    write(path, &arrays, metadata)
+}
+
+/// The checkpoints of a run folder. Only who holds the run's lock may [`Self::prepare`] or [`Self::prune`].
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// The newest checkpoint that can be opened.
+#[derive(Debug)]
+pub struct Newest {
+    /// `None` where there are no checkpoints at all.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer ones that cannot be opened, and why.
+    pub damaged: Vec<(PathBuf, Error)>,
+}
+
+impl Checkpoints {
+    /// Those in the folder `checkpoints` of a run. Nothing is read or written.
+    pub fn of(run: &Path) -> Self {
+        Self {
+            folder: run.join("checkpoints"),
+        }
+    }
+
+    /// Makes the folder, and removes what an earlier, killed process left half written.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or read.
+    pub fn prepare(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder).map_err(|e| Error::io(&self.folder, e))?;
+        for name in names(&self.folder)? {
+            if name.starts_with(".step-") && name.ends_with(".tmp") {
+                let path = self.folder.join(name);
+                std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the checkpoint of a step is.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step:08}.safetensors"))
+    }
+
+    /// Steps that have a checkpoint, in order.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let step = |name: &String| {
+            name.strip_prefix("step-")?
+                .strip_suffix(".safetensors")?
+                .parse()
+                .ok()
+        };
+        let names = if self.folder.exists() {
+            names(&self.folder)?
+        } else {
+            Vec::new()
+        };
+        let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// The newest that can be opened.
+    ///
+    /// # Errors
+    /// If there are some and none can be opened: the newest one's error.
+    pub fn newest(&self) -> Result<Newest> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            let path = self.path(step);
+            match Checkpoint::open(&path) {
+                Ok(checkpoint) => {
+                    return Ok(Newest {
+                        checkpoint: Some(checkpoint),
+                        damaged,
+                    });
+                }
+                Err(error) => damaged.push((path, error)),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(Newest {
+                checkpoint: None,
+                damaged: Vec::new(),
+            }),
+        }
+    }
+
+    /// Removes all but the last `keep` and the best.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn prune(&self, keep: usize, best: Option<u64>) -> Result<()> {
+        let steps = self.steps()?;
+        for step in steps
+            .iter()
+            .rev()
+            .skip(keep)
+            .filter(|&&step| Some(step) != best)
+        {
+            let path = self.path(*step);
+            std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+        Ok(())
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+    Ok(entries
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_and_the_best_are_kept_and_leftovers_go() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of(run.path());
+        checkpoints.prepare().unwrap();
+        for step in [5, 10, 15, 20, 25] {
+            std::fs::write(checkpoints.path(step), b"").unwrap();
+        }
+        std::fs::write(
+            run.path()
+                .join("checkpoints/.step-00000030.safetensors.1-2.tmp"),
+            b"",
+        )
+        .unwrap();
+        checkpoints.prepare().unwrap();
+        checkpoints.prune(2, Some(10)).unwrap();
+        assert_eq!(checkpoints.steps().unwrap(), [10, 20, 25]);
+        assert_eq!(names(&run.path().join("checkpoints")).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn looking_changes_nothing() {
+        let run = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of(run.path());
+        assert!(checkpoints.newest().unwrap().checkpoint.is_none());
+        assert!(names(run.path()).unwrap().is_empty());
+        checkpoints.prepare().unwrap();
+        // What a process that trains is writing at this moment.
+        let unfinished = ".step-00000030.safetensors.1-2.tmp";
+        std::fs::write(run.path().join("checkpoints").join(unfinished), b"").unwrap();
+        assert!(checkpoints.newest().unwrap().checkpoint.is_none());
+        assert_eq!(
+            names(&run.path().join("checkpoints")).unwrap(),
+            [unfinished]
+        );
+    }
+
+    #[test]
+    fn other_files_are_no_checkpoints() {
+        let error =
+            Checkpoint::open(&vae2x_testkit::fixture("losses/cases.safetensors")).unwrap_err();
+        assert!(error.to_string().contains("not a checkpoint"), "{error}");
+    }
+}

@@ -1,0 +1,434 @@
+//! A run's configuration: TOML, every key known, every value checked before work starts.
+//!
+//! `--set a.b=value` overrides a key before the whole is read, so that a misspelt override is refused as a misspelt key is.
+
+mod check;
+pub mod loss;
+mod vgg;
+
+pub use loss::{FdlOptions, GanConfig, GanForm, LossConfig};
+pub use vgg::VggChoice;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use vae2x_core::Precision;
+
+use crate::Result;
+use crate::decoder::widen::Widening;
+use crate::run::{open_config, parse_config, to_toml};
+
+/// Everything that a run needs to know.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is trained, and from which weights.
+    pub model: ModelConfig,
+    /// Photos.
+    pub data: DataConfig,
+    /// Steps, optimizers.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// The generator's losses but the adversarial one.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// The adversarial loss.
+    #[serde(default)]
+    pub gan: GanConfig,
+    /// What is done to latents on their way to the decoder.
+    #[serde(default)]
+    pub degradation: DegradationConfig,
+    /// Measuring on held-out photos.
+    #[serde(default)]
+    pub eval: EvalConfig,
+    /// What is written, and how often.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The VAE to start from: a file, a folder, a hub id, `demo:base`. A base decoder is made 2x. May be left out for
+    /// `train.parts = ["base"]`.
+    pub base: Option<String>,
+    /// Base width of a model from scratch, for `train.parts = ["base"]`.
+    pub base_dim: Option<usize>,
+    /// What a base decoder made 2x gives before it is trained: `interpolate` between the base's pixels, or `repeat` them.
+    pub start: Widening,
+}
+
+/// A part of the model that can be trained.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The 2x decoder and `post_quant`; the encoder is frozen.
+    Decoder,
+    /// Encoder and 2x decoder.
+    All,
+    /// Encoder and 3-channel decoder, with the KL term: a VAE of its own.
+    Base,
+}
+
+/// How the learning rate goes on after the warmup.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It stays.
+    #[default]
+    Constant,
+    /// Half a cosine down to `lr_min`.
+    Cosine,
+}
+
+/// `[train]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// One of `decoder`, `all`, `base`.
+    pub parts: Vec<Part>,
+    /// Optimizer steps of the whole run.
+    pub steps: u64,
+    /// Crops per forward pass, on each device.
+    pub batch: usize,
+    /// Forward passes per step.
+    pub accumulate: usize,
+    /// Of everything random.
+    pub seed: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Where the cosine ends.
+    pub lr_min: f64,
+    /// After the warmup.
+    pub schedule: Schedule,
+    /// Steps in which the learning rate grows from 0.
+    pub warmup: u64,
+    /// AdamW's averaging of gradients and of their squares.
+    pub betas: [f32; 2],
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// The gradient's norm over all parameters is held below this; 0 for no limit.
+    pub clip: f64,
+    /// Decay of the moving average of weights; 0 for none.
+    pub ema: f64,
+    /// A gradient norm above this stops the run.
+    pub explode: f64,
+    /// The weighted sum of the generator's losses, or an adversarial loss before its weight, above this stops the run.
+    pub explode_loss: f64,
+    /// Recompute cheap activations in the backward pass instead of keeping them.
+    pub gradient_checkpointing: bool,
+    /// What the trained networks compute in: `f32`, or `bf16` for half the memory of activations. Gradients in `bf16` have the range of
+    /// `f32` and need no scaling. Parameters, losses, the discriminator and frozen networks are always in `f32`.
+    #[serde(with = "by_name")]
+    pub precision: Precision,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            parts: vec![Part::Decoder],
+            steps: 300_000,
+            batch: 4,
+            accumulate: 1,
+            seed: 0,
+            lr: 1e-4,
+            lr_min: 0.0,
+            schedule: Schedule::Constant,
+            warmup: 0,
+            betas: [0.9, 0.99],
+            weight_decay: 0.0,
+            clip: 1.0,
+            ema: 0.999,
+            explode: 1e6,
+            explode_loss: 1e3,
+            gradient_checkpointing: false,
+            precision: Precision::F32,
+        }
+    }
+}
+
+/// `[data]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folders, globs, `.jsonl` manifests of `dataset scan`, `.tar` shards.
+    pub photos: Vec<String>,
+    /// Photos to measure on, as `photos`; those that are in both are not trained on.
+    pub held_out: Vec<String>,
+    /// Side of a training crop, in target pixels.
+    pub crop: usize,
+    /// Photos are scaled by a factor between these before they are cropped.
+    pub scale: [f64; 2],
+    /// Mirror half of the crops.
+    pub flip: bool,
+    /// Photos with a shorter side below this are dropped. 0: the crop's side.
+    pub min_side: usize,
+    /// Photos below this variance of the Laplacian (8-bit units) are dropped as blurred.
+    pub min_sharpness: f64,
+    /// JPEGs below this estimated quality are dropped.
+    pub min_jpeg_quality: u8,
+    /// Threads that read photos.
+    pub workers: usize,
+    /// Crops that each worker prepares ahead.
+    pub prefetch: usize,
+    /// MiB of decoded photos that are kept in memory.
+    pub cache: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            photos: Vec::new(),
+            held_out: Vec::new(),
+            crop: 512,
+            scale: [0.5, 1.0],
+            flip: true,
+            min_side: 0,
+            min_sharpness: 20.0,
+            min_jpeg_quality: 75,
+            workers: 4,
+            prefetch: 4,
+            cache: 0,
+        }
+    }
+}
+
+/// What is done to latents.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DegradationKind {
+    /// Nothing.
+    #[default]
+    None,
+    /// A Gaussian whose width grows with the flow time: a stand-in.
+    Blur,
+    /// A trained network.
+    Proxy,
+}
+
+/// `[degradation]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DegradationConfig {
+    /// What is done.
+    pub kind: DegradationKind,
+    /// Flow times are drawn from 0 to this.
+    pub t_max: f64,
+    /// Of blur: standard deviation in latent cells per unit of flow time.
+    pub blur: f64,
+    /// Of proxy: its weights.
+    pub proxy: Option<String>,
+}
+
+impl Default for DegradationConfig {
+    fn default() -> Self {
+        Self {
+            kind: DegradationKind::None,
+            t_max: 0.12,
+            blur: 6.0,
+            proxy: None,
+        }
+    }
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Held-out photos are scaled to this shorter side; 0 to keep them.
+    pub short_side: usize,
+    /// Side of the centre that is decoded, in target pixels.
+    pub size: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            short_side: 1024,
+            size: 512,
+        }
+    }
+}
+
+/// `[log]`: steps between.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Lines of `log.jsonl`.
+    pub every: u64,
+    /// Measurements on held-out photos, with a sample sheet.
+    pub eval_every: u64,
+    /// Checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept beside the best one.
+    pub keep: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            every: 50,
+            eval_every: 2000,
+            checkpoint_every: 1000,
+            keep: 3,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file and applies `key=value` overrides.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the file, the key and what was expected.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
+        open_config(path, overrides, Self::validate)
+    }
+
+    /// As [`Self::open`], from text.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
+        parse_config(text, overrides, Self::validate)
+    }
+
+    /// The text that [`Self::parse`] reads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for values that TOML cannot hold, such as integers above 2^63.
+    pub fn to_toml(&self) -> Result<String> {
+        to_toml(self)
+    }
+
+    /// What is trained.
+    pub fn part(&self) -> Part {
+        self.train.parts.first().copied().unwrap_or(Part::Decoder)
+    }
+
+    /// Target pixels per input pixel.
+    pub fn scale(&self) -> usize {
+        if self.part() == Part::Base { 1 } else { 2 }
+    }
+}
+
+/// A precision as its name.
+mod by_name {
+    use super::{Deserialize, Precision};
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(precision: &Precision, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(precision.name())
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Precision, D::Error> {
+        String::deserialize(from)?.parse().map_err(Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "[model]\nbase = \"demo:base\"\n[data]\nphotos = [\"photos\"]\n";
+
+    fn error(text: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Config::parse(text, &overrides).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let overrides = [
+            "train.lr=3e-5",
+            "loss.vgg19=random:7",
+            "data.scale=[0.25, 0.5]",
+            "gan.adaptive=true",
+        ];
+        let config = Config::parse(LEAST, &overrides.map(String::from)).unwrap();
+        assert_eq!(
+            (config.train.lr, config.data.scale, config.gan.adaptive),
+            (3e-5, [0.25, 0.5], true)
+        );
+        assert_eq!(config.loss.vgg19.as_deref(), Some("random:7"));
+        assert_eq!(
+            Config::parse(&config.to_toml().unwrap(), &[]).unwrap(),
+            config
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        assert!(
+            error(&format!("{LEAST}[train]\nlearning_rate = 1.0\n"), &[]).contains("learning_rate")
+        );
+        assert!(error(LEAST, &["train.stepz=3"]).contains("stepz"));
+        assert!(error(LEAST, &["optimizer.lr=3"]).contains("optimizer"));
+        assert!(error(LEAST, &["train.lr"]).contains("key=value"));
+        assert!(error(LEAST, &["train.lr=fast"]).contains("fast"));
+    }
+
+    #[test]
+    fn impossible_values_say_what_is_expected() {
+        assert!(error(LEAST, &["data.crop=100"]).contains("multiple of 16"));
+        assert!(error(LEAST, &["loss.fdl=1"]).contains("loss.vgg19=random:0"));
+        assert!(
+            error(
+                LEAST,
+                &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]
+            )
+            .contains("16 or more")
+        );
+        assert!(error(LEAST, &["gan.weight=1", "data.crop=16"]).contains("discriminator"));
+        let fdl = ["loss.fdl=1", "loss.vgg19=random:0"];
+        assert!(
+            error(
+                LEAST,
+                &[&fdl[..], &["loss.fdl_options.layer_weights=[0, 0]"]].concat()
+            )
+            .contains("all 0")
+        );
+        let large = [
+            "loss.fdl_options.layer_weights=[0, 0, 1]",
+            "loss.vgg_crop=32",
+            "loss.fdl_options.patch=9",
+        ];
+        assert!(error(LEAST, &[&fdl[..], &large].concat()).contains("has 8 pixels"));
+        assert!(error(LEAST, &["data.photos=[]"]).contains("data.photos"));
+        assert!(error("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
+        assert!(error(LEAST, &["train.parts=[\"encoder\"]"]).contains("decoder"));
+    }
+
+    #[test]
+    fn numbers_that_are_none_or_negative_are_refused_by_their_key() {
+        let keys = [
+            "loss.l1",
+            "loss.kl",
+            "loss.fdl_options.phase_weight",
+            "gan.weight",
+            "gan.lr",
+            "train.lr",
+        ];
+        let more = [
+            "train.explode",
+            "train.explode_loss",
+            "train.clip",
+            "train.weight_decay",
+            "degradation.t_max",
+        ];
+        for key in keys.iter().chain(&more) {
+            for value in ["nan", "-1.0"] {
+                assert!(
+                    error(LEAST, &[&format!("{key}={value}")]).contains(key),
+                    "{key} = {value}"
+                );
+            }
+        }
+        assert!(
+            error(LEAST, &["loss.fdl_options.layer_weights=[1.0, inf]"]).contains("layer_weights")
+        );
+        assert!(error(LEAST, &["gan.lr=0"]).contains("gan.lr"));
+        Config::parse(LEAST, &["train.explode=inf".into()]).unwrap();
+    }
+}

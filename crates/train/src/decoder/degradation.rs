@@ -1,0 +1,164 @@
+//! What is done to normalized latents on their way to the decoder, so that it learns to sharpen what a diffusion model gives.
+//!
+//! A kind is one variant here: it gets the latents and a flow time for each, and nothing else of training knows it.
+//! The proxy is frozen: gradients pass through it to the latents, none is kept for its weights.
+
+use std::path::Path;
+
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+use vae2x_core::weights::TensorFile;
+use vae2x_nn::degradation::Proxy;
+
+use super::config::{DegradationConfig, DegradationKind};
+use crate::{Error, Result};
+
+/// Gaussian kernels reach this many standard deviations.
+const REACH: f64 = 3.0;
+
+/// A degradation with what it needs.
+#[derive(Clone, Debug)]
+pub enum Degradation {
+    /// Latents pass.
+    None,
+    /// A Gaussian of `cells * t` standard deviation.
+    Blur {
+        /// Standard deviation in latent cells per unit of flow time.
+        cells: f64,
+    },
+    /// A trained network.
+    Proxy(Box<Proxy>),
+}
+
+impl Degradation {
+    /// What a configuration asks for, for latents of `channels` channels.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a proxy is not named; [`Error::Core`] if its file cannot be read, is none, or is for other latents.
+    pub fn new(config: &DegradationConfig, channels: usize, device: &Device) -> Result<Self> {
+        match config.kind {
+            DegradationKind::None => Ok(Self::None),
+            DegradationKind::Blur => Ok(Self::Blur { cells: config.blur }),
+            DegradationKind::Proxy => {
+                let missing = || {
+                    Error::Config(
+                        "degradation.kind = \"proxy\" needs degradation.proxy = \"FILE\"".into(),
+                    )
+                };
+                let file = TensorFile::open(Path::new(config.proxy.as_ref().ok_or_else(missing)?))?;
+                Ok(Self::Proxy(Box::new(Proxy::from_file(
+                    file,
+                    channels,
+                    &device.clone().without_autodiff(),
+                )?)))
+            }
+        }
+    }
+
+    /// # Shapes
+    /// normalized latents `[B, z, h, w]`, one flow time in [0, 1] for each -> the same shape
+    pub fn apply(&self, latents: Tensor<4>, times: &[f64]) -> Tensor<4> {
+        match self {
+            Self::None => latents,
+            Self::Blur { cells } => {
+                let blurred = times
+                    .iter()
+                    .enumerate()
+                    .map(|(b, t)| blur(latents.clone().narrow(0, b, 1), cells * t));
+                Tensor::cat(blurred.collect(), 0)
+            }
+            Self::Proxy(proxy) => proxy.forward(latents, times),
+        }
+    }
+}
+
+/// A Gaussian over height and width; edges are weighed by what of the kernel lies inside.
+fn blur(latent: Tensor<4>, sigma: f64) -> Tensor<4> {
+    let radius = (REACH * sigma).ceil() as usize;
+    if radius == 0 {
+        return latent;
+    }
+    let [_, z, h, w] = latent.dims();
+    let device = latent.device();
+    let once = |x: Tensor<4>, radii: [usize; 2]| {
+        let kernel =
+            gaussian(sigma, radius, &device).reshape([1, 1, 2 * radii[0] + 1, 2 * radii[1] + 1]);
+        let options = ConvOptions::new([1, 1], radii, [1, 1], 1);
+        conv2d(x, kernel, None, options)
+    };
+    // Channels as a batch of planes.
+    let both = |x: Tensor<4>| once(once(x, [radius, 0]), [0, radius]);
+    let inside = both(Tensor::ones([1, 1, h, w], &device));
+    (both(latent.reshape([z, 1, h, w])) / inside).reshape([1, z, h, w])
+}
+
+fn gaussian(sigma: f64, radius: usize, device: &Device) -> Tensor<1> {
+    let at = |i: usize| (-(i as f64 - radius as f64).powi(2) / (2.0 * sigma * sigma)).exp() as f32;
+    let values: Vec<f32> = (0..=2 * radius).map(at).collect();
+    let sum: f32 = values.iter().sum();
+    Tensor::<1>::from_floats(values.as_slice(), device) / sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn latents() -> Tensor<4> {
+        let values: Vec<f32> = vae2x_core::weights::formula::unit("latents", 2 * 3 * 64).collect();
+        Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([2, 3, 8, 8])
+    }
+
+    #[test]
+    fn blur_grows_with_time_and_keeps_flat_latents() {
+        let blur = Degradation::new(&config(DegradationKind::Blur), 3, &Device::flex()).unwrap();
+        let variance = |x: Tensor<4>| x.square().mean().into_scalar::<f32>();
+        let at = |t: f64| variance(blur.apply(latents(), &[t, t]));
+        assert_eq!(at(0.0), variance(latents()));
+        assert!(at(0.05) > at(0.12) && variance(latents()) > at(0.05));
+        let flat = blur.apply(Tensor::ones([2, 3, 8, 8], &Device::flex()), &[0.12, 0.0]);
+        let worst = (flat - 1.0).abs().max().into_scalar::<f32>();
+        assert!(worst < 1e-5, "{worst}");
+    }
+
+    #[test]
+    fn each_latent_has_its_own_time() {
+        let blur = Degradation::Blur { cells: 6.0 };
+        let x = blur.apply(latents(), &[0.0, 0.1]);
+        let difference = |b: usize| {
+            (x.clone() - latents())
+                .narrow(0, b, 1)
+                .abs()
+                .max()
+                .into_scalar::<f32>()
+        };
+        assert_eq!(difference(0), 0.0);
+        assert!(difference(1) > 0.1);
+    }
+
+    fn config(kind: DegradationKind) -> DegradationConfig {
+        DegradationConfig {
+            kind,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_missing_or_none_is_said() {
+        let new = |config: &DegradationConfig| {
+            Degradation::new(config, 16, &Device::flex())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(new(&config(DegradationKind::Proxy)).contains("needs degradation.proxy"));
+        let of = |proxy: &str| {
+            new(&DegradationConfig {
+                proxy: Some(proxy.into()),
+                ..config(DegradationKind::Proxy)
+            })
+        };
+        assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
+        let model = vae2x_testkit::fixture("vae_tiny_base/original.safetensors");
+        assert!(of(model.to_str().unwrap()).contains("no degradation proxy"));
+    }
+}

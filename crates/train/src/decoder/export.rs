@@ -1,0 +1,146 @@
+//! A run's model as a weight file that ComfyUI, diffusers and this program load.
+//!
+//! What was trained is written in 32-bit floats, or in the type that is asked for; what was not keeps the bytes of the model that
+//! the run started from.
+
+use std::path::Path;
+
+use vae2x_core::arch::{self, TensorSpec};
+use vae2x_core::weights::write::{Entry, write_safetensors};
+use vae2x_core::weights::{
+    ConvertOptions, DType, Layout, VaeWeights, Weights, convert, hub_config,
+};
+use vae2x_core::{Error as CoreError, VaeConfig};
+
+use super::checkpoint::{AVERAGE, Checkpoint, GENERATOR};
+use super::config::Part;
+use crate::{Error, Result};
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// Names and shapes.
+    pub layout: Layout,
+    /// Type of the trained tensors.
+    pub dtype: DType,
+    /// The moving average instead of the last weights.
+    pub average: bool,
+}
+
+/// Writes the model of a checkpoint. `base` is the model that the run started from; a VAE trained from scratch has none.
+///
+/// # Errors
+/// If the run has no average and one is asked for; reading and writing errors. No half-written file remains.
+pub fn export(
+    checkpoint: &Checkpoint,
+    base: Option<&VaeWeights>,
+    options: &ExportOptions,
+    out: &Path,
+) -> Result<()> {
+    let prefix = if options.average { AVERAGE } else { GENERATOR };
+    if !checkpoint
+        .file
+        .tensors()
+        .keys()
+        .any(|name| name.starts_with(&format!("{prefix}.")))
+    {
+        return Err(Error::Config(
+            "the run keeps no moving average (train.ema = 0)".into(),
+        ));
+    }
+    let scale = checkpoint.config.scale();
+    let config = match (base, checkpoint.config.model.base_dim) {
+        (Some(base), _) => VaeConfig {
+            out_channels: 3 * scale * scale,
+            ..base.config().clone()
+        },
+        (None, Some(width)) if checkpoint.config.part() == Part::Base => {
+            VaeConfig::with_widths(width, 3)
+        }
+        _ => {
+            return Err(Error::Config(
+                "the model that the run started from is needed".into(),
+            ));
+        }
+    };
+    let job = Job {
+        checkpoint,
+        base,
+        prefix,
+        dtype: options.dtype,
+    };
+    if options.layout == Layout::Original {
+        return job.write(&config, out);
+    }
+    // By way of a file in the original layout.
+    let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let original = folder.path().join("model.safetensors");
+    job.write(&config, &original)?;
+    let conversion = ConvertOptions {
+        layout: options.layout,
+        dtype: None,
+        to_2x: false,
+    };
+    Ok(convert(&VaeWeights::open(&original)?, &conversion, out)?)
+}
+
+struct Job<'a> {
+    checkpoint: &'a Checkpoint,
+    base: Option<&'a VaeWeights>,
+    prefix: &'a str,
+    dtype: DType,
+}
+
+impl Job<'_> {
+    fn write(&self, config: &VaeConfig, out: &Path) -> Result<()> {
+        let specs = arch::tensors(config);
+        let entries: Vec<Entry> = specs.iter().map(|spec| self.entry(spec)).collect();
+        let find = |entry: &Entry| specs.iter().find(|s| s.name == entry.name);
+        Ok(write_safetensors(
+            out,
+            &entries,
+            &hub_config::metadata(config)?,
+            |entry| {
+                let spec = find(entry)
+                    .ok_or_else(|| CoreError::Config(format!("no tensor '{}'", entry.name)))?;
+                self.bytes(spec, entry.dtype)
+            },
+        )?)
+    }
+
+    /// Name in the checkpoint, if the tensor was trained.
+    fn trained(&self, spec: &TensorSpec) -> Option<String> {
+        let name = format!("{}.{}", self.prefix, spec.name);
+        self.checkpoint
+            .file
+            .tensors()
+            .contains_key(&name)
+            .then_some(name)
+    }
+
+    fn entry(&self, spec: &TensorSpec) -> Entry {
+        let kept = self.base.filter(|_| self.trained(spec).is_none());
+        let dtype = kept.map_or(self.dtype, |base| base.tensor_dtype(spec));
+        Entry {
+            name: spec.name.clone(),
+            dtype,
+            shape: spec.shape.clone(),
+        }
+    }
+
+    fn bytes(&self, spec: &TensorSpec, dtype: DType) -> vae2x_core::Result<Vec<u8>> {
+        match (self.trained(spec), self.base) {
+            (Some(name), _) => {
+                let values = self.checkpoint.file.read(&name)?.into_data();
+                dtype
+                    .narrow(&values)
+                    .ok_or_else(|| CoreError::Unsupported(format!("weights as {dtype}")))
+            }
+            (None, Some(base)) => Ok(base.tensor_bytes(spec)?.1),
+            (None, None) => Err(CoreError::format(
+                self.checkpoint.file.path(),
+                format!("no tensor '{}'", spec.name),
+            )),
+        }
+    }
+}

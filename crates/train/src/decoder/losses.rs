@@ -1,0 +1,275 @@
+//! The losses of a decoded picture, as one gradient with respect to it.
+//!
+//! Every group of losses that shares a network is differentiated by itself, from a fresh copy of the picture, and its graph is gone
+//! before the next one is built; the decoder is differentiated once, with the sum. That is the same gradient with the memory of the
+//! largest group instead of all.
+
+use burn::tensor::{Device, Tensor};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use vae2x_core::weights::{TensorFile, formula};
+use vae2x_core::{Array, Error as CoreError};
+use vae2x_nn::array::to_tensor;
+use vae2x_nn::loss::fdl::{FdlConfig, Projections, unit_kernels};
+use vae2x_nn::loss::lpips::Lpips;
+use vae2x_nn::vgg::{self, Depth, Vgg, VggSource};
+
+use super::config::{LossConfig, VggChoice};
+use super::terms::{Network, Term, View};
+use crate::run::noise::seeded;
+use crate::{Error, Result};
+
+/// The losses and their networks.
+pub struct PictureLosses {
+    config: LossConfig,
+    fdl: FdlConfig,
+    lpips: Option<Lpips>,
+    vgg19: Option<Vgg>,
+    choices: VggChoices,
+}
+
+/// What the losses say of a picture.
+pub struct Pull {
+    /// Of the weighted sum with respect to the pictures, without autodiff.
+    pub gradient: Tensor<4>,
+    /// Each loss before its weight; `loss` is the weighted sum.
+    pub values: Vec<(&'static str, f64)>,
+    total: f64,
+}
+
+impl Pull {
+    /// Adds what a group of losses says of the pictures, in one backward pass.
+    fn add(
+        &mut self,
+        pictures: &Tensor<4>,
+        losses: impl FnOnce(Tensor<4>) -> Result<Values>,
+    ) -> Result<()> {
+        let leaf = Tensor::from_inner(pictures.clone()).require_grad();
+        let mut weighted = Vec::new();
+        for (name, weight, loss) in losses(leaf.clone())? {
+            let value = f64::from(loss.clone().into_scalar::<f32>());
+            self.values.push((name, value));
+            self.total += weight * value;
+            weighted.push(loss.mul_scalar(weight));
+        }
+        let sum = weighted.into_iter().reduce(|a, b| a + b);
+        if let Some(gradient) = sum.and_then(|sum| leaf.grad(&sum.backward())) {
+            self.gradient = self.gradient.clone() + gradient;
+        }
+        Ok(())
+    }
+}
+
+/// Losses of a picture: name, weight, value.
+type Values = Vec<(&'static str, f64, Tensor<1>)>;
+
+/// Where the weights of both VGGs come from.
+#[derive(Clone, Debug, Default)]
+pub struct VggChoices {
+    /// For LPIPS.
+    pub vgg16: Option<VggChoice>,
+    /// For the frequency distribution and the feature L1.
+    pub vgg19: Option<VggChoice>,
+}
+
+impl VggChoices {
+    /// The choice for a network that has weights.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is missing.
+    fn of(&self, network: Network) -> Result<&VggChoice> {
+        let choice = match network {
+            Network::Pixels => None,
+            Network::Vgg16 => self.vgg16.as_ref(),
+            Network::Vgg19 => self.vgg19.as_ref(),
+        };
+        let key = network.key().unwrap_or_default();
+        choice.ok_or_else(|| Error::Config(format!("loss.{key} is missing")))
+    }
+
+    /// The name of a loss in logs.
+    fn name(&self, term: &Term) -> &'static str {
+        let choice = self.of(term.network);
+        choice.map_or(term.names[0], |choice| choice.label(term.names))
+    }
+}
+
+/// Calls `build` with the weights that a choice names.
+fn with_source<T>(
+    choice: &VggChoice,
+    depth: Depth,
+    build: impl FnOnce(&VggSource<'_>) -> vae2x_core::Result<T>,
+) -> Result<T> {
+    Ok(match choice {
+        VggChoice::Formula => build(&vgg::formula(depth))?,
+        VggChoice::Random(seed) => build(&vgg::random(*seed))?,
+        VggChoice::File(path) => build(&vgg::from_file(&TensorFile::open(path)?))?,
+    })
+}
+
+/// LPIPS with VGG16 from `choice`.
+///
+/// # Errors
+/// If a file lacks a tensor.
+pub fn load_lpips(choice: &VggChoice, device: &Device) -> Result<Lpips> {
+    with_source(choice, Depth::Vgg16, |source| Lpips::load(source, device))
+}
+
+impl PictureLosses {
+    /// Builds what `config` gives a weight. Networks are constants: `device` has no autodiff.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if weights are missing; reading errors.
+    pub fn load(config: &LossConfig, choices: &VggChoices, device: &Device) -> Result<Self> {
+        let fdl = config.fdl_options.to_config();
+        let last_stage = fdl.stage_weights.iter().rposition(|&w| w != 0.0);
+        let stages = last_stage.map_or(0, |last| last + 1);
+        let choice = |network: Network| {
+            let is_used = network.is_used(config);
+            is_used.then(|| choices.of(network)).transpose()
+        };
+        let load_vgg19 = |choice| {
+            with_source(choice, Depth::Vgg19, |source| {
+                Vgg::load(Depth::Vgg19, stages, source, device)
+            })
+        };
+        Ok(Self {
+            lpips: choice(Network::Vgg16)?
+                .map(|choice| load_lpips(choice, device))
+                .transpose()?,
+            vgg19: choice(Network::Vgg19)?.map(load_vgg19).transpose()?,
+            config: config.clone(),
+            choices: choices.clone(),
+            fdl,
+        })
+    }
+
+    /// Values and gradient of a batch.
+    ///
+    /// # Shapes
+    /// `[B, 3, H, W]` in [-1, 1], both, without autodiff
+    ///
+    /// # Errors
+    /// If the crop is too small for the losses.
+    pub fn pull(
+        &self,
+        pictures: &Tensor<4>,
+        target: &Tensor<4>,
+        step: u64,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Pull> {
+        let mut pull = Pull {
+            gradient: pictures.zeros_like(),
+            values: Vec::new(),
+            total: 0.0,
+        };
+        let window = self.window(pictures.dims(), rng);
+        for network in Network::ALL {
+            let terms: Vec<&Term> = network.terms(&self.config).collect();
+            if terms.is_empty() {
+                continue;
+            }
+            let part = |x: Tensor<4>| match network {
+                Network::Pixels => x,
+                _ => window(x),
+            };
+            let target = part(target.clone());
+            let wanted = self.features(network, &target);
+            let projections = self.projections(network, &wanted, step, rng)?;
+            pull.add(pictures, |x| {
+                let picture = part(x);
+                let view = View {
+                    features: [self.features(network, &picture), wanted],
+                    picture,
+                    target,
+                    lpips: self.lpips.as_ref(),
+                    projections: projections.as_ref(),
+                    fdl: &self.fdl,
+                    config: &self.config,
+                };
+                let value = |term: &&Term| {
+                    let weight = (term.weight)(&self.config);
+                    Ok((self.choices.name(term), weight, (term.value)(&view)?))
+                };
+                terms.iter().map(value).collect()
+            })?;
+        }
+        let total = pull.total;
+        pull.values.push(("loss", total));
+        Ok(pull)
+    }
+
+    /// The part that VGG losses see, at one place for both pictures.
+    fn window(
+        &self,
+        [_, _, h, w]: [usize; 4],
+        rng: &mut ChaCha8Rng,
+    ) -> impl Fn(Tensor<4>) -> Tensor<4> + use<> {
+        let side = self.config.vgg_crop;
+        let is_part = side != 0 && side < h.min(w);
+        let place = if is_part {
+            [
+                rng.random_range(0..=h - side),
+                rng.random_range(0..=w - side),
+            ]
+        } else {
+            [0, 0]
+        };
+        move |x| {
+            if is_part {
+                x.narrow(2, place[0], side).narrow(3, place[1], side)
+            } else {
+                x
+            }
+        }
+    }
+
+    /// VGG19's features, for its losses.
+    fn features(&self, network: Network, picture: &Tensor<4>) -> Vec<Tensor<4>> {
+        match (network, &self.vgg19) {
+            (Network::Vgg19, Some(vgg)) => vgg.features(picture.clone()),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The random kernels of the frequency distribution loss, if it has a weight. By formula, named by the step, where VGG19's weights are: for
+    /// comparing with other programs.
+    fn projections(
+        &self,
+        network: Network,
+        features: &[Tensor<4>],
+        step: u64,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Option<Projections>> {
+        if network != Network::Vgg19 || self.config.fdl == 0.0 {
+            return Ok(None);
+        }
+        let shapes: Vec<_> = features.iter().map(Tensor::dims).collect();
+        let device = features
+            .first()
+            .map(Tensor::device)
+            .ok_or_else(|| CoreError::Config("no features".into()))?;
+        if self.choices.vgg19 != Some(VggChoice::Formula) {
+            let draw = |device: &Device| Projections::sample(&self.fdl, &shapes, device);
+            return Ok(Some(seeded(&device, rng.random(), draw)));
+        }
+        let by_formula = |(i, shape): (usize, &[usize; 4])| -> Result<Option<Tensor<4>>> {
+            let patch = self.fdl.patch;
+            if self.fdl.stage_weights[i] == 0.0 || shape[2].min(shape[3]) < patch {
+                return Ok(None);
+            }
+            let shape = [self.fdl.projections, shape[1], patch, patch];
+            let values =
+                formula::unit(&format!("fdl.proj.{step}.{i}"), shape.iter().product()).collect();
+            Ok(Some(unit_kernels(to_tensor(
+                &Array::new(shape, values)?,
+                "projections",
+                &device,
+            )?)))
+        };
+        let stages = shapes.iter().enumerate().map(by_formula);
+        Ok(Some(Projections {
+            stages: stages.collect::<Result<_>>()?,
+        }))
+    }
+}

@@ -1,0 +1,215 @@
+//! The generator: a decoder, and an encoder if that is trained too; and where its weights come from.
+
+use burn::module::Module;
+use burn::tensor::{Device, FloatDType, Tensor};
+use vae2x_core::arch::TensorSpec;
+use vae2x_core::weights::{TensorFile, Weights};
+use vae2x_core::{Array, Error as CoreError, Result as CoreResult, VaeConfig};
+use vae2x_nn::shuffle::pixel_shuffle;
+use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
+use vae2x_nn::wan_vae::{Decoder, DecoderState, Encoder, EncoderState};
+
+use super::widen::{Widening, widen};
+use crate::Result;
+
+/// What the optimizer changes.
+#[derive(Module, Debug)]
+pub struct Generator {
+    /// With `post_quant`.
+    pub decoder: Decoder,
+    /// Only if it is trained.
+    pub encoder: Option<Encoder>,
+}
+
+impl Generator {
+    /// Builds the generator; on a device with autodiff, its parameters get gradients.
+    ///
+    /// # Errors
+    /// If `weights` lack a tensor.
+    pub fn load(weights: &dyn Weights, with_encoder: bool, device: &Device) -> Result<Self> {
+        let encoder = with_encoder
+            .then(|| Encoder::load(weights, device))
+            .transpose()?;
+        Ok(Self {
+            decoder: Decoder::load(weights, device)?,
+            encoder,
+        })
+    }
+
+    /// The tensors of the parameters, in the module's order.
+    pub fn specs(&self, config: &VaeConfig, has_time: bool) -> Vec<TensorSpec> {
+        let encoder = self
+            .encoder
+            .as_ref()
+            .map(|_| encoder_specs(config, has_time));
+        [decoder_specs(config, has_time), encoder.unwrap_or_default()].concat()
+    }
+}
+
+/// Encodes single frames, in the precision of `pictures`.
+///
+/// # Shapes
+/// `[B, 3, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, z, h, w]`, raw, in `f32`
+pub fn encode(encoder: &Encoder, pictures: Tensor<4>) -> [Tensor<4>; 2] {
+    let moments = encoder
+        .step(pictures.unsqueeze_dim::<5>(2), &mut EncoderState::default())
+        .squeeze_dim::<4>(2);
+    let moments = moments.cast(FloatDType::F32);
+    let z = moments.dims()[1] / 2;
+    [moments.clone().narrow(1, 0, z), moments.narrow(1, z, z)]
+}
+
+/// A decoded batch, and what its last layer saw.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// `[B, 3, H, W]`, not clamped, in `f32`.
+    pub pictures: Tensor<4>,
+    /// `[B, C, 1, h, w]`, in the precision of the latents.
+    pub features: Tensor<5>,
+}
+
+/// Decodes single frames, in the precision of `latents`.
+///
+/// # Shapes
+/// raw latents `[B, z, h, w]` -> pictures of `8 r` pixels per cell
+///
+/// # Errors
+/// If the latent does not fit the model.
+pub fn decode(decoder: &Decoder, latents: Tensor<4>, scale: usize) -> Result<Decoded> {
+    let features = decoder.features(latents.unsqueeze_dim::<5>(2), &mut DecoderState::default())?;
+    Ok(Decoded {
+        pictures: last_layer(decoder, features.clone(), scale),
+        features,
+    })
+}
+
+/// The last convolution and the shuffle.
+///
+/// # Shapes
+/// `[B, C, 1, h, w]` -> `[B, 3, r h, r w]`
+pub fn last_layer(decoder: &Decoder, features: Tensor<5>, scale: usize) -> Tensor<4> {
+    let channels = decoder
+        .head(features, &mut DecoderState::default())
+        .squeeze_dim::<4>(2);
+    pixel_shuffle(channels.cast(FloatDType::F32), scale)
+}
+
+/// Weights of a base model, seen as those of the model to train: tensors of a checkpoint go first, and a last convolution of 3
+/// channels is widened.
+pub struct Overlay<'a> {
+    base: &'a dyn Weights,
+    config: VaeConfig,
+    start: Widening,
+    checkpoint: Option<(&'a TensorFile, &'a str)>,
+}
+
+impl<'a> Overlay<'a> {
+    /// The base with `scale` output pixels per input pixel.
+    ///
+    /// # Errors
+    /// If the base has another scale that is not 1.
+    pub fn new(base: &'a dyn Weights, scale: usize, start: Widening) -> Result<Self> {
+        let out_channels = 3 * scale * scale;
+        let found = base.config().out_channels;
+        if found != 3 && found != out_channels {
+            return Err(CoreError::Unsupported(format!(
+                "the model to start from has {found} output channels; expected 3 or {out_channels}"
+            ))
+            .into());
+        }
+        Ok(Self {
+            config: VaeConfig {
+                out_channels,
+                ..base.config().clone()
+            },
+            base,
+            start,
+            checkpoint: None,
+        })
+    }
+
+    /// Takes tensors called `PREFIX.NAME` from a checkpoint.
+    pub fn with_checkpoint(self, file: &'a TensorFile, prefix: &'a str) -> Self {
+        Self {
+            checkpoint: Some((file, prefix)),
+            ..self
+        }
+    }
+
+    fn in_checkpoint(&self, spec: &TensorSpec) -> Option<CoreResult<Array>> {
+        let (file, prefix) = self.checkpoint?;
+        let name = format!("{prefix}.{}", spec.name);
+        file.tensors()
+            .contains_key(&name)
+            .then(|| file.read(&name)?.reshape(spec.shape.clone()))
+    }
+}
+
+impl Weights for Overlay<'_> {
+    fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    fn tensor(&self, spec: &TensorSpec) -> CoreResult<Array> {
+        if let Some(found) = self.in_checkpoint(spec) {
+            return found;
+        }
+        let repeats = self.config.out_channels / self.base.config().out_channels;
+        if repeats == 1 || !spec.name.starts_with("decoder.head.2.") {
+            return self.base.tensor(spec);
+        }
+        let mut narrow = spec.clone();
+        narrow.shape[0] /= repeats;
+        widen(&self.base.tensor(&narrow)?, repeats.isqrt(), self.start)
+    }
+
+    fn has_time(&self) -> bool {
+        self.base.has_time()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vae2x_core::weights::formula::FormulaWeights;
+    use vae2x_nn::array::to_array;
+
+    #[test]
+    fn a_widened_decoder_repeats_the_bases_pixels() {
+        let base = FormulaWeights::new(VaeConfig::with_widths(4, 3));
+        let device = Device::flex();
+        let latents = Tensor::<1>::from_floats([0.3; 16 * 4], &device).reshape([1, 16, 2, 2]);
+        let pictures = |scale| {
+            let weights = Overlay::new(&base, scale, Widening::Repeat).unwrap();
+            let generator = Generator::load(&weights, false, &device).unwrap();
+            to_array(
+                decode(&generator.decoder, latents.clone(), scale)
+                    .unwrap()
+                    .pictures,
+            )
+            .unwrap()
+        };
+        let (one, two) = (pictures(1), pictures(2));
+        assert_eq!(
+            (one.shape(), two.shape()),
+            (&[1, 3, 16, 16][..], &[1, 3, 32, 32][..])
+        );
+        for (i, v) in two.data().iter().enumerate() {
+            let (c, y, x) = (i / 1024, i / 32 % 32, i % 32);
+            assert!((v - one.data()[(c * 16 + y / 2) * 16 + x / 2]).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn other_scales_are_refused() {
+        let base = FormulaWeights::new(VaeConfig::with_widths(4, 12));
+        assert!(
+            Overlay::new(&base, 1, Widening::Repeat)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("12 output channels")
+        );
+        assert!(Overlay::new(&base, 2, Widening::Repeat).is_ok());
+    }
+}

@@ -1,0 +1,218 @@
+//! The training of a decoder: [`train`] sets everything up, [`Training::advance`] is a step of [`run::train`]'s loop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::Device;
+
+use super::checkpoint::{Checkpoints, Progress, save};
+use super::config::Config;
+use super::eval::Evaluation;
+use super::ranks::Followers;
+use super::start::{Inputs, dataset_options, evaluation, newest, photos, ranks};
+use super::step::{Batch, Learner};
+use crate::data::{Dataset, Loader};
+use crate::log::Screen;
+use crate::run::{self, Intervals, Lock, Record, Work, write_config};
+use crate::{Error, Result};
+
+/// Where a run is, what it computes on, and how it is stopped.
+pub struct RunOptions<'a> {
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// Without autodiff; each is a rank.
+    pub devices: &'a [Device],
+    /// Set from outside: finish the step, store, end.
+    pub stop: &'a AtomicBool,
+    /// What the user sees.
+    pub screen: &'a mut dyn Screen,
+}
+
+/// Trains from the newest checkpoint, or from the start, to the last step or until stopped.
+///
+/// # Errors
+/// [`Error::Diverged`], data that cannot be used, files that cannot be written, a folder in which another process trains. The
+/// checkpoints written so far stay.
+pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Result<Progress> {
+    let RunOptions {
+        folder,
+        devices,
+        stop,
+        screen,
+    } = options;
+    let lock = folder.exists().then(|| Lock::take(folder)).transpose()?;
+    let checkpoints = Checkpoints::of(folder);
+    let checkpoint = newest(&checkpoints, screen)?;
+    let progress = checkpoint
+        .as_ref()
+        .map(|c| c.progress.clone())
+        .unwrap_or_default();
+    let (learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices)?;
+    drop(checkpoint);
+    let photos = photos(config)?;
+    screen.note(&format!(
+        "{} photos to train on, {} held out",
+        photos.train.len(),
+        photos.held_out.len()
+    ));
+    let evaluation = evaluation(config, inputs, &photos.held_out, learner.device())?;
+    let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
+    let loader = Loader::start(
+        &dataset,
+        progress.samples,
+        config.data.workers,
+        config.data.prefetch,
+    )?;
+    // From here on there is a run. Changes to the configuration of an old one are kept.
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let _lock = lock.map_or_else(|| Lock::take(folder), Ok)?;
+    write_config(folder, config)?;
+    checkpoints.prepare()?;
+    let mut record =
+        Record::open(folder, progress.step, screen)?.with_tensorboard(folder, progress.step)?;
+    let mut training = Training {
+        config,
+        folder,
+        devices,
+        learner,
+        followers,
+        evaluation,
+        dataset,
+        loader,
+        checkpoints,
+        since: (Instant::now(), progress.samples),
+        values: Vec::new(),
+        progress,
+    };
+    run::train(&mut training, intervals(config), &mut record, stop)?;
+    Ok(training.progress)
+}
+
+fn intervals(config: &Config) -> Intervals {
+    Intervals {
+        steps: config.train.steps,
+        log: config.log.every,
+        evaluate: config.log.eval_every,
+        checkpoint: config.log.checkpoint_every,
+    }
+}
+
+/// A run under way.
+struct Training<'a> {
+    config: &'a Config,
+    folder: &'a Path,
+    devices: &'a [Device],
+    learner: Learner,
+    followers: Followers,
+    evaluation: Evaluation,
+    dataset: Arc<Dataset>,
+    loader: Loader,
+    checkpoints: Checkpoints,
+    progress: Progress,
+    /// The losses and norms of the last step.
+    values: Vec<(String, f64)>,
+    /// When the speed was last measured from, and the samples taken by then.
+    since: (Instant, u64),
+}
+
+impl Work for Training<'_> {
+    fn step(&self) -> u64 {
+        self.progress.step
+    }
+
+    fn advance(&mut self, record: &mut Record<'_>) -> Result<()> {
+        let step = self.progress.step;
+        let mut batches = self.next_batches()?;
+        for news in self.dataset.take_news() {
+            let (dropped, all) = (self.dataset.dropped(), self.dataset.len());
+            record.note(&format!(
+                "skipped {news} ({dropped} of {all} photos so far)"
+            ));
+        }
+
+        self.followers.order(step, batches.split_off(1));
+        let mut work = self.learner.begin(step, batches.remove(0));
+        self.learner
+            .discriminator_step(&mut work)
+            .and_then(|()| self.learner.generator_step(&mut work))
+            .map_err(|error| self.explain(error))?;
+        self.learner.update_average(step);
+
+        self.progress.step += 1;
+        self.progress.samples = self.loader.next();
+        let named = work.values.iter();
+        self.values = named.map(|(name, v)| (name.to_string(), *v)).collect();
+        Ok(())
+    }
+
+    fn report(&mut self) -> Vec<(String, f64)> {
+        let (start, samples) = self.since;
+        let rate = (self.progress.samples - samples) as f64 / start.elapsed().as_secs_f64();
+        self.measure_speed_anew();
+        let mut values = std::mem::take(&mut self.values);
+        values.push(("images_per_second".to_string(), rate));
+        values
+    }
+
+    fn evaluate(&mut self, record: &mut Record<'_>) -> Result<bool> {
+        if self.evaluation.is_empty() {
+            return Ok(false);
+        }
+        let step = self.progress.step;
+        let sheets = self.folder.join("samples");
+        std::fs::create_dir_all(&sheets).map_err(|e| Error::io(&sheets, e))?;
+        let sheet = sheets.join(format!("step-{step:08}.png"));
+        let measured = self.evaluation.measure(&self.learner, &sheet)?;
+        let psnr = measured.get("psnr").copied();
+        record.add("eval", step, measured)?;
+        self.measure_speed_anew();
+        Ok(psnr.is_some_and(|psnr| self.progress.is_best(psnr)))
+    }
+
+    fn store(&mut self) -> Result<()> {
+        let path = self.checkpoints.path(self.progress.step);
+        save(&path, &self.learner, &self.progress, self.config)?;
+        let best = self.progress.best.map(|(step, _)| step);
+        self.checkpoints.prune(self.config.log.keep, best)
+    }
+}
+
+impl Training<'_> {
+    /// The batches of a step, by rank.
+    fn next_batches(&mut self) -> Result<Vec<Vec<Batch>>> {
+        let train = &self.config.train;
+        let mut ranks: Vec<Vec<Batch>> = vec![Vec::new(); self.devices.len()];
+        for _ in 0..train.accumulate {
+            for (batches, device) in ranks.iter_mut().zip(self.devices) {
+                let samples = (0..train.batch)
+                    .map(|_| self.loader.take())
+                    .collect::<Result<Vec<_>>>()?;
+                batches.push(Batch::new(samples, device)?);
+            }
+        }
+        Ok(ranks)
+    }
+
+    /// Why a step failed, where another rank may know. Ends the run on all of them.
+    fn explain(&mut self, error: Error) -> Error {
+        self.learner.member = None;
+        std::mem::take(&mut self.followers).explain(error)
+    }
+
+    fn measure_speed_anew(&mut self) {
+        self.since = (Instant::now(), self.progress.samples);
+    }
+}
+
+impl Progress {
+    /// Whether a score is better than all before; then it is kept as the best.
+    fn is_best(&mut self, score: f64) -> bool {
+        let is_best = score.is_finite() && self.best.is_none_or(|(_, best)| score > best);
+        if is_best {
+            self.best = Some((self.step, score));
+        }
+        is_best
+    }
+}

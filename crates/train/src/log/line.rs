@@ -1,0 +1,30 @@
+//! A line of numbers, as files and the screen get it.
+
+use std::collections::BTreeMap;
+
+/// Named numbers of one step.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct Line {
+    /// Steps done.
+    pub step: u64,
+    /// `train` or `eval`.
+    pub kind: String,
+    /// What was measured.
+    #[serde(flatten)]
+    pub values: BTreeMap<String, f64>,
+}
+
+impl Line {
+    /// `step 120  loss 0.1234  l1 0.0123 ...`
+    pub fn plain(&self) -> String {
+        let number = |v: &f64| match v.abs() {
+            a if a != 0.0 && !(1e-3..1e5).contains(&a) => format!("{v:.3e}"),
+            _ => format!("{v:.4}"),
+        };
+        let values = self
+            .values
+            .iter()
+            .map(|(name, value)| format!("  {name} {}", number(value)));
+        format!("{} {}{}", self.kind, self.step, values.collect::<String>())
+    }
+}

@@ -1,0 +1,136 @@
+//! A run's folder and the configuration in it.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vae2x_core::temp;
+
+use crate::{Error, Result};
+
+/// The file of a run folder that holds its configuration.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// Checks that a new run may begin in a folder.
+///
+/// # Errors
+/// [`Error::Run`] if the folder already holds a run.
+pub fn check_new(folder: &Path) -> Result<()> {
+    if folder.join(CONFIG_FILE).exists() {
+        return Err(Error::run(
+            folder,
+            "already holds a run; continue it with --resume, or choose another folder",
+        ));
+    }
+    Ok(())
+}
+
+/// Starts a run's folder with its configuration.
+///
+/// # Errors
+/// [`Error::Run`] if the folder already holds a run; writing errors.
+pub fn create(folder: &Path, config: &impl Serialize) -> Result<()> {
+    check_new(folder)?;
+    write_config(folder, config)
+}
+
+/// Writes a run's configuration, making the folder if need be. One that is there is replaced.
+///
+/// # Errors
+/// Writing errors; [`Error::Config`] for values that TOML cannot hold.
+pub fn write_config(folder: &Path, config: &impl Serialize) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let text = to_toml(config)?;
+    Ok(temp::write_bytes(
+        &folder.join(CONFIG_FILE),
+        text.as_bytes(),
+    )?)
+}
+
+/// A configuration as the text that [`parse_config`] reads.
+///
+/// # Errors
+/// [`Error::Config`] for values that TOML cannot hold, such as integers above 2^63.
+pub fn to_toml(config: &impl Serialize) -> Result<String> {
+    toml::to_string(config).map_err(|e| Error::Config(e.to_string()))
+}
+
+/// Reads a configuration file, applies `key=value` overrides, and has it checked by `validate`.
+///
+/// # Errors
+/// [`Error::Config`] naming the file, the key and what was expected.
+pub fn open_config<C: DeserializeOwned>(
+    path: &Path,
+    overrides: &[String],
+    validate: impl Fn(&C) -> Result<()>,
+) -> Result<C> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    parse_config(&text, overrides, validate).map_err(|e| match e {
+        Error::Config(problem) => Error::Config(format!("{}: {problem}", path.display())),
+        other => other,
+    })
+}
+
+/// As [`open_config`], from text.
+///
+/// # Errors
+/// As [`open_config`].
+pub fn parse_config<C: DeserializeOwned>(
+    text: &str,
+    overrides: &[String],
+    validate: impl Fn(&C) -> Result<()>,
+) -> Result<C> {
+    let bad = |e: toml::de::Error| Error::Config(e.to_string().trim_end().to_string());
+    let config: C = if overrides.is_empty() {
+        toml::from_str(text).map_err(bad)?
+    } else {
+        let mut table: toml::Table = text.parse().map_err(bad)?;
+        for change in overrides {
+            set(&mut table, change)?;
+        }
+        // Read again as text, so that errors name the key and its line.
+        toml::from_str(&to_toml(&table)?).map_err(bad)?
+    };
+    validate(&config)?;
+    Ok(config)
+}
+
+/// Sets `a.b=value`; the value is TOML, or text that needs no quotes.
+fn set(table: &mut toml::Table, change: &str) -> Result<()> {
+    let bad = || {
+        Error::Config(format!(
+            "--set {change}: expected key=value, such as train.lr=1e-4"
+        ))
+    };
+    let (key, value) = change.split_once('=').ok_or_else(bad)?;
+    let mut path: Vec<&str> = key.trim().split('.').collect();
+    let last = path.pop().filter(|k| !k.is_empty()).ok_or_else(bad)?;
+    let mut place = table;
+    for part in path {
+        let entry = place
+            .entry(part)
+            .or_insert_with(|| toml::Table::new().into());
+        place = entry
+            .as_table_mut()
+            .ok_or_else(|| Error::Config(format!("--set {change}: {part} is not a table")))?;
+    }
+    let value = format!("v = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"));
+    let text = || toml::Value::String(change[key.len() + 1..].to_string());
+    place.insert(last.into(), value.unwrap_or_else(text));
+    Ok(())
+}
+
+/// An [`Error::Config`] with `problem`, unless a condition holds.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn check(holds: bool, problem: &str) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Config(problem.into()))
+    }
+}

@@ -1,0 +1,59 @@
+//! One process at a time in a run's folder. The lock is the operating system's, on an open file: it ends with its process, however
+//! that ends, and no file has to be removed.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// The file that is locked.
+const LOCK_FILE: &str = ".lock";
+
+/// Held as long as a run is under way.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks a folder that exists. File systems without locks are trusted.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if another process holds the lock.
+    pub fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(LOCK_FILE);
+        let file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path);
+        let file = file.map_err(|e| Error::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            // Not every network file system has locks, and each says so in its own way.
+            Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::run(folder, "another process works in this folder"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        assert!(
+            Lock::take(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("another process")
+        );
+        drop(lock);
+        Lock::take(folder.path()).unwrap();
+    }
+}
