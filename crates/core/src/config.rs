@@ -190,7 +190,9 @@ impl VaeConfig {
         }
         let is_positive = |s: &&f32| s.is_finite() && **s > 0.0;
         if let Some(bad) = self.latents_std.iter().find(|s| !is_positive(s)) {
-            return Err(format!("latents_std holds {bad}; expected positive numbers"));
+            return Err(format!(
+                "latents_std holds {bad}; expected positive numbers"
+            ));
         }
         if let Some(bad) = self.latents_mean.iter().find(|m| !m.is_finite()) {
             return Err(format!("latents_mean holds {bad}; expected finite numbers"));

@@ -67,7 +67,10 @@ impl Raw {
     pub fn frame(&self, item: usize, t: usize) -> Array {
         let shape = self.0.shape();
         let (channels, frames) = (shape[1], shape[2]);
-        assert!(item < shape[0] && t < frames, "there is no such latent frame");
+        assert!(
+            item < shape[0] && t < frames,
+            "there is no such latent frame"
+        );
         let plane = shape[3] * shape[4];
         let planes = (0..channels).map(|c| ((item * channels + c) * frames + t) * plane);
         let data = planes.flat_map(|start| &self.0.data()[start..start + plane]);

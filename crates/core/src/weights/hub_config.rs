@@ -44,7 +44,8 @@ struct Input {
 /// [`Error::Format`] if it is not JSON or does not fit the tensors, [`Error::NotThisModel`] if it is of another model.
 pub(crate) fn apply(path: &Path, json: &str, config: &mut VaeConfig) -> Result<()> {
     let invalid = |problem: String| Error::format(path, format!("{}: {problem}", folder::CONFIG));
-    let input: Input = serde_json::from_str(json).map_err(|e| invalid(format!("invalid JSON: {e}")))?;
+    let input: Input =
+        serde_json::from_str(json).map_err(|e| invalid(format!("invalid JSON: {e}")))?;
     if let Some(found) = other_model(&input) {
         return Err(Error::NotThisModel {
             path: path.to_path_buf(),
@@ -86,13 +87,15 @@ fn other_model(input: &Input) -> Option<String> {
         return Some(format!("this is {WAN22_5B}"));
     }
     let is_elsewhere = !input.attn_scales.is_empty();
-    is_elsewhere.then(|| {
-        "attn_scales is not empty; attention is supported in the middle block only".into()
-    })
+    is_elsewhere
+        .then(|| "attn_scales is not empty; attention is supported in the middle block only".into())
 }
 
 /// A list of a fixed length.
-fn stages<T: std::fmt::Debug, const N: usize>(name: &str, values: Vec<T>) -> Result<[T; N], String> {
+fn stages<T: std::fmt::Debug, const N: usize>(
+    name: &str,
+    values: Vec<T>,
+) -> Result<[T; N], String> {
     let values = values.try_into();
     values.map_err(|v: Vec<T>| format!("{name} is {v:?}; expected {N} values"))
 }
@@ -237,7 +240,10 @@ mod tests {
             let error = applied(json).unwrap_err();
             assert!(matches!(error, Error::Format { .. }), "{error:?}");
             let words = error.to_string();
-            assert!(words.starts_with("model: ") && words.contains(problem), "{words}");
+            assert!(
+                words.starts_with("model: ") && words.contains(problem),
+                "{words}"
+            );
         }
     }
 }

@@ -126,7 +126,10 @@ pub(crate) fn config(tensors: &ModelTensors, layout: Layout, prefix: &str) -> Re
     for file in tensors.tensor_files() {
         hub_config::apply_metadata(file, &mut config)?;
     }
-    if let Some(json) = tensors.config_json().filter(|_| layout == Layout::Diffusers) {
+    if let Some(json) = tensors
+        .config_json()
+        .filter(|_| layout == Layout::Diffusers)
+    {
         hub_config::apply(tensors.path(), json, &mut config)?;
     }
     let checked = config.check();
