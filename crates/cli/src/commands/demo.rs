@@ -247,7 +247,7 @@ fn comparison(pictures: &Pictures) -> vae2x::Result<Array> {
     let details = details
         .into_iter()
         .collect::<vae2x::Result<Vec<_>>>()?;
-    let panel = |(caption, picture)| Panel { caption, picture };
+    let panel = |(caption, image)| Panel { caption, image };
     sheet(&[
         columns.map(panel).into(),
         columns

@@ -14,7 +14,7 @@ mod threads;
 mod timings;
 
 pub use need::Need;
-pub use timings::{Clock, Timings, timed};
+pub use timings::{Clock, Kind, Timings, timed};
 
 use std::path::PathBuf;
 
@@ -147,7 +147,7 @@ impl Outcome {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_timings(self, compute: &Compute, vae: &Vae, kind: timings::Kind) -> Result<()> {
+    pub fn write_timings(self, compute: &Compute, vae: &Vae, kind: Kind) -> Result<()> {
         match &compute.timings {
             Some(path) => Ok(Timings::new(self.clock, vae, kind).write(path)?),
             None => Ok(()),

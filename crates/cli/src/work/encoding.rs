@@ -202,7 +202,7 @@ impl Sink<Raw> for LatentFile<'_> {
             text,
             ..WriteOptions::default()
         };
-        write_raw(&self.job.target, raw, self.work.vae.config(), &options)?;
+        write_raw(&self.job.target, &raw, self.work.vae.config(), &options)?;
         Ok(())
     }
 
