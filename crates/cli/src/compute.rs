@@ -130,10 +130,11 @@ pub fn open_weights(name: &str) -> vae2x::Result<VaeWeights> {
     with_transfer_bar(|on_transfer| vae2x::open_weights(name, on_transfer))
 }
 
-/// The local path of a file or hub id, fetched first if it is on the hub.
+/// The local path of a file or hub id of networks that training and metrics use, fetched first if it is on the hub.
 ///
 /// # Errors
 /// If the hub cannot give it.
+#[cfg(feature = "train")]
 pub fn fetch(name: &str) -> vae2x::Result<PathBuf> {
     with_transfer_bar(|on_transfer| vae2x::local_path(name, on_transfer))
 }

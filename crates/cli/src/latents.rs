@@ -62,8 +62,6 @@ pub struct Facts {
 
 /// One latent frame of a file.
 pub struct LatentFrame {
-    /// The batch item.
-    pub item: usize,
     /// `[z, 1, h, w]`, raw.
     pub values: Array,
 }
@@ -121,7 +119,6 @@ impl LatentInput {
         let each = (0..self.items).flat_map(move |item| (0..frames).map(move |t| (item, t)));
         Ok(Box::new(each.map(move |(item, t)| {
             Ok(LatentFrame {
-                item,
                 values: raw.frame(item, t),
             })
         })))

@@ -221,3 +221,6 @@ pub fn prepare<T, J>(
     }
     (jobs, failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,6 +274,3 @@ impl<W: Work> Computing<'_, W> {
         self.clock
     }
 }
-
-#[cfg(test)]
-mod tests;
