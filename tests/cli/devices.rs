@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use vae2x_core::Array;
 use vae2x::Api;
+use vae2x_core::Array;
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::tolerance;
 

@@ -10,7 +10,7 @@ use crate::args::{RunArgs, VaeArg};
 use crate::{ui, usage};
 
 /// What the program offers where weights are missing.
-const OFFER: &str = "give a file, a diffusers folder, a hub id such as spacepxl/Wan2.1-VAE-upscale2x, \
+const OFFER: &str = "give a file, a diffusers folder, a Hugging Face id such as spacepxl/Wan2.1-VAE-upscale2x, \
                      or demo:2x or demo:base for the small bundled models";
 
 /// Where and how to compute.
@@ -147,7 +147,7 @@ fn with_transfer_bar<T>(work: impl FnOnce(&mut dyn FnMut(Transfer<'_>)) -> T) ->
             if let Some((_, finished)) = bar.take() {
                 finished.finish();
             }
-            let label = format!("fetching {}", transfer.file);
+            let label = format!("downloading {}", transfer.file);
             let progress = ui::Progress::new(label, transfer.total as f64, "bytes");
             bar = Some((transfer.file.to_owned(), progress));
         }

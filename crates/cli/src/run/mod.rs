@@ -87,7 +87,10 @@ pub trait Work: Sync {
     fn source(&self, job: &Self::Job) -> Result<Source<Self::Piece>>;
 
     /// Prepares the computation of an input, which loads the weights that it needs.
-    fn stage<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Stage<Self::Piece, Self::Result> + 'a>>;
+    fn stage<'a>(
+        &'a self,
+        job: &'a Self::Job,
+    ) -> Result<Box<dyn Stage<Self::Piece, Self::Result> + 'a>>;
 
     /// Opens the output of an input, on the writer thread, once its first result is there.
     fn sink<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Sink<Self::Result> + 'a>>;
@@ -127,7 +130,11 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
             failed.note(&work.name(job), result).is_some()
         })
         .collect();
-    let mut progress = ui::Progress::new(W::LABEL, fits.iter().map(|job| work.units(job)).sum(), W::UNIT);
+    let mut progress = ui::Progress::new(
+        W::LABEL,
+        fits.iter().map(|job| work.units(job)).sum(),
+        W::UNIT,
+    );
     let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed)?;
     progress.finish();
     if !written.is_empty() {

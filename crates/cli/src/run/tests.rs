@@ -77,7 +77,10 @@ impl Work for Doubling {
     }
 
     fn stage<'a>(&'a self, job: &'a u32) -> Result<Box<dyn Stage<u32, u32> + 'a>> {
-        Ok(Box::new(Doubler { work: self, job: *job }))
+        Ok(Box::new(Doubler {
+            work: self,
+            job: *job,
+        }))
     }
 
     fn sink<'a>(&'a self, job: &'a u32) -> Result<Box<dyn Sink<u32> + 'a>> {

@@ -88,7 +88,7 @@ impl Work for Encoding {
         let clip = self.extent(&job.spec);
         if clip.is_clip() && !self.vae.has_time() {
             anyhow::bail!(
-                "a clip of {frames} frames, but {} is of the 2-D layout, whose weights take single frames only",
+                "this is a clip of {frames} frames, but {} has the 2-D layout, which takes single frames only",
                 self.vae.name()
             );
         }
