@@ -1,7 +1,7 @@
 //! Separable convolution of planes with short symmetric kernels, mirrored at the edges.
 //!
-//! Edges mirror with the last sample repeated (`c b a | a b c`), which keeps every mean. Each pass adds one tap of the kernel
-//! to a whole row at a time, which compilers vectorize.
+//! Edges mirror with the last sample repeated (`c b a | a b c`), which keeps every mean. Each pass
+//! adds one tap of the kernel to a whole row at a time, which compilers vectorize.
 
 use vae2x_core::{Array, Result};
 
@@ -15,7 +15,8 @@ const REACH: f64 = 4.0;
 pub(crate) struct Kernel(Vec<f64>);
 
 impl Kernel {
-    /// Samples of `shape` around its centre, scaled to the sum 1: at whole numbers if `length` is odd, else at halves.
+    /// Samples of `shape` around its centre, scaled to the sum 1: at whole numbers if `length` is
+    /// odd, else at halves.
     pub fn sampled(length: usize, shape: impl Fn(f64) -> f64) -> Self {
         let centre = (length as f64 - 1.0) / 2.0;
         let taps: Vec<f64> = (0..length).map(|i| shape(i as f64 - centre)).collect();
@@ -61,8 +62,9 @@ impl Kernel {
     }
 }
 
-/// Convolves each plane along both axes and keeps one of `stride` results: output `i` is centred on samples `stride i` to
-/// `stride i + stride - 1`, so the kernel's length is even where the stride is.
+/// Convolves each plane along both axes and keeps one of `stride` results: output `i` is centred on
+/// samples `stride i` to `stride i + stride - 1`, so the kernel's length is even where the stride
+/// is.
 ///
 /// # Shapes
 /// `[3, H, W]` -> `[3, H / stride, W / stride]`, both whole numbers

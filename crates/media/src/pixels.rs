@@ -1,8 +1,10 @@
-//! Where the model's range [-1, 1] becomes stored samples, [0, 1] or light, and back; nothing else in this crate does.
+//! Where the model's range [-1, 1] becomes stored samples, [0, 1] or light, and back; nothing else
+//! in this crate does.
 //!
-//! `[3, H, W]` planar arrays on one side, interleaved RGB samples on the other. Conversions round to nearest and clamp, so
-//! every 8- and 16-bit sample survives a round trip. NaN has no colour: the scalar functions return black for it, and
-//! writers refuse arrays that hold any ([`require_finite`]).
+//! `[3, H, W]` planar arrays on one side, interleaved RGB samples on the other. Conversions round
+//! to nearest and clamp, so every 8- and 16-bit sample survives a round trip. NaN has no colour:
+//! the scalar functions return black for it, and writers refuse arrays that hold any
+//! ([`require_finite`]).
 
 use vae2x_core::{Array, Error, Result};
 
@@ -147,7 +149,8 @@ pub fn picture_size(image: &Array) -> Result<[usize; 2]> {
     }
 }
 
-/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black image would hide it.
+/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black
+/// image would hide it.
 ///
 /// # Errors
 /// [`Error::NotFinite`] with `what` and the place of the first.

@@ -1,4 +1,5 @@
-//! Latent files of every maker, real ones among them: found, laid out, judged, and written for others to read.
+//! Latent files of every maker, real ones among them: found, laid out, judged, and written for
+//! others to read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Frames in sizes that an encoder takes: whole latent cells, and as many frames as fill latent frames.
+//! Frames in sizes that an encoder takes: whole latent cells, and as many frames as fill latent
+//! frames.
 
 use std::path::Path;
 

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-/// Compares file names, runs of digits by their value; names that differ in leading zeros only, byte by byte.
+/// Compares file names, runs of digits by their value; names that differ in leading zeros only,
+/// byte by byte.
 pub(super) fn compare(a: &Path, b: &Path) -> Ordering {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_os_string();
     let (a, b) = (name(a), name(b));

@@ -16,8 +16,8 @@ pub struct SourceOptions {
     pub opacity: bool,
 }
 
-/// Opens a path by its kind: a folder as the frames of a clip, a tensor file by its extension, anything else as an
-/// image. Only heads are read.
+/// Opens a path by its kind: a folder as the frames of a clip, a tensor file by its extension,
+/// anything else as an image. Only heads are read.
 ///
 /// # Errors
 /// [`Error::BadRequest`] for a folder unless `options.clip`; otherwise as the source's own `open`.

@@ -25,8 +25,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// The file of frame `frame` of item `item`; `None` beyond the counts. Frames are numbered over a clip, or over the
-    /// items of a batch of images.
+    /// The file of frame `frame` of item `item`; `None` beyond the counts. Frames are numbered over
+    /// a clip, or over the items of a batch of images.
     pub fn file(&self, item: usize, frame: usize) -> Option<PathBuf> {
         if item >= self.items || frame >= self.frames {
             return None;
