@@ -23,7 +23,7 @@ impl ArrayFormat {
         }
     }
 
-    /// What precedes the little-endian `f32` elements of a file with one array; `name` is the
+    /// The header before the little-endian `f32` elements of a file with one array; `name` is the
     /// tensor's.
     pub(crate) fn header(self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
         let bytes = array::element_count(shape).and_then(|n| n.checked_mul(size_of::<f32>()));

@@ -16,7 +16,7 @@ use vae2x_core::{Array, Result};
 use crate::pixels::{picture_size, u8_steps};
 use crate::resample::{Filter, resize, resize_planes};
 
-/// What is transferred from the reference.
+/// The part of the reference's colours that is transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
     /// Everything coarser than two grids, place by place.

@@ -6,7 +6,7 @@ use vae2x_core::{Array, Result};
 
 use crate::picture::BitDepth;
 
-/// What a source holds, known before any pixel is read.
+/// The contents of a source, known before any pixel is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Clips, or images, one after another: the items of a batch.
@@ -54,7 +54,7 @@ pub trait FrameSource: Send {
     /// The file or folder.
     fn path(&self) -> &Path;
 
-    /// What the source holds.
+    /// The contents of the source.
     fn spec(&self) -> &Spec;
 
     /// The next frame; `None` after the last.

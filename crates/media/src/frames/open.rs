@@ -12,7 +12,7 @@ use super::source::{ArrayFile, FolderOfFrames, ImageFile};
 pub struct SourceOptions {
     /// Whether the images of a folder are the frames of one clip.
     pub clip: bool,
-    /// Whether opacity is kept beside the colours; otherwise it is left out, with a note.
+    /// Whether opacity is kept next to the colours; otherwise it is dropped, with a note.
     pub opacity: bool,
 }
 

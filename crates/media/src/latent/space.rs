@@ -28,7 +28,7 @@ pub enum SpaceChoice {
 }
 
 impl SpaceChoice {
-    /// What [`FromStr`] takes.
+    /// The names that [`FromStr`] accepts.
     pub const NAMES: [&str; 3] = ["auto", "raw", "normalized"];
 }
 

@@ -68,7 +68,7 @@ pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
     )
 }
 
-/// What the header of an image file tells.
+/// The contents of an image file's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageHead {
     /// Height and width, after the image is turned upright.

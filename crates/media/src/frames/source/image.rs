@@ -55,7 +55,7 @@ impl FrameSource for ImageFile {
     }
 }
 
-/// What becomes of transparency.
+/// The choice about transparency for the image reader.
 pub(super) fn opacity(keep: bool) -> Opacity {
     match keep {
         true => Opacity::Keep,
