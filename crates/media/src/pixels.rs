@@ -215,12 +215,12 @@ mod tests {
         let mut array = Array::zeros([3, 2, 4]);
         array.data_mut()[8 + 4 + 3] = f32::NAN;
         array.data_mut()[23] = f32::INFINITY;
-        let message = require_finite("frame 3", &array).unwrap_err().to_string();
-        assert!(
-            message.contains("frame 3") && message.contains("2 of 24"),
-            "{message}"
-        );
-        assert!(message.contains("[1, 1, 3]"), "{message}");
+        let found = require_finite("frame 3", &array);
+        let Err(Error::NotFinite { what, count, total }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(what, "frame 3, first at [1, 1, 3]");
+        assert_eq!((count, total), (2, 24));
         assert!(require_finite("frame", &Array::zeros([3, 2, 4])).is_ok());
     }
 
