@@ -1,4 +1,4 @@
-//! The one error type of the libraries. Variants carry values: the path, the tensor, what was expected, what was found.
+//! The error type that the library crates share. Variants carry values: the path, the tensor, what was expected, what was found.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is not what its name or its first bytes promise: truncated, corrupted, or of another format.
@@ -22,7 +22,7 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong, in words.
+        /// What is wrong, as a sentence.
         problem: String,
     },
     /// A tensor in a file has an unexpected shape or type.
@@ -65,7 +65,7 @@ pub enum Error {
         /// Latent frames of the clip.
         frames: usize,
     },
-    /// A configuration value that no model has.
+    /// A configuration value that is impossible.
     #[error("model config: {0}")]
     Config(String),
     /// A file of another model than the one that is expected.
@@ -135,7 +135,7 @@ impl Error {
     }
 }
 
-/// Says which tensors are missing or unknown, naming a few of each.
+/// Lists missing and unknown tensors, a few of each.
 fn tensor_set(missing: &[String], unused: &[String]) -> String {
     const NAMED: usize = 4;
     let list = |names: &[String]| {
