@@ -22,7 +22,7 @@ from pytorch_msssim import ms_ssim
 from scipy.ndimage import laplace
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-PHOTOS = Path(__file__).parents[2] / "assets" / "photos"
+PHOTOS = Path(__file__).parents[2] / "crates/cli/assets/photos"
 warnings.filterwarnings("ignore")
 
 
