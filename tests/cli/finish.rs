@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use vae2x_compare::metrics::{ciede2000, psnr};
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
+use vae2x_measure::metrics::{ciede2000, psnr};
 use vae2x_media::match_color::{Matching, match_color};
 use vae2x_media::picture::read_image;
 use vae2x_media::reduce::{Light, reduce};

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use vae2x_core::{Array, Result};
 
 use crate::chart::{Chart, Series};
-use crate::spectrum::{decibels, radial_power};
+use vae2x_measure::spectrum::{decibels, radial_power};
 
 /// Cycles per cell at the end of the last ring.
 const FINEST: f64 = 0.5;

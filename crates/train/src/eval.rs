@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use vae2x_compare::metrics::{psnr, sharpness, ssim};
-use vae2x_compare::speckle::{LEAST_SIDE, speckle};
 use vae2x_core::Array;
 use vae2x_core::weights::Weights;
+use vae2x_measure::metrics::{psnr, sharpness, ssim};
+use vae2x_measure::speckle::{LEAST_SIDE, speckle};
 use vae2x_media::picture::write_image;
 use vae2x_media::pixels::picture_size;
 use vae2x_media::resample::{Filter, resize};

@@ -19,7 +19,7 @@ use vae2x::media::reduce::{Light, reduce};
 use vae2x::media::resample::{Filter, halve, resize};
 use vae2x::media::sharpen::blur;
 use vae2x::{Decoder, Encoder, EngineOptions};
-use vae2x_compare::metrics::{ciede2000, psnr};
+use vae2x_measure::metrics::{ciede2000, psnr};
 
 /// A way from a 2x picture to 1x.
 type Halve = fn(&Array) -> vae2x::core::Result<Array>;

@@ -1,8 +1,8 @@
 //! The constant-colour test: what a VAE makes of a picture of one colour. Whatever is not that colour is the model's own doing.
 
-use vae2x_compare::speckle::{Speckle, speckle};
 use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::{Array, Result};
+use vae2x_measure::speckle::{Speckle, speckle};
 use vae2x_media::pixels::from_u8;
 
 use crate::{Decoder, Encoder};

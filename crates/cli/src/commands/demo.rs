@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use vae2x::{Decoder, Encoder, EngineOptions};
-use vae2x_compare::metrics::psnr;
 use vae2x_compare::page::{Input, Page, Row, RowOptions, row};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::VaeWeights;
 use vae2x_core::{Array, Error};
+use vae2x_measure::metrics::psnr;
 use vae2x_media::fit::crop;
 use vae2x_media::picture::{PictureOptions, decode_image, write_image};
 use vae2x_media::reduce::{Light, reduce};

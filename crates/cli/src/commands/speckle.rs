@@ -7,8 +7,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use vae2x::constant::{ConstantColour, constant_colour};
 use vae2x::{Decoder, Encoder, EngineOptions, Parts};
-use vae2x_compare::speckle::{Period, Speckle, speckle};
 use vae2x_core::weights::Weights;
+use vae2x_measure::speckle::{Period, Speckle, speckle};
 use vae2x_media::picture::read_image;
 
 use super::inputs::expand;

@@ -6,8 +6,8 @@ use vae2x_core::{Array, Error, Result};
 use vae2x_media::pixels::picture_size;
 
 use super::input::{self, Crop, Input, Source};
-use crate::numbers::{NUMBERS, Subject, at_size};
-use crate::speckle::scale_to;
+use vae2x_measure::numbers::{NUMBERS, Subject, at_size};
+use vae2x_measure::speckle::scale_to;
 
 /// Pictures of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Page, Row, Shown};
-use crate::numbers::{Better, NUMBERS, Number, Of, mean};
+use vae2x_measure::numbers::{Better, NUMBERS, Number, Of, mean};
 
 /// A table of numbers and one of files for every row; the scripts show one row's at a time.
 pub(super) fn rows(page: &Page) -> Markup {

@@ -1,7 +1,7 @@
 //! One photo: read, measured, kept or dropped with a reason.
 
-use vae2x_compare::metrics::sharpness;
 use vae2x_core::Array;
+use vae2x_measure::metrics::sharpness;
 use vae2x_media::picture::decode_image;
 
 use super::Source;

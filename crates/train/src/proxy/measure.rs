@@ -1,8 +1,8 @@
 //! How well a proxy imitates, on pairs it has not seen.
 
 use burn::tensor::{Device, Tensor};
-use vae2x_compare::spectrum::{decibels, radial_power};
 use vae2x_core::Array;
+use vae2x_measure::spectrum::{decibels, radial_power};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::degradation::Proxy;
 

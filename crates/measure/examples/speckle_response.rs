@@ -1,13 +1,13 @@
 //! What the speckle score says of photos, as they are and halved, and of the same with grids added: the numbers of `docs/metrics.md`.
 //!
 //! ```sh
-//! cargo run --release -p vae2x-compare --example speckle_response -- photos/*.jpg
+//! cargo run --release -p vae2x-measure --example speckle_response -- photos/*.jpg
 //! ```
 
 use std::path::Path;
 
-use vae2x_compare::speckle::speckle;
 use vae2x_core::{Array, Result};
+use vae2x_measure::speckle::speckle;
 use vae2x_media::picture::read_image;
 use vae2x_media::pixels::picture_size;
 use vae2x_media::resample::{Filter, resize};
