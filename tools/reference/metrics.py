@@ -1,4 +1,4 @@
-"""Reference values of the metrics: the fixture of tests/cli/metrics.rs, and the constants in crates/compare/src/metrics/ssim.rs.
+"""Reference values of the metrics: the fixture of tests/cli/metrics.rs, and the constants in crates/measure/src/metrics/ssim.rs.
 
     pip install scikit-image scipy torch torchvision lpips pytorch-msssim colour-science pillow
     python tools/reference/metrics.py tests/fixtures/metrics.json
