@@ -11,6 +11,7 @@
 #   log.jsonl          images per second
 #   events.out.tfevents.TIME.*  the name's time and process, and the content's times: only the number of bytes is compared
 #   standard output    numbers in front of " s" (of `demo`), and free memory (of `devices`)
+#   standard error     lines of progress, images per second, and the folder that the build runs in
 # ONLY=name,name runs these lines alone; lines that they build on must be named too.
 set -euo pipefail
 export LC_ALL=C
@@ -118,6 +119,7 @@ masked() {
     */log.jsonl) sed -E 's/"images_per_second": ?[0-9.e+-]+/"images_per_second": #/' "$1" ;;
     */events.out.tfevents.*) wc -c <"$1" ;;
     */devices.stdout) sed -E 's/[0-9.]+ [GM]B( are)? free/# free/g' "$1" ;;
+    *.stderr) sed -E "/, [0-9]+ s left$/d; s#$work/(old|new)/##g; s/images_per_second [0-9.e+-]+/images_per_second #/" "$1" ;;
     *.stdout) sed -E 's/[0-9]+(\.[0-9]+)? s\b/# s/g' "$1" ;;
     *) cat "$1" ;;
   esac
