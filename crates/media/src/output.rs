@@ -197,7 +197,7 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
         Target::Array(path, _) if inputs.len() > 1 => (
             path,
             format!(
-                "one array cannot hold {} inputs of their own sizes",
+                "one array cannot hold {} inputs of different sizes",
                 inputs.len()
             ),
         ),

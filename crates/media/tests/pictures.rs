@@ -252,7 +252,9 @@ fn opacity_is_kept_where_it_is_asked_for() {
     )
     .unwrap_err();
     assert!(
-        message.to_string().contains("JPEG keeps no opacity"),
+        message
+            .to_string()
+            .contains("JPEG does not store transparency"),
         "{message}"
     );
     write_image(

@@ -138,7 +138,7 @@ fn notes(path: &Path, found: &Spec, fitted: &Spec, fit: Fit) -> Vec<String> {
     let mut notes = Vec::new();
     if fitted.frames != found.frames {
         notes.push(format!(
-            "{}: the last {} of {} frames fill no latent frame and are left out",
+            "{}: the last {} of {} frames do not fill a latent frame and are dropped",
             path.display(),
             found.frames - fitted.frames,
             found.frames

@@ -188,7 +188,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
             true => Ok(key.to_owned()),
             false => Err(Error::format(
                 file.path(),
-                format!("no tensor is named '{key}'; there are {}", list(file)),
+                format!("no tensor is named '{key}'; found {}", list(file)),
             )),
         };
     }
@@ -209,7 +209,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
         (Some((key, _)), None) => Ok(key.clone()),
         (None, _) => Err(Error::format(
             file.path(),
-            format!("no tensor could be a latent; there are {}", list(file)),
+            format!("no tensor could be a latent; found {}", list(file)),
         )),
         (Some(_), Some(_)) => Err(Error::format(
             file.path(),

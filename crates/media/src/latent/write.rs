@@ -38,7 +38,7 @@ impl LatentFormat {
             Some("safetensors") => Ok(Self::Safetensors),
             Some("npy") => Ok(Self::Npy),
             _ => Err(Error::BadRequest(format!(
-                "{}: latents are written as .latent (ComfyUI), .safetensors or .npy",
+                "{}: expected .latent (ComfyUI), .safetensors or .npy",
                 path.display()
             ))),
         }

@@ -111,7 +111,7 @@ pub fn encode_image(
 fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
     match *picture.shape() {
         [4, ..] if !format.keeps_opacity() => Err(Error::BadRequest(
-            "JPEG keeps no opacity; write PNG, WebP or EXR".into(),
+            "JPEG does not store transparency; write PNG, WebP or EXR".into(),
         )),
         [4, height, width] if height > 0 && width > 0 => {
             Ok(([height, width], ExtendedColorType::Rgba8))

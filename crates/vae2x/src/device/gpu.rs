@@ -5,9 +5,7 @@ use std::sync::{Arc, Once};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Precision, Result, VaeConfig};
-use vae2x_nn::device::{
-    self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_precision,
-};
+use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_precision};
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
 
 use super::{Api, Device, EngineOptions};
@@ -38,7 +36,7 @@ fn through(api: Api) -> Vec<DeviceInfo> {
     };
     match api.in_nn().devices() {
         Ok(found) if found.is_empty() => {
-            vec![without_device("no device, or no driver".into())]
+            vec![without_device("no device or no driver found".into())]
         }
         Ok(found) => found.iter().map(described).collect(),
         Err(e) => vec![without_device(e.to_string())],

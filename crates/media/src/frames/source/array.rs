@@ -128,7 +128,7 @@ fn find(file: &TensorFile) -> Result<(String, Spec)> {
         _ if file.tensors().contains_key("pixels") => "pixels".into(),
         _ => {
             return Err(fail(format!(
-                "expected a tensor named 'pixels' or a single one, found {names:?}"
+                "expected a tensor named 'pixels' or a single tensor, found {names:?}"
             )));
         }
     };
@@ -144,7 +144,7 @@ fn find(file: &TensorFile) -> Result<(String, Spec)> {
         }
     };
     if shape.contains(&0) {
-        return Err(fail(format!("there are no pixels in shape {shape:?}")));
+        return Err(fail(format!("shape {shape:?} holds no pixels")));
     }
     Ok((
         name,
