@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
+use super::batch::Batch;
 use super::checkpoint::{Checkpoints, Progress, save};
 use super::config::Config;
 use super::eval::Evaluation;
+use super::learner::Learner;
 use super::ranks::Followers;
 use super::start::{Inputs, dataset_options, evaluation, newest, photos, ranks};
-use super::step::{Batch, Learner};
 use crate::data::{Dataset, Loader};
 use crate::log::Screen;
 use crate::run::{self, Intervals, Lock, Record, Work, write_config};
