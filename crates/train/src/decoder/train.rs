@@ -169,7 +169,7 @@ impl Work for Training<'_> {
         let psnr = measured.get("psnr").copied();
         record.add("eval", step, measured)?;
         self.measure_speed_anew();
-        Ok(psnr.is_some_and(|psnr| self.progress.is_best(psnr)))
+        Ok(psnr.is_some_and(|psnr| self.progress.keep_if_best(psnr)))
     }
 
     fn store(&mut self) -> Result<()> {
@@ -208,8 +208,8 @@ impl Training<'_> {
 }
 
 impl Progress {
-    /// Whether a score is better than all before; then it is kept as the best.
-    fn is_best(&mut self, score: f64) -> bool {
+    /// Keeps a score as the best if it is better than all before, and returns whether it is.
+    fn keep_if_best(&mut self, score: f64) -> bool {
         let is_best = score.is_finite() && self.best.is_none_or(|(_, best)| score > best);
         if is_best {
             self.best = Some((self.step, score));
