@@ -46,7 +46,7 @@ fn number(text: Option<String>) -> Result<usize> {
 }
 
 fn usage() -> Error {
-    Error::Unsupported(USAGE.into())
+    Error::BadRequest(USAGE.into())
 }
 
 fn write(out: &std::path::Path, config: VaeConfig) -> Result<()> {
@@ -65,6 +65,6 @@ fn write(out: &std::path::Path, config: VaeConfig) -> Result<()> {
         let values = weights.tensor(&specs[&entry.name])?;
         DType::F32
             .narrow(values.data())
-            .ok_or_else(|| Error::Unsupported("no 32-bit floats".into()))
+            .ok_or_else(|| Error::BadRequest("no 32-bit floats".into()))
     })
 }

@@ -135,59 +135,69 @@ impl VaeConfig {
     /// Checks every value against what the architecture allows.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first value that cannot be.
+    /// [`Error::Config`] naming the first impossible value.
     pub fn validate(&self) -> Result<()> {
+        self.check().map_err(Error::Config)
+    }
+
+    /// As [`Self::validate`], with the problem in words.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.check_widths()?;
+        self.check_statistics()?;
+        match self.scale() {
+            Err(Error::Config(problem)) => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_widths(&self) -> Result<(), String> {
         /// Far above any published width; keeps products of sizes far from overflow.
         const MAX_WIDTH: usize = 4096;
-        let width = |name: &str, value: usize| match value {
-            1..=MAX_WIDTH => Ok(()),
-            _ => Err(Error::Config(format!(
-                "{name} is {value}; expected 1 to {MAX_WIDTH}"
-            ))),
-        };
-        width("the encoder's base width", self.encoder_base_dim)?;
-        width("the decoder's base width", self.decoder_base_dim)?;
-        width("z_dim", self.z_dim)?;
-        width("num_res_blocks", self.num_res_blocks)?;
-        for m in self.dim_mult {
-            width("dim_mult", m)?;
-        }
-        // Each upsampling halves the channels.
-        for m in &self.dim_mult[1..] {
-            if !(self.decoder_base_dim * m).is_multiple_of(2) {
-                return Err(Error::Config(format!(
-                    "a decoder stage of {} channels cannot be halved",
-                    self.decoder_base_dim * m
-                )));
+        let widths = [
+            ("the encoder's base width", self.encoder_base_dim),
+            ("the decoder's base width", self.decoder_base_dim),
+            ("z_dim", self.z_dim),
+            ("num_res_blocks", self.num_res_blocks),
+        ];
+        let multiples = self.dim_mult.map(|m| ("dim_mult", m));
+        for (name, value) in widths.into_iter().chain(multiples) {
+            if !(1..=MAX_WIDTH).contains(&value) {
+                return Err(format!("{name} is {value}; expected 1 to {MAX_WIDTH}"));
             }
         }
+        // Each upsampling halves the channels.
+        let stages = self.dim_mult[1..].iter().map(|m| self.decoder_base_dim * m);
+        match stages.into_iter().find(|width| !width.is_multiple_of(2)) {
+            Some(odd) => Err(format!(
+                "a decoder stage of {odd} channels cannot be halved"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_statistics(&self) -> Result<(), String> {
         for (name, values) in [
             ("latents_mean", &self.latents_mean),
             ("latents_std", &self.latents_std),
         ] {
-            if values.len() != self.z_dim {
-                return Err(Error::Config(format!(
-                    "{name} has {} values; expected one per latent channel ({})",
-                    values.len(),
+            let count = values.len();
+            if count != self.z_dim {
+                return Err(format!(
+                    "{name} has {count} values; expected one per latent channel ({})",
                     self.z_dim
-                )));
+                ));
             }
         }
-        if let Some(bad) = self
-            .latents_std
-            .iter()
-            .find(|s| !(s.is_finite() && **s > 0.0))
-        {
-            return Err(Error::Config(format!(
+        let is_positive = |s: &&f32| s.is_finite() && **s > 0.0;
+        if let Some(bad) = self.latents_std.iter().find(|s| !is_positive(s)) {
+            return Err(format!(
                 "latents_std holds {bad}; expected positive numbers"
-            )));
+            ));
         }
         if let Some(bad) = self.latents_mean.iter().find(|m| !m.is_finite()) {
-            return Err(Error::Config(format!(
-                "latents_mean holds {bad}; expected finite numbers"
-            )));
+            return Err(format!("latents_mean holds {bad}; expected finite numbers"));
         }
-        self.scale().map(|_| ())
+        Ok(())
     }
 }
 
@@ -211,29 +221,31 @@ mod tests {
 
     #[test]
     fn impossible_values_are_named() {
-        let broken = VaeConfig {
+        let problem = |config: VaeConfig| config.check().unwrap_err();
+        let no_spread = VaeConfig {
             latents_std: vec![0.0; 16],
             ..VaeConfig::default()
         };
-        assert!(
-            broken
-                .validate()
-                .unwrap_err()
-                .to_string()
-                .contains("latents_std")
-        );
-        let broken = VaeConfig {
+        assert!(problem(no_spread).starts_with("latents_std"));
+        let too_few = VaeConfig {
             latents_mean: vec![0.0; 3],
             ..VaeConfig::default()
         };
-        assert!(
-            broken
-                .validate()
-                .unwrap_err()
-                .to_string()
-                .contains("latents_mean")
-        );
-        assert!(VaeConfig::with_widths(0, 3).validate().is_err());
+        assert!(problem(too_few).starts_with("latents_mean"));
+        assert!(problem(VaeConfig::with_widths(0, 3)).contains("base width"));
+        assert!(problem(VaeConfig::with_widths(96, 5)).contains("3 r^2"));
         assert!(VaeConfig::default().validate().is_ok());
+    }
+
+    #[test]
+    fn frames_agree_with_the_definition() {
+        let config = VaeConfig::default();
+        assert_eq!((config.spatial(), config.temporal()), (8, 4));
+        let frames = [0, 1, 2, 3, 21].map(|n| config.frames(n));
+        assert_eq!(frames, [0, 1, 5, 9, 81]);
+        let latent = [0, 1, 4, 5, 8, 9, 81].map(|n| config.latent_frames(n));
+        assert_eq!(latent, [0, 1, 1, 2, 2, 3, 21]);
+        let whole = [0, 1, 4, 5, 8].map(|n| config.whole_frames(n));
+        assert_eq!(whole, [0, 1, 1, 5, 5]);
     }
 }

@@ -189,7 +189,7 @@ mod tests {
         write_bytes(&path, b"old").unwrap();
         let failed = write(&path, |out| {
             out.write_all(b"half").unwrap();
-            Err(Error::Unsupported("stop".into()))
+            Err(Error::Device("stop".into()))
         });
         assert!(failed.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");

@@ -68,7 +68,7 @@ impl Kernel {
 /// `[3, H, W]` -> `[3, H / stride, W / stride]`, both whole numbers
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless the array is a picture.
+/// [`vae2x_core::Error::Shape`] unless the array is an image.
 pub(crate) fn convolve(picture: &Array, kernel: &Kernel, stride: usize) -> Result<Array> {
     debug_assert_eq!(kernel.len() % 2, stride % 2);
     let [height, width] = picture_size(picture)?;

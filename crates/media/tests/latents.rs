@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::{Normalized, Space, guess};
+use vae2x_core::latent::{Normalized, Raw, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
-use vae2x_core::{Array, VaeConfig};
+use vae2x_core::{Array, Error, VaeConfig};
 use vae2x_media::latent::{
-    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, decide_space,
-    write_latent,
+    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, WriteOptions,
+    decide_space, write_latent, write_normalized, write_raw,
 };
 use vae2x_media::preview::preview_frame;
 use vae2x_testkit::compare::{assert_close, assert_same};
@@ -76,17 +76,17 @@ fn open(path: &Path) -> vae2x_core::Result<LatentFile> {
 fn the_real_files_agree() {
     let (clip, frame) = (cheesecake(), first_frame());
     assert_eq!(
-        (clip.array.shape(), clip.origin),
+        (clip.stored().shape(), clip.origin),
         (&[1, 16, 16, 40, 64][..], Origin::Safetensors)
     );
     assert_eq!(
-        (frame.array.shape(), frame.origin),
+        (frame.stored().shape(), frame.origin),
         (&[1, 16, 1, 40, 64][..], Origin::Comfy)
     );
     assert_close(
         "frame 0",
-        &denormalized(frame_of(&clip.array, 0)),
-        &frame.array,
+        &denormalized(frame_of(clip.stored(), 0)),
+        frame.stored(),
         ROUNDING,
     );
 }
@@ -108,7 +108,7 @@ fn the_real_files_are_judged_right() {
 #[test]
 fn statistics_alone_tell_the_spaces_of_the_real_clip() {
     let config = VaeConfig::default();
-    let clip = cheesecake().array;
+    let clip = cheesecake().stored().clone();
     let raw = guess(&denormalized(clip.clone()), &config).unwrap();
     assert!(raw.space == Space::Raw && raw.confidence > 0.99, "{raw:?}");
     let normalized = guess(&clip, &config).unwrap();
@@ -131,7 +131,7 @@ fn statistics_alone_tell_the_spaces_of_the_real_clip() {
 #[test]
 fn kind_and_statistics_are_weighed() {
     let folder = tempfile::tempdir().unwrap();
-    let raw = first_frame().array;
+    let raw = first_frame().stored().clone();
     // Unmarked and alone the frame's statistics lean to raw; the name 'latents' speaks against it.
     let plain = decide(&open(&saved(folder.path(), "plain.safetensors", &[("x", &raw)])).unwrap());
     assert_eq!(plain.space, Space::Raw);
@@ -147,7 +147,7 @@ fn kind_and_statistics_are_weighed() {
     let warning = named.warning().unwrap();
     assert!(warning.contains("--latent-space"), "{warning}");
     // A normalized latent that came into a .latent file stays raw by the format, with a warning.
-    let clip = cheesecake().array;
+    let clip = cheesecake().stored().clone();
     let version = Array::zeros([0]);
     let tensors = [
         ("latent_tensor", &clip),
@@ -192,7 +192,7 @@ fn written_latents_come_back_marked() {
         let path = folder.path().join(name);
         write_latent(&path, &latent, space, &text).unwrap();
         let back = open(&path).unwrap();
-        assert_same(name, &back.array, &latent);
+        assert_same(name, back.stored(), &latent);
         assert_eq!(back.origin, origin, "{name}");
         if origin != Origin::Npy {
             assert_eq!(back.text, text, "{name}");
@@ -207,11 +207,91 @@ fn written_latents_come_back_marked() {
 }
 
 #[test]
+fn every_file_becomes_raw_in_one_way() {
+    let config = VaeConfig::default();
+    let (clip, stored) = (cheesecake(), cheesecake().stored().clone());
+    assert_eq!(clip.shape(), [1, 16, 16, 40, 64]);
+    let (raw, decision) = clip.into_raw(&config, SpaceChoice::Auto).unwrap();
+    assert_eq!(decision.space, Space::Normalized);
+    assert_same("denormalized", raw.array(), &denormalized(stored));
+    let (raw, decision) = first_frame().into_raw(&config, SpaceChoice::Auto).unwrap();
+    assert_eq!(decision.space, Space::Raw);
+    assert_same("as it was", raw.array(), first_frame().stored());
+    let normalized = first_frame().into_normalized_from(Space::Raw, &config);
+    let want = raw.normalize(&config).unwrap();
+    assert_same("normalized", normalized.unwrap().array(), want.array());
+}
+
+#[test]
+fn latents_take_the_space_that_their_file_can_hold() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), VaeConfig::default());
+    let raw = Raw::new(ramp(&[1, 16, 1, 4, 6])).unwrap();
+    let normalized = raw.clone().normalize(&config).unwrap();
+    for (name, asked, taken) in [
+        ("a.latent", None, Space::Raw),
+        ("a.latent", Some(Space::Normalized), Space::Raw),
+        ("a.safetensors", None, Space::Normalized),
+        ("a.safetensors", Some(Space::Raw), Space::Raw),
+        ("a.npy", None, Space::Normalized),
+    ] {
+        let path = folder.path().join(name);
+        let options = WriteOptions {
+            space: asked,
+            ..Default::default()
+        };
+        let from_raw = write_raw(&path, &raw, &config, &options).unwrap();
+        let first = open(&path).unwrap();
+        let from_normalized = write_normalized(&path, &normalized, &config, &options).unwrap();
+        let second = open(&path).unwrap();
+        assert_eq!([from_raw, from_normalized], [taken; 2], "{name} {asked:?}");
+        assert_close(name, first.stored(), second.stored(), ROUNDING);
+        let unchanged = match taken {
+            Space::Raw => (first.stored(), raw.array()),
+            Space::Normalized => (second.stored(), normalized.array()),
+        };
+        assert_same(name, unchanged.0, unchanged.1);
+    }
+}
+
+#[test]
+fn packed_latents_stay_packed_but_for_comfyui() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), VaeConfig::default());
+    let raw = Raw::new(ramp(&[1, 16, 1, 4, 6])).unwrap();
+    let options = WriteOptions {
+        packed: true,
+        ..Default::default()
+    };
+    for (name, shape) in [
+        ("a.safetensors", &[1, 6, 64][..]),
+        ("a.npy", &[1, 6, 64]),
+        ("a.latent", &[1, 16, 1, 4, 6]),
+    ] {
+        let path = folder.path().join(name);
+        write_raw(&path, &raw, &config, &options).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let found = file
+            .tensors()
+            .values()
+            .find(|info| !info.shape.contains(&0));
+        assert_eq!(found.unwrap().shape, shape, "{name}");
+    }
+}
+
+#[test]
+fn choices_of_a_space_have_names() {
+    for name in SpaceChoice::NAMES {
+        assert_eq!(name.parse::<SpaceChoice>().unwrap().to_string(), name);
+    }
+    let unknown = "odd".parse::<SpaceChoice>();
+    assert!(matches!(unknown, Err(Error::BadRequest(_))));
+}
+
+#[test]
 fn a_written_latent_is_as_comfyui_writes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.latent");
     let original = fixture("data/wan_cheesecake_frame0.latent");
-    write_latent(&path, &first_frame().array, Space::Raw, &[]).unwrap();
+    write_latent(&path, first_frame().stored(), Space::Raw, &[]).unwrap();
     let (ours, theirs) = (
         TensorFile::open(&path).unwrap(),
         TensorFile::open(&original).unwrap(),
@@ -258,7 +338,7 @@ fn an_early_comfyui_file_is_rescaled() {
     assert_eq!(file.origin, Origin::ComfyLegacy);
     assert_close(
         "rescaled",
-        &file.array,
+        file.stored(),
         &Array::new([1, 16, 1, 1, 1], vec![1.0; 16]).unwrap(),
         ROUNDING,
     );
@@ -335,7 +415,7 @@ fn packed_latents_need_their_size() {
     };
     let file = sized([32, 48]).unwrap();
     assert_eq!(
-        (file.array.shape(), file.packed),
+        (file.stored().shape(), file.packed),
         (&[1, 16, 1, 4, 6][..], true)
     );
     assert!(
@@ -350,7 +430,7 @@ fn packed_latents_need_their_size() {
 fn packing_leans_to_normalized() {
     // Half a clip's frame, packed as diffusers does: cells of 2x2 with all channels form a token.
     let folder = tempfile::tempdir().unwrap();
-    let latent = frame_of(&cheesecake().array, 0);
+    let latent = frame_of(&cheesecake().stored().clone(), 0);
     let value = |i: usize| {
         let (token, c, dy, dx) = (i / 64, i % 64 / 4, i % 4 / 2, i % 2);
         latent.data()[(c * 40 + token / 32 * 2 + dy) * 64 + token % 32 * 2 + dx]
@@ -366,7 +446,7 @@ fn packing_leans_to_normalized() {
         key: None,
     };
     let file = LatentFile::open(&path, &options).unwrap();
-    assert_same("unpacked", &file.array, &latent);
+    assert_same("unpacked", file.stored(), &latent);
     let decision = decide(&file);
     assert!(
         decision.space == Space::Normalized && decision.confidence > 0.99,
@@ -420,7 +500,7 @@ fn broken_and_foreign_latents_are_refused() {
 
 #[test]
 fn the_real_latent_previews_a_cheesecake() {
-    let latent = Normalized::new(cheesecake().array).unwrap();
+    let latent = Normalized::new(cheesecake().stored().clone()).unwrap();
     let picture = preview_frame(&latent, 0, 0).unwrap();
     assert_eq!(picture.shape(), [3, 320, 512]);
     // Warm colours and a contrast that photographs have; the wrong space gives 0.2 or more than 1.

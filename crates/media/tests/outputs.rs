@@ -1,4 +1,4 @@
-//! Where pictures go: decided before any work, refused early, whole or not at all.
+//! Where images go: decided before any work, refused early, whole or not at all.
 
 use std::path::{Path, PathBuf};
 

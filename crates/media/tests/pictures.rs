@@ -1,4 +1,4 @@
-//! Pictures through files: every format there and back, upright, and refused where they are broken.
+//! Images through files: every format there and back, upright, and refused where they are broken.
 
 use std::path::Path;
 
@@ -280,8 +280,8 @@ fn broken_files_are_named() {
         message
     };
     // The name promises what the bytes do not hold.
-    assert!(message("text.png", b"hello, this is text").contains("not a picture"));
-    assert!(message("empty.png", b"").contains("not a picture"));
+    assert!(message("text.png", b"hello, this is text").contains("not an image"));
+    assert!(message("empty.png", b"").contains("not an image"));
     let whole = encode_image(
         &gradient(64, 64),
         PictureFormat::Png,

@@ -7,9 +7,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, DeviceType, FloatDType, Tensor};
-use vae2x_core::{Error, Result};
+use vae2x_core::{Error, Precision, Result};
 
-use crate::wan_vae::Limits;
+/// What a device can hold, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub memory: u64,
+    /// In one buffer.
+    pub buffer: u64,
+}
+
+impl Default for Limits {
+    /// No limits.
+    fn default() -> Self {
+        Self {
+            memory: u64::MAX,
+            buffer: u64::MAX,
+        }
+    }
+}
 
 /// Whether burn's backend for the processor holds `x`, in `f32`: what our own operations there are made for.
 pub(crate) fn is_flex_f32<const D: usize>(x: &Tensor<D>) -> bool {
@@ -82,13 +99,14 @@ impl Api {
     /// is no GPU. None where no driver is installed. Opens none.
     ///
     /// # Errors
-    /// [`Error::Unsupported`], naming the feature, if this build lacks it; [`Error::Device`] if a driver fails.
+    /// [`Error::Missing`] if this build lacks it, [`Error::Device`] if a driver fails.
     pub fn devices(self) -> Result<Vec<Listed>> {
         let Some(device_type) = self.device_type() else {
-            let name = self.name();
-            return Err(Error::Unsupported(format!(
-                "this program was built without '{name}'; build it with `cargo build --release --features {name}`"
-            )));
+            let feature = self.name();
+            return Err(Error::Missing {
+                what: format!("the device '{feature}'"),
+                feature,
+            });
         };
         let mut devices = guarded(|| {
             Ok(Device::enumerate(device_type)
@@ -126,7 +144,7 @@ impl Api {
     /// The device at `index` of [`Self::devices`], or the first.
     ///
     /// # Errors
-    /// As [`Self::devices`]; [`Error::Unsupported`] if there is no such device.
+    /// As [`Self::devices`]; [`Error::NoDevice`] if there is no such device, or as [`Listed::check`].
     pub fn device(self, index: Option<usize>) -> Result<Listed> {
         let mut devices = self.devices()?;
         let (index, count, name) = (index.unwrap_or(0), devices.len(), self.name());
@@ -134,7 +152,7 @@ impl Api {
             let device = devices.swap_remove(index);
             return device.check().map(|()| device);
         }
-        Err(Error::Unsupported(match count {
+        Err(Error::NoDevice(match count {
             0 => format!("no device was found through {name}: is its driver installed?"),
             _ => format!(
                 "there is no device {name}:{index}; the last is {name}:{}",
@@ -220,12 +238,12 @@ impl Listed {
     /// cubecl-spirv 0.11.3 makes invalid modules. The variable is for builds in which that is corrected.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] with the reason.
+    /// [`Error::NoDevice`] with the reason.
     pub fn check(&self) -> Result<()> {
         const CORRECTED: &str = "VAE2X_SOFTWARE_VULKAN";
         let is_spirv = cfg!(feature = "vulkan") && matches!(self.api, Api::Vulkan | Api::WebGpu);
         if is_spirv && self.kind == Kind::Processor && std::env::var_os(CORRECTED).is_none() {
-            return Err(Error::Unsupported(format!(
+            return Err(Error::NoDevice(format!(
                 "{} is a software driver, for which this version of CubeCL makes invalid SPIR-V; build with \
                  `--features webgpu` alone, which reaches it in WebGPU's language",
                 self.name()
@@ -298,29 +316,45 @@ fn facts(_: &Device) -> Facts {
     Facts::default()
 }
 
+/// The threads of this process that compute on a device: one feeds a GPU.
+pub(crate) fn threads(device: &Device) -> usize {
+    if *device == Device::flex() {
+        rayon::current_num_threads()
+    } else {
+        1
+    }
+}
+
+/// burn's name for a precision.
+pub fn float_dtype(precision: Precision) -> FloatDType {
+    match precision {
+        Precision::F32 => FloatDType::F32,
+        Precision::Bf16 => FloatDType::BF16,
+        Precision::F16 => FloatDType::F16,
+    }
+}
+
 /// Refuses a precision that a device cannot compute in, and names the half precision that it can, if any.
 ///
 /// # Errors
-/// [`Error::Unsupported`].
-pub fn check_dtype(device: &Device, dtype: FloatDType) -> Result<()> {
-    let computes = |dtype: FloatDType| guarded(|| Ok(device.supports_dtype(dtype)));
-    if computes(dtype)? {
+/// [`Error::NoDevice`] if it cannot, [`Error::Device`] if it fails.
+pub fn check_precision(device: &Device, precision: Precision) -> Result<()> {
+    let computes = |precision| guarded(|| Ok(device.supports_dtype(float_dtype(precision))));
+    if computes(precision)? {
         return Ok(());
     }
-    let name = |dtype: FloatDType| format!("{dtype:?}").to_lowercase();
-    let other = match dtype {
-        FloatDType::F32 => None,
-        FloatDType::BF16 => Some(FloatDType::F16),
-        _ => Some(FloatDType::BF16),
+    let other = match precision {
+        Precision::F32 => None,
+        Precision::Bf16 => Some(Precision::F16),
+        Precision::F16 => Some(Precision::Bf16),
     };
     let advice = match other {
-        Some(other) if computes(other)? => format!("; it can in {}", name(other)),
+        Some(other) if computes(other)? => format!("; it can in {other}"),
         Some(_) => "; it can in f32".into(),
         None => String::new(),
     };
-    Err(Error::Unsupported(format!(
-        "the device cannot compute in {}{advice}",
-        name(dtype)
+    Err(Error::NoDevice(format!(
+        "the device cannot compute in {precision}{advice}"
     )))
 }
 
@@ -405,8 +439,10 @@ mod tests {
     #[test]
     fn a_device_that_is_not_built_names_its_feature() {
         for api in Api::ALL.into_iter().filter(|api| !api.is_built()) {
-            let message = api.device(None).unwrap_err().to_string();
-            assert!(message.contains(&format!("--features {api}")), "{message}");
+            let refused = api.device(None).err();
+            let is_missing =
+                matches!(&refused, Some(Error::Missing { feature, .. }) if *feature == api.name());
+            assert!(is_missing, "{refused:?}");
         }
     }
 }

@@ -5,22 +5,48 @@ mod common;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use std::sync::Arc;
+
 use common::{bands_tolerance, device, is_flex};
 use proptest::prelude::*;
-use vae2x_core::engine::Engine;
+use vae2x_core::engine::{self, Engine};
 use vae2x_core::weights::{VaeWeights, Weights};
-use vae2x_core::{Array, time};
+use vae2x_core::{Array, Error, Extent, Precision, VaeConfig};
+use vae2x_nn::device::{Limits, float_dtype};
 use vae2x_nn::wan_vae::{
     BurnEngine, BurnOptions, DecodePlan, Decoder, DecoderState, EncodePlan, Encoder, EncoderState,
-    Job, Limits, Rows, TailState, TrunkState,
+    Job, Rows, TailState, TrunkState,
 };
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::{fixture, open, tolerance, vae};
 
 const MODELS: [&str; 2] = ["vae_tiny_up2x", "vae_tiny_base"];
 
-fn weights(model: &str) -> VaeWeights {
-    VaeWeights::open(&fixture(&format!("{model}/original.safetensors"))).unwrap()
+fn weights(model: &str) -> Arc<VaeWeights> {
+    Arc::new(VaeWeights::open(&fixture(&format!("{model}/original.safetensors"))).unwrap())
+}
+
+fn engine(
+    weights: &Arc<VaeWeights>,
+    options: BurnOptions,
+    device: Device,
+) -> vae2x_core::Result<Arc<dyn Engine>> {
+    Ok(Arc::new(BurnEngine::new(weights.clone(), options, device)?))
+}
+
+/// An engine that plans for no more than `limits`.
+fn limited(weights: &Arc<VaeWeights>, limits: Limits) -> Arc<dyn Engine> {
+    let options = BurnOptions {
+        limits,
+        ..BurnOptions::default()
+    };
+    engine(weights, options, device()).unwrap()
+}
+
+/// The frames of latent frame `t`.
+fn frames(clip: &Array, t: usize) -> Array {
+    let config = VaeConfig::default();
+    clip.narrow1(config.frames(t)..config.frames(t + 1))
 }
 
 /// Numbers without a pattern that a convolution could meet twice, in [-1, 1].
@@ -80,7 +106,7 @@ fn encode_in_bands(encoder: &Encoder, clip: &Array, most: usize, device: &Device
     let mut states = vec![Vec::new(); encoder.stages.len()];
     let mut rest = Default::default();
     let step = |t: usize| {
-        let mut x = upload(&clip.narrow1(time::frames(t)..time::frames(t + 1)), device);
+        let mut x = upload(&frames(clip, t), device);
         for (i, states) in states.iter_mut().enumerate() {
             let bands = Rows::bands(encoder.output_height(i, x.dims()[3]), most);
             states.resize_with(bands.len(), Default::default);
@@ -92,7 +118,7 @@ fn encode_in_bands(encoder: &Encoder, clip: &Array, most: usize, device: &Device
         }
         download(encoder.rest(x, &mut rest, most))
     };
-    (0..time::latent_frames(clip.shape()[1]))
+    (0..VaeConfig::default().latent_frames(clip.shape()[1]))
         .map(step)
         .collect()
 }
@@ -104,7 +130,7 @@ proptest! {
     fn a_decode_in_bands_is_the_whole(t in 1..4usize, h in 1..14usize, w in 1..6usize, most in 1..7usize) {
         let device = device();
         let (dtype, tolerance) = finest(&device);
-        let decoder = Decoder::load(&weights(MODELS[h % 2]), &device).unwrap().map(&mut To(dtype));
+        let decoder = Decoder::load(&*weights(MODELS[h % 2]), &device).unwrap().map(&mut To(dtype));
         let clip = noise([16, t, h, w]);
         let mut state = DecoderState::default();
         for (i, got) in decode_in_bands(&decoder, &clip, most, &device).into_iter().enumerate() {
@@ -117,12 +143,11 @@ proptest! {
     fn an_encode_in_bands_is_the_whole(t in 1..4usize, h in 1..7usize, w in 1..4usize, most in 1..30usize) {
         let device = device();
         let (dtype, tolerance) = finest(&device);
-        let encoder = Encoder::load(&weights(MODELS[h % 2]), &device).unwrap().map(&mut To(dtype));
-        let clip = noise([3, time::frames(t), 8 * h, 8 * w]);
+        let encoder = Encoder::load(&*weights(MODELS[h % 2]), &device).unwrap().map(&mut To(dtype));
+        let clip = noise([3, VaeConfig::default().frames(t), 8 * h, 8 * w]);
         let mut state = EncoderState::default();
         for (i, got) in encode_in_bands(&encoder, &clip, most, &device).into_iter().enumerate() {
-            let frames = clip.narrow1(time::frames(i)..time::frames(i + 1));
-            let whole = encoder.step(upload(&frames, &device), &mut state);
+            let whole = encoder.step(upload(&frames(&clip, i), &device), &mut state);
             assert_close(&format!("{t}x{h}x{w} in bands of {most}, {i}"), &got, &download(whole), tolerance);
         }
     }
@@ -131,9 +156,8 @@ proptest! {
 #[test]
 fn clips_of_a_single_cell_are_those_of_the_reference() {
     let weights = weights(MODELS[1]);
-    let engine =
-        |device: &Device| BurnEngine::load(&weights, &BurnOptions::default(), device).unwrap();
-    let (got, want) = (engine(&device()), engine(&Device::flex()));
+    let [got, want] = [device(), Device::flex()]
+        .map(|device| engine(&weights, BurnOptions::default(), device).unwrap());
     let (latent, pixels) = (noise([16, 3, 1, 1]), noise([3, 9, 8, 8]));
     assert_close(
         "decode",
@@ -152,17 +176,6 @@ fn clips_of_a_single_cell_are_those_of_the_reference() {
 #[test]
 fn an_engine_in_bands_is_the_engine() {
     let (weights, latent) = (weights(MODELS[0]), noise([16, 2, 24, 20]));
-    let engine = |limits: Limits| {
-        BurnEngine::load(
-            &weights,
-            &BurnOptions {
-                limits,
-                ..BurnOptions::default()
-            },
-            &device(),
-        )
-        .unwrap()
-    };
     let job = |limits: Limits| Job {
         cells: [24, 20],
         clip: true,
@@ -170,14 +183,14 @@ fn an_engine_in_bands_is_the_engine() {
         limits,
     };
     let tight = least(|limits| DecodePlan::new(weights.config(), &job(limits)));
-    let whole = vae::decode_whole(&engine(Limits::default()), &latent);
+    let whole = vae::decode_whole(&limited(&weights, Limits::default()), &latent);
     for eighths in [8, 9, 12] {
         let limits = Limits {
             memory: tight.memory * eighths / 8,
             ..tight
         };
         let plan = DecodePlan::new(weights.config(), &job(limits)).unwrap();
-        let got = vae::decode_whole(&engine(limits), &latent);
+        let got = vae::decode_whole(&limited(&weights, limits), &latent);
         assert_close(
             &format!("{} bands", plan.bands.len()),
             &got,
@@ -235,12 +248,11 @@ fn an_engine_with_little_memory_passes_the_fixtures() {
         let parked = decode(tight).unwrap();
         assert!(parked.bands.len() > 1, "{parked:?}");
         for memory in [tight.memory, tight.memory * 5 / 4] {
-            let options = BurnOptions {
-                limits: Limits { memory, ..tight },
-                ..BurnOptions::default()
-            };
-            let engine = BurnEngine::load(&weights, &options, &device()).unwrap();
-            vae::check_fixtures(&engine, model, tolerance);
+            // Each half by itself: what the other one holds is not in this memory.
+            let limits = Limits { memory, ..tight };
+            let halves = [(); 2].map(|()| limited(&weights, limits));
+            vae::check_decode_fixtures(&halves[0], model, tolerance);
+            vae::check_encode_fixtures(&halves[1], model, tolerance);
         }
     }
 }
@@ -253,49 +265,45 @@ fn half_precision_is_near_full_precision() {
         .read("decode.clip.latent")
         .unwrap()
         .item(0);
-    let load = |dtype: FloatDType| {
+    let load = |precision: Precision| {
         let options = BurnOptions {
-            decoder_dtype: dtype,
+            decoder_precision: precision,
             ..BurnOptions::default()
         };
-        BurnEngine::load(&weights, &options, &device)
+        engine(&weights, options, device.clone())
     };
-    let decode = |dtype: FloatDType| vae::decode_whole(&load(dtype).unwrap(), &latent);
-    let full = decode(FloatDType::F32);
+    let decode = |precision| vae::decode_whole(&load(precision).unwrap(), &latent);
+    let full = decode(Precision::F32);
     let f16 = if is_flex(&device) {
         tolerance::F16
     } else {
         tolerance::F16_SUMS
     };
-    for (dtype, tolerance) in [(FloatDType::F16, f16), (FloatDType::BF16, tolerance::BF16)] {
-        if !device.supports_dtype(dtype) {
-            let refused = load(dtype).unwrap_err().to_string();
-            assert!(refused.contains("cannot compute in"), "{refused}");
-            println!("skipped: {refused}");
+    for (precision, tolerance) in [(Precision::F16, f16), (Precision::Bf16, tolerance::BF16)] {
+        if !device.supports_dtype(float_dtype(precision)) {
+            let refused = load(precision).err();
+            assert!(matches!(refused, Some(Error::NoDevice(_))), "{refused:?}");
+            println!("skipped: the device cannot compute in {precision}");
             continue;
         }
-        let half = decode(dtype);
-        assert_close(&format!("{dtype:?}"), &half, &full, tolerance);
-        assert_ne!(half.data(), full.data(), "{dtype:?} changes something");
+        let half = decode(precision);
+        assert_close(&format!("{precision}"), &half, &full, tolerance);
+        assert_ne!(half.data(), full.data(), "{precision} changes something");
     }
 }
 
 #[test]
-fn what_cannot_fit_is_refused_with_an_estimate() {
-    let weights = weights("vae_tiny_base");
-    let options = BurnOptions {
-        limits: Limits {
-            memory: 1 << 20,
-            ..Limits::default()
-        },
-        ..BurnOptions::default()
+fn what_cannot_fit_is_refused_before_the_weights_are_read() {
+    let limits = Limits {
+        memory: 1 << 20,
+        ..Limits::default()
     };
-    let engine = BurnEngine::load(&weights, &options, &device()).unwrap();
-    let message = engine
-        .decoder()
-        .step(&noise([16, 1, 64, 64]), &mut |_| ())
-        .unwrap_err()
-        .to_string();
+    let engine = limited(&weights("vae_tiny_base"), limits);
+    let refused = engine::Decoder::new(engine, Extent::image([64, 64])).err();
+    let message = match refused {
+        Some(Error::Memory(message)) => message,
+        other => panic!("{other:?}"),
+    };
     assert!(
         message.contains("64x64") && message.contains("MB"),
         "{message}"

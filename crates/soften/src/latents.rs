@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::{Normalized, Raw, Space, guess};
+use vae2x_core::latent::{Normalized, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
 use vae2x_media::latent::{
@@ -211,11 +211,8 @@ impl LatentFolder {
     /// Reading errors.
     pub fn read_whole(&self, index: usize) -> Result<(Normalized, Vec<(String, String)>)> {
         let file = self.open_file(&self.files[index])?;
-        let normalized = match self.space_of(&file)? {
-            Space::Normalized => Normalized::new(file.array)?,
-            Space::Raw => Raw::new(file.array)?.normalize(&self.config)?,
-        };
-        Ok((normalized, file.text))
+        let (space, text) = (self.space_of(&file)?, file.text.clone());
+        Ok((file.into_normalized_from(space, &self.config)?, text))
     }
 
     fn open_file(&self, path: &Path) -> Result<LatentFile> {
@@ -262,7 +259,7 @@ impl LatentFolder {
         let mut against = None;
         for file in looked {
             let taken = self.space_of(file)?;
-            if let Some(found) = evidence.add(&file.array, taken, &self.config)? {
+            if let Some(found) = evidence.add(file.stored(), taken, &self.config)? {
                 against.get_or_insert((file, taken, found));
             }
         }

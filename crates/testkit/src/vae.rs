@@ -10,40 +10,42 @@ use vae2x_core::{Array, Extent};
 use crate::compare::{assert_close, assert_same};
 use crate::open;
 
-/// Whole clips and images against the goldens of `tests/fixtures/FOLDER/cases.safetensors`: `.raw` of every `decode` case and
-/// `.latent` of every `encode` case.
+/// Clips and images against the goldens of `tests/fixtures/FOLDER/cases.safetensors`, both ways.
 ///
 /// # Panics
 /// If a case fails or the folder holds none.
 pub fn check_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
+    check_decode_fixtures(engine, folder, tolerance);
+    check_encode_fixtures(engine, folder, tolerance);
+}
+
+/// As [`check_fixtures`], decoding alone: `.raw` of every `decode` case.
+///
+/// # Panics
+/// As [`check_fixtures`].
+pub fn check_decode_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
     let cases = open(&format!("{folder}/cases.safetensors"));
-    let (decode, encode) = (names(&cases, "decode"), names(&cases, "encode"));
-    assert!(
-        !decode.is_empty() && !encode.is_empty(),
-        "{folder} holds no cases"
-    );
-    for name in decode {
+    for name in names(&cases, "decode") {
         let latent = read(&cases, &format!("{name}.latent"));
         let raw = read(&cases, &format!("{name}.raw"));
-        check_decode(
-            engine,
-            &format!("{folder} {name}"),
-            &latent,
-            &raw,
-            tolerance,
-        );
+        let what = format!("{folder} {name}");
+        check_decode(engine, &what, &latent, &raw, tolerance);
     }
-    for name in encode {
+}
+
+/// As [`check_fixtures`], encoding alone: `.latent` of every `encode` case.
+///
+/// # Panics
+/// As [`check_fixtures`].
+pub fn check_encode_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
+    let cases = open(&format!("{folder}/cases.safetensors"));
+    for name in names(&cases, "encode") {
         let pixels = read(&cases, &format!("{name}.pixels"));
         let latent = read(&cases, &format!("{name}.latent"));
         for b in 0..pixels.shape()[0] {
             let got = encode_whole(engine, &pixels.item(b));
-            assert_close(
-                &format!("{folder} {name}[{b}]"),
-                &got,
-                &latent.item(b),
-                tolerance,
-            );
+            let what = format!("{folder} {name}[{b}]");
+            assert_close(&what, &got, &latent.item(b), tolerance);
         }
     }
 }
@@ -199,7 +201,9 @@ fn names(cases: &TensorFile, side: &str) -> Vec<String> {
             .then(|| key.strip_suffix(input).map(String::from))
             .flatten()
     };
-    cases.tensors().keys().filter_map(named).collect()
+    let names: Vec<String> = cases.tensors().keys().filter_map(named).collect();
+    assert!(!names.is_empty(), "there are no {side} cases");
+    names
 }
 
 fn read(cases: &TensorFile, name: &str) -> Array {

@@ -38,8 +38,9 @@ pub struct ConvertOptions {
 /// carry the latent statistics in the metadata.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a type that is not floating point, a name that does not fit, or a 2x decoder to be made 2x;
-/// [`Error::Tensor`] for values that the type cannot hold; reading and writing errors. No half-written file remains.
+/// [`Error::BadRequest`] for a type that is not floating point or a name that does not fit; [`Error::NotThisModel`] for a
+/// 2x decoder to be made 2x; [`Error::Tensor`] for values that the type cannot hold; reading and writing errors. No
+/// half-written file remains.
 pub fn convert(weights: &VaeWeights, options: &ConvertOptions, out: &Path) -> Result<()> {
     let job = Job::new(weights, options)?;
     match (options.layout, is_safetensors(out)) {
@@ -48,7 +49,7 @@ pub fn convert(weights: &VaeWeights, options: &ConvertOptions, out: &Path) -> Re
             job.write_diffusers(&folder.join(folder::WEIGHTS), &folder.join(folder::CONFIG))
         }),
         (_, true) => job.write(out, &hub_config::metadata(&job.config)?),
-        (layout, false) => Err(Error::Unsupported(format!(
+        (layout, false) => Err(Error::BadRequest(format!(
             "{}: weights of the {layout} layout go to a file whose name ends in .safetensors",
             out.display()
         ))),
@@ -87,16 +88,18 @@ impl<'a> Job<'a> {
         let mut config = weights.config().clone();
         if options.to_2x {
             if config.out_channels != 3 {
-                return Err(Error::Unsupported(format!(
-                    "{}: the decoder has {} output channels; only a base decoder, of 3, can be made 2x",
-                    weights.path().display(),
-                    config.out_channels
-                )));
+                return Err(Error::NotThisModel {
+                    path: weights.path().to_path_buf(),
+                    found: format!(
+                        "the decoder has {} output channels; only a base decoder, with 3, can be made 2x",
+                        config.out_channels
+                    ),
+                });
             }
             config.out_channels *= CHANNELS_PER_PIXEL;
         }
         if let Some(dtype) = options.dtype.filter(|d| !d.is_float()) {
-            return Err(Error::Unsupported(format!(
+            return Err(Error::BadRequest(format!(
                 "weights cannot be written as {dtype}; expected F32, F16, BF16 or F64"
             )));
         }

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use super::dtype::DType;
 use super::slice::{self, Axis};
 use super::source::Source;
+use super::table::{Contents, Place, TensorInfo, row_major};
 use super::{npy, safetensors, torch};
-use crate::array::{Array, element_count};
+use crate::array::Array;
 use crate::error::{Error, Result};
 
 /// Values that are widened at a time: only the result is held whole.
@@ -36,41 +37,6 @@ impl std::fmt::Display for Format {
             Self::Torch => "torch",
             Self::Npy => "npy",
         })
-    }
-}
-
-/// What a tensor is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Element type in the file.
-    pub dtype: DType,
-    /// Extents, outermost first.
-    pub shape: Vec<usize>,
-}
-
-/// Where a tensor's elements are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Position of the first element in the file, in bytes.
-    pub offset: u64,
-    /// Bytes from the first element to the end of the last.
-    pub span: usize,
-    /// Elements between neighbours along each axis; `None` where elements lie in row-major order without gaps.
-    pub strides: Option<Vec<usize>>,
-}
-
-/// What a format's reader finds in a header.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    pub tensors: BTreeMap<String, TensorInfo>,
-    pub places: BTreeMap<String, Place>,
-    pub metadata: BTreeMap<String, String>,
-}
-
-impl Contents {
-    pub fn insert(&mut self, name: String, info: TensorInfo, place: Place) {
-        self.tensors.insert(name.clone(), info);
-        self.places.insert(name, place);
     }
 }
 
@@ -358,57 +324,6 @@ fn detect(source: &Source) -> Result<Format> {
         _ if starts(b"<") => "a web page or XML, not a tensor file; the download may have failed",
         _ => "neither safetensors, torch (.pth) nor npy",
     }))
-}
-
-/// The place of a tensor whose elements lie `strides` apart (in elements), given the elements its storage holds from
-/// `offset` on; `None` if the tensor does not fit in there. Tensors with more elements than their storage (expanded
-/// ones) do not fit either, which bounds what reading allocates.
-pub(crate) fn strided_place(
-    info: &TensorInfo,
-    strides: &[usize],
-    offset: u64,
-    available: usize,
-) -> Option<Place> {
-    let count = element_count(&info.shape)?;
-    if strides.len() != info.shape.len() || count > available {
-        return None;
-    }
-    let last = info
-        .shape
-        .iter()
-        .zip(strides)
-        .try_fold(0usize, |last, (&extent, &stride)| {
-            last.checked_add(extent.saturating_sub(1).checked_mul(stride)?)
-        })?;
-    let reach = if count == 0 { 0 } else { last.checked_add(1)? };
-    let span = reach.checked_mul(info.dtype.size())?;
-    let strides = (!is_row_major(&info.shape, strides)).then(|| strides.to_vec());
-    (reach <= available).then_some(Place {
-        offset,
-        span,
-        strides,
-    })
-}
-
-/// Elements between neighbours along each axis of a row-major tensor without gaps; `None` on overflow.
-pub(crate) fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
-    let mut strides = vec![1usize; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].checked_mul(shape[axis].max(1))?;
-    }
-    Some(strides)
-}
-
-/// Whether elements lie in row-major order without gaps; the stride of an axis of length 1 means nothing.
-fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
-    shape.contains(&0)
-        || row_major(shape).is_some_and(|dense| {
-            shape
-                .iter()
-                .zip(strides)
-                .zip(&dense)
-                .all(|((&n, s), d)| n == 1 || s == d)
-        })
 }
 
 /// Copies elements of `size` bytes that lie `strides` apart into row-major order. The last element must lie in `span`.

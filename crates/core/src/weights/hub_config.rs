@@ -1,11 +1,14 @@
 //! Diffusers' `config.json` of a VAE, read and written, and the latent statistics in safetensors metadata.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::file::TensorFile;
+use super::folder;
 use super::foreign::WAN22_5B;
-use crate::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR, VaeConfig};
+use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
 /// Metadata keys of latent statistics, each a JSON array of one number per latent channel.
@@ -35,73 +38,81 @@ struct Input {
     z_dim: Option<usize>,
 }
 
-/// Puts what a `config.json` says into `config`, whose widths the tensors have told already.
+/// Puts what the `config.json` of the model at `path` says into `config`, whose widths are known from the tensors.
 ///
 /// # Errors
-/// [`Error::Config`] or [`Error::Unsupported`], without the file's path, if it is no JSON or of another model.
-pub(crate) fn apply(json: &str, config: &mut VaeConfig) -> Result<()> {
+/// [`Error::Format`] if it is not JSON or does not fit the tensors, [`Error::NotThisModel`] if it is of another model.
+pub(crate) fn apply(path: &Path, json: &str, config: &mut VaeConfig) -> Result<()> {
+    let invalid = |problem: String| Error::format(path, format!("{}: {problem}", folder::CONFIG));
     let input: Input =
-        serde_json::from_str(json).map_err(|e| Error::Config(format!("invalid JSON: {e}")))?;
-    if let Some(class) = input.class_name.as_deref().filter(|c| !CLASSES.contains(c)) {
-        return Err(Error::Unsupported(format!(
-            "the config is of {class}; expected {}",
-            CLASSES.join(" or ")
-        )));
-    }
-    if input.is_residual || input.patch_size.is_some_and(|p| p > 1) || input.z_dim == Some(48) {
-        return Err(Error::Unsupported(format!("this is {WAN22_5B}")));
-    }
-    if !input.attn_scales.is_empty() {
-        return Err(Error::Unsupported(
-            "attn_scales is not empty; attention is supported in the middle only".into(),
-        ));
+        serde_json::from_str(json).map_err(|e| invalid(format!("invalid JSON: {e}")))?;
+    if let Some(found) = other_model(&input) {
+        return Err(Error::NotThisModel {
+            path: path.to_path_buf(),
+            found,
+        });
     }
     if let Some(z_dim) = input.z_dim.filter(|&z| z != config.z_dim) {
-        return Err(Error::Config(format!(
+        return Err(invalid(format!(
             "z_dim is {z_dim}, but the tensors have {} latent channels",
             config.z_dim
         )));
     }
     if let Some(dim_mult) = input.dim_mult {
-        config.dim_mult = stages("dim_mult", dim_mult)?;
+        config.dim_mult = stages("dim_mult", dim_mult).map_err(invalid)?;
     }
     if let Some(temporal) = input.temperal_downsample {
-        config.temporal_downsample = stages("temperal_downsample", temporal)?;
+        config.temporal_downsample = stages("temperal_downsample", temporal).map_err(invalid)?;
     }
-    config.num_res_blocks = input.num_res_blocks.unwrap_or(config.num_res_blocks);
-    config.latents_mean = input
-        .latents_mean
-        .unwrap_or_else(|| std::mem::take(&mut config.latents_mean));
-    config.latents_std = input
-        .latents_std
-        .unwrap_or_else(|| std::mem::take(&mut config.latents_std));
+    if let Some(blocks) = input.num_res_blocks {
+        config.num_res_blocks = blocks;
+    }
+    if let Some(mean) = input.latents_mean {
+        config.latents_mean = mean;
+    }
+    if let Some(std) = input.latents_std {
+        config.latents_std = std;
+    }
     Ok(())
 }
 
-/// A list of a fixed length.
-fn stages<T: std::fmt::Debug, const N: usize>(name: &str, values: Vec<T>) -> Result<[T; N]> {
-    values
-        .try_into()
-        .map_err(|v: Vec<T>| Error::Config(format!("{name} is {v:?}; expected {N} values")))
+/// Which other model a `config.json` is of.
+fn other_model(input: &Input) -> Option<String> {
+    let class = input.class_name.as_deref();
+    if let Some(class) = class.filter(|class| !CLASSES.contains(class)) {
+        let expected = CLASSES.join(" or ");
+        return Some(format!("the config is of {class}; expected {expected}"));
+    }
+    if input.is_residual || input.patch_size.is_some_and(|p| p > 1) || input.z_dim == Some(48) {
+        return Some(format!("this is {WAN22_5B}"));
+    }
+    let is_elsewhere = !input.attn_scales.is_empty();
+    is_elsewhere
+        .then(|| "attn_scales is not empty; attention is supported in the middle block only".into())
 }
 
-/// Puts the latent statistics of safetensors metadata into `config`.
+/// A list of a fixed length.
+fn stages<T: std::fmt::Debug, const N: usize>(
+    name: &str,
+    values: Vec<T>,
+) -> Result<[T; N], String> {
+    let values = values.try_into();
+    values.map_err(|v: Vec<T>| format!("{name} is {v:?}; expected {N} values"))
+}
+
+/// Puts the latent statistics of the safetensors metadata of `file` into `config`.
 ///
 /// # Errors
-/// [`Error::Config`] if a value is no JSON array of numbers.
-pub(crate) fn apply_metadata(
-    metadata: &BTreeMap<String, String>,
-    config: &mut VaeConfig,
-) -> Result<()> {
+/// [`Error::Format`] if a value is not a JSON array of numbers.
+pub(crate) fn apply_metadata(file: &TensorFile, config: &mut VaeConfig) -> Result<()> {
     for (key, values) in [
         (MEAN_KEY, &mut config.latents_mean),
         (STD_KEY, &mut config.latents_std),
     ] {
-        if let Some(text) = metadata.get(key) {
+        if let Some(text) = file.metadata().get(key) {
             *values = serde_json::from_str(text).map_err(|e| {
-                Error::Config(format!(
-                    "the metadata's {key} is no JSON array of numbers: {e}"
-                ))
+                let problem = format!("the metadata's {key} is not a JSON array of numbers: {e}");
+                Error::format(file.path(), problem)
             })?;
         }
     }
@@ -165,8 +176,8 @@ pub fn to_json(config: &VaeConfig) -> Result<String> {
         num_res_blocks: config.num_res_blocks,
         out_channels: config.out_channels,
         patch_size: None,
-        scale_factor_spatial: SPATIAL_FACTOR,
-        scale_factor_temporal: TEMPORAL_FACTOR,
+        scale_factor_spatial: config.spatial(),
+        scale_factor_temporal: config.temporal(),
         temperal_downsample: config.temporal_downsample,
         z_dim: config.z_dim,
     };
@@ -199,29 +210,40 @@ mod tests {
             decoder_base_dim: 8,
             ..VaeConfig::default()
         };
-        apply(&json, &mut read).unwrap();
+        apply(Path::new("model"), &json, &mut read).unwrap();
         assert_eq!(read, written);
+    }
+
+    fn applied(json: &str) -> Result<()> {
+        apply(Path::new("model"), json, &mut VaeConfig::default())
     }
 
     #[test]
     fn other_models_are_refused_by_name() {
-        let said = |json: &str| {
-            apply(json, &mut VaeConfig::default())
-                .unwrap_err()
-                .to_string()
+        let found = |json: &str| match applied(json) {
+            Err(Error::NotThisModel { found, .. }) => found,
+            other => panic!("{other:?}"),
         };
-        assert!(said(r#"{"_class_name": "AutoencoderKL"}"#).contains("AutoencoderKL;"));
-        assert!(said(r#"{"is_residual": true}"#).contains("Wan2.2 5B"));
-        assert!(said(r#"{"z_dim": 48}"#).contains("Wan2.2 5B"));
-        assert!(said(r#"{"dim_mult": [1, 2, 4]}"#).contains("expected 4 values"));
-        assert!(said(r#"{"z_dim": 8}"#).contains("16 latent channels"));
-        assert!(said("{").contains("invalid JSON"));
-        assert!(
-            apply(
-                r#"{"_class_name": "AutoencoderKLQwenImage"}"#,
-                &mut VaeConfig::default()
-            )
-            .is_ok()
-        );
+        assert!(found(r#"{"_class_name": "AutoencoderKL"}"#).contains("AutoencoderKL;"));
+        assert!(found(r#"{"is_residual": true}"#).contains("Wan2.2 5B"));
+        assert!(found(r#"{"z_dim": 48}"#).contains("Wan2.2 5B"));
+        assert!(applied(r#"{"_class_name": "AutoencoderKLQwenImage"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_with_the_path() {
+        for (json, problem) in [
+            (r#"{"dim_mult": [1, 2, 4]}"#, "expected 4 values"),
+            (r#"{"z_dim": 8}"#, "16 latent channels"),
+            ("{", "invalid JSON"),
+        ] {
+            let error = applied(json).unwrap_err();
+            assert!(matches!(error, Error::Format { .. }), "{error:?}");
+            let words = error.to_string();
+            assert!(
+                words.starts_with("model: ") && words.contains(problem),
+                "{words}"
+            );
+        }
     }
 }

@@ -1,12 +1,10 @@
 //! Tells from names and shapes which layout a file has and which model it holds.
 
-use std::path::Path;
-
-use super::file::{TensorFile, TensorInfo};
 use super::foreign::{self, WAN22_5B};
 use super::hub_config;
 use super::keys::PREFIXES;
 use super::layout::Layout;
+use super::model::ModelTensors;
 use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
@@ -46,49 +44,49 @@ const DIFFUSERS: Telling = Telling {
     post_quant: "post_quant_conv.weight",
 };
 
-/// Layout and prefix of a model's names; `info` finds a tensor by its name in the file.
+/// Layout and prefix of the names of a model's tensors.
 ///
 /// # Errors
-/// [`Error::Unsupported`] if the file holds another model, naming it where it is known.
-pub(crate) fn layout<'a>(
-    path: &Path,
-    names: impl Iterator<Item = &'a str> + Clone,
-    info: impl Fn(&str) -> Option<&'a TensorInfo>,
-) -> Result<(Layout, &'static str)> {
+/// [`Error::NotThisModel`] if the files hold another model, naming it where it is known.
+pub(crate) fn layout(tensors: &ModelTensors) -> Result<(Layout, &'static str)> {
     for prefix in PREFIXES {
-        let has = |name: &str| info(&format!("{prefix}{name}")).is_some();
+        let has = |name: &str| tensors.info(&format!("{prefix}{name}")).is_some();
         // One of the two is enough: what is missing is reported later.
         if has(DIFFUSERS.decoder_norm) || has(DIFFUSERS.encoder_norm) {
-            return ours(path, prefix, names).map(|()| (Layout::Diffusers, prefix));
+            return ours(tensors, prefix).map(|()| (Layout::Diffusers, prefix));
         }
         if has(ORIGINAL.decoder_norm) || has(ORIGINAL.encoder_norm) {
-            ours(path, prefix, names)?;
-            let weight = info(&format!("{prefix}{}", ORIGINAL.decoder_out));
+            ours(tensors, prefix)?;
+            let weight = tensors.info(&format!("{prefix}{}", ORIGINAL.decoder_out));
             let flat = weight.is_some_and(|w| w.shape.len() == 4);
             return Ok((if flat { Layout::TwoD } else { Layout::Original }, prefix));
         }
     }
-    let what = match (foreign::recognise(names.clone()), names.clone().next()) {
+    let names = tensors.names();
+    let found = match (foreign::recognise(names.clone()), names.clone().next()) {
         (Some(model), _) => format!("this is {model}"),
         (None, Some(first)) => {
-            format!(
-                "no VAE of Wan2.1's kind among its {} tensors, of which the first is '{first}'",
-                names.count()
-            )
+            let count = names.count();
+            format!("no Wan2.1 VAE among its {count} tensors, of which the first is '{first}'")
         }
         (None, None) => "the file holds no tensors".into(),
     };
-    Err(Error::Unsupported(format!("{}: {what}", path.display())))
+    Err(not_this_model(tensors, found))
 }
 
 /// Refuses a known other model among the names under `prefix`.
-fn ours<'a>(path: &Path, prefix: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
-    match foreign::recognise(names.filter(|n| !is_elsewhere(n, prefix))) {
-        Some(model) => Err(Error::Unsupported(format!(
-            "{}: this is {model}",
-            path.display()
-        ))),
+fn ours(tensors: &ModelTensors, prefix: &str) -> Result<()> {
+    let names = tensors.names().filter(|n| !is_elsewhere(n, prefix));
+    match foreign::recognise(names) {
+        Some(model) => Err(not_this_model(tensors, format!("this is {model}"))),
         None => Ok(()),
+    }
+}
+
+fn not_this_model(tensors: &ModelTensors, found: String) -> Error {
+    Error::NotThisModel {
+        path: tensors.path().to_path_buf(),
+        found,
     }
 }
 
@@ -99,25 +97,19 @@ pub(crate) fn is_elsewhere(name: &str, prefix: &str) -> bool {
         && OTHER_MODELS.iter().any(|other| name.starts_with(other))
 }
 
-/// The configuration: widths from shapes (`info` finds a tensor by its name without prefix), the rest from the text of a
-/// `config.json` or from safetensors metadata, else Wan2.1's.
+/// The configuration: widths from the shapes of tensors whose names have this prefix, the rest from `config.json` or from
+/// safetensors metadata, else Wan2.1's.
 ///
 /// # Errors
-/// [`Error::Tensor`] if a telling tensor is a single number; [`Error::Config`] or [`Error::Unsupported`] if no such model
-/// exists.
-pub(crate) fn config<'a>(
-    path: &Path,
-    layout: Layout,
-    config_json: Option<&str>,
-    files: &[TensorFile],
-    info: impl Fn(&str) -> Option<&'a TensorInfo>,
-) -> Result<VaeConfig> {
+/// [`Error::Tensor`] if a telling tensor is a single number; [`Error::Format`] if the configuration is impossible;
+/// [`Error::NotThisModel`] if it is that of another model.
+pub(crate) fn config(tensors: &ModelTensors, layout: Layout, prefix: &str) -> Result<VaeConfig> {
     let telling = if layout == Layout::Diffusers {
         DIFFUSERS
     } else {
         ORIGINAL
     };
-    let first = |name: &str| first_extent(path, name, info(name));
+    let first = |name: &str| first_extent(tensors, &format!("{prefix}{name}"));
     let (encoder, decoder) = (first(telling.encoder_in)?, first(telling.decoder_norm)?);
     let wan21 = VaeConfig::default();
     // Where one of these is missing the file will be refused; what stands in only serves to name all that is missing.
@@ -129,48 +121,31 @@ pub(crate) fn config<'a>(
         ..wan21
     };
     if config.z_dim == 48 {
-        return Err(Error::Unsupported(format!(
-            "{}: this is {WAN22_5B}",
-            path.display()
-        )));
+        return Err(not_this_model(tensors, format!("this is {WAN22_5B}")));
     }
-    refine(&mut config, layout, config_json, files).map_err(|e| at(path, e))?;
+    for file in tensors.tensor_files() {
+        hub_config::apply_metadata(file, &mut config)?;
+    }
+    if let Some(json) = tensors
+        .config_json()
+        .filter(|_| layout == Layout::Diffusers)
+    {
+        hub_config::apply(tensors.path(), json, &mut config)?;
+    }
+    let checked = config.check();
+    checked.map_err(|problem| Error::format(tensors.path(), problem))?;
     Ok(config)
 }
 
-fn refine(
-    config: &mut VaeConfig,
-    layout: Layout,
-    config_json: Option<&str>,
-    files: &[TensorFile],
-) -> Result<()> {
-    for file in files {
-        hub_config::apply_metadata(file.metadata(), config)?;
-    }
-    if let Some(json) = config_json.filter(|_| layout == Layout::Diffusers) {
-        hub_config::apply(json, config)?;
-    }
-    config.validate()
-}
-
 /// The first extent of a tensor; `None` if there is no such tensor.
-fn first_extent(path: &Path, name: &str, info: Option<&TensorInfo>) -> Result<Option<usize>> {
-    match info.map(|i| &i.shape[..]) {
+fn first_extent(tensors: &ModelTensors, name: &str) -> Result<Option<usize>> {
+    match tensors.info(name).map(|i| &i.shape[..]) {
         Some([]) => Err(Error::Tensor {
-            path: path.to_path_buf(),
+            path: tensors.path().to_path_buf(),
             tensor: name.into(),
             expected: "a shape of several axes".into(),
             got: "a single number".into(),
         }),
         shape => Ok(shape.map(|s| s[0])),
-    }
-}
-
-/// Names the file in an error that has none.
-fn at(path: &Path, error: Error) -> Error {
-    match error {
-        Error::Config(what) => Error::Config(format!("{}: {what}", path.display())),
-        Error::Unsupported(what) => Error::Unsupported(format!("{}: {what}", path.display())),
-        other => other,
     }
 }

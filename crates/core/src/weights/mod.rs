@@ -4,7 +4,7 @@
 //! shape, whatever the file's layout and precision.
 //!
 //! - [`file`](mod@file) opens safetensors, torch and npy files and reads tensors one at a time; it knows nothing of models;
-//! - [`vae`] finds a model in them: [`layout`] and [`keys`] know its published forms, [`Report`] says what was found;
+//! - [`vae`] finds a VAE in them: [`layout`] and [`keys`] know its published forms, [`Report`] lists what was found;
 //! - [`model`] does the same for models that it knows nothing of but a list of names and shapes;
 //! - [`write`](mod@write) and [`convert`](mod@convert) write models; [`formula`] makes them up.
 //!
@@ -28,17 +28,19 @@ mod pickle_names;
 mod safetensors;
 mod slice;
 mod source;
+mod table;
 mod torch;
 pub mod vae;
 pub mod write;
 
 pub use convert::{ConvertOptions, convert};
 pub use dtype::DType;
-pub use file::{Format, TensorFile, TensorInfo};
+pub use file::{Format, TensorFile};
 pub use folder::FileNames;
 pub use layout::Layout;
-pub use model::{ModelTensors, ModelWeights};
-pub use vae::{Report, VaeWeights};
+pub use model::{ModelTensors, ModelWeights, Report};
+pub use table::TensorInfo;
+pub use vae::VaeWeights;
 
 use crate::arch::TensorSpec;
 use crate::array::Array;

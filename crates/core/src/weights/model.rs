@@ -7,12 +7,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::file::{TensorFile, TensorInfo};
+use super::dtype::DType;
+use super::file::TensorFile;
 use super::folder::{self, FileNames};
-use super::vae::{Report, join};
+use super::table::TensorInfo;
 use crate::arch::TensorSpec;
 use crate::array::{Array, element_count};
 use crate::error::{Error, Result};
+
+/// What became of a model's tensors. Opening fails unless `missing` and `unused` are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Canonical names of the tensors found.
+    pub applied: Vec<String>,
+    /// Tensors that the model needs and the files lack, as the files would name them.
+    pub missing: Vec<String>,
+    /// Tensors that the files have and the model does not know, as the files name them. Those of the other models of a
+    /// bundled checkpoint are not counted.
+    pub unused: Vec<String>,
+}
 
 /// What the files of a model hold.
 #[derive(Debug)]
@@ -65,6 +78,11 @@ impl ModelTensors {
         &self.path
     }
 
+    /// The open files, in order.
+    pub(super) fn tensor_files(&self) -> &[TensorFile] {
+        &self.files
+    }
+
     /// The files that hold the tensors, in order.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(TensorFile::path)
@@ -113,19 +131,13 @@ impl ModelTensors {
                 None => report.missing.push(name),
             }
         }
-        report.unused = self
-            .names
-            .into_keys()
-            .filter(|name| !is_foreign(name))
-            .collect();
+        let unused = self.names.into_keys().filter(|name| !is_foreign(name));
+        report.unused = unused.collect();
         if !(report.missing.is_empty() && report.unused.is_empty()) {
-            let Report {
-                missing, unused, ..
-            } = report;
             return Err(Error::TensorSet {
                 path: self.path,
-                missing,
-                unused,
+                missing: report.missing,
+                unused: report.unused,
             });
         }
         let weights = ModelWeights {
@@ -199,19 +211,54 @@ impl ModelWeights {
             .sum()
     }
 
+    /// The files that hold the tensors, in order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(TensorFile::path)
+    }
+
+    /// How many tensors have each type.
+    pub fn dtypes(&self) -> BTreeMap<DType, usize> {
+        let mut dtypes = BTreeMap::new();
+        for name in self.slots.keys() {
+            if let Some(dtype) = self.dtype(name) {
+                *dtypes.entry(dtype).or_default() += 1;
+            }
+        }
+        dtypes
+    }
+
+    /// The type of a tensor in its file; `None` if the model has no such tensor.
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        let slot = self.slots.get(name)?;
+        let info = self.files[slot.file].tensors().get(&slot.name)?;
+        Some(info.dtype)
+    }
+
+    /// Reads a tensor's elements by its canonical name as they are: type and little-endian bytes.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn bytes(&self, name: &str, shape: &[usize]) -> Result<(DType, Vec<u8>)> {
+        let slot = self.slot(name, shape)?;
+        let (dtype, _, bytes) = self.files[slot.file].read_bytes(&slot.name)?;
+        Ok((dtype, bytes))
+    }
+
+    /// As [`Self::tensor`], into memory of the caller's, of exactly the tensor's size.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], or if the size is another.
+    pub fn read(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
+        let slot = self.slot(name, shape)?;
+        self.files[slot.file].read_into(&slot.name, out)
+    }
+
     /// Reads a tensor by its canonical name, widened to `f32`.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the model has no such tensor in this shape; [`Error::Io`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
-        let slot = self.slot(name)?;
-        if slot.shape != shape {
-            return Err(self.error(
-                name,
-                format!("shape {shape:?}"),
-                format!("{:?}", slot.shape),
-            ));
-        }
+        let slot = self.slot(name, shape)?;
         self.files[slot.file].read(&slot.name)
     }
 
@@ -220,14 +267,23 @@ impl ModelWeights {
     /// # Errors
     /// [`Error::Tensor`] if there is no such tensor or row; [`Error::Io`].
     pub fn rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
-        let slot = self.slot(name)?;
+        let slot = self.find(name)?;
         self.files[slot.file].read_rows(&slot.name, rows)
     }
 
-    fn slot(&self, name: &str) -> Result<&Slot> {
-        self.slots
-            .get(name)
-            .ok_or_else(|| self.error(name, "a tensor of the model".into(), "none".into()))
+    fn find(&self, name: &str) -> Result<&Slot> {
+        let slot = self.slots.get(name);
+        slot.ok_or_else(|| self.error(name, "a tensor of the model".into(), "none".into()))
+    }
+
+    /// A tensor of this shape.
+    fn slot(&self, name: &str, shape: &[usize]) -> Result<&Slot> {
+        let slot = self.find(name)?;
+        if slot.shape == shape {
+            return Ok(slot);
+        }
+        let (expected, got) = (format!("shape {shape:?}"), format!("{:?}", slot.shape));
+        Err(self.error(name, expected, got))
     }
 
     fn error(&self, name: &str, expected: String, got: String) -> Error {
@@ -238,6 +294,20 @@ impl ModelWeights {
             got,
         }
     }
+}
+
+/// Every tensor's file.
+fn join(files: &[TensorFile]) -> Result<BTreeMap<String, usize>> {
+    let mut names = BTreeMap::new();
+    for (index, file) in files.iter().enumerate() {
+        for name in file.tensors().keys() {
+            if names.insert(name.clone(), index).is_some() {
+                let (expected, got) = ("each tensor in one shard", "it in another shard too");
+                return Err(file.tensor_error(name, expected, got));
+            }
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! Little-endian floats, integers and booleans, in C or Fortran order.
 
 use super::dtype::DType;
-use super::file::{Contents, TensorInfo, row_major, strided_place};
 use super::source::Source;
+use super::table::{Contents, TensorInfo, row_major, strided_place};
 use crate::array::element_count;
 use crate::error::Result;
 

@@ -5,8 +5,8 @@ use safetensors::Dtype as FileDtype;
 use safetensors::tensor::Metadata;
 
 use super::dtype::DType;
-use super::file::{Contents, Place, TensorInfo};
 use super::source::Source;
+use super::table::{Contents, Place, TensorInfo};
 use crate::error::Result;
 
 /// The format's own limit on the length of a header.

@@ -9,9 +9,9 @@ use std::io::BufReader;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::dtype::DType;
-use super::file::{Contents, Place, TensorInfo, strided_place};
 use super::pickle::{self, Heap, Tensor, Value};
 use super::source::Source;
+use super::table::{Contents, Place, TensorInfo, strided_place};
 use crate::error::{Error, Result};
 
 /// A pickle of as many tensors as are read takes less.
@@ -143,7 +143,7 @@ fn check_byte_order(source: &Source, members: &BTreeMap<String, Member>, root: &
     }
 }
 
-/// Follows wrappers of the model's dictionary, as [`super::file::TensorFile`] tells.
+/// Follows the wrappers of a model's dictionary to the dictionary itself.
 fn unwrap(heap: &Heap, mut value: Value) -> Value {
     for _ in 0..MAX_DEPTH {
         let Value::Dict(index) = value else { break };

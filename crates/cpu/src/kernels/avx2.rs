@@ -2,8 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::gemm::Tile;
-use super::simd::Simd;
+use super::simd::{Simd, Tile};
 
 /// Made only where [`crate::Isa`] has proven AVX2 and FMA.
 #[derive(Clone, Copy)]

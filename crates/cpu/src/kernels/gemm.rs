@@ -4,7 +4,7 @@
 //! one pointer; `W` in panels of 16 columns, `[panel][k][16]`; `C` row by row. The inner tile keeps its part of `C` in
 //! registers over the whole of `k`: the sum over `k` always runs in the same order, whatever the grouping of rows.
 
-use super::simd::{BLOCK, Simd};
+use super::simd::{BLOCK, Simd, Tile};
 
 /// One product of `rows x k` by `k x 16 panels`.
 pub(crate) struct Gemm<'a> {
@@ -53,22 +53,6 @@ impl Gemm<'_> {
             "C is too short"
         );
     }
-}
-
-/// The operands of an inner tile, as pointers to its corners; strides as in [`Gemm`].
-pub(crate) struct Tile {
-    a: *const f32,
-    a_stride: usize,
-    w: *const f32,
-    w_stride: usize,
-    k: usize,
-    c: *mut f32,
-    c_stride: usize,
-    accumulate: bool,
-    /// This tile's share of the weights that the next tiles will read, to be fetched meanwhile: where it starts in a
-    /// panel, and its rows of every [`BLOCK`].
-    next: *const f32,
-    next_rows: usize,
 }
 
 /// Runs `job` in inner tiles: a panel of `W` stays in the first-level cache while the rows pass by.

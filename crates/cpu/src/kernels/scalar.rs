@@ -1,7 +1,6 @@
 //! Plain Rust: what every kernel means.
 
-use super::gemm::Tile;
-use super::simd::Simd;
+use super::simd::{Simd, Tile};
 
 /// One lane, everywhere.
 #[derive(Clone, Copy)]

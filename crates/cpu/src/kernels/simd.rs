@@ -2,10 +2,24 @@
 
 use std::ops::Range;
 
-use super::gemm::Tile;
-
 /// Channels per block: activations, weights and transformed tiles are padded to it, whatever the vector's width.
 pub(crate) const BLOCK: usize = 16;
+
+/// The operands of an inner tile, as pointers to its corners; strides as in `Gemm`.
+pub(crate) struct Tile {
+    pub a: *const f32,
+    pub a_stride: usize,
+    pub w: *const f32,
+    pub w_stride: usize,
+    pub k: usize,
+    pub c: *mut f32,
+    pub c_stride: usize,
+    pub accumulate: bool,
+    /// This tile's share of the weights that the next tiles will read, to be fetched meanwhile: where it starts in a
+    /// panel, and its rows of every [`BLOCK`].
+    pub next: *const f32,
+    pub next_rows: usize,
+}
 
 /// Operations on vectors of [`Self::W`] lanes. A value of the implementing type proves that the CPU has them.
 ///

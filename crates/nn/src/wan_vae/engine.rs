@@ -1,45 +1,35 @@
-//! `core`'s engine over the burn modules: arrays in and out, sizes checked at the door.
+//! `core`'s engine over the burn modules: arrays in and out, each half of the model loaded on first use.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
-use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
-use vae2x_core::engine::{DecodeSession, EncodeSession, Engine, Progress};
+use vae2x_core::engine::{Decode, Encode, Engine, Notify, Progress};
 use vae2x_core::weights::Weights;
-use vae2x_core::{Array, Error, Result, VaeConfig};
+use vae2x_core::{Array, Error, Estimate, Extent, Precision, Result, VaeConfig};
 
-use super::pass::{DecodePass, EncodePass, Place};
-use super::plan::Limits;
+use super::conv::Keep;
+use super::decoder::Decoder;
+use super::encoder::Encoder;
+use super::pass::{DecodePass, EncodePass};
+use super::place::Place;
+use super::plan::{DecodePlan, EncodePlan};
 use super::stream::Stream;
-use super::{Decoder, Encoder};
-use crate::device::{check_dtype, device_error, guarded};
+use crate::device::{Limits, check_precision, device_error, float_dtype, guarded, threads};
 
-/// Which halves of the model to load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Parts {
-    /// Decoding only.
-    Decoder,
-    /// Encoding only.
-    Encoder,
-    /// Both.
-    #[default]
-    Both,
-}
-
-/// How an engine is to be set up.
-#[derive(Clone, Debug)]
+/// How to set up an engine.
+#[derive(Clone)]
 pub struct BurnOptions {
-    /// For logs and errors.
+    /// The device's name for logs and errors.
     pub name: String,
-    /// What to load.
-    pub parts: Parts,
-    /// Of the decoder's weights and arithmetic. Norms are in `f32` whatever it is.
-    pub decoder_dtype: FloatDType,
-    /// Of the encoder's.
-    pub encoder_dtype: FloatDType,
-    /// What the device can hold.
+    /// What the decoder's weights are kept and computed in. Norms are computed in `f32` always.
+    pub decoder_precision: Precision,
+    /// What the encoder's weights are kept and computed in.
+    pub encoder_precision: Precision,
+    /// What the device can hold, weights of both halves included.
     pub limits: Limits,
-    /// Hears of retries with smaller bands.
-    pub notify: Option<fn(&str)>,
+    /// Called when the work goes on with smaller bands.
+    pub notify: Option<Notify>,
 }
 
 impl Default for BurnOptions {
@@ -47,9 +37,8 @@ impl Default for BurnOptions {
     fn default() -> Self {
         Self {
             name: "burn".into(),
-            parts: Parts::Both,
-            decoder_dtype: FloatDType::F32,
-            encoder_dtype: FloatDType::F32,
+            decoder_precision: Precision::F32,
+            encoder_precision: Precision::F32,
             limits: Limits::default(),
             notify: None,
         }
@@ -57,59 +46,79 @@ impl Default for BurnOptions {
 }
 
 /// The VAE on a burn device.
-#[derive(Debug)]
 pub struct BurnEngine {
     name: String,
-    config: VaeConfig,
-    has_time: bool,
-    notify: Option<fn(&str)>,
-    decoder: Option<(Decoder, Place)>,
-    encoder: Option<(Encoder, Place)>,
+    weights: Arc<dyn Weights>,
+    notify: Option<Notify>,
+    device: Device,
+    decoder: Half<Decoder>,
+    encoder: Half<Encoder>,
+}
+
+/// The decoder or the encoder, loaded or not.
+struct Half<M> {
+    place: Arc<Place>,
+    module: Mutex<Option<Arc<M>>>,
 }
 
 impl BurnEngine {
-    /// Loads a model onto `device`.
+    /// An engine over `weights`, which are read when a session first needs them.
     ///
     /// # Errors
-    /// If the configuration is impossible, `weights` lack a tensor, or the device lacks the precision;
-    /// [`Error::OutOfMemory`] or [`Error::Device`] if the device fails.
-    pub fn load(weights: &dyn Weights, options: &BurnOptions, device: &Device) -> Result<Self> {
-        guarded(|| {
-            let engine = Self::queue(weights, options, device)?;
-            // Devices are told to copy and to cast; whether they could, they say when they are waited for.
-            device.sync().map_err(|e| device_error(&e.to_string()))?;
-            Ok(engine)
+    /// [`Error::Config`] if the configuration is impossible, [`Error::NoDevice`] if the device lacks a precision,
+    /// [`Error::Device`] if it fails.
+    pub fn new(weights: Arc<dyn Weights>, options: BurnOptions, device: Device) -> Result<Self> {
+        let config = weights.config();
+        config.validate()?;
+        let precisions = [options.decoder_precision, options.encoder_precision];
+        for precision in precisions {
+            check_precision(&device, precision).map_err(|e| named(&options.name, e))?;
+        }
+        let dtypes = precisions.map(float_dtype);
+        let [decoder, encoder] = Place::pair(config, &device, options.limits, dtypes);
+        Ok(Self {
+            name: options.name,
+            notify: options.notify,
+            device,
+            decoder: Half::new(decoder),
+            encoder: Half::new(encoder),
+            weights,
         })
     }
+}
 
-    fn queue(weights: &dyn Weights, options: &BurnOptions, device: &Device) -> Result<Self> {
-        let place = |dtype: FloatDType| {
-            check_dtype(device, dtype)
-                .map_err(|e| Error::Unsupported(format!("{}: {e}", options.name)))?;
-            Ok(Place::new(weights.config(), device, dtype, options.limits))
-        };
-        let decoder = matches!(options.parts, Parts::Decoder | Parts::Both).then(|| {
-            let place = place(options.decoder_dtype)?;
-            Ok((
-                Decoder::load(weights, device)?.map(&mut To(place.dtype)),
-                place,
-            ))
-        });
-        let encoder = matches!(options.parts, Parts::Encoder | Parts::Both).then(|| {
-            let place = place(options.encoder_dtype)?;
-            Ok((
-                Encoder::load(weights, device)?.map(&mut To(place.dtype)),
-                place,
-            ))
-        });
-        Ok(Self {
-            name: options.name.clone(),
-            config: weights.config().clone(),
-            has_time: weights.has_time(),
-            notify: options.notify,
-            decoder: decoder.transpose()?,
-            encoder: encoder.transpose()?,
-        })
+/// Puts the device's name before what it lacks.
+fn named(name: &str, error: Error) -> Error {
+    match error {
+        Error::NoDevice(problem) => Error::NoDevice(format!("{name}: {problem}")),
+        other => other,
+    }
+}
+
+impl<M: Module> Half<M> {
+    fn new(place: Place) -> Self {
+        Self {
+            place: Arc::new(place),
+            module: Mutex::default(),
+        }
+    }
+
+    /// The module, which `read` reads if it is not loaded yet.
+    fn load(&self, read: impl FnOnce(&Device) -> Result<M>) -> Result<Arc<M>> {
+        let mut module = self.module.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*module {
+            return Ok(loaded.clone());
+        }
+        let device = &self.place.device;
+        let loaded = guarded(|| {
+            let loaded = read(device)?.map(&mut To(self.place.dtype));
+            // Copies and casts are queued; whether they succeeded is known when they are waited for.
+            device.sync().map_err(|e| device_error(&e.to_string()))?;
+            Ok(Arc::new(loaded))
+        })?;
+        self.place.note_loaded();
+        *module = Some(loaded.clone());
+        Ok(loaded)
     }
 }
 
@@ -128,199 +137,83 @@ impl Engine for BurnEngine {
     }
 
     fn config(&self) -> &VaeConfig {
-        &self.config
+        self.weights.config()
+    }
+
+    fn has_time(&self) -> bool {
+        self.weights.has_time()
+    }
+
+    fn threads(&self) -> usize {
+        threads(&self.device)
     }
 
     fn device_memory(&self) -> Option<u64> {
-        let place = self.decoder.as_ref().map(|(_, place)| place);
-        let place = place.or(self.encoder.as_ref().map(|(_, place)| place))?;
-        place
-            .device
-            .memory_pool_usage()
-            .map(|usage| usage.bytes_reserved)
+        let usage = self.device.memory_pool_usage()?;
+        Some(usage.bytes_reserved)
     }
 
-    fn decoder(&self) -> Box<dyn DecodeSession + '_> {
-        let pass = self
-            .decoder
-            .as_ref()
-            .map(|(decoder, place)| DecodePass { decoder, place });
-        Box::new(Decoding {
-            engine: self,
-            stream: pass.map(|pass| Stream::new(pass, self.notify)),
-            clip: Clip::default(),
-        })
+    fn decode_memory(&self, _: Extent) -> Option<Estimate> {
+        None
     }
 
-    fn encoder(&self) -> Box<dyn EncodeSession + '_> {
-        let pass = self
-            .encoder
-            .as_ref()
-            .map(|(encoder, place)| EncodePass { encoder, place });
-        Box::new(Encoding {
-            engine: self,
-            stream: pass.map(|pass| Stream::new(pass, self.notify)),
-            clip: Clip::default(),
-        })
+    fn encode_memory(&self, _: Extent) -> Option<Estimate> {
+        None
     }
-}
 
-/// The size of a clip's frames, fixed by its first step.
-#[derive(Clone, Copy, Debug, Default)]
-struct Clip {
-    size: Option<[usize; 2]>,
-}
+    fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>> {
+        let place = self.decoder.place.clone();
+        // What cannot be planned is refused before its weights are read.
+        let plan = place.planned(clip, |job| DecodePlan::new(&place.config, job))?;
+        let read = |device: &Device| Decoder::load(&*self.weights, device);
+        let pass = DecodePass {
+            decoder: self.decoder.load(read)?,
+            place,
+            clip,
+        };
+        let stream = Stream::new(pass, plan, keep(clip), self.notify.clone());
+        Ok(Box::new(Decoding(stream)))
+    }
 
-impl Clip {
-    /// Whether this is the clip's first step.
-    fn enter(&mut self, what: &str, size: [usize; 2]) -> Result<bool> {
-        match self.size.replace(size) {
-            None => Ok(true),
-            Some(before) if before == size => Ok(false),
-            Some(before) => {
-                self.size = Some(before);
-                Err(Error::Shape {
-                    what: what.into(),
-                    expected: format!(
-                        "{}x{} as in the clip's earlier frames",
-                        before[1], before[0]
-                    ),
-                    got: format!("{}x{}", size[1], size[0]),
-                })
-            }
-        }
+    fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>> {
+        let place = self.encoder.place.clone();
+        let plan = place.planned(clip, |job| EncodePlan::new(&place.config, job))?;
+        let read = |device: &Device| Encoder::load(&*self.weights, device);
+        let pass = EncodePass {
+            encoder: self.encoder.load(read)?,
+            place,
+            clip,
+        };
+        let stream = Stream::new(pass, plan, keep(clip), self.notify.clone());
+        Ok(Box::new(Encoding(stream)))
     }
 }
 
-struct Decoding<'a> {
-    engine: &'a BurnEngine,
-    stream: Option<Stream<DecodePass<'a>>>,
-    clip: Clip,
-}
-
-impl DecodeSession for Decoding<'_> {
-    fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
-        let stream = self.stream.as_mut().ok_or_else(|| not_loaded("decoder"))?;
-        let [channels, t, h, w] = latent.dims("latent")?;
-        check(
-            channels == self.engine.config.z_dim && t > 0 && h > 0 && w > 0,
-            "latent",
-            || {
-                (
-                    format!("[{}, t, h, w], none of them 0", self.engine.config.z_dim),
-                    format!("{:?}", latent.shape()),
-                )
-            },
-        )?;
-        let first = self.clip.enter("latent frame", [h, w])?;
-        if !self.engine.has_time && (t > 1 || !first) {
-            return Err(no_time());
-        }
-        if first && t > 1 {
-            stream.expect_more();
-        }
-        let mut frames = Vec::with_capacity(t);
-        for i in 0..t {
-            let part = &mut |part: f32| progress((i as f32 + part) / t as f32);
-            frames.push(stream.step(latent.narrow1(i..i + 1), part)?);
-        }
-        progress(1.0);
-        joined(frames)
-    }
-
-    fn reset(&mut self) {
-        self.stream.iter_mut().for_each(Stream::reset);
-        self.clip = Clip::default();
-    }
-}
-
-struct Encoding<'a> {
-    engine: &'a BurnEngine,
-    stream: Option<Stream<EncodePass<'a>>>,
-    clip: Clip,
-}
-
-impl EncodeSession for Encoding<'_> {
-    fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
-        let stream = self.stream.as_mut().ok_or_else(|| not_loaded("encoder"))?;
-        let [channels, f, h, w] = pixels.dims("pixels")?;
-        let whole = |n: usize| n > 0 && n.is_multiple_of(SPATIAL_FACTOR);
-        check(
-            channels == 3 && f > 0 && whole(h) && whole(w),
-            "pixels",
-            || {
-                (
-                    format!("[3, frames, H, W], H and W multiples of {SPATIAL_FACTOR}"),
-                    format!("{:?}", pixels.shape()),
-                )
-            },
-        )?;
-        let first = self.clip.enter("frame", [h, w])?;
-        let head = usize::from(first);
-        check((f - head).is_multiple_of(TEMPORAL_FACTOR), "frames", || {
-            let expected = if first {
-                "1 + 4 k in a clip's first step"
-            } else {
-                "4 k in a clip's later steps"
-            };
-            (expected.into(), format!("{f}"))
-        })?;
-        if !self.engine.has_time && (f > 1 || !first) {
-            return Err(no_time());
-        }
-        if first && f > 1 {
-            stream.expect_more();
-        }
-        let starts = (0..head).chain((head..f).step_by(TEMPORAL_FACTOR));
-        let mut latents = Vec::new();
-        for start in starts {
-            let end = if start < head {
-                head
-            } else {
-                start + TEMPORAL_FACTOR
-            };
-            let part =
-                &mut |part: f32| progress((start as f32 + part * (end - start) as f32) / f as f32);
-            latents.push(stream.step(pixels.narrow1(start..end), part)?);
-        }
-        progress(1.0);
-        joined(latents)
-    }
-
-    fn reset(&mut self) {
-        self.stream.iter_mut().for_each(Stream::reset);
-        self.clip = Clip::default();
-    }
-}
-
-/// Parts joined along axis 1; a single one is not copied.
-fn joined(mut parts: Vec<Array>) -> Result<Array> {
-    if parts.len() == 1 {
-        Ok(parts.remove(0))
+/// What layers keep after a frame.
+fn keep(clip: Extent) -> Keep {
+    if clip.is_clip() {
+        Keep::Past
     } else {
-        Array::concat1(&parts)
+        Keep::Nothing
     }
 }
 
-fn check(holds: bool, what: &str, words: impl FnOnce() -> (String, String)) -> Result<()> {
-    if holds {
-        return Ok(());
+struct Decoding(Stream<DecodePass>);
+
+impl Decode for Decoding {
+    fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
+        let pixels = self.0.step(latent, progress)?;
+        progress(1.0);
+        Ok(pixels)
     }
-    let (expected, got) = words();
-    Err(Error::Shape {
-        what: what.into(),
-        expected,
-        got,
-    })
 }
 
-fn not_loaded(part: &str) -> Error {
-    Error::Unsupported(format!("the {part} was not loaded"))
-}
+struct Encoding(Stream<EncodePass>);
 
-fn no_time() -> Error {
-    Error::Unsupported(
-        "these weights are of the 2-D layout, which has no temporal taps: they take single frames only, not clips"
-            .into(),
-    )
+impl Encode for Encoding {
+    fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
+        let latent = self.0.step(pixels, progress)?;
+        progress(1.0);
+        Ok(latent)
+    }
 }

@@ -1,95 +1,21 @@
-//! The two sides of the model as passes over one latent frame: upload, whole-frame layers, bands, download.
+//! The two halves of the model as passes over one latent frame: upload, whole-frame layers, bands, download.
 //!
 //! A band's pixels are fetched after the next band has been queued, so that the device does not wait for the host.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use burn::tensor::{DType, Device, FloatDType, Tensor};
-use vae2x_core::config::SPATIAL_FACTOR;
+use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::engine::Progress;
-use vae2x_core::{Array, Result, VaeConfig};
+use vae2x_core::{Array, Extent, Result};
 
-use super::plan::{DecodePlan, EncodePlan, Job, Limits};
+use super::conv::Keep;
+use super::decoder::{Decoder, TailState, TrunkState};
+use super::encoder::{Encoder, EncoderRestState, EncoderStageState};
+use super::place::Place;
+use super::plan::{DecodePlan, EncodePlan, Job};
+use super::rows::Rows;
 use super::stream::Pass;
-use super::{
-    Decoder, Encoder, EncoderRestState, EncoderStageState, Keep, Rows, TailState, TrunkState,
-};
-use crate::array::{to_array, to_tensor};
-use crate::device::device_error;
-
-/// Where and in what precision a side of the model runs.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub config: VaeConfig,
-    pub device: Device,
-    pub dtype: FloatDType,
-    limits: Limits,
-    /// What plans use of the memory at first; less after the device could not hold one.
-    memory: AtomicU64,
-}
-
-impl Place {
-    pub fn new(config: &VaeConfig, device: &Device, dtype: FloatDType, limits: Limits) -> Self {
-        let (config, device) = (config.clone(), device.clone());
-        Self {
-            config,
-            device,
-            dtype,
-            limits,
-            memory: AtomicU64::new(limits.memory),
-        }
-    }
-
-    /// With the memory that was learned.
-    fn job(&self, cells: [usize; 2], clip: bool) -> Job {
-        let bytes = DType::from(self.dtype).size();
-        let limits = Limits {
-            memory: self.memory.load(Ordering::Relaxed),
-            ..self.limits
-        };
-        Job {
-            cells,
-            clip,
-            bytes,
-            limits,
-        }
-    }
-
-    /// What `plan` makes of the memory that was learned, or of all of it: what is too large for the one may be tried in the other.
-    fn planned<T>(&self, job: Job, plan: impl Fn(&Job) -> Result<T>) -> Result<T> {
-        plan(&job).or_else(|_| {
-            plan(&Job {
-                limits: self.limits,
-                ..job
-            })
-        })
-    }
-
-    /// Lowers the memory until `bands`, the number that a plan has, are no fewer than `enough`, or could not be planned in less.
-    fn learn(&self, mut job: Job, enough: usize, bands: impl Fn(&Job) -> Result<usize>) {
-        while let Ok(count) = bands(&job) {
-            self.memory.fetch_min(job.limits.memory, Ordering::Relaxed);
-            if count >= enough {
-                return;
-            }
-            job.limits.memory = job.limits.memory / 8 * 7;
-        }
-    }
-
-    /// `[C, T, H, W]` -> `[1, C, T, H, W]` on the device.
-    fn upload(&self, array: &Array, what: &str) -> Result<Tensor<5>> {
-        Ok(to_tensor::<4>(array, what, &self.device)?
-            .cast(self.dtype)
-            .unsqueeze())
-    }
-
-    /// Starts what has been queued, without waiting for it.
-    fn flush(&self) -> Result<()> {
-        self.device
-            .flush()
-            .map_err(|e| device_error(&e.to_string()))
-    }
-}
+use crate::array::to_array;
 
 /// Where what is kept waits if there is no room for it on the device.
 fn host() -> Device {
@@ -97,9 +23,10 @@ fn host() -> Device {
 }
 
 /// Latents to pixels.
-pub(super) struct DecodePass<'a> {
-    pub decoder: &'a Decoder,
-    pub place: &'a Place,
+pub(super) struct DecodePass {
+    pub decoder: Arc<Decoder>,
+    pub place: Arc<Place>,
+    pub clip: Extent,
 }
 
 /// What decoding keeps between frames.
@@ -108,22 +35,9 @@ pub(super) struct DecodeState {
     bands: Vec<TailState>,
 }
 
-impl DecodePass<'_> {
-    fn job(&self, latent: &Array, clip: bool) -> Result<Job> {
-        let [_, _, h, w] = latent.dims("latent")?;
-        Ok(self.place.job([h, w], clip))
-    }
-}
-
-impl Pass for DecodePass<'_> {
+impl Pass for DecodePass {
     type Plan = DecodePlan;
     type State = DecodeState;
-
-    fn plan(&self, latent: &Array, clip: bool) -> Result<DecodePlan> {
-        self.place.planned(self.job(latent, clip)?, |job| {
-            DecodePlan::new(&self.place.config, job)
-        })
-    }
 
     fn begin(&self, plan: &DecodePlan, keep: Keep) -> DecodeState {
         let bands = plan.bands.iter().map(|_| TailState::new(keep));
@@ -141,11 +55,9 @@ impl Pass for DecodePass<'_> {
         plan.smaller()
     }
 
-    fn learn(&self, plan: &DecodePlan, latent: &Array, clip: bool) -> Result<()> {
+    fn learn(&self, plan: &DecodePlan) {
         let count = |job: &Job| Ok(DecodePlan::new(&self.place.config, job)?.bands.len());
-        self.place
-            .learn(self.job(latent, clip)?, plan.bands.len(), count);
-        Ok(())
+        self.place.learn(self.clip, plan.bands.len(), count);
     }
 
     fn describe(&self, plan: &DecodePlan) -> String {
@@ -166,7 +78,7 @@ impl Pass for DecodePass<'_> {
             plan.queries,
         )?;
         let mut picture = Picture {
-            scale: SPATIAL_FACTOR * scale,
+            scale: self.place.config.spatial() * scale,
             whole: None,
         };
         let mut queued = None;
@@ -236,9 +148,10 @@ impl Picture {
 }
 
 /// Pixels to latents.
-pub(super) struct EncodePass<'a> {
-    pub encoder: &'a Encoder,
-    pub place: &'a Place,
+pub(super) struct EncodePass {
+    pub encoder: Arc<Encoder>,
+    pub place: Arc<Place>,
+    pub clip: Extent,
 }
 
 /// What encoding keeps between frames.
@@ -247,24 +160,9 @@ pub(super) struct EncodeState {
     rest: EncoderRestState,
 }
 
-impl EncodePass<'_> {
-    fn job(&self, pixels: &Array, clip: bool) -> Result<Job> {
-        let [_, _, h, w] = pixels.dims("pixels")?;
-        Ok(self
-            .place
-            .job([h / SPATIAL_FACTOR, w / SPATIAL_FACTOR], clip))
-    }
-}
-
-impl Pass for EncodePass<'_> {
+impl Pass for EncodePass {
     type Plan = EncodePlan;
     type State = EncodeState;
-
-    fn plan(&self, pixels: &Array, clip: bool) -> Result<EncodePlan> {
-        self.place.planned(self.job(pixels, clip)?, |job| {
-            EncodePlan::new(&self.place.config, job)
-        })
-    }
 
     fn begin(&self, plan: &EncodePlan, keep: Keep) -> EncodeState {
         let stage =
@@ -283,11 +181,9 @@ impl Pass for EncodePass<'_> {
         plan.smaller()
     }
 
-    fn learn(&self, plan: &EncodePlan, pixels: &Array, clip: bool) -> Result<()> {
+    fn learn(&self, plan: &EncodePlan) {
         let count = |job: &Job| Ok(EncodePlan::new(&self.place.config, job)?.most_bands());
-        self.place
-            .learn(self.job(pixels, clip)?, plan.most_bands(), count);
-        Ok(())
+        self.place.learn(self.clip, plan.most_bands(), count);
     }
 
     fn describe(&self, plan: &EncodePlan) -> String {
@@ -336,28 +232,5 @@ impl Pass for EncodePass<'_> {
             .narrow(1, 0, self.place.config.z_dim)
             .cast(FloatDType::F32);
         to_array(mean.squeeze_dim::<4>(0))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_plans_as_small_as_it_has_learned_and_no_smaller_than_it_can() {
-        let config = VaeConfig::with_widths(4, 3);
-        let place = Place::new(&config, &host(), FloatDType::F32, Limits::default());
-        let count = |job: &Job| Ok(DecodePlan::new(&config, job)?.bands.len());
-        let (large, small, huge) = ([48, 40], [3, 4], [48, 40_000]);
-        assert_eq!(count(&place.job(large, false)).unwrap(), 1);
-        place.learn(place.job(large, false), 4, count);
-        assert!((4..48).contains(&count(&place.job(large, false)).unwrap()));
-        assert_eq!(count(&place.job(small, false)).unwrap(), 1);
-        // What cannot be planned in what was learned is tried with what there may be.
-        assert!(count(&place.job(huge, false)).is_err());
-        assert!(place.planned(place.job(huge, false), count).is_ok());
-        // There are no more bands than rows.
-        place.learn(place.job(large, false), 49, count);
-        assert!(count(&place.job(large, false)).is_ok());
     }
 }

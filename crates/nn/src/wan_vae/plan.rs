@@ -3,13 +3,13 @@
 //! A band costs more than its share, as it needs rows around it; so there are as few as the estimates of `memory` allow.
 
 use vae2x_core::arch::{self, Layer};
-use vae2x_core::config::{SPATIAL_FACTOR, TEMPORAL_FACTOR};
 use vae2x_core::{Error, Result, VaeConfig};
 
-use super::Rows;
 use super::decoder::tail_rows;
 use super::encoder::stage_rows;
 use super::memory::{self, Cost, Frames};
+use super::rows::Rows;
+use crate::device::Limits;
 
 /// Share of the memory that plans may fill, in sixteenths: the rest is for kernels' scratch memory and for what allocators
 /// round up.
@@ -21,25 +21,6 @@ const SCORES_SHARE: usize = 8;
 const MOST_VALUES: u64 = i32::MAX as u64;
 /// Layers at the latent's resolution that need whole frames: the first ones of a decoder, the last ones of an encoder.
 const WHOLE: usize = 5;
-
-/// What a device can hold, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// In all.
-    pub memory: u64,
-    /// In one buffer.
-    pub buffer: u64,
-}
-
-impl Default for Limits {
-    /// No limits.
-    fn default() -> Self {
-        Self {
-            memory: u64::MAX,
-            buffer: u64::MAX,
-        }
-    }
-}
 
 /// What is to be planned.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +79,7 @@ impl Job {
     fn refused(&self, what: &str, fixed: usize, least: Cost) -> Error {
         let megabytes = |values: usize| (values * self.bytes).div_ceil(1_000_000);
         let [h, w] = self.cells;
-        Error::Unsupported(format!(
+        Error::Memory(format!(
             "{what} {w}x{h} latent cells needs about {} MB on the device even row by row, with tensors of up to {} MB; {} MB, \
              and tensors of {} MB, may be planned for",
             megabytes(fixed + least.working),
@@ -124,7 +105,7 @@ impl DecodePlan {
     /// As few bands as the limits allow; what they keep stays on the device if it can.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] with an estimate if single rows are too much.
+    /// [`Error::Memory`] with an estimate if single rows are too much.
     pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
         let layers = arch::decoder(config);
         let (trunk, tail) = layers.split_at(WHOLE);
@@ -216,15 +197,16 @@ impl EncodePlan {
     /// As few bands as the limits allow; what they keep stays on the device if it can.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] with an estimate if single rows are too much.
+    /// [`Error::Memory`] with an estimate if single rows are too much.
     pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
         let layers = arch::encoder(config);
         let (front, rest) = layers.split_at(layers.len() - WHOLE);
-        let stages: Vec<_> = stages(front).collect();
+        let front = Front::new(config, front);
+        let stages = &front.stages;
         let (rest, _) = memory::run(rest, job.frames(1));
         let height =
-            |i: usize| ((job.cells[0] * SPATIAL_FACTOR) >> i) >> usize::from(halves(stages[i]));
-        let cost = |i: usize, bands: &[Rows]| encode_cost(&stages, i, job, bands);
+            |i: usize| ((job.cells[0] * front.spatial) >> i) >> usize::from(halves(stages[i]));
+        let cost = |i: usize, bands: &[Rows]| front.cost(i, job, bands);
         let fixed = weights(&layers) + rest.kept;
         for parked in job.ways_to_keep() {
             let mut bands: Vec<_> = (0..stages.len())
@@ -286,35 +268,51 @@ struct StageCost {
     kept: usize,
 }
 
-/// What stage `i` of the encoder holds in `bands`.
-fn encode_cost(stages: &[&[Layer]], i: usize, job: &Job, bands: &[Rows]) -> StageCost {
-    let mut frames = job.frames(if job.clip { TEMPORAL_FACTOR } else { 1 });
-    for stage in &stages[..i] {
-        frames = memory::run(stage, frames).1;
+/// The encoder's stages.
+struct Front<'l> {
+    stages: Vec<&'l [Layer]>,
+    /// Pixels per cell, and frames per latent frame other than the first.
+    spatial: usize,
+    temporal: usize,
+}
+
+impl<'l> Front<'l> {
+    fn new(config: &VaeConfig, layers: &'l [Layer]) -> Self {
+        Self {
+            stages: stages(layers).collect(),
+            spatial: config.spatial(),
+            temporal: config.temporal(),
+        }
     }
-    let stage = stages[i];
-    let [height, width] = job.cells.map(|cells| (cells * SPATIAL_FACTOR) >> i);
-    let run = |band: &Rows| {
-        let area = stage_rows(i, blocks(stage), halves(stage), *band)
-            .input
-            .len()
-            * width;
-        memory::run(stage, Frames { area, ..frames }).0
-    };
-    let (inputs, outputs) = ends(stage);
-    let input = inputs * frames.count * height * width;
-    let made = memory::run(stage, frames).1.count;
-    let output = outputs * made * height * width / if halves(stage) { 4 } else { 1 };
-    let costs: Vec<_> = bands.iter().map(run).collect();
-    let most = costs.iter().copied().fold(Cost::default(), Cost::or);
-    let one = Cost {
-        working: most.working + input + 2 * output,
-        largest: most.largest.max(input).max(output),
-        ..most
-    };
-    StageCost {
-        one,
-        kept: costs.iter().map(|cost| cost.kept).sum(),
+
+    /// What stage `i` holds in `bands`.
+    fn cost(&self, i: usize, job: &Job, bands: &[Rows]) -> StageCost {
+        let mut frames = job.frames(if job.clip { self.temporal } else { 1 });
+        for stage in &self.stages[..i] {
+            frames = memory::run(stage, frames).1;
+        }
+        let stage = self.stages[i];
+        let [height, width] = job.cells.map(|cells| (cells * self.spatial) >> i);
+        let run = |band: &Rows| {
+            let rows = stage_rows(i, blocks(stage), halves(stage), *band);
+            let area = rows.input.len() * width;
+            memory::run(stage, Frames { area, ..frames }).0
+        };
+        let (inputs, outputs) = ends(stage);
+        let input = inputs * frames.count * height * width;
+        let made = memory::run(stage, frames).1.count;
+        let output = outputs * made * height * width / if halves(stage) { 4 } else { 1 };
+        let costs: Vec<_> = bands.iter().map(run).collect();
+        let most = costs.iter().copied().fold(Cost::default(), Cost::or);
+        let one = Cost {
+            working: most.working + input + 2 * output,
+            largest: most.largest.max(input).max(output),
+            ..most
+        };
+        StageCost {
+            one,
+            kept: costs.iter().map(|cost| cost.kept).sum(),
+        }
     }
 }
 
@@ -333,7 +331,7 @@ fn ends(stage: &[Layer]) -> (usize, usize) {
 }
 
 /// Values of all weights.
-fn weights(layers: &[Layer]) -> usize {
+pub(super) fn weights(layers: &[Layer]) -> usize {
     layers
         .iter()
         .flat_map(Layer::tensors)
@@ -485,13 +483,13 @@ mod tests {
         );
         assert!(plan.queries as u64 * 176 * 320 <= MOST_VALUES, "{plan:?}");
         let layers = arch::encoder(&config);
-        let stages: Vec<_> = stages(&layers).collect();
+        let front = Front::new(&config, &layers);
         let job = Job {
             cells: [320, 640],
             ..job
         };
         let plan = EncodePlan::new(&config, &job).unwrap();
-        let largest = |i: usize| encode_cost(&stages, i, &job, &plan.stages[i]).one.largest as u64;
+        let largest = |i: usize| front.cost(i, &job, &plan.stages[i]).one.largest as u64;
         assert!(
             (0..plan.stages.len()).all(|i| largest(i) <= MOST_VALUES),
             "{plan:?}"
@@ -512,7 +510,7 @@ mod tests {
         let finest = &EncodePlan::new(&config, &job).unwrap().stages[0];
         let norm = |band: Rows| {
             let pixels = stage_rows(0, config.num_res_blocks, true, band).input.len()
-                * SPATIAL_FACTOR
+                * config.spatial()
                 * job.cells[1];
             (pixels * config.encoder_base_dim * size_of::<f32>()) as u64
         };
@@ -555,14 +553,14 @@ mod tests {
         let (job, plan) = (job(accepted), plan(accepted).unwrap());
         assert!(plan.stages[0].len() > 2, "{plan:?}");
         let layers = arch::encoder(&config);
-        let stages: Vec<_> = stages(&layers).collect();
+        let front = Front::new(&config, &layers);
         // Two frames of each convolution's input, in the first stage alone: 3 channels, then 96 in four convolutions.
         let rows: usize = plan.stages[0]
             .iter()
             .map(|&band| stage_rows(0, 2, true, band).input.len())
             .sum();
         let kept = 2 * (3 + 4 * config.encoder_base_dim) * rows * 8 * 96;
-        let working = encode_cost(&stages, 0, &job, &plan.stages[0]).one.working;
+        let working = front.cost(0, &job, &plan.stages[0]).one.working;
         assert!(
             weights(&layers) + kept + working <= job.memory(),
             "{kept} and {working} in {plan:?}"

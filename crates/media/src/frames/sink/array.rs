@@ -12,7 +12,7 @@ use vae2x_core::{Array, Error, Result};
 use super::count::Count;
 use crate::array_format::ArrayFormat;
 use crate::frames::contract::FrameSink;
-use crate::pixels::{picture_size, require_finite};
+use crate::pixels::{clamp, picture_size, require_finite};
 
 /// An array file that grows frame by frame. Dropped before it is finished, it leaves nothing.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl FrameSink for ArraySink {
             let at = ((item * 3 + colour) * self.frames + index) * plane * size_of::<f32>();
             let bytes: Vec<u8> = values
                 .iter()
-                .flat_map(|v| v.clamp(-1.0, 1.0).to_le_bytes())
+                .flat_map(|&v| clamp(v).to_le_bytes())
                 .collect();
             self.write_at(header + at as u64, &bytes)?;
         }
