@@ -1,9 +1,10 @@
 //! Everything that training a decoder reads and changes: networks, optimizers, losses.
 
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, Tensor};
+use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
-use vae2x_core::{Precision, VaeConfig};
+use vae2x_nn::device::check_precision;
 use vae2x_nn::discriminator::{self, Discriminator, Spectral};
 use vae2x_nn::wan_vae::Encoder;
 
@@ -76,7 +77,8 @@ impl Learner {
     ) -> Result<Self> {
         let part = config.part();
         let plain = device.clone().without_autodiff();
-        check_precision(config.train.precision, &plain)?;
+        check_precision(&plain, config.train.precision)
+            .map_err(|e| Error::Config(format!("train.precision: {e}")))?;
         let tracked = match config.train.gradient_checkpointing {
             true => plain.clone().autodiff().gradient_checkpointing(),
             false => plain.clone().autodiff(),
@@ -167,24 +169,6 @@ impl Learner {
         let encoder = encoder.ok_or_else(|| Error::Config("there is no encoder".into()))?;
         let [mean, _] = encode(encoder, input);
         Ok(decode(&generator.decoder, mean, self.scale)?.pictures)
-    }
-}
-
-fn check_precision(precision: Precision, device: &Device) -> Result<()> {
-    match device.supports_dtype(dtype(precision)) {
-        true => Ok(()),
-        false => Err(Error::Config(format!(
-            "train.precision: {device:?} cannot compute in {precision}"
-        ))),
-    }
-}
-
-/// burn's type of a precision.
-pub(super) fn dtype(precision: Precision) -> FloatDType {
-    match precision {
-        Precision::F32 => FloatDType::F32,
-        Precision::Bf16 => FloatDType::BF16,
-        Precision::F16 => FloatDType::F16,
     }
 }
 

@@ -12,12 +12,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vae2x_core::Precision;
 use vae2x_nn::array::to_array;
+use vae2x_nn::device::float_dtype;
 use vae2x_nn::loss::gan::{GanKind, adaptive_weight};
 use vae2x_nn::wan_vae::latent;
 
 use super::batch::Batch;
 use super::config::{Part, TrainConfig};
-use super::learner::{Critic, Learner, dtype};
+use super::learner::{Critic, Learner};
 use super::meeting::Member;
 use super::model::{Decoded, Generator, decode, encode, last_layer};
 use super::schedule::learning_rate;
@@ -94,7 +95,7 @@ impl Learner {
                     Precision::F32
                 };
                 let [mean, log_variance] =
-                    encode(encoder, batch.input.clone().cast(dtype(precision)));
+                    encode(encoder, batch.input.clone().cast(float_dtype(precision)));
                 match self.part {
                     Part::Base => self.drawn(mean, log_variance, rng),
                     _ => (mean, None),
@@ -110,7 +111,8 @@ impl Learner {
         let degraded = self
             .degradation
             .apply(latent::normalize(raw, &self.vae), times);
-        let latents = latent::denormalize(degraded, &self.vae).cast(dtype(self.train.precision));
+        let latents =
+            latent::denormalize(degraded, &self.vae).cast(float_dtype(self.train.precision));
         let decoded = decode(&generator.decoder, latents, self.scale)?;
         Ok(Forward { decoded, kl })
     }
