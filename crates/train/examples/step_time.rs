@@ -19,7 +19,7 @@ use vae2x_nn::array::to_tensor;
 use vae2x_nn::wan_vae::Encoder;
 use vae2x_train::decoder::losses::{PictureLosses, VggChoices};
 use vae2x_train::decoder::model::{Generator, Overlay, decode, encode};
-use vae2x_train::decoder::step::Batch;
+use vae2x_train::decoder::batch::Batch;
 use vae2x_train::decoder::{Inputs, build};
 use vae2x_train::run::optim::{self, Adam, AdamOptions};
 use vae2x_train::{Config, Result, VggChoice};

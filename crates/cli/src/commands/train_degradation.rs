@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_soften::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
+use vae2x_soften::proxy::{
+    Measured, PROXY_FILE, PairFiles, ProxyTrainingConfig, open_config, train,
+};
 use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
@@ -33,7 +35,7 @@ pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
 }
 
 /// Checks everything before the folder is made.
-fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, FitConfig)> {
+fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, ProxyTrainingConfig)> {
     let (path, folder) = config_and_folder(&args.run)?;
     let mut config = open_config(path)?;
     config.pairs = args.pairs.clone().or(config.pairs);

@@ -13,7 +13,7 @@ use vae2x_core::weights::TensorFile;
 use vae2x_nn::array::to_array;
 
 use super::config::Config;
-use super::step::{Learner, discriminator_names};
+use super::learner::{Learner, discriminator_names};
 use crate::run::checkpoint::{find, metadata, weights, write};
 use crate::{Error, Result};
 

@@ -17,9 +17,9 @@ use vae2x_nn::loss::lpips::Lpips;
 use vae2x_nn::wan_vae::{Decoder, Encoder};
 
 use super::config::{EvalConfig, VggChoice};
+use super::learner::Learner;
 use super::losses::load_lpips;
 use super::model::{decode, encode};
-use super::step::Learner;
 use super::terms::LPIPS_NAMES;
 use crate::data::crop::{clamped, window_of};
 use crate::data::{Source, photo};

@@ -187,7 +187,7 @@ impl PictureLosses {
                     fdl: &self.fdl,
                     config: &self.config,
                 };
-                let value = |term: &&Term| {
+                let value = |term: &&Term| -> Result<_> {
                     let weight = (term.weight)(&self.config);
                     Ok((self.choices.name(term), weight, (term.value)(&view)?))
                 };

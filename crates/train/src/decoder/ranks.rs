@@ -6,7 +6,8 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::step::{Batch, Learner};
+use super::batch::Batch;
+use super::learner::Learner;
 use crate::{Error, Result};
 
 /// A step's number and a rank's part of it.

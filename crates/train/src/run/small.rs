@@ -144,7 +144,7 @@ pub struct Network<'a, M> {
 }
 
 /// A network with its optimizer.
-pub struct SmallFit<M> {
+pub struct SmallTraining<M> {
     options: SmallOptions,
     specs: Vec<TensorSpec>,
     module: M,
@@ -155,7 +155,7 @@ pub struct SmallFit<M> {
     losses: Vec<f64>,
 }
 
-impl<M: Module> SmallFit<M> {
+impl<M: Module> SmallTraining<M> {
     /// Begins, or goes on from a checkpoint. `device` is one without autodiff.
     ///
     /// # Errors
