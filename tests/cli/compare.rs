@@ -100,7 +100,7 @@ fn folders_become_rows_and_gaps_are_told() {
     let [a, b, out] = ["a", "b", "page.html"].map(|name| text(&folder.path().join(name)));
     let said = run(&["compare", &format!("the <first>={a}"), &b, "-o", &out]).ok_stderr();
     assert!(
-        said.contains("y: left out, as only the <first> has it") && said.contains("z: left out"),
+        said.contains("y: skipped: only the <first> has it") && said.contains("z: skipped"),
         "{said}"
     );
     let page = std::fs::read_to_string(&out).unwrap();

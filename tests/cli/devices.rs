@@ -12,12 +12,11 @@ use crate::support::{fixture, read, run, text, write_safetensors};
 #[test]
 fn devices_are_listed_and_missing_ones_named() {
     let said = run(&["devices"]).ok();
-    for name in ["cpu ", "burn "] {
-        assert!(
-            said.lines()
-                .any(|line| line.starts_with(name) && line.contains(" GB ")),
-            "{said}"
-        );
+    for (name, is_built) in [("cpu ", true), ("burn ", cfg!(feature = "burn"))] {
+        let is_listed = said
+            .lines()
+            .any(|line| line.starts_with(name) && line.contains(" GB "));
+        assert_eq!(is_listed, is_built, "{name}: {said}");
     }
     for api in Api::ALL {
         let missing = said
@@ -67,6 +66,7 @@ fn devices_that_cannot_be_meant_are_refused() {
     }
 }
 
+#[cfg(feature = "burn")]
 #[test]
 fn little_memory_means_bands_or_an_estimate() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,6 +107,7 @@ fn little_memory_means_bands_or_an_estimate() {
     assert!(message.contains("MB are available"), "{message}");
 }
 
+#[cfg(feature = "burn")]
 #[test]
 fn dtype_is_the_decoders_and_the_encoders_only_where_it_is_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,8 +13,8 @@ use hf_hub::api::sync::{ApiError, ApiRepo};
 
 use crate::config::HubConfig;
 use crate::error::{HubError, Result};
-use crate::repo::RemoteFile;
-use crate::source::HubId;
+use crate::id::HubId;
+use crate::remote::RemoteFile;
 use crate::{OnTransfer, Transfer};
 
 /// Transfers of one file per call; each goes on where the last one broke.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::source::HubId;
+use crate::id::HubId;
 
 /// A result with the hub's error.
 pub type Result<T, E = HubError> = std::result::Result<T, E>;

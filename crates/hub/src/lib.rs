@@ -19,7 +19,9 @@
 mod config;
 mod download;
 mod error;
+mod id;
 mod pick;
+mod remote;
 mod repo;
 mod source;
 #[cfg(feature = "testing")]
@@ -27,7 +29,8 @@ pub mod testing;
 
 pub use config::{DEFAULT_ENDPOINT, HubConfig};
 pub use error::{HubError, Result};
-pub use source::{HubId, Source};
+pub use id::HubId;
+pub use source::Source;
 
 use std::path::PathBuf;
 

@@ -1,7 +1,8 @@
 //! Which files of a repository are the VAE: pure decisions over a list of names.
 
 use crate::error::{HubError, Result};
-use crate::source::{HubId, has_weight_extension};
+use crate::id::HubId;
+use crate::source::has_weight_extension;
 
 /// Files that hold weights which this program reads.
 const EXTENSIONS: [&str; 3] = ["safetensors", "pth", "pt"];

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use crate::config::HubConfig;
 use crate::download::{Download, request_failed};
 use crate::error::{HubError, Result};
-use crate::source::HubId;
+use crate::id::HubId;
+use crate::remote::{RemoteFile, is_plain};
 use crate::{OnTransfer, download};
 
 /// A reachable hub answers far sooner; an unreachable one must not hold the program up.
@@ -23,42 +24,10 @@ const LIST_LIMIT: Duration = Duration::from_secs(60);
 /// Folders in folders that a cached snapshot is searched for.
 const MAX_DEPTH: usize = 8;
 
-/// A file as the hub lists it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RemoteFile {
-    #[serde(rename = "rfilename")]
-    pub(crate) name: String,
-    /// Bytes.
-    pub(crate) size: Option<u64>,
-    /// Git's hash; names the blob of a small file.
-    blob_id: Option<String>,
-    /// Present for large files.
-    lfs: Option<Lfs>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Lfs {
-    /// Names the blob of a large file.
-    sha256: String,
-}
-
 #[derive(Deserialize)]
 struct Listing {
     sha: String,
     siblings: Vec<RemoteFile>,
-}
-
-impl RemoteFile {
-    /// The name of the blob in the cache, if the hub gave one that can be a file name.
-    pub(crate) fn blob(&self) -> Option<&str> {
-        let name = self
-            .lfs
-            .as_ref()
-            .map(|lfs| lfs.sha256.as_str())
-            .or(self.blob_id.as_deref())?;
-        is_plain(name).then_some(name)
-    }
 }
 
 /// A revision of a repository, as the hub or the cache knows it.
@@ -127,12 +96,7 @@ impl<'a> RepoView<'a> {
             MAX_DEPTH,
             &mut names,
         );
-        let file = |name| RemoteFile {
-            name,
-            size: None,
-            blob_id: None,
-            lfs: None,
-        };
+        let file = |name| RemoteFile::cached(name);
         let files: Vec<RemoteFile> = names.into_iter().map(file).collect();
         (!files.is_empty()).then(|| Self {
             unreachable,
@@ -328,14 +292,6 @@ fn is_safe(name: &str) -> bool {
     !name.is_empty() && inside && !name.contains(['\\', ':']) && !name.contains(char::is_control)
 }
 
-/// Whether a commit or hash is a single plain file name.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,18 +311,5 @@ mod tests {
         ] {
             assert!(!is_safe(name), "{name}");
         }
-        assert!(is_plain("0123abcdef") && !is_plain("..") && !is_plain("a/b") && !is_plain(""));
-    }
-
-    #[test]
-    fn the_blob_of_a_large_file_is_named_by_its_sha256() {
-        let file = |json: &str| serde_json::from_str::<RemoteFile>(json).unwrap();
-        let large = file(
-            r#"{"rfilename":"a","size":9,"blobId":"g","lfs":{"sha256":"s","size":9,"pointerSize":1}}"#,
-        );
-        assert_eq!((large.blob(), large.size), (Some("s"), Some(9)));
-        assert_eq!(file(r#"{"rfilename":"a","blobId":"g"}"#).blob(), Some("g"));
-        assert_eq!(file(r#"{"rfilename":"a","blobId":"../g"}"#).blob(), None);
-        assert_eq!(file(r#"{"rfilename":"a"}"#).blob(), None);
     }
 }

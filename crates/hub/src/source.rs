@@ -3,10 +3,10 @@
 //! What exists is a path. What looks like a path (a weights extension, a leading `.`, `/` or `~`, a backslash, more than one
 //! slash) and does not exist is a missing file, never a request to the hub: a typing error must not start a download.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{HubError, Result};
+use crate::id::HubId;
 
 /// Endings that no name of a repository has.
 const WEIGHT_EXTENSIONS: [&str; 5] = ["safetensors", "pth", "pt", "ckpt", "bin"];
@@ -20,17 +20,6 @@ pub enum Source {
     Local(PathBuf),
     /// A model of the hub.
     Hub(HubId),
-}
-
-/// A repository of the hub and, optionally, a revision of it and a path inside it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HubId {
-    /// `owner/name`.
-    pub repo: String,
-    /// A branch, a tag or a commit; `main` if none is given.
-    pub revision: Option<String>,
-    /// A file or folder of the repository, without slashes at its ends.
-    pub inner: Option<String>,
 }
 
 impl Source {
@@ -84,19 +73,6 @@ impl HubId {
         Self {
             inner: None,
             ..self.clone()
-        }
-    }
-}
-
-impl fmt::Display for HubId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.repo)?;
-        if let Some(revision) = &self.revision {
-            write!(f, "@{revision}")?;
-        }
-        match &self.inner {
-            Some(inner) => write!(f, ":{inner}"),
-            None => Ok(()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a name to open weights: a path, a bundled demo model, or a model of the hub.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use vae2x_core::weights::VaeWeights;
@@ -32,7 +33,16 @@ pub fn open_weights(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<VaeW
 /// # Errors
 /// [`Error::Fetch`] if the hub cannot give it.
 pub fn local_path(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<PathBuf> {
-    let fetch = |source: HubError| Error::Fetch(Box::new(source));
+    let fetch = |error: HubError| match error {
+        HubError::NoSuchFile { path } => Error::io(
+            path,
+            std::io::Error::new(
+                ErrorKind::NotFound,
+                "no such file or folder (a model of the hub is written owner/name or owner/name:path)",
+            ),
+        ),
+        other => Error::Fetch(Box::new(other)),
+    };
     let config = HubConfig::from_env().map_err(fetch)?;
     vae2x_hub::resolve(name, &config, on_transfer).map_err(fetch)
 }

@@ -6,7 +6,11 @@ use vae2x::{
 use vae2x_core::weights::formula::FormulaWeights;
 
 fn open(name: &str) -> Vae {
-    Vae::open(name).unwrap().device(Device::Cpu).build().unwrap()
+    Vae::open(name)
+        .unwrap()
+        .device(Device::Cpu)
+        .build()
+        .unwrap()
 }
 
 /// A small model with temporal taps that differ.
@@ -166,7 +170,10 @@ fn pixels_are_fitted_saved_and_read_again() {
     assert_eq!(Pixels::open(&array).unwrap().array(), cropped.array());
     let frames = folder.path().join("frames");
     assert_eq!(cropped.save(&frames).unwrap().len(), 5);
-    assert_eq!(Pixels::open(&frames).unwrap().array().shape(), [1, 3, 5, 16, 16]);
+    assert_eq!(
+        Pixels::open(&frames).unwrap().array().shape(),
+        [1, 3, 5, 16, 16]
+    );
     let one = cropped.save(folder.path().join("one.png"));
     assert!(matches!(one, Err(Error::BadRequest(_))));
 }
@@ -176,7 +183,9 @@ fn names_that_lead_nowhere_are_told_apart() {
     let error = |name: &str| Vae::open(name).err().unwrap();
     assert!(matches!(error("demo:4x"), Error::BadRequest(_)));
     assert!(matches!(error("./none.safetensors"), Error::Io { .. }));
-    let device = Vae::open("demo:2x").unwrap().device("cuda".parse().unwrap());
+    let device = Vae::open("demo:2x")
+        .unwrap()
+        .device("cuda".parse().unwrap());
     if cfg!(not(feature = "cuda")) {
         assert!(matches!(
             device.build(),

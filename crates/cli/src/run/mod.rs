@@ -126,8 +126,9 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
     let fits: Vec<&W::Job> = jobs
         .iter()
         .filter(|job| {
-            let result = need::check(work, job, pieces > 1.0);
-            failed.note(&work.name(job), result).is_some()
+            let name = work.name(job);
+            let result = need::check(work, job, pieces > 1.0).map_err(|e| named(e, &name));
+            failed.note(&name, result).is_some()
         })
         .collect();
     let mut progress = ui::Progress::new(
@@ -142,6 +143,14 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
     }
     failed.result()?;
     Ok(Outcome { clock })
+}
+
+/// The error with the input's name in front, unless it has that already.
+fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
+    match error.to_string().contains(name) {
+        true => error,
+        false => error.context(name.to_owned()),
+    }
 }
 
 /// What [`run`] measured.

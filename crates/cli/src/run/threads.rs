@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
-use super::{Clock, Failures, Stage, Work, Written, timed};
+use super::{Clock, Failures, Stage, Work, Written, named, timed};
 use crate::ui;
 
 /// Results that may wait to be written: neither side idles, and memory grows by no more than these.
@@ -86,14 +86,6 @@ pub fn run<W: Work>(
         }
         Ok((written, clock))
     })
-}
-
-/// The error with the input's name in front, unless it has that already.
-fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
-    match error.to_string().contains(name) {
-        true => error,
-        false => error.context(name.to_owned()),
-    }
 }
 
 fn rethrow(panic: Box<dyn Any + Send>) -> ! {

@@ -60,7 +60,7 @@ pub(super) fn write(
     }
     write_image(path, &without_opacity(frame)?, options)?;
     Ok(Some(format!(
-        "{}: JPEG keeps no transparency; write PNG, WebP or EXR for it",
+        "{}: JPEG does not store transparency; write PNG, WebP or EXR to keep it",
         path.display()
     )))
 }
