@@ -101,6 +101,11 @@ impl VaeConfig {
         }
     }
 
+    /// Frames of latent frame `t`: 1 for the first, 4 for later ones.
+    pub fn frames_of(&self, t: usize) -> usize {
+        if t == 0 { 1 } else { self.temporal() }
+    }
+
     /// Latent frames that `frames` encode to; up to three trailing frames that do not fill a latent frame are not used.
     pub fn latent_frames(&self, frames: usize) -> usize {
         match frames {

@@ -165,11 +165,7 @@ impl Door {
 
     /// Frames of the next latent frame.
     fn next_frames(&self) -> usize {
-        if self.done == 0 {
-            1
-        } else {
-            self.config.temporal()
-        }
+        self.config.frames_of(self.done)
     }
 
     /// Lets `value` through if it has the shape `expected` and the clip is not complete.
@@ -354,7 +350,7 @@ mod tests {
     impl Decode for Session {
         fn step(&mut self, latent: &Array, _: Progress<'_>) -> Result<Array> {
             let config = &self.engine.config;
-            let frames = if self.done == 0 { 1 } else { config.temporal() };
+            let frames = config.frames_of(self.done);
             let [h, w] = self.clip.cells.map(|n| n * config.spatial());
             self.result(latent, [3, frames, h, w])
         }
