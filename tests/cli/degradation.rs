@@ -108,7 +108,7 @@ fn proxy(folder: &Path, channels: usize) -> String {
         );
     }
     let again = run(&train).fails(1);
-    assert!(again.contains("holds a run already"), "{again}");
+    assert!(again.contains("already holds a run"), "{again}");
     assert!(
         run(&["train", "degradation", "--resume", &out])
             .ok()
@@ -202,7 +202,7 @@ fn what_will_not_do_is_said_and_leaves_nothing() {
         "{channels}"
     );
     let model = fixture("vae_tiny_base/original.safetensors");
-    assert!(fails(&model, "0.1", 1).contains("no degradation proxy"));
+    assert!(fails(&model, "0.1", 1).contains("not a degradation proxy"));
     assert!(fails("nowhere.safetensors", "0.1", 1).contains("nowhere.safetensors"));
     let output = run(&[
         "degrade", &clip, "--proxy", &other, "--t", "0.1", "-o", "out.png",

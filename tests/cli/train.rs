@@ -95,7 +95,7 @@ fn a_run_leaves_its_folder_and_exports_load() {
     );
 
     let again = run(&["train", "decoder", "--config", &config, "--out", &out]).fails(1);
-    assert!(again.contains("holds a run already"), "{again}");
+    assert!(again.contains("already holds a run"), "{again}");
     assert!(
         run(&["train", "decoder", "--resume", &out])
             .ok()

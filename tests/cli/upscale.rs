@@ -178,7 +178,7 @@ fn opacity_and_depth_are_kept() {
         &text(&jpeg),
     ])
     .ok_stderr();
-    assert!(said.contains("JPEG keeps no transparency"), "{said}");
+    assert!(said.contains("JPEG does not store transparency"), "{said}");
     run(&[
         "upscale",
         &text(&input),
@@ -363,7 +363,7 @@ fn hires_latents_decode_to_twice_the_picture() {
         "{said}"
     );
     let large = LatentFile::open(&path("large.latent"), &Default::default()).unwrap();
-    assert_eq!(large.array.shape(), [1, 16, 1, 80, 128]);
+    assert_eq!(large.shape(), [1, 16, 1, 80, 128]);
     run(&[
         "decode",
         &fixture(FRAME),
@@ -393,7 +393,8 @@ fn hires_keeps_the_space_and_the_kind_of_file() {
     let path = |name: &str| folder.path().join(name);
     let raw = LatentFile::open(Path::new(&fixture(FRAME)), &Default::default())
         .unwrap()
-        .array;
+        .stored()
+        .clone();
     let config = vae2x_core::VaeConfig::default();
     let normalized = vae2x_core::latent::Raw::new(raw.clone())
         .unwrap()
@@ -491,7 +492,8 @@ fn hires_keeps_packed_latents_packed() {
     let path = |name: &str| folder.path().join(name);
     let raw = LatentFile::open(Path::new(&fixture(FRAME)), &Default::default())
         .unwrap()
-        .array;
+        .stored()
+        .clone();
     write_latent(&path("plain.npy"), &raw, Space::Raw, &[]).unwrap();
     write_latent(
         &path("packed.npy"),

@@ -1,4 +1,4 @@
-//! Charts of a few lines over one axis, as SVG for pages and as pixels for pictures.
+//! Charts of a few lines over one axis, as SVG for pages and as pixels for images.
 //!
 //! A chart becomes a list of marks in a plane of fixed size; both kinds of output draw the same marks.
 
@@ -37,11 +37,11 @@ pub struct Series {
 /// Lines with axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
-    /// What is shown.
+    /// Title.
     pub title: String,
-    /// What the places are.
+    /// Title of the horizontal axis.
     pub x_label: String,
-    /// What the heights are.
+    /// Title of the vertical axis.
     pub y_label: String,
     /// The axis from its left end to its right.
     pub x_range: [f64; 2],
@@ -51,7 +51,7 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-/// What is drawn; points are (y, x).
+/// A mark; points are (y, x).
 enum Mark {
     Line {
         points: Vec<[f64; 2]>,
@@ -262,7 +262,7 @@ fn hex([r, g, b]: [u8; 3]) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
-/// At most two digits behind the point, none that tell nothing.
+/// At most two digits after the point, without trailing zeros.
 fn short(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -1,7 +1,7 @@
-//! What is compared with what: `NAME=IMAGE|DIR` arguments, and which pictures of them belong together.
+//! What is compared with what: `NAME=IMAGE|DIR` arguments, and which images of them belong together.
 //!
-//! A side is a name and its pictures. Pictures of several sides that show the same thing make a row: those with the same file
-//! stem, or, where every side is a single picture, simply those. A name given twice has the pictures of both arguments.
+//! A side is a name and its images. Images of several sides that show the same thing make a row: those with the same file
+//! stem, or, where every side is a single image, simply those. A name given twice has the images of both arguments.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vae2x_core::{Error, Result};
 use vae2x_media::picture::is_picture_name;
 
-/// A name and its pictures by stem.
+/// A name and its images by stem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// As the page and the tables show it.
@@ -18,10 +18,10 @@ pub struct Side {
     pub pictures: BTreeMap<String, PathBuf>,
 }
 
-/// Pictures that show the same thing.
+/// Images that show the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The stem that they share; the first side's where every side is one picture.
+    /// The stem that they share; the first side's where every side is one image.
     pub stem: String,
     /// One per side, in the sides' order; none where a side lacks the stem.
     pub pictures: Vec<Option<PathBuf>>,
@@ -30,8 +30,8 @@ pub struct Row {
 /// Reads `NAME=IMAGE|DIR` arguments; sides come in the order in which their names first occur.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for an argument that has no name or path, [`Error::Io`] for a path that cannot be read,
-/// [`Error::Format`] for a folder without pictures or two pictures of one side with the same stem.
+/// [`Error::BadRequest`] for an argument that has no name or path, [`Error::Io`] for a path that cannot be read,
+/// [`Error::Format`] for a folder without images or two images of one side with the same stem.
 pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
     let mut sides: Vec<Side> = Vec::new();
     for argument in arguments {
@@ -40,7 +40,7 @@ pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
                 (name.trim(), Path::new(path))
             }
             _ => {
-                return Err(Error::Unsupported(format!(
+                return Err(Error::BadRequest(format!(
                     "'{argument}': expected NAME=IMAGE or NAME=FOLDER"
                 )));
             }
@@ -80,10 +80,10 @@ fn add(side: &mut Side, path: PathBuf) -> Result<()> {
     }
 }
 
-/// The file itself, or what lies in the folder and is named as a picture, in order.
+/// The file itself, or what lies in the folder and is named as an image, in order.
 ///
 /// # Errors
-/// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without pictures.
+/// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without images.
 pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
     let at = |e| Error::io(path, e);
     if !std::fs::metadata(path).map_err(at)?.is_dir() {
@@ -103,13 +103,13 @@ pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
     match pictures.is_empty() {
         true => Err(Error::format(
             path,
-            "the folder holds no pictures (.png, .jpg, .webp, .exr, .bmp)",
+            "no images in this folder (.png, .jpg, .webp, .exr, .bmp)",
         )),
         false => Ok(pictures),
     }
 }
 
-/// Puts the sides' pictures into rows, ordered by stem.
+/// Puts the sides' images into rows, ordered by stem.
 pub fn pair(sides: &[Side]) -> Vec<Row> {
     if let Some(pictures) = sides.iter().map(only_picture).collect::<Option<Vec<_>>>() {
         let stem = sides.first().and_then(|side| side.pictures.keys().next());
@@ -133,7 +133,7 @@ pub fn pair(sides: &[Side]) -> Vec<Row> {
     stems.into_iter().map(row).collect()
 }
 
-/// The picture of a side that has one.
+/// The image of a side that has one.
 fn only_picture(side: &Side) -> Option<Option<PathBuf>> {
     let mut pictures = side.pictures.values();
     let first = pictures.next()?;
@@ -205,7 +205,7 @@ mod tests {
             parse(&[argument("a", &at("b=c.png"))]).unwrap()[0].pictures["b=c"],
             at("b=c.png")
         );
-        // A name may be given for each of its pictures.
+        // A name may be given for each of its images.
         let twice = [
             argument("a", &at("cat_2x.png")),
             argument("a", &at("b=c.png")),
@@ -222,7 +222,7 @@ mod tests {
             assert!(refused(bad.into()).contains(bad), "{bad}");
         }
         assert!(refused("a=/no/such/file.png".into()).contains("/no/such/file.png"));
-        assert!(refused(argument("a", none.path())).contains("no pictures"));
+        assert!(refused(argument("a", none.path())).contains("no images"));
         assert!(refused(argument("a", twins.path())).contains("same stem"));
         assert!(pair(&[]).is_empty());
     }

@@ -1,4 +1,4 @@
-//! Mean spectra of sets of latents side by side: as a page that needs nothing beside it, as a picture, and as numbers.
+//! Mean spectra of sets of latents side by side: as a self-contained page, as an image, and as numbers.
 //!
 //! Powers are averaged over a set's latents before they are compared, so that the ratio of two sets is that of their whole power.
 
@@ -10,7 +10,7 @@ use vae2x_measure::spectrum::{decibels, radial_power};
 
 /// Cycles per cell at the end of the last ring.
 const FINEST: f64 = 0.5;
-/// Pixels of the picture per unit of a chart.
+/// Pixels of the image per unit of a chart.
 const SCALE: usize = 2;
 
 const STYLE: &str =
@@ -29,7 +29,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// Of nothing yet.
+    /// An empty mean.
     pub fn new(name: impl Into<String>, bands: usize) -> Self {
         Self {
             name: name.into(),
@@ -85,7 +85,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Of sets with equally many rings.
+    /// A report on sets with equally many rings.
     pub fn new(sets: &'a [Mean]) -> Self {
         Self { sets }
     }

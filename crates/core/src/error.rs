@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// A clip for weights of the 2-D layout, which have no temporal taps.
     #[error(
-        "a clip of {frames} latent frames, but these weights are of the 2-D layout, which takes single frames only"
+        "a clip of {frames} latent frames, but these weights have the 2-D layout, which takes single frames only"
     )]
     ImagesOnly {
         /// Latent frames of the clip.

@@ -200,8 +200,11 @@ fn a_slice_is_read_in_any_order_of_elements() {
         assert!(file.read_slice("x", &[None; 5]).is_err());
     }
     let empty = TensorFile::from_bytes("x", npy_of("False", "(3, 0, 5)", &[])).unwrap();
-    let none = empty.read_slice("", &[Some(2), None, None]).unwrap();
-    assert_eq!((none.shape(), none.data().len()), (&[0, 5][..], 0));
+    let none = empty.read_slice("", &[Some(2), None, Some(4)]).unwrap();
+    assert_eq!(none, Array::zeros([0]));
+    assert!(empty.read_slice("", &[None, Some(0), None]).is_err());
+    let rows = empty.read_slice("", &[Some(2), None, None]).unwrap();
+    assert_eq!((rows.shape(), rows.data().len()), (&[0, 5][..], 0));
     let huge = npy_of("False", "(3, 0, 9223372036854775807)", &[]);
     assert!(TensorFile::from_bytes("x", huge).is_err());
 }

@@ -1,4 +1,4 @@
-//! What the speckle score says of photos, as they are and halved, and of the same with grids added: the numbers of `docs/metrics.md`.
+//! The speckle score of photos, as they are and halved, and of the same with grids added: the numbers of `docs/metrics.md`.
 //!
 //! ```sh
 //! cargo run --release -p vae2x-measure --example speckle_response -- photos/*.jpg

@@ -1,4 +1,4 @@
-//! The constant-colour test: what a VAE makes of a image of one colour. Whatever is not that colour is the model's own doing.
+//! The constant-colour test: what a VAE makes of an image of one colour. Whatever is not that colour is the model's own doing.
 
 use vae2x_core::{Array, Result, VaeConfig};
 use vae2x_media::pixels::from_u8;

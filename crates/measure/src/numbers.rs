@@ -20,20 +20,20 @@ pub enum Better {
     Neither,
 }
 
-/// What a number is taken of. Pictures are `[3, H, W]` in [-1, 1].
+/// How a number is measured. Images are `[3, H, W]` in [-1, 1].
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
-    /// A picture alone, at the reference's size if there is one.
+    /// An image alone, at the reference's size if there is one.
     Picture(fn(&Array) -> Result<f64>),
-    /// A picture alone, as it is, and its pixels per pixel at base resolution.
+    /// An image alone, as it is, and its pixels per pixel at base resolution.
     Scaled(fn(&Array, usize) -> Result<f64>),
-    /// A picture and its reference, of one size.
+    /// An image and its reference, of one size.
     Pair(fn(&Array, &Array) -> Result<f64>),
     /// The same, by a network that whoever asks has.
     Network,
 }
 
-/// A distance between two pictures of one size, `[3, H, W]`.
+/// A distance between two images of one size, `[3, H, W]`.
 pub type Distance<'a> = dyn Fn(&Array, &Array) -> Result<f64> + 'a;
 
 /// A column.
@@ -51,29 +51,29 @@ pub struct Number {
     pub better: Better,
     /// Digits behind the point.
     pub digits: usize,
-    /// Pixels that a picture's shorter side must have.
+    /// Pixels that an image's shorter side must have.
     pub least_side: usize,
     /// Its definition.
     pub of: Of,
 }
 
-/// What numbers are taken of.
+/// The image to measure, and its reference.
 pub struct Subject<'a> {
     /// `[3, H, W]`, as it is.
     pub picture: &'a Array,
     /// Its pixels per pixel at base resolution.
     pub scale: usize,
-    /// The picture at the reference's size, by [`at_size`], and the reference.
+    /// The image at the reference's size, by [`at_size`], and the reference.
     pub pair: Option<(&'a Array, &'a Array)>,
     /// LPIPS, if there is a network for it.
     pub lpips: Option<&'a Distance<'a>>,
 }
 
 impl Number {
-    /// Takes the number; `None` if the pictures are too small for it, or lack a reference or a network that it needs.
+    /// Takes the number; `None` if the images are too small for it, or lack a reference or a network that it needs.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they are no pictures, or the pair is not of one size.
+    /// [`Error::Shape`] if they are not images, or the pair is not of one size.
     pub fn measure(&self, subject: &Subject<'_>) -> Result<Option<f64>> {
         let alone = subject.pair.map_or(subject.picture, |(picture, _)| picture);
         let is_small = |picture: &Array, least: usize| {
@@ -97,14 +97,14 @@ impl Number {
     }
 }
 
-/// A picture at a size, enlarged or reduced (antialiased) by Lanczos' filter where it has another. A little of the sides' ratio may
+/// An image at a size, enlarged or reduced (antialiased) by Lanczos' filter where it has another. A little of the sides' ratio may
 /// differ, as when an encoder crops to whole cells.
 ///
 /// # Shapes
 /// `[3, H, W]` -> `[3, size]`
 ///
 /// # Errors
-/// [`Error::Shape`] if the sides' ratios differ by more than a hundredth: then the pictures do not show the same.
+/// [`Error::Shape`] if the sides' ratios differ by more than a hundredth: then the images do not show the same.
 pub fn at_size(picture: &Array, size: [usize; 2]) -> Result<Cow<'_, Array>> {
     const SAME: f64 = 0.01;
     let own = picture_size(picture)?;
@@ -114,7 +114,7 @@ pub fn at_size(picture: &Array, size: [usize; 2]) -> Result<Cow<'_, Array>> {
     }
     if !((ratio(own) / ratio(size)).ln().abs() <= SAME) {
         return Err(Error::Shape {
-            what: "picture".into(),
+            what: "image".into(),
             expected: format!("the sides' ratio of its reference, {}x{}", size[1], size[0]),
             got: format!("{}x{}", own[1], own[0]),
         });

@@ -1,4 +1,4 @@
-//! A picture to draw on: letters, lines, other pictures.
+//! Drawing: letters, lines and other images on an image.
 
 use font8x8::UnicodeFonts;
 use vae2x_core::{Array, Result};
@@ -13,7 +13,7 @@ pub struct Canvas {
     data: Vec<f32>,
 }
 
-/// How letters look.
+/// Colour and width of letters and lines.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pen {
     /// Red, green, blue in [-1, 1].
@@ -30,7 +30,7 @@ impl Pen {
 }
 
 impl Canvas {
-    /// One grey everywhere.
+    /// A canvas of one grey.
     pub fn new([height, width]: [usize; 2], paper: f32) -> Self {
         Self {
             height,
@@ -39,24 +39,24 @@ impl Canvas {
         }
     }
 
-    /// The picture.
+    /// The finished image.
     ///
     /// # Errors
-    /// None.
+    /// Never: the array has the size it was made with.
     pub fn into_array(self) -> Result<Array> {
         Array::new([3, self.height, self.width], self.data)
     }
 
-    /// Copies a picture `[3, h, w]`, which must lie inside.
-    pub fn paste(&mut self, picture: &Array, top: usize, left: usize) {
-        let (h, w) = (picture.shape()[1], picture.shape()[2]);
-        for (i, row) in picture.data().chunks_exact(w).enumerate() {
+    /// Copies an image `[3, h, w]`, which must lie inside.
+    pub fn paste(&mut self, image: &Array, top: usize, left: usize) {
+        let (h, w) = (image.shape()[1], image.shape()[2]);
+        for (i, row) in image.data().chunks_exact(w).enumerate() {
             let start = (i / h * self.height + top + i % h) * self.width + left;
             self.data[start..start + w].copy_from_slice(row);
         }
     }
 
-    /// Writes Latin letters, digits and signs; what lies outside is left out.
+    /// Writes Latin letters, digits and signs; what falls outside the canvas is skipped.
     pub fn write(&mut self, text: &str, [top, left]: [f64; 2], pen: Pen) {
         let dot = pen.width;
         for (i, letter) in text.chars().enumerate() {
@@ -106,7 +106,7 @@ impl Canvas {
     }
 }
 
-/// Of a point from a line between two others.
+/// The distance of a point from the line between two others.
 fn distance([y, x]: [f64; 2], [y0, x0]: [f64; 2], [y1, x1]: [f64; 2]) -> f64 {
     let (dy, dx) = (y1 - y0, x1 - x0);
     let along = ((y - y0) * dy + (x - x0) * dx) / (dy * dy + dx * dx).max(f64::MIN_POSITIVE);
@@ -129,8 +129,8 @@ mod tests {
         canvas.line([10.0, 5.0], [10.0, 25.0], PEN);
         // Partly and wholly outside.
         canvas.line([-50.0, -50.0], [-10.0, 90.0], PEN);
-        let picture = canvas.into_array().unwrap();
-        let at = |c: usize, y: usize, x: usize| picture.data()[(c * 20 + y) * 30 + x];
+        let image = canvas.into_array().unwrap();
+        let at = |c: usize, y: usize, x: usize| image.data()[(c * 20 + y) * 30 + x];
         assert_eq!([at(0, 10, 15), at(1, 10, 15), at(2, 10, 15)], PEN.colour);
         assert_eq!((at(0, 14, 15), at(0, 10, 28)), (1.0, 1.0));
     }
@@ -139,7 +139,7 @@ mod tests {
     fn letters_leave_ink_inside_and_none_outside() {
         let mut canvas = Canvas::new([16, 20], 1.0);
         canvas.write("A long word", [0.0, 0.0], PEN);
-        let picture = canvas.into_array().unwrap();
-        assert!(picture.data().iter().filter(|&&v| v == -1.0).count() > 20);
+        let image = canvas.into_array().unwrap();
+        assert!(image.data().iter().filter(|&&v| v == -1.0).count() > 20);
     }
 }

@@ -1,61 +1,65 @@
-//! The colours of one picture given to another, which keeps its detail.
+//! Transfers the colours of one image to another, which keeps its own detail.
 //!
-//! [`Matching::Low`] is a pyramid with one level for brightness and one for colour: both pictures are reduced to a grid, and the
-//! difference, enlarged again, is added. The filter is Lanczos, whose cut is steep: of patterns of up to one step nothing is
-//! taken over, of those from three steps on nearly all. Brightness, in which detail is seen, has a coarse grid; what remains,
-//! the colour differences, a fine one, as in video, since small coloured things shift with the rest. A decoder's own grid of
-//! speckles would come along with those, so a pattern of colour that repeats all over the picture is taken out first.
+//! [`Matching::Low`] is a pyramid with one level for brightness and one for colour: both images are
+//! reduced to a grid, and the difference, enlarged again, is added. The filter is Lanczos, whose
+//! cutoff is steep: patterns of up to one step are not transferred, those from three steps on
+//! nearly fully. Brightness, in which detail is seen, has a coarse grid; what remains, the colour
+//! differences, a fine one, as in video, since small coloured objects shift with the rest. A
+//! decoder's own grid of speckles would come with them, so a colour pattern that repeats across the
+//! whole image is removed first.
 //!
-//! [`Matching::Stats`] gives each channel the other's mean and standard deviation: for references that show something else.
+//! [`Matching::Stats`] gives each channel the other's mean and standard deviation: for references
+//! that show something else.
 
 use vae2x_core::{Array, Result};
 
-use crate::pixels::picture_size;
+use crate::pixels::{picture_size, u8_steps};
 use crate::resample::{Filter, resize, resize_planes};
 
-/// What is taken over from the reference.
+/// The part of the reference's colours that is transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
-    /// What is coarser than two grids, place by place.
+    /// Everything coarser than two grids, place by place.
     Low {
-        /// Pixels of the picture between the points of brightness.
+        /// Pixels of the image between the points of brightness.
         brightness: usize,
-        /// Pixels of the picture between the points of colour; patterns that repeat after 8 points are left out.
+        /// Pixels of the image between the points of colour; patterns that repeat after 8 points
+        /// are left out.
         colour: usize,
     },
     /// Mean and standard deviation of each channel.
     Stats,
 }
 
-/// The picture with the reference's colours; values may leave [-1, 1] a little.
+/// The image with the reference's colours; values may leave [-1, 1] a little.
 ///
 /// # Shapes
-/// picture `[3, H, W]`, reference `[3, h, w]` of the same view in any size -> `[3, H, W]`
+/// image `[3, H, W]`, reference `[3, h, w]` of the same view in any size -> `[3, H, W]`
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless both are pictures.
-pub fn match_color(picture: &Array, reference: &Array, matching: Matching) -> Result<Array> {
-    let size = picture_size(picture)?;
+/// [`vae2x_core::Error::Shape`] unless both are images.
+pub fn match_color(image: &Array, reference: &Array, matching: Matching) -> Result<Array> {
+    let size = picture_size(image)?;
     picture_size(reference)?;
     match matching {
         Matching::Low { brightness, colour } => {
             let brightness = resize_planes(
-                &luma(&difference(picture, reference, brightness)?)?,
+                &luma(&difference(image, reference, brightness)?)?,
                 size,
                 Filter::Lanczos3,
             )?;
-            let mut colours = difference(picture, reference, colour)?;
+            let mut colours = difference(image, reference, colour)?;
             remove_pattern(&mut colours)?;
             let mut out = resize(&colours, size, Filter::Lanczos3)?;
             let own = luma(&out)?;
             let plane = size[0] * size[1];
-            for (i, (value, p)) in out.data_mut().iter_mut().zip(picture.data()).enumerate() {
+            for (i, (value, p)) in out.data_mut().iter_mut().zip(image.data()).enumerate() {
                 *value += p + brightness.data()[i % plane] - own.data()[i % plane];
             }
             Ok(out)
         }
         Matching::Stats => {
-            let mut out = picture.clone();
+            let mut out = image.clone();
             let plane = size[0] * size[1];
             let references = reference.data().chunks_exact(reference.data().len() / 3);
             for (values, reference) in out.data_mut().chunks_exact_mut(plane).zip(references) {
@@ -66,12 +70,12 @@ pub fn match_color(picture: &Array, reference: &Array, matching: Matching) -> Re
     }
 }
 
-/// Reference minus picture on a grid of `step` pixels of the picture.
-fn difference(picture: &Array, reference: &Array, step: usize) -> Result<Array> {
-    let grid = picture_size(picture)?
+/// Reference minus image on a grid of `step` pixels of the image.
+fn difference(image: &Array, reference: &Array, step: usize) -> Result<Array> {
+    let grid = picture_size(image)?
         .map(|side| (side as f64 / step.max(1) as f64).round().max(1.0) as usize);
     let mut difference = resize(reference, grid, Filter::Lanczos3)?;
-    let own = resize(picture, grid, Filter::Lanczos3)?;
+    let own = resize(image, grid, Filter::Lanczos3)?;
     difference
         .data_mut()
         .iter_mut()
@@ -80,13 +84,15 @@ fn difference(picture: &Array, reference: &Array, step: usize) -> Result<Array> 
     Ok(difference)
 }
 
-/// Points after which the grids of decoders repeat, on a colour grid of two pixels at base resolution: a diffusion model's
-/// tokens are two latent cells of eight pixels wide, and the stages of decoders repeat after 2, 4 and 8 pixels.
+/// Points after which the grids of decoders repeat, on a colour grid of two pixels at base
+/// resolution: a diffusion model's tokens are two latent cells of eight pixels wide, and the stages
+/// of decoders repeat after 2, 4 and 8 pixels.
 const LATTICE: usize = 8;
-/// Fewer repetitions do not tell a pattern from what the picture shows.
+/// Fewer repetitions cannot separate a pattern from what the image shows.
 const REPETITIONS: usize = 64;
 
-/// Subtracts from each point the mean of all points at its place of the lattice, and keeps the mean of all.
+/// Subtracts from each point the mean of all points at its place of the lattice, and keeps the mean
+/// of all.
 fn remove_pattern(grid: &mut Array) -> Result<()> {
     let [h, w] = picture_size(grid)?;
     if (h / LATTICE) * (w / LATTICE) < REPETITIONS {
@@ -110,19 +116,19 @@ fn remove_pattern(grid: &mut Array) -> Result<()> {
 }
 
 /// Brightness of sRGB values, `[3, h, w]` -> `[1, h, w]` (ITU-R BT.709).
-fn luma(picture: &Array) -> Result<Array> {
+fn luma(image: &Array) -> Result<Array> {
     const WEIGHTS: [f32; 3] = [0.2126, 0.7152, 0.0722];
-    let [h, w] = picture_size(picture)?;
+    let [h, w] = picture_size(image)?;
     let plane = h * w;
     let at = |i: usize| {
         (0..3)
-            .map(|c| WEIGHTS[c] * picture.data()[c * plane + i])
+            .map(|c| WEIGHTS[c] * image.data()[c * plane + i])
             .sum()
     };
     Array::new([1, h, w], (0..plane).map(at).collect())
 }
 
-/// Gives `values` another mean and deviation; flat ones get the mean alone.
+/// Gives `values` another mean and deviation; flat ones only get the mean.
 fn restate(values: &mut [f32], (mean, deviation): (f64, f64)) {
     let (own_mean, own_deviation) = mean_and_deviation(values);
     let gain = if own_deviation > FLAT {
@@ -136,7 +142,7 @@ fn restate(values: &mut [f32], (mean, deviation): (f64, f64)) {
 }
 
 /// A channel that varies by less than a tenth of an 8-bit step has no contrast to be scaled.
-const FLAT: f64 = 0.1 / 127.5;
+const FLAT: f64 = u8_steps(0.1);
 
 fn mean_and_deviation(values: &[f32]) -> (f64, f64) {
     let n = values.len() as f64;
@@ -174,21 +180,21 @@ mod tests {
         Array::new([3, size[0], size[1]], data).unwrap()
     }
 
-    fn plus(picture: &Array, shift: [f32; 3]) -> Array {
-        let plane = picture.data().len() / 3;
-        let data = picture
+    fn plus(image: &Array, shift: [f32; 3]) -> Array {
+        let plane = image.data().len() / 3;
+        let data = image
             .data()
             .iter()
             .enumerate()
             .map(|(i, v)| v + shift[i / plane])
             .collect();
-        Array::new(picture.shape(), data).unwrap()
+        Array::new(image.shape(), data).unwrap()
     }
 
     /// The part away from the edges, where reduced grids have nothing to look at.
-    fn middle(picture: &Array) -> Array {
-        let [_, h, w] = picture.dims("picture").unwrap();
-        let rows = picture
+    fn middle(image: &Array) -> Array {
+        let [_, h, w] = image.dims("image").unwrap();
+        let rows = image
             .data()
             .chunks_exact(w)
             .enumerate()
@@ -202,21 +208,21 @@ mod tests {
 
     #[test]
     fn a_shift_is_undone_and_detail_stays() {
-        let picture = waves(&[3.0, 6.0], &[40.0], [96, 128]);
-        let shifted = plus(&picture, [0.1, -0.05, 0.02]);
+        let image = waves(&[3.0, 6.0], &[40.0], [96, 128]);
+        let shifted = plus(&image, [0.1, -0.05, 0.02]);
         for matching in [LOW, Matching::Stats] {
             assert_close(
                 "matched",
-                &match_color(&shifted, &picture, matching).unwrap(),
-                &picture,
+                &match_color(&shifted, &image, matching).unwrap(),
+                &image,
                 0.01,
             );
         }
-        let small = resize(&picture, [48, 64], Filter::Area).unwrap();
+        let small = resize(&image, [48, 64], Filter::Area).unwrap();
         assert_close(
             "another size",
             &match_color(&shifted, &small, LOW).unwrap(),
-            &picture,
+            &image,
             0.02,
         );
     }
@@ -224,21 +230,21 @@ mod tests {
     #[test]
     fn coarse_waves_are_taken_over_and_fine_ones_are_not() {
         let size = [160, 160];
-        let picture = waves(&[5.0], &[], size);
+        let image = waves(&[5.0], &[], size);
         let reference = waves(&[64.0, 8.0, 4.0, 2.0], &[11.0, 2.0], size);
         let want = waves(&[5.0, 64.0], &[11.0], size);
-        let matched = match_color(&picture, &reference, LOW).unwrap();
+        let matched = match_color(&image, &reference, LOW).unwrap();
         assert_close("matched", &middle(&matched), &middle(&want), 0.04);
     }
 
     #[test]
     fn grids_that_repeat_all_over_are_not_taken_over() {
         let size = [160, 160];
-        let picture = waves(&[5.0], &[], size);
+        let image = waves(&[5.0], &[], size);
         for period in [4.0, 8.0, 16.0] {
             let reference = waves(&[5.0], &[40.0, period], size);
             let want = waves(&[5.0], &[40.0], size);
-            let matched = match_color(&picture, &reference, LOW).unwrap();
+            let matched = match_color(&image, &reference, LOW).unwrap();
             assert_close(
                 &format!("{period}"),
                 &middle(&matched),

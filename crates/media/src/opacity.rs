@@ -1,38 +1,40 @@
 //! Colours under clear pixels.
 //!
-//! Files keep any colour where opacity is nothing, often black, which a model would see and draw into the edges of what is
-//! visible. [`fill_clear`] puts there what is near: means weighted by opacity on a pyramid of halves, each level filling what the
-//! finer one knows nothing of ("pull and push", Gortler et al., "The Lumigraph", 1996).
+//! Fully clear pixels may have any colour, often black, which a model would see and draw into the
+//! edges of what is visible. [`fill_clear`] fills them from nearby: means weighted by opacity on a
+//! pyramid of halves, each level filling what the finer one lacks ("pull and push", Gortler et al.,
+//! "The Lumigraph", 1996).
 
 use vae2x_core::{Array, Result};
 
-use crate::pixels::picture_size;
+use crate::pixels::{picture_size, to_unit};
 
-/// Colours with those of fully clear pixels replaced by what is near; all others stay as they are.
+/// The image with the colours of fully clear pixels replaced by nearby ones; all others stay as
+/// they are.
 ///
 /// # Shapes
-/// picture `[3, H, W]`, opacity `[1, H, W]` from -1, clear, to 1 -> `[3, H, W]`
+/// image `[3, H, W]`, opacity `[1, H, W]` from -1, clear, to 1 -> `[3, H, W]`
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless the picture is one and the opacity fits it.
-pub fn fill_clear(picture: &Array, opacity: &Array) -> Result<Array> {
-    let size = picture_size(picture)?;
+/// [`vae2x_core::Error::Shape`] if the shapes do not fit.
+pub fn fill_clear(image: &Array, opacity: &Array) -> Result<Array> {
+    let size = picture_size(image)?;
     let weights = opacity
         .clone()
         .reshape(size)?
         .into_data()
         .iter()
-        .map(|v| (v + 1.0) / 2.0)
+        .map(|&v| to_unit(v))
         .collect();
     let level = Level {
         size,
-        colours: picture.data().to_vec(),
+        colours: image.data().to_vec(),
         weights,
     };
     let mut filled = level.filled();
-    // A picture without anything to see stays black, or whatever it was.
+    // A fully clear image stays as it is.
     if filled.iter().any(|v| v.is_nan()) {
-        filled = picture.data().to_vec();
+        filled = image.data().to_vec();
     }
     Array::new([3, size[0], size[1]], filled)
 }
@@ -153,7 +155,7 @@ mod tests {
             (false, _) => -0.5,
         };
         let data = (0..3 * h * w).map(|i| colour(i / (h * w), i % w)).collect();
-        let picture = Array::new([3, h, w], data).unwrap();
+        let image = Array::new([3, h, w], data).unwrap();
         let opacity = Array::new(
             [1, h, w],
             (0..h * w)
@@ -161,8 +163,8 @@ mod tests {
                 .collect(),
         )
         .unwrap();
-        let filled = fill_clear(&picture, &opacity).unwrap();
-        for (i, (new, old)) in filled.data().iter().zip(picture.data()).enumerate() {
+        let filled = fill_clear(&image, &opacity).unwrap();
+        for (i, (new, old)) in filled.data().iter().zip(image.data()).enumerate() {
             match clear(i % w) {
                 true => assert!((-0.5001..=0.8001).contains(new), "{new}"),
                 false => assert_eq!(new, old),
@@ -186,9 +188,9 @@ mod tests {
 
     #[test]
     fn a_wholly_clear_picture_stays() {
-        let picture = Array::new([3, 2, 3], (0..18).map(|i| i as f32 / 18.0).collect()).unwrap();
+        let image = Array::new([3, 2, 3], (0..18).map(|i| i as f32 / 18.0).collect()).unwrap();
         let clear = Array::new([1, 2, 3], vec![-1.0; 6]).unwrap();
-        assert_eq!(fill_clear(&picture, &clear).unwrap(), picture);
-        assert!(fill_clear(&picture, &Array::zeros([1, 3, 3])).is_err());
+        assert_eq!(fill_clear(&image, &clear).unwrap(), image);
+        assert!(fill_clear(&image, &Array::zeros([1, 3, 3])).is_err());
     }
 }

@@ -1,16 +1,17 @@
-//! Where decoded pictures go: one picture, one array file, or a folder of numbered frames.
+//! Where decoded images go: one image, one array file, or a folder of numbered frames.
 //!
-//! [`Output::plan`] decides from the path and the counts alone, before any work starts, and checks that the place can be
-//! written. [`Output::open`] then gives a [`FrameSink`] per input that takes frames as they come and keeps none:
+//! [`Output::plan`] decides from the path and the counts alone, before any work starts, and checks
+//! that it can be written. [`Output::open`] then gives a [`FrameSink`] per input that takes frames
+//! as they come and keeps none:
 //!
 //! | path | holds |
 //! |---|---|
-//! | `.png .jpg .jpeg .webp .exr` | one picture |
+//! | `.png .jpg .jpeg .webp .exr` | one image |
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
 //! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's stem |
 //!
-//! Frames are numbered from 0 over a clip, or over the items of a batch of pictures; a batch of clips gives
-//! `NAME_0_00000.png`, the item first.
+//! Frames are numbered from 0 over a clip, or over the items of a batch of images; a batch of clips
+//! gives `NAME_0_00000.png`, the item first.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ pub use crate::array_format::ArrayFormat;
 use crate::frames::{ArraySink, FolderSink, FrameSink, ImageSink, Series};
 use crate::picture::{BitDepth, PictureFormat, PictureOptions};
 
-/// What will be written from one input.
+/// An input, as far as the plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// The file that the frames come from; its stem names them in a folder.
@@ -33,7 +34,7 @@ pub struct Input {
     pub frames: usize,
 }
 
-/// How pictures are written.
+/// How images are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
     /// Bits per channel; arrays are always 32-bit floats.
@@ -42,18 +43,18 @@ pub struct OutputOptions {
     pub folder_format: PictureFormat,
 }
 
-/// What an output path stands for.
+/// The kind of output that a path stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// One picture.
+    /// One image.
     Picture(PathBuf),
     /// All frames of one input as one array.
     Array(PathBuf, ArrayFormat),
-    /// A folder of pictures.
+    /// A folder of images.
     Folder(PathBuf),
 }
 
-/// A checked plan of what goes where.
+/// A checked plan of where frames go.
 #[derive(Clone, Debug)]
 pub struct Output {
     target: Target,
@@ -70,12 +71,12 @@ struct Planned {
 }
 
 impl Output {
-    /// Decides where the frames of `inputs` go, checks that it can be written, and creates the folder of a
-    /// [`Target::Folder`].
+    /// Decides where the frames of `inputs` go, checks that it can be written, and creates the
+    /// folder of a [`Target::Folder`].
     ///
     /// # Errors
-    /// [`Error::BadRequest`] if the path's extension is unknown, does not fit the counts or the bit depth, or names an
-    /// input; [`Error::Io`] if the place cannot be written.
+    /// [`Error::BadRequest`] if the path's extension is unknown, does not fit the counts or the bit
+    /// depth, or names an input; [`Error::Io`] if it cannot be written.
     pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
         let target = target(path)?;
         check_counts(&target, inputs)?;
@@ -95,7 +96,7 @@ impl Output {
         })
     }
 
-    /// What the path stands for.
+    /// The kind of output that the path stands for.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -151,7 +152,7 @@ impl Output {
     }
 }
 
-/// What a path stands for, from its form and from what exists.
+/// The kind of output, from the form of the path and from what exists there.
 fn target(path: &Path) -> Result<Target> {
     let ends_in_slash = path
         .as_os_str()
@@ -172,7 +173,7 @@ fn target(path: &Path) -> Result<Target> {
         .map(|format| Target::Array(path.to_path_buf(), format));
     array.ok_or_else(|| {
         Error::BadRequest(format!(
-            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one picture, .npy or \
+            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one image, .npy or \
              .safetensors for an array, or a folder (end it with a slash)",
             path.display()
         ))
@@ -180,23 +181,23 @@ fn target(path: &Path) -> Result<Target> {
 }
 
 fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
-    let pictures: usize = inputs
+    let images: usize = inputs
         .iter()
         .map(|i| i.items.saturating_mul(i.frames))
         .sum();
     let (path, problem) = match target {
-        _ if pictures == 0 => {
+        _ if images == 0 => {
             return Err(Error::BadRequest(
                 "there is nothing to write: no frames".into(),
             ));
         }
-        Target::Picture(path) if pictures > 1 => {
-            (path, format!("one picture cannot hold {pictures} frames"))
+        Target::Picture(path) if images > 1 => {
+            (path, format!("one image cannot hold {images} frames"))
         }
         Target::Array(path, _) if inputs.len() > 1 => (
             path,
             format!(
-                "one array cannot hold {} inputs of their own sizes",
+                "one array cannot hold {} inputs of different sizes",
                 inputs.len()
             ),
         ),
@@ -231,7 +232,7 @@ fn check_not_an_input(target: &Target, inputs: &[Input]) -> Result<()> {
     }
 }
 
-/// Creates and drops a temporary file where the output goes; creates a target folder first.
+/// Creates a target folder, then creates and drops a temporary file where the output goes.
 fn check_writable(target: &Target) -> Result<()> {
     let probe = match target {
         Target::Picture(path) | Target::Array(path, _) => path.clone(),
@@ -248,7 +249,7 @@ fn check_writable(target: &Target) -> Result<()> {
         })
 }
 
-/// Names every series after its input's stem, unlike all others even where case does not count.
+/// Names each series after its input's stem, distinct from all others even if case is ignored.
 fn name_series(inputs: &[Input]) -> Vec<Planned> {
     let mut taken = HashSet::new();
     let plan = |input: &Input| {

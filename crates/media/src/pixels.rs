@@ -1,8 +1,10 @@
-//! The one place where the model's range [-1, 1] becomes stored samples, and back.
+//! Where the model's range [-1, 1] becomes stored samples, [0, 1] or light, and back; nothing else
+//! in this crate does.
 //!
-//! `[3, H, W]` planar arrays on one side, interleaved RGB samples on the other. Conversions round to nearest and clamp, so
-//! every 8- and 16-bit sample survives a round trip. NaN has no colour: the scalar functions give black for it, and what
-//! writes pictures first refuses arrays that hold any ([`require_finite`]).
+//! `[3, H, W]` planar arrays on one side, interleaved RGB samples on the other. Conversions round
+//! to nearest and clamp, so every 8- and 16-bit sample survives a round trip. NaN has no colour:
+//! the scalar functions return black for it, and writers refuse arrays that hold any
+//! ([`require_finite`]).
 
 use vae2x_core::{Array, Error, Result};
 
@@ -40,6 +42,26 @@ pub fn to_unit(value: f32) -> f32 {
     }
 }
 
+/// A value of [-1, 1] in [0, 1] for arithmetic in double precision, not clamped.
+pub fn to_unit_f64(value: f32) -> f64 {
+    (f64::from(value) + 1.0) / 2.0
+}
+
+/// A sample of [0, 1] in double precision, clamped, in [-1, 1].
+pub fn from_unit_f64(sample: f64) -> f32 {
+    (sample.clamp(0.0, 1.0) * 2.0 - 1.0) as f32
+}
+
+/// A number of steps between neighbouring 8-bit samples, as a difference in [-1, 1].
+pub const fn u8_steps(count: f64) -> f64 {
+    count / 127.5
+}
+
+/// A value limited to [-1, 1]; NaN stays.
+pub fn clamp(value: f32) -> f32 {
+    value.clamp(-1.0, 1.0)
+}
+
 /// Linear light of [0, 1] from an sRGB value of [0, 1] (IEC 61966-2-1).
 pub fn srgb_to_linear(value: f32) -> f32 {
     match value <= 0.04045 {
@@ -66,19 +88,19 @@ pub fn from_linear(light: f32) -> f32 {
     from_unit(linear_to_srgb(light.clamp(0.0, 1.0)))
 }
 
-/// Interleaved samples of a planar picture, each converted by `convert`.
+/// Interleaved samples of a planar image, each converted by `convert`.
 ///
 /// # Shapes
 /// `[3, H, W]` -> `H * W * 3`, or `[4, H, W]` with opacity -> `H * W * 4`
 ///
 /// # Errors
-/// [`Error::Shape`] unless the array is a picture, with or without opacity.
-pub fn interleave<T>(picture: &Array, convert: impl Fn(f32) -> T) -> Result<Vec<T>> {
-    let channels = match *picture.shape() {
+/// [`Error::Shape`] unless the array is an image, with or without opacity.
+pub fn interleave<T>(image: &Array, convert: impl Fn(f32) -> T) -> Result<Vec<T>> {
+    let channels = match *image.shape() {
         [4, height, width] if height > 0 && width > 0 => 4,
-        _ => picture_size(picture).map(|_| 3)?,
+        _ => picture_size(image).map(|_| 3)?,
     };
-    let data = picture.data();
+    let data = image.data();
     let plane = data.len() / channels;
     let mut samples = Vec::with_capacity(data.len());
     for i in 0..plane {
@@ -87,7 +109,7 @@ pub fn interleave<T>(picture: &Array, convert: impl Fn(f32) -> T) -> Result<Vec<
     Ok(samples)
 }
 
-/// A planar picture of interleaved samples, each converted by `convert`.
+/// A planar image of interleaved samples, each converted by `convert`.
 ///
 /// # Shapes
 /// `H * W * 3` -> `[3, H, W]`
@@ -112,39 +134,35 @@ pub fn planar<T: Copy>(
     Array::new([3, height, width], data)
 }
 
-/// Height and width of a picture.
+/// Height and width of an image.
 ///
 /// # Errors
 /// [`Error::Shape`] unless the array is `[3, H, W]` and not empty.
-pub fn picture_size(picture: &Array) -> Result<[usize; 2]> {
-    match picture.dims("picture")? {
+pub fn picture_size(image: &Array) -> Result<[usize; 2]> {
+    match image.dims("image")? {
         [3, height, width] if height > 0 && width > 0 => Ok([height, width]),
         shape => Err(Error::Shape {
-            what: "picture".into(),
+            what: "image".into(),
             expected: "[3, height, width], not empty".into(),
             got: format!("shape {shape:?}"),
         }),
     }
 }
 
-/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black picture would hide it.
+/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black
+/// image would hide it.
 ///
 /// # Errors
-/// [`Error::Shape`] naming `what`, how many there are and where the first is.
+/// [`Error::NotFinite`] with `what` and the place of the first.
 pub fn require_finite(what: &str, array: &Array) -> Result<()> {
     let broken = |value: &f32| !value.is_finite();
     let Some(first) = array.data().iter().position(broken) else {
         return Ok(());
     };
-    let count = array.data().iter().filter(|&value| broken(value)).count();
-    Err(Error::Shape {
-        what: what.into(),
-        expected: "finite values".into(),
-        got: format!(
-            "{count} of {} NaN or infinite, the first at {:?}",
-            array.data().len(),
-            index_of(array, first)
-        ),
+    Err(Error::NotFinite {
+        what: format!("{what}, first at {:?}", index_of(array, first)),
+        count: array.data().iter().filter(|&value| broken(value)).count(),
+        total: array.data().len(),
     })
 }
 
@@ -197,12 +215,12 @@ mod tests {
         let mut array = Array::zeros([3, 2, 4]);
         array.data_mut()[8 + 4 + 3] = f32::NAN;
         array.data_mut()[23] = f32::INFINITY;
-        let message = require_finite("frame 3", &array).unwrap_err().to_string();
-        assert!(
-            message.contains("frame 3") && message.contains("2 of 24"),
-            "{message}"
-        );
-        assert!(message.contains("[1, 1, 3]"), "{message}");
+        let found = require_finite("frame 3", &array);
+        let Err(Error::NotFinite { what, count, total }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(what, "frame 3, first at [1, 1, 3]");
+        assert_eq!((count, total), (2, 24));
         assert!(require_finite("frame", &Array::zeros([3, 2, 4])).is_ok());
     }
 
@@ -227,8 +245,8 @@ mod tests {
         #[test]
         fn interleaving_is_undone(height in 1usize..6, width in 1usize..6, seed in any::<u8>()) {
             let samples: Vec<u8> = (0..height * width * 3).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
-            let picture = planar(&samples, [height, width], from_u8).unwrap();
-            prop_assert_eq!(interleave(&picture, to_u8).unwrap(), samples);
+            let image = planar(&samples, [height, width], from_u8).unwrap();
+            prop_assert_eq!(interleave(&image, to_u8).unwrap(), samples);
         }
     }
 }

@@ -1,53 +1,56 @@
-//! A decoded picture at a half or a quarter of its size: a slight blur and an antialiased reduction in one kernel.
+//! A decoded image at a half or a quarter of its size: a slight blur and an antialiased reduction
+//! in one kernel.
 //!
-//! The kernel is a Catmull-Rom cubic as wide as the reduction asks for, after a Gaussian of [`BLUR`]. The cubic alone keeps
-//! fine detail but overshoots at edges by one part in twenty; the blur takes away more than half of that, and the detail
-//! near the result's finest lines, where decoders leave their grids. `vae2x/examples/finishing.rs` prints what other
-//! filters would give.
+//! The kernel is a Catmull-Rom cubic as wide as the reduction asks for, after a Gaussian of `BLUR`.
+//! The cubic alone keeps fine detail but overshoots at edges by one part in twenty; the blur
+//! removes more than half of that, and the finest detail, where decoders leave their grids.
+//! `vae2x/examples/finishing.rs` compares it with other filters.
 //!
-//! Each frame stands by itself, so a stream of frames needs the memory of one.
+//! Each frame is reduced by itself, so a stream of frames needs the memory of one.
 
 use vae2x_core::{Array, Error, Result};
 
 use crate::convolve::{Kernel, convolve};
 use crate::pixels::{self, picture_size};
 
-/// Standard deviation of the blur, in pixels of the result: the least that keeps overshoots near 2 % of an edge's height.
+/// Standard deviation of the blur, in pixels of the result: the least that keeps overshoots near 2
+/// % of an edge's height.
 const BLUR: f64 = 0.3;
 
-/// What is averaged.
+/// The values that are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Light {
-    /// sRGB values as they are: what encoders are fed with, and what most programs do.
+    /// sRGB values as they are: what encoders take, and what most programs do.
     #[default]
     Encoded,
     /// Light itself, as a lens would: small bright things keep their brightness.
     Linear,
 }
 
-/// Reduces a picture by `factor` along both axes.
+/// Reduces an image by `factor` along both axes.
 ///
 /// # Shapes
 /// `[3, factor h, factor w]` -> `[3, h, w]`, in [-1, 1]
 ///
 /// # Errors
-/// [`Error::Shape`] unless the factor is 1, 2 or 4 and divides the picture's sides.
-pub fn reduce(picture: &Array, factor: usize, light: Light) -> Result<Array> {
-    let [height, width] = picture_size(picture)?;
+/// [`Error::Shape`] unless the factor is 1, 2 or 4 and divides the image's sides.
+pub fn reduce(image: &Array, factor: usize, light: Light) -> Result<Array> {
+    let [height, width] = picture_size(image)?;
     if ![1, 2, 4].contains(&factor) || height % factor != 0 || width % factor != 0 {
         return Err(Error::Shape {
-            what: "picture to reduce".into(),
+            what: "image to reduce".into(),
             expected: "a factor of 1, 2 or 4 that divides its sides".into(),
             got: format!("{width}x{height} by {factor}"),
         });
     }
     match (factor, light) {
-        (1, _) => Ok(mapped(picture.clone(), |v| v.clamp(-1.0, 1.0))),
-        (_, Light::Encoded) => Ok(mapped(convolve(picture, &kernel(factor), factor)?, |v| {
-            v.clamp(-1.0, 1.0)
-        })),
+        (1, _) => Ok(mapped(image.clone(), pixels::clamp)),
+        (_, Light::Encoded) => Ok(mapped(
+            convolve(image, &kernel(factor), factor)?,
+            pixels::clamp,
+        )),
         (_, Light::Linear) => {
-            let light = mapped(picture.clone(), pixels::to_linear);
+            let light = mapped(image.clone(), pixels::to_linear);
             Ok(mapped(
                 convolve(&light, &kernel(factor), factor)?,
                 pixels::from_linear,
@@ -56,9 +59,9 @@ pub fn reduce(picture: &Array, factor: usize, light: Light) -> Result<Array> {
     }
 }
 
-fn mapped(mut picture: Array, f: impl Fn(f32) -> f32) -> Array {
-    picture.data_mut().iter_mut().for_each(|v| *v = f(*v));
-    picture
+fn mapped(mut image: Array, f: impl Fn(f32) -> f32) -> Array {
+    image.data_mut().iter_mut().for_each(|v| *v = f(*v));
+    image
 }
 
 /// The blur and the cubic for an even factor.
@@ -83,7 +86,8 @@ mod tests {
     use vae2x_core::weights::formula::unit;
     use vae2x_testkit::compare::assert_same;
 
-    /// Values of a step edge, as a sensor sees it, reduced: (distance to the edge in pixels of the result, value in [0, 1]).
+    /// Values of a step edge, as a sensor sees it, reduced: (distance to the edge in pixels of the
+    /// result, value in [0, 1]).
     fn edge(factor: usize, light: Light) -> Vec<(f64, f64)> {
         const PIXELS: usize = 64;
         const PHASES: usize = 64;
@@ -96,8 +100,8 @@ mod tests {
                     Light::Linear => pixels::from_linear(covered(x) as f32 * 0.5 + 0.25),
                 };
                 let row: Vec<f32> = (0..PIXELS).map(value).collect();
-                let picture = Array::new([3, factor, PIXELS], row.repeat(3 * factor)).unwrap();
-                let small = reduce(&picture, factor, light).unwrap();
+                let image = Array::new([3, factor, PIXELS], row.repeat(3 * factor)).unwrap();
+                let small = reduce(&image, factor, light).unwrap();
                 let bright = |v: f32| match light {
                     Light::Encoded => pixels::to_unit(v),
                     Light::Linear => pixels::to_linear(v),
@@ -192,15 +196,11 @@ mod tests {
 
     #[test]
     fn a_factor_of_one_changes_nothing_and_others_are_refused() {
-        let picture = Array::new([3, 6, 4], unit("p", 72).collect()).unwrap();
-        assert_same(
-            "whole",
-            &reduce(&picture, 1, Light::Linear).unwrap(),
-            &picture,
-        );
-        assert!(reduce(&picture, 3, Light::Encoded).is_err());
+        let image = Array::new([3, 6, 4], unit("p", 72).collect()).unwrap();
+        assert_same("whole", &reduce(&image, 1, Light::Linear).unwrap(), &image);
+        assert!(reduce(&image, 3, Light::Encoded).is_err());
         assert!(
-            reduce(&picture, 4, Light::Encoded)
+            reduce(&image, 4, Light::Encoded)
                 .unwrap_err()
                 .to_string()
                 .contains("4x6 by 4")

@@ -1,7 +1,8 @@
-//! Antialiased resizing of `[3, H, W]` pictures, in the sRGB values as they are, and of other planes.
+//! Antialiased resizing of `[3, H, W]` images, in the sRGB values as they are, and of other planes.
 //!
-//! `fast_image_resize` works on each plane. Filters widen with the reduction, so every source pixel counts. Lanczos and
-//! Catmull-Rom overshoot at edges: results may leave [-1, 1] a little, and conversions to pixels clamp them.
+//! `fast_image_resize` works on each plane. Filters widen with the reduction, so every source pixel
+//! counts. Lanczos and Catmull-Rom overshoot at edges: results may leave [-1, 1] a little, and
+//! conversions to pixels clamp them.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32;
@@ -21,16 +22,16 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// Resizes a picture.
+/// Resizes an image.
 ///
 /// # Shapes
 /// `[3, H, W]` -> `[3, height, width]`
 ///
 /// # Errors
-/// [`Error::Shape`] if the array is no picture or a size is 0 or above 2^32.
-pub fn resize(picture: &Array, size: [usize; 2], filter: Filter) -> Result<Array> {
-    picture_size(picture)?;
-    resize_planes(picture, size, filter)
+/// [`Error::Shape`] if the array is not an image or a size is 0 or above 2^32.
+pub fn resize(image: &Array, size: [usize; 2], filter: Filter) -> Result<Array> {
+    picture_size(image)?;
+    resize_planes(image, size, filter)
 }
 
 /// Resizes each plane by itself.
@@ -77,23 +78,23 @@ pub fn resize_planes(planes: &Array, [height, width]: [usize; 2], filter: Filter
     Array::new([channels, height, width], data)
 }
 
-/// Halves a picture: each pixel is the mean of four.
+/// Halves an image: each pixel is the mean of four.
 ///
 /// # Shapes
 /// `[3, 2h, 2w]` -> `[3, h, w]`
 ///
 /// # Errors
 /// [`Error::Shape`] unless height and width are even.
-pub fn halve(picture: &Array) -> Result<Array> {
-    let [height, width] = picture_size(picture)?;
+pub fn halve(image: &Array) -> Result<Array> {
+    let [height, width] = picture_size(image)?;
     if height % 2 != 0 || width % 2 != 0 {
         return Err(Error::Shape {
-            what: "picture to halve".into(),
+            what: "image to halve".into(),
             expected: "an even height and width".into(),
             got: format!("{width}x{height}"),
         });
     }
-    resize(picture, [height / 2, width / 2], Filter::Area)
+    resize(image, [height / 2, width / 2], Filter::Area)
 }
 
 #[cfg(test)]
@@ -113,8 +114,8 @@ mod tests {
 
     #[test]
     fn halving_is_the_mean_of_four() {
-        let picture = wave(6, 10, 1.7);
-        let at = |c: usize, y: usize, x: usize| picture.data()[(c * 6 + y) * 10 + x];
+        let image = wave(6, 10, 1.7);
+        let at = |c: usize, y: usize, x: usize| image.data()[(c * 6 + y) * 10 + x];
         let mut want = Array::zeros([3, 3, 5]);
         for (i, v) in want.data_mut().iter_mut().enumerate() {
             let (c, y, x) = (i / 15, i / 5 % 3, i % 5);
@@ -124,7 +125,7 @@ mod tests {
                 + at(c, 2 * y + 1, 2 * x + 1))
                 / 4.0;
         }
-        assert_close("half", &halve(&picture).unwrap(), &want, 1e-6);
+        assert_close("half", &halve(&image).unwrap(), &want, 1e-6);
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! Blurring and sharpening of decoded pictures, in sRGB values.
+//! Blurring and sharpening of decoded images, in sRGB values.
 //!
-//! Both are told by the standard deviation of a Gaussian in pixels of the picture. [`blur`] is the Gaussian `G p` itself;
-//! [`sharpen`] is the unsharp mask `p + (p - G p)`: a pattern of `f` cycles per pixel is multiplied by
-//! `2 - exp(-2 pi^2 sigma^2 f^2)`, so small deviations lift the finest detail only, and large ones all detail.
+//! Both take the standard deviation of a Gaussian in pixels of the image. [`blur`] is the Gaussian
+//! `G p` itself; [`sharpen`] is the unsharp mask `p + (p - G p)`: a pattern of `f` cycles per pixel
+//! is multiplied by `2 - exp(-2 pi^2 sigma^2 f^2)`, so small deviations lift the finest detail
+//! only, and large ones all detail.
 
 use vae2x_core::{Array, Result};
 
 use crate::convolve::{Kernel, convolve};
+use crate::pixels;
 
-/// Standard deviations that make sense: below, nothing changes; above, it is no longer detail.
+/// Useful standard deviations: below, nothing changes; above, it is no longer about detail.
 pub const SIGMAS: std::ops::RangeInclusive<f64> = 0.2..=20.0;
 
 /// The Gaussian mean around each pixel, with `sigma` of [`SIGMAS`].
@@ -17,24 +19,24 @@ pub const SIGMAS: std::ops::RangeInclusive<f64> = 0.2..=20.0;
 /// `[3, H, W]` -> `[3, H, W]`
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless it is a picture.
-pub fn blur(picture: &Array, sigma: f64) -> Result<Array> {
-    convolve(picture, &Kernel::gaussian(sigma), 1)
+/// [`vae2x_core::Error::Shape`] unless it is an image.
+pub fn blur(image: &Array, sigma: f64) -> Result<Array> {
+    convolve(image, &Kernel::gaussian(sigma), 1)
 }
 
-/// The picture with its distance to [`blur`] added once more, clamped to [-1, 1].
+/// The image with its difference from [`blur`] added, clamped to [-1, 1].
 ///
 /// # Shapes
 /// `[3, H, W]` -> `[3, H, W]`
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless it is a picture.
-pub fn sharpen(picture: &Array, sigma: f64) -> Result<Array> {
-    let mut out = blur(picture, sigma)?;
+/// [`vae2x_core::Error::Shape`] unless it is an image.
+pub fn sharpen(image: &Array, sigma: f64) -> Result<Array> {
+    let mut out = blur(image, sigma)?;
     out.data_mut()
         .iter_mut()
-        .zip(picture.data())
-        .for_each(|(v, p)| *v = (2.0 * p - *v).clamp(-1.0, 1.0));
+        .zip(image.data())
+        .for_each(|(v, p)| *v = pixels::clamp(2.0 * p - *v));
     Ok(out)
 }
 
@@ -47,12 +49,12 @@ mod tests {
         let wave: Vec<f32> = (0..256)
             .map(|x| (0.3 * (std::f64::consts::TAU * frequency * f64::from(x)).cos()) as f32)
             .collect();
-        let picture = Array::new([3, 4, 256], wave.repeat(12)).unwrap();
-        let changed = change(&picture).unwrap();
+        let image = Array::new([3, 4, 256], wave.repeat(12)).unwrap();
+        let changed = change(&image).unwrap();
         let (mut product, mut square) = (0.0, 0.0);
         for x in 96..160 {
-            product += f64::from(changed.data()[x] * picture.data()[x]);
-            square += f64::from(picture.data()[x] * picture.data()[x]);
+            product += f64::from(changed.data()[x] * image.data()[x]);
+            square += f64::from(image.data()[x] * image.data()[x]);
         }
         product / square
     }

@@ -1,10 +1,10 @@
-//! A sheet of pictures side by side, each with a caption above: what people look at when they compare.
+//! A sheet of images side by side, each with a caption above, for comparing by eye.
 
 use vae2x_core::{Array, Result};
 
 use crate::canvas::{Canvas, Pen};
 
-/// Pixels between pictures and around the sheet.
+/// Pixels between images and around the sheet.
 const GAP: usize = 8;
 const PAPER: f32 = 1.0;
 const PEN: Pen = Pen {
@@ -12,12 +12,12 @@ const PEN: Pen = Pen {
     width: 2,
 };
 
-/// A picture with a caption.
+/// An image with a caption.
 pub struct Panel<'a> {
     /// Latin letters, digits and signs.
     pub caption: &'a str,
     /// `[3, H, W]` in [-1, 1]
-    pub picture: &'a Array,
+    pub image: &'a Array,
 }
 
 /// Rows of panels on white.
@@ -26,7 +26,7 @@ pub struct Panel<'a> {
 /// `[3, H, W]` each -> `[3, H', W']`
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] if a picture is none.
+/// [`vae2x_core::Error::Shape`] if one is not an image.
 pub fn sheet(rows: &[Vec<Panel<'_>>]) -> Result<Array> {
     let caption_height = PEN.letter() + GAP;
     let mut places = Vec::new();
@@ -34,7 +34,7 @@ pub fn sheet(rows: &[Vec<Panel<'_>>]) -> Result<Array> {
     for row in rows {
         let (mut left, mut bottom) = (GAP, top);
         for panel in row {
-            let [_, h, w] = panel.picture.dims("panel")?;
+            let [_, h, w] = panel.image.dims("panel")?;
             places.push((panel, top, left));
             left += w + GAP;
             bottom = bottom.max(top + caption_height + h);
@@ -44,11 +44,11 @@ pub fn sheet(rows: &[Vec<Panel<'_>>]) -> Result<Array> {
     }
     let mut canvas = Canvas::new([top, width], PAPER);
     for (panel, top, left) in places {
-        // As many letters as fit above the picture.
-        let room = panel.picture.shape()[2] / PEN.letter();
+        // As many letters as fit above the image.
+        let room = panel.image.shape()[2] / PEN.letter();
         let caption: String = panel.caption.chars().take(room).collect();
         canvas.write(&caption, [top as f64, left as f64], PEN);
-        canvas.paste(panel.picture, top + caption_height, left);
+        canvas.paste(panel.image, top + caption_height, left);
     }
     canvas.into_array()
 }
@@ -62,7 +62,7 @@ mod tests {
         let grey = Array::new([3, 4, 40], vec![0.25; 480]).unwrap();
         let panel = |caption| Panel {
             caption,
-            picture: &grey,
+            image: &grey,
         };
         let sheet = sheet(&[
             vec![panel("a"), panel("b")],

@@ -1,15 +1,16 @@
-//! Latent files of every maker, real ones among them: found, laid out, judged, and written for others to read.
+//! Latent files of every maker, real ones among them: found, laid out, judged, and written for
+//! others to read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::{Normalized, Space, guess};
+use vae2x_core::latent::{Normalized, Raw, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
-use vae2x_core::{Array, VaeConfig};
+use vae2x_core::{Array, Error, VaeConfig};
 use vae2x_media::latent::{
-    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, decide_space,
-    write_latent,
+    Decision, LatentFile, LatentFormat, LatentOptions, Origin, SpaceChoice, WriteOptions,
+    decide_space, write_latent, write_normalized, write_raw,
 };
 use vae2x_media::preview::preview_frame;
 use vae2x_testkit::compare::{assert_close, assert_same};
@@ -76,17 +77,17 @@ fn open(path: &Path) -> vae2x_core::Result<LatentFile> {
 fn the_real_files_agree() {
     let (clip, frame) = (cheesecake(), first_frame());
     assert_eq!(
-        (clip.array.shape(), clip.origin),
+        (clip.stored().shape(), clip.origin),
         (&[1, 16, 16, 40, 64][..], Origin::Safetensors)
     );
     assert_eq!(
-        (frame.array.shape(), frame.origin),
+        (frame.stored().shape(), frame.origin),
         (&[1, 16, 1, 40, 64][..], Origin::Comfy)
     );
     assert_close(
         "frame 0",
-        &denormalized(frame_of(&clip.array, 0)),
-        &frame.array,
+        &denormalized(frame_of(clip.stored(), 0)),
+        frame.stored(),
         ROUNDING,
     );
 }
@@ -108,7 +109,7 @@ fn the_real_files_are_judged_right() {
 #[test]
 fn statistics_alone_tell_the_spaces_of_the_real_clip() {
     let config = VaeConfig::default();
-    let clip = cheesecake().array;
+    let clip = cheesecake().stored().clone();
     let raw = guess(&denormalized(clip.clone()), &config).unwrap();
     assert!(raw.space == Space::Raw && raw.confidence > 0.99, "{raw:?}");
     let normalized = guess(&clip, &config).unwrap();
@@ -131,7 +132,7 @@ fn statistics_alone_tell_the_spaces_of_the_real_clip() {
 #[test]
 fn kind_and_statistics_are_weighed() {
     let folder = tempfile::tempdir().unwrap();
-    let raw = first_frame().array;
+    let raw = first_frame().stored().clone();
     // Unmarked and alone the frame's statistics lean to raw; the name 'latents' speaks against it.
     let plain = decide(&open(&saved(folder.path(), "plain.safetensors", &[("x", &raw)])).unwrap());
     assert_eq!(plain.space, Space::Raw);
@@ -147,7 +148,7 @@ fn kind_and_statistics_are_weighed() {
     let warning = named.warning().unwrap();
     assert!(warning.contains("--latent-space"), "{warning}");
     // A normalized latent that came into a .latent file stays raw by the format, with a warning.
-    let clip = cheesecake().array;
+    let clip = cheesecake().stored().clone();
     let version = Array::zeros([0]);
     let tensors = [
         ("latent_tensor", &clip),
@@ -192,7 +193,7 @@ fn written_latents_come_back_marked() {
         let path = folder.path().join(name);
         write_latent(&path, &latent, space, &text).unwrap();
         let back = open(&path).unwrap();
-        assert_same(name, &back.array, &latent);
+        assert_same(name, back.stored(), &latent);
         assert_eq!(back.origin, origin, "{name}");
         if origin != Origin::Npy {
             assert_eq!(back.text, text, "{name}");
@@ -207,11 +208,91 @@ fn written_latents_come_back_marked() {
 }
 
 #[test]
+fn every_file_becomes_raw_in_one_way() {
+    let config = VaeConfig::default();
+    let (clip, stored) = (cheesecake(), cheesecake().stored().clone());
+    assert_eq!(clip.shape(), [1, 16, 16, 40, 64]);
+    let (raw, decision) = clip.into_raw(&config, SpaceChoice::Auto).unwrap();
+    assert_eq!(decision.space, Space::Normalized);
+    assert_same("denormalized", raw.array(), &denormalized(stored));
+    let (raw, decision) = first_frame().into_raw(&config, SpaceChoice::Auto).unwrap();
+    assert_eq!(decision.space, Space::Raw);
+    assert_same("as it was", raw.array(), first_frame().stored());
+    let normalized = first_frame().into_normalized_from(Space::Raw, &config);
+    let want = raw.normalize(&config).unwrap();
+    assert_same("normalized", normalized.unwrap().array(), want.array());
+}
+
+#[test]
+fn latents_take_the_space_that_their_file_can_hold() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), VaeConfig::default());
+    let raw = Raw::new(ramp(&[1, 16, 1, 4, 6])).unwrap();
+    let normalized = raw.clone().normalize(&config).unwrap();
+    for (name, asked, taken) in [
+        ("a.latent", None, Space::Raw),
+        ("a.latent", Some(Space::Normalized), Space::Raw),
+        ("a.safetensors", None, Space::Normalized),
+        ("a.safetensors", Some(Space::Raw), Space::Raw),
+        ("a.npy", None, Space::Normalized),
+    ] {
+        let path = folder.path().join(name);
+        let options = WriteOptions {
+            space: asked,
+            ..Default::default()
+        };
+        let from_raw = write_raw(&path, &raw, &config, &options).unwrap();
+        let first = open(&path).unwrap();
+        let from_normalized = write_normalized(&path, &normalized, &config, &options).unwrap();
+        let second = open(&path).unwrap();
+        assert_eq!([from_raw, from_normalized], [taken; 2], "{name} {asked:?}");
+        assert_close(name, first.stored(), second.stored(), ROUNDING);
+        let unchanged = match taken {
+            Space::Raw => (first.stored(), raw.array()),
+            Space::Normalized => (second.stored(), normalized.array()),
+        };
+        assert_same(name, unchanged.0, unchanged.1);
+    }
+}
+
+#[test]
+fn packed_latents_stay_packed_but_for_comfyui() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), VaeConfig::default());
+    let raw = Raw::new(ramp(&[1, 16, 1, 4, 6])).unwrap();
+    let options = WriteOptions {
+        packed: true,
+        ..Default::default()
+    };
+    for (name, shape) in [
+        ("a.safetensors", &[1, 6, 64][..]),
+        ("a.npy", &[1, 6, 64]),
+        ("a.latent", &[1, 16, 1, 4, 6]),
+    ] {
+        let path = folder.path().join(name);
+        write_raw(&path, &raw, &config, &options).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let found = file
+            .tensors()
+            .values()
+            .find(|info| !info.shape.contains(&0));
+        assert_eq!(found.unwrap().shape, shape, "{name}");
+    }
+}
+
+#[test]
+fn choices_of_a_space_have_names() {
+    for name in SpaceChoice::NAMES {
+        assert_eq!(name.parse::<SpaceChoice>().unwrap().to_string(), name);
+    }
+    let unknown = "odd".parse::<SpaceChoice>();
+    assert!(matches!(unknown, Err(Error::BadRequest(_))));
+}
+
+#[test]
 fn a_written_latent_is_as_comfyui_writes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.latent");
     let original = fixture("data/wan_cheesecake_frame0.latent");
-    write_latent(&path, &first_frame().array, Space::Raw, &[]).unwrap();
+    write_latent(&path, first_frame().stored(), Space::Raw, &[]).unwrap();
     let (ours, theirs) = (
         TensorFile::open(&path).unwrap(),
         TensorFile::open(&original).unwrap(),
@@ -229,13 +310,10 @@ fn a_written_latent_is_as_comfyui_writes_it() {
 fn formats_and_spaces_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let latent = ramp(&[1, 16, 1, 2, 2]);
-    let message = |name: &str, space| {
-        write_latent(&folder.path().join(name), &latent, space, &[])
-            .unwrap_err()
-            .to_string()
-    };
-    assert!(message("a.latent", Space::Normalized).contains("always raw"));
-    assert!(message("a.pt", Space::Raw).contains(".latent (ComfyUI), .safetensors or .npy"));
+    for (name, space) in [("a.latent", Space::Normalized), ("a.pt", Space::Raw)] {
+        let refused = write_latent(&folder.path().join(name), &latent, space, &[]);
+        assert!(matches!(refused, Err(Error::BadRequest(_))), "{name}");
+    }
     assert_eq!(
         LatentFormat::from_path(Path::new("x.LATENT"))
             .unwrap()
@@ -258,7 +336,7 @@ fn an_early_comfyui_file_is_rescaled() {
     assert_eq!(file.origin, Origin::ComfyLegacy);
     assert_close(
         "rescaled",
-        &file.array,
+        file.stored(),
         &Array::new([1, 16, 1, 1, 1], vec![1.0; 16]).unwrap(),
         ROUNDING,
     );
@@ -279,19 +357,10 @@ fn the_tensor_is_found_or_asked_for() {
         key("b.safetensors", &[("mask", &ramp(&[4, 4])), ("z", &b)]).unwrap(),
         "z"
     );
-    let ambiguous = key("c.safetensors", &[("x", &a), ("y", &b)])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        ambiguous.contains("--key") && ambiguous.contains("'x' F32 [1, 16, 1, 2, 2]"),
-        "{ambiguous}"
-    );
-    assert!(
-        key("d.safetensors", &[("mask", &ramp(&[4]))])
-            .unwrap_err()
-            .to_string()
-            .contains("'mask' F32 [4]")
-    );
+    let ambiguous = key("c.safetensors", &[("x", &a), ("y", &b)]);
+    assert!(lists(ambiguous, "'x' F32 [1, 16, 1, 2, 2]"));
+    let none = key("d.safetensors", &[("mask", &ramp(&[4]))]);
+    assert!(lists(none, "'mask' F32 [4]"));
     let options = LatentOptions {
         key: Some("y".into()),
         ..Default::default()
@@ -306,13 +375,13 @@ fn the_tensor_is_found_or_asked_for() {
         key: Some("q".into()),
         ..Default::default()
     };
-    let unknown = LatentFile::open(&folder.path().join("c.safetensors"), &options)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        unknown.contains("'q'") && unknown.contains("'x'"),
-        "{unknown}"
-    );
+    let unknown = LatentFile::open(&folder.path().join("c.safetensors"), &options);
+    assert!(lists(unknown, "'y' F32 [1, 16, 2, 2]"));
+}
+
+/// Whether an error lists a tensor that the file holds.
+fn lists<T>(result: vae2x_core::Result<T>, tensor: &str) -> bool {
+    matches!(result, Err(Error::Format { problem, .. }) if problem.contains(tensor))
 }
 
 #[test]
@@ -323,7 +392,7 @@ fn packed_latents_need_their_size() {
         "a.safetensors",
         &[("latents", &ramp(&[1, 6, 64]))],
     );
-    assert!(open(&path).unwrap_err().to_string().contains("--size HxW"));
+    assert!(matches!(open(&path), Err(Error::Tensor { .. })));
     let sized = |size| {
         LatentFile::open(
             &path,
@@ -335,22 +404,17 @@ fn packed_latents_need_their_size() {
     };
     let file = sized([32, 48]).unwrap();
     assert_eq!(
-        (file.array.shape(), file.packed),
+        (file.stored().shape(), file.packed),
         (&[1, 16, 1, 4, 6][..], true)
     );
-    assert!(
-        sized([48, 48])
-            .unwrap_err()
-            .to_string()
-            .contains("3 x 3 tokens")
-    );
+    assert!(matches!(sized([48, 48]), Err(Error::Tensor { .. })));
 }
 
 #[test]
 fn packing_leans_to_normalized() {
     // Half a clip's frame, packed as diffusers does: cells of 2x2 with all channels form a token.
     let folder = tempfile::tempdir().unwrap();
-    let latent = frame_of(&cheesecake().array, 0);
+    let latent = frame_of(&cheesecake().stored().clone(), 0);
     let value = |i: usize| {
         let (token, c, dy, dx) = (i / 64, i % 64 / 4, i % 4 / 2, i % 2);
         latent.data()[(c * 40 + token / 32 * 2 + dy) * 64 + token % 32 * 2 + dx]
@@ -366,7 +430,7 @@ fn packing_leans_to_normalized() {
         key: None,
     };
     let file = LatentFile::open(&path, &options).unwrap();
-    assert_same("unpacked", &file.array, &latent);
+    assert_same("unpacked", file.stored(), &latent);
     let decision = decide(&file);
     assert!(
         decision.space == Space::Normalized && decision.confidence > 0.99,
@@ -380,47 +444,39 @@ fn broken_and_foreign_latents_are_refused() {
     let mut nan = ramp(&[1, 16, 1, 2, 2]);
     nan.data_mut()[7] = f32::NAN;
     nan.data_mut()[9] = f32::INFINITY;
-    let message = |name: &str, array: &Array| {
-        let message = open(&saved(folder.path(), name, &[("latents", array)]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains(name) && message.contains("'latents'"),
-            "{message}"
-        );
-        message
+    let refused = |name: &str, array: &Array| {
+        open(&saved(folder.path(), name, &[("latents", array)])).unwrap_err()
     };
-    let broken = message("nan.safetensors", &nan);
+    let Error::NotFinite { what, count, total } = refused("nan.safetensors", &nan) else {
+        panic!("expected values that are not finite");
+    };
+    assert_eq!((count, total), (2, 64));
     assert!(
-        broken.contains("2 of 64") && broken.contains("[0, 1, 0, 1, 1]"),
-        "{broken}"
+        what.ends_with("nan.safetensors: tensor 'latents', first at [0, 1, 0, 1, 1]"),
+        "{what}"
     );
-    assert!(message("big.safetensors", &ramp(&[1, 48, 1, 2, 2])).contains("it is Wan2.2-5B's"));
-    assert!(
-        message("sd.safetensors", &ramp(&[1, 4, 8, 8])).contains("expected 16 channels, found 4")
-    );
-    assert!(message("empty.safetensors", &Array::zeros([1, 16, 0, 2, 2])).contains("not empty"));
-    let path = folder.path().join("marked.safetensors");
+    for (name, shape) in [
+        ("big.safetensors", &[1, 48, 1, 2, 2][..]),
+        ("sd.safetensors", &[1, 4, 8, 8]),
+        ("empty.safetensors", &[1, 16, 0, 2, 2]),
+    ] {
+        let Error::Tensor { path, tensor, .. } = refused(name, &ramp(shape)) else {
+            panic!("expected a tensor error");
+        };
+        assert!(path.ends_with(name) && tensor == "latents", "{name}");
+    }
+    let file = folder.path().join("marked.safetensors");
     let metadata = BTreeMap::from([("latent_space".to_owned(), "odd".to_owned())]);
-    write_arrays(&path, &[("latents", &ramp(&[1, 16, 1, 2, 2]))], &metadata).unwrap();
-    assert!(
-        open(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("'raw' or 'normalized'")
-    );
-    std::fs::write(&path, b"not tensors").unwrap();
-    assert!(
-        open(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("marked.safetensors")
-    );
+    write_arrays(&file, &[("latents", &ramp(&[1, 16, 1, 2, 2]))], &metadata).unwrap();
+    let is_refused = || matches!(open(&file), Err(Error::Format { path, .. }) if path == file);
+    assert!(is_refused());
+    std::fs::write(&file, b"not tensors").unwrap();
+    assert!(is_refused());
 }
 
 #[test]
 fn the_real_latent_previews_a_cheesecake() {
-    let latent = Normalized::new(cheesecake().array).unwrap();
+    let latent = Normalized::new(cheesecake().stored().clone()).unwrap();
     let picture = preview_frame(&latent, 0, 0).unwrap();
     assert_eq!(picture.shape(), [3, 320, 512]);
     // Warm colours and a contrast that photographs have; the wrong space gives 0.2 or more than 1.

@@ -153,11 +153,8 @@ impl Api {
             return device.check().map(|()| device);
         }
         Err(Error::NoDevice(match count {
-            0 => format!("no device was found through {name}: is its driver installed?"),
-            _ => format!(
-                "there is no device {name}:{index}; the last is {name}:{}",
-                count - 1
-            ),
+            0 => format!("no {name} device found; is its driver installed?"),
+            _ => format!("no device {name}:{index}; the last is {name}:{}", count - 1),
         }))
     }
 }
@@ -184,7 +181,7 @@ impl std::fmt::Display for Kind {
         f.write_str(match self {
             Self::Gpu => "GPU",
             Self::SharedGpu => "GPU with shared memory",
-            Self::Processor => "processor",
+            Self::Processor => "CPU",
         })
     }
 }

@@ -42,7 +42,7 @@ fn main() -> Result<()> {
         "{cells}x{cells} cells in {:.1} s; rms {root_mean_square:.4}",
         started.elapsed().as_secs_f64()
     );
-    // Where the system tells.
+    // Where the system reports it.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()

@@ -1,13 +1,13 @@
 //! Normalized latents from the latent files of a folder.
 //!
 //! Whether unmarked files are raw or normalized is decided once for the whole folder, from the statistics of some of its files: a
-//! single flat picture can look like either, and a folder that is read as half and half would be useless. Statistics that clearly
+//! single flat image can look like either, and a folder that is read as half and half would be useless. Statistics that clearly
 //! contradict what is claimed are an error.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::{Normalized, Raw, Space, guess};
+use vae2x_core::latent::{Normalized, Space, guess};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
 use vae2x_media::latent::{
@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 5] = ["latent", "safetensors", "npy", "pt", "pth"];
 pub const LOOKED_AT: usize = 16;
 /// From this probability on, statistics contradict a claim.
 const SURE: f32 = 0.99;
-/// Cells of all files looked at, below which statistics are not worth an error: those of a picture of 256 pixels.
+/// Cells of all files looked at, below which statistics are not worth an error: those of an image of 256 pixels.
 const ENOUGH_CELLS: usize = 32 * 32;
 
 /// A folder of latent files, or one file.
@@ -35,7 +35,7 @@ pub struct LatentFolder {
     claim: Claim,
 }
 
-/// What is known of the files' space.
+/// How the files' space is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     /// By the user.
@@ -73,7 +73,7 @@ impl LatentFolder {
         if files.is_empty() {
             let kinds = "expected .latent, .safetensors, .npy or .pt files";
             return Err(Error::Data(format!(
-                "{}: no latents there; {kinds}",
+                "{}: no latents found; {kinds}",
                 root.display()
             )));
         }
@@ -211,11 +211,8 @@ impl LatentFolder {
     /// Reading errors.
     pub fn read_whole(&self, index: usize) -> Result<(Normalized, Vec<(String, String)>)> {
         let file = self.open_file(&self.files[index])?;
-        let normalized = match self.space_of(&file)? {
-            Space::Normalized => Normalized::new(file.array)?,
-            Space::Raw => Raw::new(file.array)?.normalize(&self.config)?,
-        };
-        Ok((normalized, file.text))
+        let (space, text) = (self.space_of(&file)?, file.text.clone());
+        Ok((file.into_normalized_from(space, &self.config)?, text))
     }
 
     fn open_file(&self, path: &Path) -> Result<LatentFile> {
@@ -237,7 +234,7 @@ impl LatentFolder {
         }
     }
 
-    /// The likelier space of the files that do not say: the sum of their logarithmic odds.
+    /// The likelier space of the files without a marker: the sum of their logarithmic odds.
     fn vote(&self, looked: &[LatentFile]) -> Result<Space> {
         let mut odds = 0.0;
         for file in looked.iter().filter(|file| !speaks(file)) {
@@ -262,7 +259,7 @@ impl LatentFolder {
         let mut against = None;
         for file in looked {
             let taken = self.space_of(file)?;
-            if let Some(found) = evidence.add(&file.array, taken, &self.config)? {
+            if let Some(found) = evidence.add(file.stored(), taken, &self.config)? {
                 against.get_or_insert((file, taken, found));
             }
         }
@@ -280,7 +277,7 @@ impl LatentFolder {
     }
 }
 
-/// What the statistics of latents say against the spaces that they are taken for.
+/// Statistics of latents against the spaces that they are taken for.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
     /// The logarithm of the odds that all of them are of the other space.
@@ -337,7 +334,7 @@ fn asked(choice: SpaceChoice) -> Claim {
     }
 }
 
-/// Whether a file says which space it is of, by a marker or by its kind.
+/// Whether the space of a file is known from a marker or its kind.
 fn speaks(file: &LatentFile) -> bool {
     file.marked.is_some() || matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy)
 }
@@ -450,7 +447,7 @@ mod tests {
             open(empty.path(), SpaceChoice::Auto)
                 .unwrap_err()
                 .to_string()
-                .contains("no latents there")
+                .contains("no latents found")
         );
     }
 }

@@ -49,7 +49,7 @@ pub fn noised(clean: Tensor<5>, noise: Tensor<5>, times: &[f64]) -> Tensor<5> {
     clean * (t.clone() * -1.0 + 1.0) + noise * t
 }
 
-/// What a model makes of latents at flow time `time`, in `steps` steps down to 0.
+/// Integrates a model's flow from time `time` down to 0, in `steps` steps.
 ///
 /// # Shapes
 /// `[B, C, T, h, w]` -> the same

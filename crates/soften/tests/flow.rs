@@ -8,7 +8,7 @@ use vae2x_core::weights::ModelTensors;
 use vae2x_core::{Array, VaeConfig};
 use vae2x_media::latent::{SpaceChoice, write_latent};
 use vae2x_nn::array::{to_array, to_tensor};
-use vae2x_soften::flow::{FlowConfig, FlowFit, MODEL_FOLDER, open_config, train};
+use vae2x_soften::flow::{FlowTraining, FlowTrainingConfig, MODEL_FOLDER, open_config, train};
 use vae2x_soften::latents::LatentFolder;
 use vae2x_soften::wan_dit::{DitOptions, DitWeights, WanDit, weights::FILES};
 use vae2x_testkit::compare::assert_same;
@@ -33,8 +33,8 @@ fn latents(folder: &Path) -> LatentFolder {
     LatentFolder::open(folder, SpaceChoice::Auto, &VaeConfig::default()).unwrap()
 }
 
-fn config() -> FlowConfig {
-    FlowConfig {
+fn config() -> FlowTrainingConfig {
+    FlowTrainingConfig {
         layers: 1,
         dim: 48,
         heads: 2,
@@ -43,7 +43,7 @@ fn config() -> FlowConfig {
         crop: 8,
         ema: 0.9,
         lr: 3e-3,
-        ..FlowConfig::default()
+        ..FlowTrainingConfig::default()
     }
 }
 
@@ -64,11 +64,11 @@ fn held_out_latents_that_do_not_fit_are_known_before_the_start() {
     let empty = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let config = FlowConfig {
+    let config = FlowTrainingConfig {
         crop: 10,
         ..config()
     };
-    let refused = FlowFit::new(&latents, &config, empty.path(), &Device::flex());
+    let refused = FlowTraining::new(&latents, &config, empty.path(), &Device::flex());
     assert!(
         refused
             .err()
@@ -83,11 +83,11 @@ fn the_error_of_the_velocity_falls() {
     let empty = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let config = FlowConfig {
+    let config = FlowTrainingConfig {
         steps: 150,
         ..config()
     };
-    let mut fit = FlowFit::new(&latents, &config, empty.path(), &Device::flex()).unwrap();
+    let mut fit = FlowTraining::new(&latents, &config, empty.path(), &Device::flex()).unwrap();
     let before = fit.measure().unwrap();
     let losses = steps(&mut fit, 150).unwrap();
     assert!(losses.iter().all(|loss| loss.is_finite()));
@@ -107,18 +107,18 @@ fn the_error_of_the_velocity_falls() {
 fn a_run_goes_on_from_its_checkpoint_to_the_bit_and_its_model_loads() {
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let config = FlowConfig {
+    let config = FlowTrainingConfig {
         steps: 6,
         ..config()
     };
     let device = Device::flex();
     let empty = tempfile::tempdir().unwrap();
-    let mut whole = FlowFit::new(&latents, &config, empty.path(), &device).unwrap();
+    let mut whole = FlowTraining::new(&latents, &config, empty.path(), &device).unwrap();
     let losses = steps(&mut whole, 6).unwrap();
-    let mut first = FlowFit::new(&latents, &config, empty.path(), &device).unwrap();
+    let mut first = FlowTraining::new(&latents, &config, empty.path(), &device).unwrap();
     let mut parts = steps(&mut first, 3).unwrap();
     first.store().unwrap();
-    let mut second = FlowFit::new(&latents, &config, empty.path(), &device).unwrap();
+    let mut second = FlowTraining::new(&latents, &config, empty.path(), &device).unwrap();
     parts.extend(steps(&mut second, 3).unwrap());
     assert_eq!(losses, parts);
     assert_eq!(whole.measure().unwrap(), second.measure().unwrap());
@@ -159,35 +159,35 @@ fn latents_that_do_not_fit_are_refused() {
     let empty = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let latents = latents(folder.path());
-    let error = |config: FlowConfig| {
-        FlowFit::new(&latents, &config, empty.path(), &Device::flex())
+    let error = |config: FlowTrainingConfig| {
+        FlowTraining::new(&latents, &config, empty.path(), &Device::flex())
             .and_then(|mut fit| steps(&mut fit, 1))
             .unwrap_err()
             .to_string()
     };
     assert!(
-        error(FlowConfig {
+        error(FlowTrainingConfig {
             crop: 10,
             ..config()
         })
         .contains("sides of 10")
     );
     assert!(
-        error(FlowConfig {
+        error(FlowTrainingConfig {
             crop: 7,
             ..config()
         })
         .contains("even number")
     );
     assert!(
-        error(FlowConfig {
+        error(FlowTrainingConfig {
             heads: 5,
             ..config()
         })
         .contains("5 heads")
     );
     assert!(
-        error(FlowConfig {
+        error(FlowTrainingConfig {
             ema: 1.0,
             ..config()
         })
@@ -204,7 +204,10 @@ fn the_space_of_latents_is_one_of_three() {
         open_config(&path).map(|config| config.latent_space)
     };
     assert_eq!(open("raw").unwrap(), SpaceChoice::Raw);
-    assert_eq!(FlowConfig::default().latent_space, SpaceChoice::Auto);
+    assert_eq!(
+        FlowTrainingConfig::default().latent_space,
+        SpaceChoice::Auto
+    );
     let error = open("rwa").unwrap_err().to_string();
     assert!(
         error.contains("flow.toml") && error.contains("`auto`, `raw`, `normalized`"),

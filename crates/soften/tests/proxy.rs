@@ -10,7 +10,7 @@ use vae2x_core::Array;
 use vae2x_core::weights::{TensorFile, formula};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::degradation::Proxy;
-use vae2x_soften::proxy::{Fit, FitConfig, Pair, PairFiles, Pairs, save};
+use vae2x_soften::proxy::{Pair, PairFiles, Pairs, ProxyTraining, ProxyTrainingConfig, save};
 use vae2x_soften::sdedit::{Hashed, Job, Maker, Plan, SdeditOptions, Shard, Source, Time};
 use vae2x_soften::velocity::Velocity;
 use vae2x_testkit::compare::assert_same;
@@ -114,7 +114,7 @@ fn steps(work: &mut impl Work, count: usize) -> vae2x_train::Result<Vec<f64>> {
 #[test]
 fn a_blur_that_grows_with_time_is_recovered() {
     let empty = tempfile::tempdir().unwrap();
-    let config = FitConfig {
+    let config = ProxyTrainingConfig {
         width: 24,
         blocks: 1,
         steps: 1500,
@@ -122,13 +122,13 @@ fn a_blur_that_grows_with_time_is_recovered() {
         crop: 16,
         lr: 4e-3,
         held_out: 0.125,
-        ..FitConfig::default()
+        ..ProxyTrainingConfig::default()
     };
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let pairs = files(folder.path(), 64);
     assert_eq!(pairs.len(), 64);
-    let mut fit = Fit::new(&pairs, &config, empty.path(), &device).unwrap();
+    let mut fit = ProxyTraining::new(&pairs, &config, empty.path(), &device).unwrap();
     let losses = steps(&mut fit, 1500).unwrap();
     assert!(losses.iter().all(|loss| loss.is_finite()));
     let measured = fit.measure().unwrap();
@@ -156,12 +156,12 @@ fn a_blur_that_grows_with_time_is_recovered() {
 #[test]
 fn held_out_pairs_that_do_not_fit_are_known_before_the_start() {
     let empty = tempfile::tempdir().unwrap();
-    let config = FitConfig {
+    let config = ProxyTrainingConfig {
         width: 4,
         blocks: 1,
         crop: 8,
         held_out: 0.25,
-        ..FitConfig::default()
+        ..ProxyTrainingConfig::default()
     };
     let refused = |odd: usize| {
         let mut pairs = pairs(4);
@@ -171,7 +171,7 @@ fn held_out_pairs_that_do_not_fit_are_known_before_the_start() {
             degraded: latent,
             time: 0.1,
         };
-        Fit::new(&pairs, &config, empty.path(), &Device::flex())
+        ProxyTraining::new(&pairs, &config, empty.path(), &Device::flex())
             .err()
             .map(|e| e.to_string())
     };
@@ -188,31 +188,31 @@ fn held_out_pairs_that_do_not_fit_are_known_before_the_start() {
 
 #[test]
 fn a_fit_follows_from_its_seed_and_goes_on_from_a_checkpoint_to_the_bit() {
-    let config = FitConfig {
+    let config = ProxyTrainingConfig {
         width: 4,
         blocks: 1,
         steps: 6,
         batch: 2,
         crop: 8,
-        ..FitConfig::default()
+        ..ProxyTrainingConfig::default()
     };
     let (empty, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (pairs, device) = (pairs(4), Device::flex());
-    let mut whole = Fit::new(&pairs, &config, empty.path(), &device).unwrap();
+    let mut whole = ProxyTraining::new(&pairs, &config, empty.path(), &device).unwrap();
     let losses = steps(&mut whole, 6).unwrap();
-    let mut first = Fit::new(&pairs, &config, folder.path(), &device).unwrap();
+    let mut first = ProxyTraining::new(&pairs, &config, folder.path(), &device).unwrap();
     let mut parts = steps(&mut first, 3).unwrap();
     first.store().unwrap();
-    let mut second = Fit::new(&pairs, &config, folder.path(), &device).unwrap();
+    let mut second = ProxyTraining::new(&pairs, &config, folder.path(), &device).unwrap();
     assert_eq!(second.step(), 3);
     parts.extend(steps(&mut second, 3).unwrap());
     assert_eq!(losses, parts);
     assert_eq!(whole.measure().unwrap(), second.measure().unwrap());
-    let other = FitConfig {
+    let other = ProxyTrainingConfig {
         seed: 1,
         ..config.clone()
     };
-    let mut other = Fit::new(&pairs, &other, empty.path(), &device).unwrap();
+    let mut other = ProxyTraining::new(&pairs, &other, empty.path(), &device).unwrap();
     assert_ne!(steps(&mut other, 1).unwrap()[0], losses[0]);
 }
 
@@ -220,14 +220,14 @@ fn a_fit_follows_from_its_seed_and_goes_on_from_a_checkpoint_to_the_bit() {
 fn pairs_that_do_not_fit_are_refused() {
     let empty = tempfile::tempdir().unwrap();
     let error = |pairs: &Vec<Pair>, crop| {
-        let config = FitConfig {
+        let config = ProxyTrainingConfig {
             width: 4,
             blocks: 1,
             steps: 1,
             crop,
-            ..FitConfig::default()
+            ..ProxyTrainingConfig::default()
         };
-        Fit::new(pairs, &config, empty.path(), &Device::flex())
+        ProxyTraining::new(pairs, &config, empty.path(), &Device::flex())
             .and_then(|mut fit| steps(&mut fit, 1))
             .unwrap_err()
             .to_string()

@@ -18,7 +18,7 @@ use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, 
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{fixture, open, tolerance};
 
-/// The tiny model's heads, which a file without `config.json` does not tell.
+/// The tiny model's heads, which a file without `config.json` does not determine.
 const HEADS: DitOptions = DitOptions { heads: Some(2) };
 
 /// The same work twice: equal bits on burn-flex.
@@ -468,5 +468,5 @@ fn captions_and_encoders_that_do_not_fit_are_refused() {
     let other = umt5(&fixture("dit_tiny/original.safetensors"))
         .unwrap_err()
         .to_string();
-    assert!(other.contains("no encoder of UMT5"), "{other}");
+    assert!(other.contains("not a UMT5 encoder"), "{other}");
 }

@@ -19,7 +19,7 @@ use vae2x_nn::array::to_tensor;
 use vae2x_nn::wan_vae::Encoder;
 use vae2x_train::decoder::losses::{PictureLosses, VggChoices};
 use vae2x_train::decoder::model::{Generator, Overlay, decode, encode};
-use vae2x_train::decoder::step::Batch;
+use vae2x_train::decoder::batch::Batch;
 use vae2x_train::decoder::{Inputs, build};
 use vae2x_train::run::optim::{self, Adam, AdamOptions};
 use vae2x_train::{Config, Result, VggChoice};
@@ -89,7 +89,7 @@ fn parts(
     Ok(least)
 }
 
-/// In MiB; 0 where the system does not tell.
+/// In MiB; 0 where the system does not report it.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));

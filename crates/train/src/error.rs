@@ -12,13 +12,13 @@ pub enum Error {
     /// Files, tensors, models.
     #[error(transparent)]
     Core(#[from] vae2x_core::Error),
-    /// A configuration that cannot be meant.
+    /// An invalid configuration.
     #[error("configuration: {0}")]
     Config(String),
     /// Photos: none found, none usable.
     #[error("data: {0}")]
     Data(String),
-    /// A photo or a file of latents that is damaged or will not do, and why, without its path. What can do without it goes on.
+    /// A photo or a file of latents that is damaged or cannot be used, and why, without its path. Jobs that can skip it do.
     #[error("{0}")]
     Unusable(String),
     /// A loss or a gradient that is not finite, or exploded.
@@ -26,7 +26,7 @@ pub enum Error {
     Diverged {
         /// The step that failed; its update was not applied.
         step: u64,
-        /// What was seen.
+        /// The problem.
         what: String,
         /// The photos of the step.
         names: Vec<String>,
@@ -41,13 +41,13 @@ pub enum Error {
     Run {
         /// The folder.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
 
 impl Error {
-    /// The same as [`Error::Unusable`], if it tells of a file's content; what the system refuses stays what it is.
+    /// Turns an error about a file's content into [`Error::Unusable`]; errors of the system stay as they are.
     pub fn unusable(self) -> Self {
         use vae2x_core::Error as Core;
         Self::Unusable(match self {

@@ -73,9 +73,7 @@ impl Detail {
 impl Finish {
     /// Whether anything is changed.
     pub fn is_asked_for(&self) -> bool {
-        self.scale.is_some()
-            || self.detail != Detail::Keep
-            || !matches!(self.colours, Colours::Own)
+        self.scale.is_some() || self.detail != Detail::Keep || !matches!(self.colours, Colours::Own)
     }
 
     /// Finishing for the frames of a decoder; `name` stands for its weights in messages.
@@ -166,7 +164,7 @@ pub(crate) fn low_matching(config: &VaeConfig) -> Result<Matching> {
 fn checked_scale(asked: Option<usize>, own: usize, name: &str) -> Result<usize> {
     match asked {
         Some(scale) if scale > own => Err(Error::BadRequest(format!(
-            "--scale {scale} needs a decoder of {} output channels, such as {}; {name} has {} and decodes at {own}x",
+            "--scale {scale} needs a decoder with {} output channels, such as {}; {name} has {} and decodes at {own}x",
             3 * scale * scale,
             match scale {
                 2 => "demo:2x or spacepxl/Wan2.1-VAE-upscale2x",
@@ -174,11 +172,9 @@ fn checked_scale(asked: Option<usize>, own: usize, name: &str) -> Result<usize> 
             },
             3 * own * own,
         ))),
-        Some(scale) if ![scale, 2 * scale, 4 * scale].contains(&own) => {
-            Err(Error::BadRequest(format!(
-                "--scale {scale}: {name} decodes at {own}x, which is not 1, 2 or 4 times that"
-            )))
-        }
+        Some(scale) if ![scale, 2 * scale, 4 * scale].contains(&own) => Err(Error::BadRequest(
+            format!("--scale {scale}: {name} decodes at {own}x, which is not 1, 2 or 4 times that"),
+        )),
         scale => Ok(scale.unwrap_or(own)),
     }
 }

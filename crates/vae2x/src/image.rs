@@ -73,7 +73,11 @@ impl Image {
     ///
     /// # Errors
     /// As [`Self::save`].
-    pub fn save_with(&self, path: impl AsRef<Path>, depth: Option<BitDepth>) -> Result<Vec<String>> {
+    pub fn save_with(
+        &self,
+        path: impl AsRef<Path>,
+        depth: Option<BitDepth>,
+    ) -> Result<Vec<String>> {
         let path = path.as_ref();
         let own = match PictureFormat::from_path(path) {
             Some(PictureFormat::Png) => self.inner.depth,

@@ -35,7 +35,7 @@ impl Vae {
     pub fn require_enlarging(&self) -> Result<()> {
         match self.scale()? {
             1 => Err(Error::BadRequest(format!(
-                "{} has 3 output channels and decodes at 1x; this needs a 2x decoder, which has 12, such as demo:2x or \
+                "{} has 3 output channels and decodes at 1x; this command needs a 2x decoder (12 channels), such as demo:2x or \
                  spacepxl/Wan2.1-VAE-upscale2x",
                 self.name()
             ))),
@@ -55,7 +55,12 @@ impl Vae {
     ///
     /// # Errors
     /// As [`Self::upscale`].
-    pub fn upscale_with(&self, image: &Image, how: &Upscale, progress: Progress<'_>) -> Result<Image> {
+    pub fn upscale_with(
+        &self,
+        image: &Image,
+        how: &Upscale,
+        progress: Progress<'_>,
+    ) -> Result<Image> {
         self.require_enlarging()?;
         let [_, h, w] = image.pixels().dims("image")?;
         let filled;
@@ -84,7 +89,10 @@ impl Vae {
     /// What enlarging an image of `size` holds at its peak; `None` on devices that cut frames to what they can hold.
     pub fn upscale_memory(&self, size: [usize; 2]) -> Option<Estimate> {
         let clip = Extent::image(self.whole_cells(size).map(|n| n / self.config().spatial()));
-        Some(in_turn(self.encode_memory(clip)?, self.decode_memory(clip)?))
+        Some(in_turn(
+            self.encode_memory(clip)?,
+            self.decode_memory(clip)?,
+        ))
     }
 
     /// The smallest whole cells, in pixels, that hold `size`.

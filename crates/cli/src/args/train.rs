@@ -1,4 +1,4 @@
-//! Training, and what goes before and after it: photos, softened latents, a run's model.
+//! Training, and what comes before and after it: photos, degraded latents, the model of a run.
 
 use std::path::PathBuf;
 
@@ -8,31 +8,31 @@ use vae2x_core::weights::{DType, Layout};
 use vae2x_media::latent::LatentFormat;
 use vae2x_soften::sdedit::Shard;
 
-use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
 use super::LatentArgs;
+use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
 
-/// What can be trained.
+/// The networks that can be trained.
 #[derive(Debug, Subcommand)]
 pub enum TrainCommand {
-    /// The 2x decoder, or what the configuration's `train.parts` names.
+    /// Train a 2x decoder, or the parts that `train.parts` names.
     Decoder(TrainArgs),
-    /// The network that softens latents as a diffusion model does, on pairs of a clean latent and a softened one.
+    /// Train a proxy that degrades latents as a diffusion model does, on SDEdit pairs.
     Degradation(TrainDegradationArgs),
-    /// A small diffusion model on latents, for `sdedit` with a VAE that has none of its own.
+    /// Train a small flow model on latents, for `sdedit` with a VAE that has no diffusion model.
     Flow(TrainFlowArgs),
 }
 
-/// What can be done with photos.
+/// What to do with photos.
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
-    /// Sizes, sharpness, JPEG quality, near-duplicates, licences; what to drop and why.
+    /// List sizes, sharpness, JPEG quality, near-duplicates and licences, and what to drop and why.
     Scan(ScanArgs),
 }
 
-/// A new run of training, or one to go on with.
+/// A new training run, or one to continue.
 #[derive(Debug, Args)]
 pub struct TrainingArgs {
-    /// A run's configuration; see configs/
+    /// Configuration of a new run; see configs/
     #[arg(
         long,
         value_name = "FILE",
@@ -40,13 +40,13 @@ pub struct TrainingArgs {
         conflicts_with = "resume"
     )]
     pub config: Option<PathBuf>,
-    /// Go on with the run in this folder
+    /// Continue the run in this folder
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
-    /// Folder for a new run; runs/NAME of the configuration file if not given
+    /// Folder for a new run [default: runs/ and the configuration file's name]
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
-    /// Threads; all cores if not given
+    /// Number of threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 }
@@ -57,13 +57,13 @@ pub struct TrainArgs {
     /// The run.
     #[command(flatten)]
     pub run: TrainingArgs,
-    /// Change a key of the configuration
+    /// Override a key of the configuration
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Plain lines instead of the dashboard, as always where there is no terminal
+    /// Print log lines instead of the progress bar
     #[arg(long)]
     pub no_tui: bool,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists; several train together, each on a batch of its own
+    /// Device: auto, cpu, or one that `vae2x devices` lists; with several, each trains on its own batch
     #[arg(
         long,
         value_name = "DEVICE[,...]",
@@ -76,13 +76,14 @@ pub struct TrainArgs {
 /// `vae2x train degradation`
 #[derive(Debug, Args)]
 pub struct TrainDegradationArgs {
-    /// Folder of .safetensors files with tensors NAME.clean, NAME.degraded [16, h, w] or [16, T, h, w], normalized, and NAME.t [1]
+    /// Train on the pairs in DIR: .safetensors files with tensors NAME.clean and NAME.degraded,
+    /// [16, h, w] or [16, T, h, w], normalized, and NAME.t, [1]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub pairs: Option<PathBuf>,
     /// The run.
     #[command(flatten)]
     pub run: TrainingArgs,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    /// Device: auto, cpu, or one that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
 }
@@ -90,19 +91,19 @@ pub struct TrainDegradationArgs {
 /// `vae2x train flow`
 #[derive(Debug, Args)]
 pub struct TrainFlowArgs {
-    /// Folder of latent files
+    /// Train on the latent files in DIR
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub latents: Option<PathBuf>,
-    /// What latents are; as the configuration says if not given, which says auto if nothing
+    /// Space of the latents [default: from the configuration, else auto]
     #[arg(long, value_name = "SPACE", value_parser = space_choices(), conflicts_with = "resume")]
     pub latent_space: Option<SpaceChoice>,
-    /// The VAE that the latents are of, for its means and deviations; Wan2.1's if not given
+    /// VAE of the latents, for its latent statistics [default: Wan2.1's]
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     pub vae: Option<String>,
     /// The run.
     #[command(flatten)]
     pub run: TrainingArgs,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    /// Device: auto, cpu, or one that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
 }
@@ -110,26 +111,26 @@ pub struct TrainFlowArgs {
 /// `vae2x degrade`
 #[derive(Debug, Args)]
 pub struct DegradeArgs {
-    /// A latent file (.latent, .safetensors, .npy, .pt), a folder of them, or a folder of pairs, whose clean latents are softened at their
-    /// own times
+    /// A latent file (.latent, .safetensors, .npy, .pt), a folder of them, or a folder of pairs,
+    /// whose clean latents are degraded at their own times
     #[arg(value_name = "LATENTS")]
     pub input: PathBuf,
-    /// The network: proxy.safetensors of a run of train degradation
+    /// The degradation proxy: proxy.safetensors from `train degradation`
     #[arg(long, value_name = "FILE")]
     pub proxy: PathBuf,
-    /// Flow time from 0 (nothing changes) to 1; not for pairs, which have theirs
+    /// Flow time from 0 (no change) to 1; pairs have their own
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub t: Option<f64>,
-    /// .latent (ComfyUI, raw), .safetensors (normalized), .npy (normalized); for a folder a folder, for pairs one without pairs
+    /// .latent (ComfyUI, raw), .safetensors or .npy (normalized); a folder if the input is one
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// The VAE that latents are of, for its means and deviations; Wan2.1's if not given
+    /// VAE of the latents, for its latent statistics [default: Wan2.1's]
     #[arg(long, value_name = "WEIGHTS")]
     pub vae: Option<String>,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    /// Device: auto, cpu, or one that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
 }
@@ -138,7 +139,7 @@ impl DegradeArgs {
     /// Checks that the options are those of pairs, or those of latents.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The problem.
     pub fn check(&self, of_pairs: bool) -> Result<(), String> {
         let LatentArgs {
             latent_space,
@@ -151,7 +152,7 @@ impl DegradeArgs {
                 Err("--t is for latents; pairs have their own times".into())
             }
             true if self.vae.is_some() || reads_latents => Err(
-                "--vae, --latent-space, --key and --size are for latents; pairs are normalized"
+                "--vae, --latent-space, --key and --size are for latents only; pairs are normalized"
                     .into(),
             ),
             false if self.t.is_none() => Err("--t TIME is missing".into()),
@@ -167,85 +168,85 @@ impl DegradeArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SdeditArgs {
-    /// Instead of making pairs.
+    /// What to do instead of making pairs.
     #[command(subcommand)]
     pub command: Option<SdeditCommand>,
-    /// The diffusion transformer: Wan2.1 text-to-video in a file or folder, original or diffusers layout, sharded or not
+    /// Diffusion transformer: Wan2.1 text-to-video, a file or a folder, in the original or diffusers layout
     #[arg(long, value_name = "WEIGHTS", required = true)]
     pub dit: Option<PathBuf>,
-    /// The caption, negative as a rule: a file with `context` [tokens, width], what UMT5 makes of it
+    /// Embedded caption, usually the negative prompt: a file with `context` [tokens, width], as from `embed-text`
     #[arg(long, value_name = "FILE", required = true)]
     pub context: Option<PathBuf>,
-    /// Folder of latent files, images or clips
+    /// Make pairs of the latent files in DIR, images or clips
     #[arg(long, value_name = "DIR", conflicts_with = "photos")]
     pub latents: Option<PathBuf>,
-    /// What latents are; auto decides from markers, kinds of file, and statistics over the folder
+    /// Space of the latents; auto decides from markers, kinds of file, and statistics over the folder
     #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
     pub latent_space: SpaceChoice,
-    /// Folder of photos to encode
+    /// Make pairs of the photos in DIR, which are encoded
     #[arg(long, value_name = "DIR")]
     pub photos: Option<PathBuf>,
-    /// The VAE: encodes photos, and has the means and deviations of raw latents (Wan2.1's if not given)
+    /// VAE that encodes photos, and has the statistics of raw latents [default: Wan2.1's statistics]
     #[arg(long, value_name = "WEIGHTS")]
     pub vae: Option<String>,
-    /// Photos whose shorter side is above this are scaled down to it
+    /// Scale photos down to this shorter side
     #[arg(long, value_name = "PIXELS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(16..))]
     pub short_side: u16,
-    /// Folder for the pairs and their manifest.json
+    /// Write the pairs and their manifest.json to this folder
     #[arg(short, long, value_name = "PAIRS", required = true)]
     pub output: Option<PathBuf>,
-    /// Median of the flow times, which are log-normal and held below 1
+    /// Median of the flow times, which are log-normal and clamped below 1
     #[arg(long, value_name = "TIME", default_value_t = 0.2)]
     pub t_median: f64,
-    /// Deviation of the times' logarithm
+    /// Standard deviation of the times' logarithm
     #[arg(long, value_name = "S", default_value_t = 0.5)]
     pub t_sigma: f64,
-    /// One flow time for all instead
+    /// Use one flow time for all pairs
     #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["t_median", "t_sigma"])]
     pub t: Option<f64>,
-    /// Steps of the model from the flow time down to 0
+    /// Number of model steps from the flow time down to 0
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
-    /// Pairs of each latent, with noise and times of their own
+    /// Number of pairs per latent, each with its own noise and time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub per_latent: u16,
-    /// Latents' pairs in a file; shards are of whole files
+    /// Number of latents whose pairs share a file; shards consist of whole files
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub per_file: u16,
-    /// Of noise and times; each pair has its own stream, by its name
+    /// Random seed for noise and flow times
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Go on with the job in PAIRS, or begin it if there is none
+    /// Continue the job in PAIRS, or start it if there is none
     #[arg(long)]
     pub resume: bool,
-    /// Make only part I, from 0 on, of N, in a folder of its own; join them with `sdedit merge`
+    /// Make only shard I of N, counted from 0, in its own folder; join shards with `sdedit merge`
     #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
     pub shard: Shard,
-    /// Heads of each attention, where neither config.json nor the usual 128 channels per head tell
+    /// Number of attention heads [default: from config.json, else dim / 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub heads: Option<u16>,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    /// Device: auto, cpu, or one that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
-    /// Threads; all cores if not given
+    /// Number of threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 }
 
-/// What else `sdedit` does.
+/// Subcommands of `sdedit`.
 #[derive(Debug, Subcommand)]
 pub enum SdeditCommand {
-    /// Join the shards of a job into what the job without shards would have made.
+    /// Join the shards of a job into one folder.
     Merge(MergeArgs),
 }
 
 /// `vae2x sdedit merge`
 #[derive(Debug, Args)]
 pub struct MergeArgs {
-    /// Folders of all shards
+    /// The folders of all shards
     #[arg(required = true, value_name = "DIRS")]
     pub folders: Vec<PathBuf>,
-    /// Folder for all pairs, new or empty
+    /// Write all pairs to this folder, new or empty
     #[arg(short, long, value_name = "PAIRS")]
     pub output: PathBuf,
 }
@@ -257,22 +258,22 @@ pub struct EmbedTextArgs {
     /// The caption
     #[arg(value_name = "TEXT")]
     pub text: String,
-    /// UMT5's encoder: a file or folder
+    /// UMT5 encoder: a file or a folder
     #[arg(long, value_name = "WEIGHTS")]
     pub umt5: PathBuf,
-    /// Its tokenizer.json
+    /// The tokenizer.json of UMT5
     #[arg(long, value_name = "FILE")]
     pub tokenizer: PathBuf,
-    /// A .safetensors file with `context` [tokens, width]
+    /// Write `context` [tokens, width] to this .safetensors file
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Longer captions are cut to this number of tokens, as Wan2.1 does
+    /// Cut captions to this number of tokens, as Wan2.1 does
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(2..))]
     pub max_tokens: u16,
-    /// Device: auto, cpu, or of those that `vae2x devices` lists
+    /// Device: auto, cpu, or one that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
-    /// Threads; all cores if not given
+    /// Number of threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 }
@@ -280,20 +281,20 @@ pub struct EmbedTextArgs {
 /// `vae2x spectrum`
 #[derive(Debug, Args)]
 pub struct SpectrumArgs {
-    /// Sets with a name each: a latent file, a folder of them, or pairs as PAIRS:clean or PAIRS:degraded; the first is what others are
-    /// compared with
+    /// Named sets: a latent file, a folder of them, or pairs as PAIRS:clean or PAIRS:degraded; the others are compared with the
+    /// first
     #[arg(required = true, value_name = "NAME=LATENTS", value_parser = parse_named)]
     pub sets: Vec<(String, String)>,
-    /// A .html page or a .png picture
+    /// An .html page or a .png image
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Rings from the coarsest to the finest frequency
+    /// Number of frequency bands, from coarse to fine
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=256))]
     pub bands: u16,
-    /// What latents are
+    /// Space of the latents
     #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
     pub latent_space: SpaceChoice,
-    /// The VAE that they are of, for its means and deviations; Wan2.1's if not given
+    /// VAE of the latents, for its latent statistics [default: Wan2.1's]
     #[arg(long, value_name = "WEIGHTS")]
     pub vae: Option<String>,
 }
@@ -301,19 +302,19 @@ pub struct SpectrumArgs {
 /// `vae2x dataset scan`
 #[derive(Debug, Args)]
 pub struct ScanArgs {
-    /// Folders, globs, .tar shards
+    /// Folders of photos, globs, or .tar shards
     #[arg(required = true, value_name = "DIRS")]
     pub places: Vec<String>,
-    /// The manifest: a line of JSON per photo
+    /// Write the manifest to FILE, a line of JSON per photo
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Drop photos with a shorter side below this
+    /// Drop photos whose shorter side is below PIXELS
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     pub min_side: usize,
-    /// Drop photos whose Laplacian varies less (8-bit units)
+    /// Drop photos as blurred whose Laplacian has less variance than this (8-bit units)
     #[arg(long, value_name = "VARIANCE", default_value_t = 20.0)]
     pub min_sharpness: f64,
-    /// Drop JPEGs below this estimated quality
+    /// Drop JPEG files below this estimated quality
     #[arg(long, value_name = "1..100", default_value_t = 75)]
     pub min_jpeg_quality: u8,
 }
@@ -321,23 +322,23 @@ pub struct ScanArgs {
 /// `vae2x export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// A run's folder, or one checkpoint of it
+    /// The folder of a run, or one of its checkpoints
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// A .safetensors file, or a folder for diffusers
+    /// Write to OUT: a .safetensors file, or a folder for diffusers
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Layout to write
+    /// Layout of the written file
     #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
     pub layout: Layout,
-    /// The moving average of the weights instead of the last ones
+    /// Export the moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
-    /// The checkpoint with the best score on held-out photos instead of the last one; what was scored is the moving average, where the run
-    /// keeps one
+    /// Export the checkpoint with the best score on held-out photos instead of the last one, with the moving average of the weights if the
+    /// run keeps one, since that is what is scored
     #[arg(long)]
     pub best: bool,
-    /// Precision of the trained tensors; the others keep their bytes
+    /// Precision of the trained tensors; the others are copied unchanged
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = dtypes())]
     pub dtype: DType,
 }

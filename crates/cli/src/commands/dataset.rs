@@ -25,7 +25,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
     };
     let progress = Mutex::new(Progress::new("photos", sources.len() as f64, "photos"));
     let entries = scan(&sources, &limits, &|done| {
-        // A poisoned bar is no reason to stop.
+        // A poisoned lock is not a reason to stop.
         if let Ok(mut progress) = progress.lock() {
             progress.set(done as f64);
         }

@@ -16,13 +16,13 @@ use crate::usage;
 /// Runs the command.
 ///
 /// # Errors
-/// If the encoder, the tokenizer or the output will not do.
+/// If the encoder or the tokenizer cannot be used, or the output cannot be written.
 pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     start_threads(args.threads)?;
     let device = open_device(args.device)?;
     if args.output.extension().is_none_or(|e| e != "safetensors") {
         return usage(format!(
-            "{}: a caption is written to a .safetensors file",
+            "{}: expected a .safetensors file for the caption",
             args.output.display()
         ));
     }

@@ -48,7 +48,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
 
 fn open(args: &ExportArgs) -> anyhow::Result<Checkpoint> {
     if args.run.is_file() && args.best {
-        return usage("--best chooses among a run's checkpoints; give the run's folder");
+        return usage("--best chooses among the checkpoints of a run; give the run's folder");
     }
     if args.run.is_file() {
         return Ok(Checkpoint::open(&args.run)?);
@@ -59,17 +59,17 @@ fn open(args: &ExportArgs) -> anyhow::Result<Checkpoint> {
         damaged,
     } = checkpoints.newest()?;
     let newest =
-        checkpoint.with_context(|| format!("{}: no checkpoint there", args.run.display()))?;
+        checkpoint.with_context(|| format!("{}: no checkpoint found", args.run.display()))?;
     match (args.best, newest.progress.best) {
         (true, Some((step, _))) => Ok(Checkpoint::open(&checkpoints.path(step))?),
         (true, None) => anyhow::bail!(
-            "{}: nothing was measured on held-out photos yet",
+            "{}: nothing has been measured on held-out photos yet",
             args.run.display()
         ),
         (false, _) => {
-            damaged.iter().for_each(|(_, error)| {
-                ui::warn(format!("a damaged checkpoint is passed over: {error}"))
-            });
+            damaged
+                .iter()
+                .for_each(|(_, error)| ui::warn(format!("skipped a damaged checkpoint: {error}")));
             Ok(newest)
         }
     }

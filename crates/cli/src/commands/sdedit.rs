@@ -20,14 +20,14 @@ use vae2x_train::data::{Source as Photo, list};
 
 use super::training::{open_device, start_threads, stoppable};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
-use crate::ui::{self, Progress};
 use crate::compute::{Compute, open_weights};
+use crate::ui::{self, Progress};
 use crate::usage;
 
 /// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
 ///
 /// # Errors
-/// If the model, the caption or the latents will not do or do not fit each other, or the folder holds another job.
+/// If the model, the caption or the latents cannot be used or do not fit each other, or the folder holds another job.
 pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     if let Some(SdeditCommand::Merge(args)) = &args.command {
         return join(args);
@@ -57,7 +57,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     let mut job = Job::open(folder, plan, args.shard, args.resume)?;
     let [all, there] = job.progress();
     ui::note(format!(
-        "{}: {all} items, {there} of them there already",
+        "{}: {all} items, {there} of them already there",
         folder.display()
     ));
     let made = if all == there {
@@ -72,7 +72,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
             left_out(job.manifest())
         ),
         false => format!(
-            "{}: stopped after {made} of {all} items; go on with --resume\n",
+            "{}: stopped after {made} of {all} items; continue with --resume\n",
             folder.display()
         ),
     })
@@ -82,7 +82,7 @@ fn join(args: &MergeArgs) -> anyhow::Result<()> {
     let manifest = merge(&args.folders, &args.output)?;
     let (folder, pairs, shards) = (args.output.display(), manifest.pairs(), args.folders.len());
     ui::print(&format!(
-        "{folder}: {pairs} pairs of {shards} shards{}\n",
+        "{folder}: {pairs} pairs from {shards} shards{}\n",
         left_out(&manifest)
     ))
 }
@@ -92,7 +92,7 @@ fn left_out(manifest: &Manifest) -> String {
     match manifest.skipped().len() {
         0 => String::new(),
         n => format!(
-            "; {n} of {} sources cannot be used, see manifest.json",
+            "; {n} of {} sources were skipped, see manifest.json",
             manifest.plan.sources.len()
         ),
     }
@@ -123,7 +123,7 @@ fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow
         if let Some(Skipped { name, why }) =
             skipped.filter(|skipped| warned.insert(skipped.name.clone()))
         {
-            ui::warn(format!("{name}: {why}; there will be no pairs of it"));
+            ui::warn(format!("{name}: {why}; it is skipped"));
         }
     };
     let maker = Maker {
@@ -152,7 +152,7 @@ fn load(weights: &DitWeights, device: &burn::tensor::Device) -> anyhow::Result<W
     Ok(model)
 }
 
-/// Progress through bytes, told in pieces.
+/// Progress through bytes.
 struct Counter {
     bar: Progress,
     done: u64,
@@ -196,7 +196,7 @@ fn hash(plan: &mut Plan, model: &Model, input: &Input) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a model is in the program, where its name says all.
+/// Whether this is a bundled demo model, which its name identifies.
 fn is_demo(vae: &VaeWeights) -> bool {
     DEMO_MODELS.iter().any(|name| vae.path() == Path::new(name))
 }
@@ -207,7 +207,7 @@ fn weight_bytes(weights: &DitWeights) -> u64 {
 }
 
 /// Refuses a model that the device, whichever `auto` is, cannot hold together with a pass over the largest latent. What the
-/// encoder of photos holds is little beside it.
+/// encoder of photos holds is small compared to it.
 fn check_memory(weights: &DitWeights, input: &Input, device: Device) -> anyhow::Result<()> {
     const GIB: f64 = (1u64 << 30) as f64;
     let gib = |bytes: u64| bytes as f64 / GIB;
@@ -240,7 +240,7 @@ fn check_shards(args: &SdeditArgs, plan: &Plan) {
     if shards > files {
         let per_file = (plan.items() / shards).max(1);
         ui::warn(format!(
-            "shards are of files, and of {shards} shards {} have none: --per-file {per_file} would make more and smaller ones",
+            "shards consist of whole files, and of {shards} shards {} have none; --per-file {per_file} makes more and smaller files",
             shards - files
         ));
     }
@@ -378,7 +378,7 @@ impl Input {
         }
     }
 
-    /// What tells a job from another one beside names and hashes of files.
+    /// Facts that identify a job besides names and hashes of files.
     fn facts(&self, args: &SdeditArgs, model: &DitConfig) -> BTreeMap<String, String> {
         let of_input = match &self.of {
             Kind::Latents(latents) => [("kind", "latents".into()), ("space", latents.space())],
@@ -422,6 +422,7 @@ impl Input {
             threads: args.threads.map(usize::from),
             ..Compute::on(args.device)?
         };
+        let cell = vae.config().spatial();
         // The transformer is on the device too.
         let vae = compute.build(Vae::from_file(vae).models(2))?;
         let encode = move |pixels: &Array| {
@@ -431,6 +432,7 @@ impl Input {
         Ok(Box::new(Photos {
             files,
             short_side: usize::from(args.short_side),
+            cell,
             encode,
         }))
     }

@@ -28,7 +28,7 @@ pub fn run(args: &SpectrumArgs) -> anyhow::Result<()> {
         Some("png") => false,
         _ => {
             return usage(format!(
-                "{}: spectra are shown as .html or .png",
+                "{}: expected an .html or .png file",
                 args.output.display()
             ));
         }

@@ -20,7 +20,7 @@ use crate::{ui, usage};
 /// Runs the command.
 ///
 /// # Errors
-/// If the configuration cannot be meant, weights or photos are missing, or the run fails.
+/// If the configuration is invalid, weights or photos are missing, or the run fails.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let job = Job::new(args)?;
@@ -108,7 +108,7 @@ fn inputs(config: &Config) -> anyhow::Result<Inputs> {
             .with_context(|| format!("loss.{key}"))?;
         if let Some(VggChoice::Random(seed)) = choice {
             ui::note(format!(
-                "loss.{key}: untrained, random features of seed {seed}"
+                "loss.{key}: random, untrained features (seed {seed})"
             ));
         }
         anyhow::Ok(choice)

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_soften::proxy::{FitConfig, Measured, PROXY_FILE, PairFiles, open_config, train};
+use vae2x_soften::proxy::{
+    Measured, PROXY_FILE, PairFiles, ProxyTrainingConfig, open_config, train,
+};
 use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
@@ -15,7 +17,7 @@ use crate::{ui, usage};
 /// Runs the command.
 ///
 /// # Errors
-/// If the configuration cannot be meant, pairs are missing or the run fails.
+/// If the configuration is invalid, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;
@@ -33,7 +35,7 @@ pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
 }
 
 /// Checks everything before the folder is made.
-fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, FitConfig)> {
+fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, ProxyTrainingConfig)> {
     let (path, folder) = config_and_folder(&args.run)?;
     let mut config = open_config(path)?;
     config.pairs = args.pairs.clone().or(config.pairs);
@@ -55,7 +57,7 @@ fn report(path: &Path, measured: &Measured) -> String {
     };
     format!(
         "{}\nerror on held-out pairs, relative to doing nothing: {:.4}\n\
-         spectrum from coarse to fine, decibels: softened against clean {}; proxy against softened {}\n",
+         spectrum from coarse to fine, dB: degraded against clean {}; proxy against degraded {}\n",
         path.display(),
         measured.error,
         list(&measured.degraded_db),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_soften::flow::{CONTEXT_FILE, FlowConfig, MODEL_FOLDER, open_config, train};
+use vae2x_soften::flow::{CONTEXT_FILE, FlowTrainingConfig, MODEL_FOLDER, open_config, train};
 use vae2x_soften::latents::LatentFolder;
 use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
@@ -16,7 +16,7 @@ use crate::{ui, usage};
 /// Runs the command.
 ///
 /// # Errors
-/// If the configuration cannot be meant, latents are missing or the run fails.
+/// If the configuration is invalid, latents are missing or the run fails.
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;
@@ -41,7 +41,7 @@ pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
 }
 
 /// Checks everything before the folder is made.
-fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentFolder)> {
+fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowTrainingConfig, LatentFolder)> {
     let (path, folder) = config_and_folder(&args.run)?;
     let mut config = open_config(path)?;
     config.latents = args.latents.clone().or(config.latents);
@@ -52,7 +52,7 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowConfig, LatentF
     Ok((folder, config, latents))
 }
 
-fn open(config: &FlowConfig) -> anyhow::Result<LatentFolder> {
+fn open(config: &FlowTrainingConfig) -> anyhow::Result<LatentFolder> {
     let Some(folder) = &config.latents else {
         return usage("--latents DIR is missing");
     };

@@ -1,4 +1,4 @@
-//! The page without its pictures: style, controls, tables, the report as JSON and the scripts.
+//! The page without its images: style, controls, tables, the report as JSON and the scripts.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -19,7 +19,7 @@ const SCRIPTS: [&str; 6] = [
 /// Nothing is loaded from anywhere: even a script that got in could call nobody.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline' blob:; worker-src blob:; style-src 'unsafe-inline'; img-src data:";
 
-/// Everything up to the pictures; the body is left open.
+/// Everything up to the images; the body is left open.
 pub(super) fn head(page: &Page) -> Markup {
     let body = body(page).into_string();
     html! {

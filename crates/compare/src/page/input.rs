@@ -1,4 +1,4 @@
-//! A picture as it goes into the page: its pixels for the numbers, and bytes that a browser shows.
+//! An image as it goes into the page: its pixels for the numbers, and bytes that a browser shows.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use vae2x_media::picture::{
 };
 use vae2x_media::pixels;
 
-/// Where a picture comes from.
+/// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A file.
@@ -24,7 +24,7 @@ pub enum Input {
     },
 }
 
-/// A rectangle, in pixels of a row's widest picture.
+/// A rectangle, in pixels of a row's widest image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
     /// Columns.
@@ -38,7 +38,7 @@ pub struct Crop {
 }
 
 impl Crop {
-    /// Whether it lies in a picture `[H, W]` and is not empty.
+    /// Whether it lies in an image `[H, W]` and is not empty.
     pub(super) fn is_inside(self, [height, width]: [usize; 2]) -> bool {
         let fits = |start: usize, length: usize, all: usize| {
             length > 0 && start.checked_add(length).is_some_and(|end| end <= all)
@@ -46,7 +46,7 @@ impl Crop {
         fits(self.left, self.width, width) && fits(self.top, self.height, height)
     }
 
-    /// The same part of the field in a picture of another size, if it has whole pixels there.
+    /// The same part of the field in an image of another size, if it has whole pixels there.
     pub(super) fn scaled(self, [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Option<Self> {
         let scaled = |value: usize, from: usize, to: usize| {
             let product = value.checked_mul(to)?;
@@ -71,7 +71,7 @@ impl std::fmt::Display for Crop {
     }
 }
 
-/// Bytes of a picture that browsers show.
+/// Bytes of an image that browsers show.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     /// As they are in a file.
@@ -80,24 +80,24 @@ pub(super) enum Source {
     Png(Vec<u8>),
 }
 
-/// A picture that has been read.
+/// An image that has been read.
 pub(super) struct Loaded {
     pub file: String,
     /// Format and depth, in words.
     pub format: String,
     /// Length of the file, or of what is made for the page where there is none.
     pub length: u64,
-    /// What the page does not show as the file has it.
+    /// Differences between the file and what the page shows.
     pub notes: Vec<String>,
     pub pixels: Array,
     pub media_type: &'static str,
     pub source: Source,
 }
 
-/// The size of a picture, `[H, W]`, upright, from the first bytes of its file.
+/// The size of an image, `[H, W]`, upright, from the first bytes of its file.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Format`] if it is no picture.
+/// [`Error::Io`], or [`Error::Format`] if it is not an image.
 pub(super) fn size(input: &Input) -> Result<[usize; 2]> {
     match input {
         Input::Pixels { pixels, .. } => pixels::picture_size(pixels),
@@ -105,10 +105,10 @@ pub(super) fn size(input: &Input) -> Result<[usize; 2]> {
     }
 }
 
-/// Reads a picture; of the part `crop`, in its own pixels, if there is one.
+/// Reads an image; of the part `crop`, in its own pixels, if there is one.
 ///
 /// # Errors
-/// As [`decode_image`]; [`Error::Shape`] if a part reaches beyond the picture.
+/// As [`decode_image`]; [`Error::Shape`] if a part reaches beyond the image.
 pub(super) fn load(input: &Input, crop: Option<Crop>) -> Result<Loaded> {
     match input {
         Input::File(path) => load_file(path, crop),
@@ -129,7 +129,7 @@ pub(super) fn load(input: &Input, crop: Option<Crop>) -> Result<Loaded> {
 }
 
 fn load_file(path: &Path, crop: Option<Crop>) -> Result<Loaded> {
-    // Refuses what is no regular file, or too large, before it is read.
+    // Refuses anything but a regular file, and files that are too large, before it is read.
     look_at_image(path)?;
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let picture = decode_image(path, &bytes)?;
@@ -188,7 +188,7 @@ struct Header {
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
-    let refuse = |e: String| Error::format(path, format!("not a picture that can be read: {e}"));
+    let refuse = |e: String| Error::format(path, format!("not a readable image: {e}"));
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| Error::io(path, e))?;
@@ -220,13 +220,13 @@ fn depth(colour: ExtendedColorType) -> u16 {
     (colour.bits_per_pixel() / u16::from(colour.channel_count())).max(8)
 }
 
-/// The part of a picture.
+/// The part of an image.
 fn cut(picture: Array, crop: Option<Crop>) -> Result<Array> {
     let Some(crop) = crop else { return Ok(picture) };
     let [h, w] = pixels::picture_size(&picture)?;
     if !crop.is_inside([h, w]) {
         return Err(Error::Shape {
-            what: "part of a picture".into(),
+            what: "part of an image".into(),
             expected: format!("a rectangle inside {w}x{h}"),
             got: crop.to_string(),
         });

@@ -1,9 +1,9 @@
-//! The comparison page: one HTML file with pictures, numbers and everything that is needed to look at them, which asks the network
+//! The comparison page: one HTML file with images, numbers and everything that is needed to look at them, which asks the network
 //! for nothing.
 //!
-//! Pictures that browsers show are embedded as they are; others become 8-bit PNGs. They come last in the file, as base64 in script
+//! Images that browsers show are embedded as they are; others become 8-bit PNGs. They come last in the file, as base64 in script
 //! elements that the parser only copies, a few megabytes in each, so that the page is there at once however large it is; `store.js` decodes what is looked at.
-//! Pictures of one row are taken to show the same field of view at whatever size. Tables are written here, all else by the scripts.
+//! Images of one row are taken to show the same field of view at whatever size. Tables are written here, all else by the scripts.
 
 mod html;
 mod input;
@@ -21,20 +21,20 @@ use vae2x_core::{Error, Result, temp};
 pub use input::{Crop, Input};
 pub use row::{Row, RowOptions, Shown, row};
 
-/// Bytes of a picture per script element: a browser takes each in at one go, and should not be busy with it for long. Divisible by 3,
+/// Bytes of an image per script element: a browser takes each in at one go, and should not be busy with it for long. Divisible by 3,
 /// so that each is base64 by itself.
 const PIECE: usize = 3 << 20;
 
-/// What a page shows.
+/// A comparison page.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Heading and window title.
     pub title: String,
-    /// The names under which pictures are compared; every row has one picture or none for each.
+    /// The names under which images are compared; every row has one image or none for each.
     pub names: Vec<String>,
     /// Index of the name that the others are measured against.
     pub reference: usize,
-    /// What is compared.
+    /// The rows.
     pub rows: Vec<Row>,
 }
 
@@ -42,7 +42,7 @@ impl Page {
     /// Writes the page to `path`, whole or not at all, and gives its size in bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written or a picture cannot be read again; [`Error::Format`] for a picture that has changed since.
+    /// [`Error::Io`] if it cannot be written or an image cannot be read again; [`Error::Format`] for an image that has changed since.
     pub fn write(&self, path: &Path) -> Result<u64> {
         temp::write(path, |out| {
             let at = |e| Error::io(path, e);
@@ -63,7 +63,7 @@ impl Page {
             .len())
     }
 
-    /// Row, column, picture.
+    /// Row, column, image.
     fn shown(&self) -> impl Iterator<Item = (usize, usize, &Shown)> {
         self.rows.iter().enumerate().flat_map(|(row, r)| {
             r.pictures
@@ -73,7 +73,7 @@ impl Page {
         })
     }
 
-    /// What the scripts know of the pictures.
+    /// The scripts' data about the images.
     fn report(&self) -> Value {
         let picture = |row: usize, column: usize, shown: &Shown| {
             let [height, width] = shown.size;
@@ -95,7 +95,7 @@ impl Page {
     }
 }
 
-/// The element that holds a picture.
+/// The element that holds an image.
 fn data_id(row: usize, column: usize) -> String {
     format!("picture-{row}-{column}")
 }

@@ -1,4 +1,4 @@
-//! Rows: pictures of one thing, each read, measured and let go.
+//! Rows: images of one thing, each read, measured and let go.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,16 @@ use super::input::{self, Crop, Input, Source};
 use vae2x_measure::numbers::{NUMBERS, Subject, at_size};
 use vae2x_measure::speckle::scale_to;
 
-/// Pictures of one thing, one or none for each name of the page.
+/// Images of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What they show.
+    /// The name of the row.
     pub name: String,
     /// In the order of the page's names.
     pub pictures: Vec<Option<Shown>>,
 }
 
-/// A picture in the page.
+/// An image in the page.
 #[derive(Clone, Debug)]
 pub struct Shown {
     /// Name of its file, without folders.
@@ -33,14 +33,14 @@ pub struct Shown {
     pub notes: Vec<String>,
     /// One per entry of [`NUMBERS`]; none where it does not apply.
     pub numbers: Vec<Option<f64>>,
-    /// Whether the numbers are of the picture at its reference's size, which is another than its own.
+    /// Whether the numbers are of the image at its reference's size, which is another than its own.
     pub is_resampled: bool,
     pub(super) media_type: &'static str,
     source: Source,
 }
 
 impl Shown {
-    /// What is embedded.
+    /// The embedded image.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if the file has another length than when it was measured.
@@ -68,14 +68,14 @@ pub struct RowOptions {
     pub reference: usize,
     /// Show and measure this part.
     pub crop: Option<Crop>,
-    /// Leave the numbers out, which take longer than all else for large pictures.
+    /// Leave the numbers out, which take longer than all else for large images.
     pub skip_numbers: bool,
 }
 
-/// Reads and measures the pictures of a row; `tick` is called after each that there is. Two are in memory at a time.
+/// Reads and measures the images of a row; `tick` is called after each that there is. Two are in memory at a time.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`] naming a picture that cannot be read; [`Error::Unsupported`] for a part that lies outside or
+/// [`Error::Io`] or [`Error::Format`] naming an image that cannot be read; [`Error::Shape`] for a part that lies outside or
 /// between the pixels of one.
 pub fn row(
     name: &str,
@@ -116,9 +116,9 @@ pub fn row(
     })
 }
 
-/// What a row's pictures are measured by.
+/// The reference of a row.
 struct Measure {
-    /// `[H, W]` at base resolution, for which the row's smallest picture is taken.
+    /// `[H, W]` at base resolution, for which the row's smallest image is taken.
     base: [usize; 2],
     reference: Option<Array>,
 }
@@ -176,9 +176,13 @@ fn shown(loaded: input::Loaded, measure: Option<&Measure>, is_reference: bool) -
     })
 }
 
-/// The part in each picture's own pixels.
+/// The part in each image's own pixels.
 fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Option<Crop>>> {
-    let refuse = |what: String| Error::Unsupported(format!("row '{row}': the part {crop} {what}"));
+    let refuse = |expected: String, got: String| Error::Shape {
+        what: format!("row '{row}': the part {crop}"),
+        expected,
+        got,
+    };
     let sizes = inputs
         .iter()
         .map(|i| i.as_ref().map(input::size).transpose())
@@ -191,16 +195,16 @@ fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Opti
         .unwrap_or_default();
     let [height, width] = widest;
     if !crop.is_inside(widest) {
-        return Err(refuse(format!(
-            "is not inside its pictures, the widest of which has {width}x{height} pixels"
-        )));
+        let widest = format!("the widest has {width}x{height} pixels");
+        return Err(refuse("a part that is inside its images".into(), widest));
     }
     let own = |size: [usize; 2]| {
         let [h, w] = size;
         let between = || {
-            refuse(format!(
-                "of {width}x{height} falls between the pixels of a picture of {w}x{h}"
-            ))
+            refuse(
+                "whole pixels of every image".into(),
+                format!("a part of {width}x{height} that falls between the pixels of {w}x{h}"),
+            )
         };
         crop.scaled(widest, size).ok_or_else(between)
     };

@@ -1,4 +1,4 @@
-//! The tables beside the pictures: numbers and files of each row, means over all rows.
+//! The tables next to the images: numbers and files of each row, means over all rows.
 
 use maud::{Markup, html};
 
@@ -61,7 +61,7 @@ struct Means {
     numbers: Vec<Option<f64>>,
     /// How many rows have all numbers that any of them has.
     rows: usize,
-    /// Whether a picture was brought to its reference's size for any.
+    /// Whether an image was brought to its reference's size for any.
     is_resampled: bool,
 }
 
@@ -123,7 +123,7 @@ fn numbers(page: &Page, row: &Row, columns: &Columns) -> Markup {
     }
 }
 
-/// Indices of the numbers that any picture of the page has.
+/// Indices of the numbers that any image of the page has.
 struct Columns(Vec<usize>);
 
 impl Columns {
@@ -159,7 +159,7 @@ impl Columns {
                     @match numbers[n] {
                         Some(value) => {
                             (shown(value, &NUMBERS[n]))
-                            // Only these are of the picture as it is.
+                            // Only these are of the image as it is.
                             @if is_resampled && !matches!(NUMBERS[n].of, Of::Scaled(_)) { "¹" }
                         }
                         None => "–",

@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 4] = [
     "google-chrome",
     "google-chrome-stable",
 ];
-/// For anything that a page is waited for; large pictures on two cores take seconds.
+/// For anything that a page is waited for; large images on two cores take seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 const SHIFT: u8 = 8;
 
@@ -100,7 +100,7 @@ impl Tab {
         tab
     }
 
-    /// Shows the file `path` at the place `hash` and waits until its pictures are drawn.
+    /// Shows the file `path` at the place `hash` and waits until its images are drawn.
     pub fn go(&mut self, path: &Path, hash: &str) {
         // Away first: another hash alone would not load the page again.
         self.send("Page.navigate", json!({ "url": "about:blank" }));

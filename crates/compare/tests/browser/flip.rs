@@ -1,4 +1,4 @@
-//! From picture to picture and from row to row.
+//! From image to image and from row to row.
 
 use crate::chromium::Tab;
 use crate::pages::{
@@ -46,7 +46,7 @@ fn keys_clicks_and_buttons_flip_in_place() {
         is_pressed(&mut tab, "#images [data-image='1']")
             && !is_pressed(&mut tab, "#images [data-image='0']")
     );
-    // The keys go to the pictures after a button was clicked.
+    // The keys go to the images after a button was clicked.
     tab.key(" ");
     assert_eq!(pixel(&mut tab, middle), BLUE);
     tab.close();

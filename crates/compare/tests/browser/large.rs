@@ -1,4 +1,4 @@
-//! Twelve pictures of 4096 x 4096: the page must stay responsive. What it takes is printed, not asserted.
+//! Twelve images of 4096 x 4096: the page must stay responsive. What it takes is printed, not asserted.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::pages::{middle_pixel, picture, write};
 const SIDE: usize = 4096;
 const COUNT: usize = 12;
 
-/// A picture that compresses as badly as a photo: `number` in blue, noise in the low bits of the others.
+/// An image that compresses as badly as a photo: `number` in blue, noise in the low bits of the others.
 fn noisy(number: usize) -> vae2x_core::Array {
     let noise = |x: usize, y: usize| {
         (x.wrapping_mul(0x9E37_79B1)
@@ -28,7 +28,7 @@ fn noisy(number: usize) -> vae2x_core::Array {
     })
 }
 
-/// Milliseconds from a key's press to the frame that shows the other picture.
+/// Milliseconds from a key's press to the frame that shows the other image.
 fn flip_ms(tab: &mut Tab, digit: usize) -> f64 {
     tab.eval(&format!(
         "new Promise((done) => {{

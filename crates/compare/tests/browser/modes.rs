@@ -15,7 +15,7 @@ fn the_wipe_follows_pointer_and_keys() {
     tab.press("[data-do=wipe]");
     let middle = tab.middle("#canvas");
     let beside = |by: f64| (middle.0 + by, middle.1 + 60.0);
-    // Red, the reference, is on the left; what was red itself has become the next picture.
+    // Red, the reference, is on the left; what was red itself has become the next image.
     assert_eq!(
         [
             pixel(&mut tab, beside(-40.0)),
@@ -39,7 +39,7 @@ fn the_wipe_follows_pointer_and_keys() {
         ],
         [RED, GREEN]
     );
-    // The other pictures, on either side.
+    // The other images, on either side.
     tab.key("3");
     assert_eq!(pixel(&mut tab, beside(0.0)), BLUE);
     tab.shift_key("2");
@@ -161,7 +161,7 @@ fn the_loupe_shows_one_place_in_all_pictures() {
     );
     let mut tab = Tab::open(&made.path, DESKTOP);
     tab.press("[data-do=loupe]");
-    // All but the chosen picture may come after the stage is drawn.
+    // All but the chosen image may come after the stage is drawn.
     let values = |tab: &mut Tab| {
         let all = "[...document.querySelectorAll('#loupe span')].map((s) => s.textContent)";
         tab.until(&format!("!{all}.includes('…')"));
@@ -183,7 +183,7 @@ fn the_loupe_shows_one_place_in_all_pictures() {
         tab.shift_key("ArrowLeft");
     }
     assert_eq!(values(&mut tab), at(0, 14));
-    // Under the mouse: the fitted picture shows a pixel of the field in each square.
+    // Under the mouse: the fitted image shows a pixel of the field in each square.
     let scale = crate::pages::zoom(&mut tab) / 100.0;
     let middle = tab.middle("#canvas");
     tab.hover((middle.0 + 10.5 * scale, middle.1 - 5.5 * scale));

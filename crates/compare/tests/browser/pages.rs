@@ -12,7 +12,7 @@ pub const RED: [u8; 3] = [220, 40, 40];
 pub const GREEN: [u8; 3] = [40, 180, 60];
 pub const BLUE: [u8; 3] = [50, 80, 230];
 
-/// A picture of `pixel(x, y)`.
+/// An image of `pixel(x, y)`.
 pub fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> [u8; 3]) -> Array {
     let value = |i: usize| from_u8(pixel(i % width, i / width % height)[i / (width * height)]);
     Array::new(
@@ -32,7 +32,7 @@ pub struct Made {
     pub path: PathBuf,
 }
 
-/// Writes a page of rows, each with a name and its pictures.
+/// Writes a page of rows, each with a name and its images.
 pub fn page(names: &[&str], rows: Vec<(&str, Vec<Option<Array>>)>) -> Made {
     let read = |(name, pictures): (&str, Vec<Option<Array>>)| {
         let input = |(pixels, side): (Option<Array>, &&str)| {

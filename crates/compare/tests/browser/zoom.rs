@@ -1,4 +1,4 @@
-//! Zoom and pan: shared by all pictures and modes, exact to the pixel.
+//! Zoom and pan: shared by all images and modes, exact to the pixel.
 
 use crate::chromium::Tab;
 use crate::pages::{Made, middle_pixel, page, picture, pixel, zoom};
@@ -13,7 +13,7 @@ fn checked(x: usize, y: usize) -> [u8; 3] {
     ]
 }
 
-/// 2000 x 1500 pixels that tell where they are, the same with another blue, and every second of them.
+/// 2000 x 1500 pixels that encode their place, the same with another blue, and every second of them.
 fn coordinates() -> Made {
     let all = || Some(picture(2000, 1500, checked));
     let other = picture(2000, 1500, |x, y| [checked(x, y)[0], checked(x, y)[1], 77]);
@@ -85,9 +85,9 @@ fn the_wheel_keeps_what_is_under_it_and_a_drag_takes_it_along() {
     let dragged = pixel(&mut tab, (at.0 + 60.0, at.1 - 120.0));
     assert!(near(dragged, before), "{dragged:?} {before:?}");
     assert_eq!(zoom(&mut tab), closer);
-    // A drag is no click: still the second picture.
+    // A drag is not a click: still the second image.
     assert_eq!(dragged[2], 77);
-    // The view stays through pictures and modes.
+    // The view stays through images and modes.
     for key in ["1", "3", "w", "f", "d", "f", "2"] {
         tab.key(key);
         assert_eq!(zoom(&mut tab), closer, "after {key}");

@@ -29,7 +29,7 @@ const PART: usize = 1 << 14;
 /// `[3, H, W]`, both
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless both are pictures of one size.
+/// [`vae2x_core::Error::Shape`] unless both are images of one size.
 pub fn ciede2000(picture: &Array, reference: &Array) -> Result<f64> {
     let differences = differences(picture, reference)?;
     Ok(differences.iter().map(|&d| f64::from(d)).sum::<f64>() / differences.len() as f64)
@@ -41,7 +41,7 @@ pub fn ciede2000(picture: &Array, reference: &Array) -> Result<f64> {
 /// `[3, H, W]`, both
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless both are pictures of one size.
+/// [`vae2x_core::Error::Shape`] unless both are images of one size.
 pub fn ciede2000_p95(picture: &Array, reference: &Array) -> Result<f64> {
     let mut differences = differences(picture, reference)?;
     if differences.iter().any(|d| d.is_nan()) {

@@ -21,7 +21,7 @@ pub const MS_SSIM_LEAST_SIDE: usize = (WINDOW - 1) * 16 + 1;
 /// `[3, H, W]`, both, H and W at least 161
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless both are pictures of one size and large enough.
+/// [`vae2x_core::Error::Shape`] unless both are images of one size and large enough.
 pub fn ms_ssim(picture: &Array, reference: &Array) -> Result<f64> {
     let ([h, w], [x, y]) = unit_pair(picture, reference)?;
     require_side("MS-SSIM", [h, w], MS_SSIM_LEAST_SIDE)?;

@@ -4,13 +4,13 @@ use vae2x_core::{Array, Result};
 
 use super::unit_pair;
 
-/// `10 log10(1 / mean squared error)` in decibels, over all channels; infinite for equal pictures, NaN if a value is.
+/// `10 log10(1 / mean squared error)` in decibels, over all channels; infinite for equal images, NaN if a value is.
 ///
 /// # Shapes
 /// `[3, H, W]`, both
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless both are pictures of one size.
+/// [`vae2x_core::Error::Shape`] unless both are images of one size.
 pub fn psnr(picture: &Array, reference: &Array) -> Result<f64> {
     let (_, [x, y]) = unit_pair(picture, reference)?;
     let squares: f64 = x.iter().zip(&y).map(|(a, b)| (a - b) * (a - b)).sum();

@@ -1,4 +1,4 @@
-//! How much fine detail a picture holds, without a reference.
+//! How much fine detail an image holds, without a reference.
 
 use vae2x_core::{Array, Result};
 use vae2x_media::pixels;
@@ -9,7 +9,7 @@ const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 const TO_8_BIT: f32 = 127.5;
 
 /// The variance of the Laplacian `4 p - up - down - left - right` of the brightness, in squared 8-bit units: some 10 for blurred
-/// photos, some 100 to 1000 for sharp ones. 0 for pictures below 3x3; NaN if a value is.
+/// photos, some 100 to 1000 for sharp ones. 0 for images below 3x3; NaN if a value is.
 ///
 /// Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", 2000.
 ///
@@ -17,7 +17,7 @@ const TO_8_BIT: f32 = 127.5;
 /// `[3, H, W]` in [-1, 1]
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] unless it is a picture.
+/// [`vae2x_core::Error::Shape`] unless it is an image.
 pub fn sharpness(picture: &Array) -> Result<f64> {
     let [h, w] = pixels::picture_size(picture)?;
     if h < 3 || w < 3 {

@@ -28,7 +28,7 @@ const BAND: usize = 32;
 /// `[3, H, W]`, both, H and W at least 11
 ///
 /// # Errors
-/// [`Error::Shape`] unless both are pictures of one size and large enough.
+/// [`Error::Shape`] unless both are images of one size and large enough.
 pub fn ssim(picture: &Array, reference: &Array) -> Result<f64> {
     let ([h, w], [x, y]) = unit_pair(picture, reference)?;
     require_side("SSIM", [h, w], WINDOW)?;
@@ -42,7 +42,7 @@ pub fn ssim(picture: &Array, reference: &Array) -> Result<f64> {
 pub(super) fn require_side(metric: &str, [h, w]: [usize; 2], least: usize) -> Result<()> {
     match h < least || w < least {
         true => Err(Error::Shape {
-            what: format!("pictures for {metric}"),
+            what: format!("images for {metric}"),
             expected: format!("at least {least}x{least} pixels"),
             got: format!("{w}x{h}"),
         }),
@@ -53,9 +53,9 @@ pub(super) fn require_side(metric: &str, [h, w]: [usize; 2], least: usize) -> Re
 /// Means over a plane's windows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Similarity {
-    /// Of the product of all terms.
+    /// Mean of the product of all terms.
     pub whole: f64,
-    /// Of contrast and structure, without luminance.
+    /// Mean of contrast and structure, without luminance.
     pub contrast: f64,
 }
 

@@ -1,4 +1,4 @@
-//! A picture as blocks, and each block's spectrum at the lattice frequencies and around them.
+//! An image as blocks, and each block's spectrum at the lattice frequencies and around them.
 //!
 //! A block is four largest periods wide, so lattice frequencies lie four bins apart. Under a Hann window a wave on a bin reaches one bin
 //! further and no more: the bins two away from a lattice frequency see the neighbourhood and nothing of the grid. From each block the
@@ -39,7 +39,7 @@ pub(super) struct Line {
     pub level: f64,
 }
 
-/// What is kept of a block.
+/// A block's statistics and spectrum.
 pub(super) struct Block {
     /// Row and column among the blocks.
     pub place: [usize; 2],
@@ -53,12 +53,12 @@ pub(super) struct Block {
 
 impl Layout {
     /// # Errors
-    /// [`Error::Shape`] if the picture has fewer than two blocks each way.
+    /// [`Error::Shape`] if the image has fewer than two blocks each way.
     pub fn new(size: [usize; 2], largest_period: usize) -> Result<Self> {
         let side = SPACING * largest_period;
         if size.iter().any(|&n| n < 2 * side) {
             return Err(Error::Shape {
-                what: "picture for a speckle score".into(),
+                what: "image for a speckle score".into(),
                 expected: format!("at least {0}x{0} pixels", 2 * side),
                 got: format!("{}x{}", size[1], size[0]),
             });
@@ -113,7 +113,7 @@ impl Layout {
         }
     }
 
-    /// All blocks of a picture of this layout's size.
+    /// All blocks of an image of this layout's size.
     pub fn blocks(&self, picture: &Array) -> Vec<Block> {
         let [rows, columns] = self.size.map(|n| n / self.side);
         let places: Vec<[usize; 2]> = (0..rows * columns)
@@ -208,13 +208,13 @@ impl Layout {
     }
 
     /// The level of the neighbourhood: mean power on the square ring two bins away from `wave`, or that of the strongest adjacent
-    /// bin without what a wave on this bin puts there, if that is more. The latter is what tells a cloth of nearly the same period.
+    /// bin without what a wave on this bin puts there, if that is more. The latter tells apart a cloth of nearly the same period.
     fn around(&self, spectrum: &[Complex<f64>], wave: [usize; 2]) -> f64 {
         self.ring(spectrum, wave).max(self.beside(spectrum, wave))
     }
 
     fn beside(&self, spectrum: &[Complex<f64>], wave: [usize; 2]) -> f64 {
-        /// Hann's transform beside its peak, relative to that.
+        /// Hann's transform next to its peak, relative to that.
         const LEAK: f64 = -0.5;
         /// Power that white noise keeps: 1 + LEAK^2, less twice LEAK times adjacent bins' correlation, -2/3.
         const KEPT: f64 = 1.0 + LEAK * LEAK - 2.0 / 3.0;

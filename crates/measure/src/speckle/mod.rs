@@ -1,6 +1,6 @@
 //! The speckle score: how far a grid's energy stands above its spectral neighbourhood in flat regions.
 //!
-//! A decoder's grid keeps its phase to the pixel lattice; texture and noise do not. So the picture is cut into blocks at multiples of
+//! A decoder's grid keeps its phase to the pixel lattice; texture and noise do not. So the image is cut into blocks at multiples of
 //! the largest period ([`blocks`]), the flat ones are kept, and at each lattice frequency the products `z_a conj(z_b)` of
 //! *different* blocks are averaged, every `z` divided by the root of its own block's neighbourhood level. Without a grid that mean is
 //! zero, however strong the texture; with one it is the grid's energy in units of the neighbourhood's. The score of a period is
@@ -21,7 +21,7 @@ use blocks::{Block, Layout, Line};
 
 /// The longest period of a grid, in pixels at base resolution; the shorter ones are its halves.
 const LARGEST_PERIOD: usize = 16;
-/// Pixels at base resolution that both sides of a picture must have.
+/// Pixels at base resolution that both sides of an image must have.
 pub const LEAST_SIDE: usize = 2 * blocks::SPACING * LARGEST_PERIOD;
 /// Sides of areas whose blocks are compared with each other, in blocks: 256 pixels at base resolution.
 const AREA: usize = 4;
@@ -37,12 +37,12 @@ const SHOWN: std::ops::RangeInclusive<f64> = 1.5..=253.5;
 /// Standard errors that are called noise.
 const DEVIATIONS: f64 = 3.0;
 
-/// The score of a picture.
+/// The score of an image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Speckle {
-    /// The score of the strongest period, in dB: 0 for none. NaN if a value of the picture is.
+    /// The score of the strongest period, in dB: 0 for none. NaN if a value of the image is.
     pub speckle_db: f64,
-    /// What chance alone may make of it in a picture of this size: three standard errors, in dB.
+    /// The score that chance alone may reach in an image of this size: three standard errors, in dB.
     pub noise_db: f64,
     /// The strongest period.
     pub period: usize,
@@ -61,23 +61,23 @@ pub struct Speckle {
 /// One period.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Period {
-    /// In pixels of the picture.
+    /// In pixels of the image.
     pub period: usize,
     /// Its waves' energy together, above that of the neighbourhood of one, in dB.
     pub speckle_db: f64,
-    /// Of its waves together: the root of the sum of their squared amplitudes, in 8-bit steps.
+    /// Amplitude of its waves together: the root of the sum of their squared amplitudes, in 8-bit steps.
     pub amplitude: f64,
     #[serde(skip)]
     noise: f64,
 }
 
-/// Measures a picture that has `scale` pixels per pixel at base resolution: periods from 2 pixels to `16 scale`.
+/// Measures an image that has `scale` pixels per pixel at base resolution: periods from 2 pixels to `16 scale`.
 ///
 /// # Shapes
 /// `[3, H, W]` in [-1, 1], clamped; H and W at least [`LEAST_SIDE`] times `scale`
 ///
 /// # Errors
-/// [`Error::Shape`] unless it is a picture and large enough.
+/// [`Error::Shape`] unless it is an image and large enough.
 pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
     let layout = Layout::new(picture_size(picture)?, LARGEST_PERIOD * scale.max(1))?;
     let broken = picture.data().iter().any(|v| !v.is_finite());
@@ -108,8 +108,11 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
         .iter()
         .copied()
         .max_by(|a, b| a.speckle_db.total_cmp(&b.speckle_db));
-    let strongest =
-        strongest.ok_or_else(|| Error::Unsupported("a grid has at least one period".into()))?;
+    let strongest = strongest.ok_or_else(|| Error::Shape {
+        what: "periods of a grid".into(),
+        expected: "one or more".into(),
+        got: "none".into(),
+    })?;
     Ok(Speckle {
         speckle_db: strongest.speckle_db,
         noise_db: decibels(periods.iter().map(|p| p.noise).fold(0.0, f64::max)),
@@ -122,7 +125,7 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
     })
 }
 
-/// How many pixels a picture has per pixel at base resolution, if `base` is the size at that: 1 unless it is 2, 4 or 8 times that, as lattices
+/// How many pixels an image has per pixel at base resolution, if `base` is the size at that: 1 unless it is 2, 4 or 8 times that, as lattices
 /// of other periods are not looked at.
 pub fn scale_to(size: [usize; 2], base: [usize; 2]) -> usize {
     [2, 4, 8]
@@ -188,12 +191,12 @@ fn decibels(ratio: f64) -> f64 {
 /// Sums over ordered pairs of different blocks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pairs {
-    /// Of `z_a conj(z_b)`.
+    /// Mean of `z_a conj(z_b)`.
     products: f64,
-    /// Of the products of the weights that made `z` of the spectrum.
+    /// Mean of the products of the weights that made `z` of the spectrum.
     weights: f64,
     count: f64,
-    /// Of `products` if there is no grid.
+    /// The value of `products` without a grid.
     variance: f64,
 }
 

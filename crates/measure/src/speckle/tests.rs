@@ -8,7 +8,7 @@ use vae2x_media::pixels::{from_u8, to_u8};
 /// An 8-bit step in [-1, 1].
 const STEP: f64 = 2.0 / 255.0;
 
-/// A picture of `value(y, x)` in 8-bit steps, the same in all channels.
+/// An image of `value(y, x)` in 8-bit steps, the same in all channels.
 fn picture(size: [usize; 2], value: impl Fn(usize, usize) -> f64) -> Array {
     let at = |i: usize| (value(i / size[1] % size[0], i % size[1]) * STEP - 1.0) as f32;
     Array::new(
@@ -29,7 +29,7 @@ fn plus(picture: &Array, value: impl Fn(usize, usize) -> f64) -> Array {
     .unwrap()
 }
 
-/// The picture after it was saved with 8 bits.
+/// The image after it was saved with 8 bits.
 fn saved(picture: &Array) -> Array {
     Array::new(
         picture.shape(),

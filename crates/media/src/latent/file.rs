@@ -1,26 +1,27 @@
-//! Opens a latent file: which tensor it is, what the file says of itself, and whether the values can be decoded.
+//! Opens a latent file: finds the tensor, reads what the file says about it, and checks its values.
 
 use std::path::{Path, PathBuf};
 
-use vae2x_core::latent::Space;
+use vae2x_core::latent::{Normalized, Raw, Space, to_raw};
 use vae2x_core::weights::{DType, Format, TensorFile, TensorInfo};
-use vae2x_core::{Array, Error, Result};
+use vae2x_core::{Array, Error, Result, VaeConfig};
 
 use super::layout;
 use super::names::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER};
 use crate::picture::COMFY_TEXTS;
 use crate::pixels::require_finite;
 
-/// What the caller knows of a latent file.
+/// How a latent file is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LatentOptions {
-    /// The tensor's name, where the file holds several.
+    /// The tensor's name, for files that hold several.
     pub key: Option<String>,
-    /// Height and width in pixels of the picture at base resolution, for latents that diffusers has packed.
+    /// Height and width in pixels of the image at base resolution, for latents that diffusers has
+    /// packed.
     pub packed_size: Option<[usize; 2]>,
 }
 
-/// What made a file.
+/// The program or library that made a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// ComfyUI's SaveLatent.
@@ -35,14 +36,14 @@ pub enum Origin {
     Npy,
 }
 
-/// A latent in memory, with what its file says of it.
+/// A latent in memory, with what its file says about it.
 #[derive(Clone, Debug)]
 pub struct LatentFile {
-    /// The file.
+    /// The file that was read.
     pub path: PathBuf,
-    /// `[B, 16, T, h, w]`, finite, of the space that [`super::decide_space`] finds.
-    pub array: Array,
-    /// What made the file.
+    /// `[B, 16, T, h, w]`, finite, of a space that is not settled yet.
+    array: Array,
+    /// The program or library that made the file.
     pub origin: Origin,
     /// The tensor's name; empty for npy files and bare torch tensors.
     pub key: String,
@@ -50,21 +51,22 @@ pub struct LatentFile {
     pub packed: bool,
     /// The space that the file's metadata names.
     pub marked: Option<Space>,
-    /// ComfyUI's `prompt` and `workflow`, where they are there and not empty.
+    /// ComfyUI's `prompt` and `workflow`, unless empty.
     pub text: Vec<(String, String)>,
 }
 
 impl LatentFile {
-    /// Opens a `.latent`, safetensors, torch or npy file; its format is told from its bytes.
+    /// Opens a `.latent`, safetensors, torch or npy file; its format is detected from its bytes.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] if it is no tensor file or no tensor is clearly the latent; [`Error::Tensor`] if
-    /// the tensor is no latent of 16 channels, or holds NaN or infinity.
+    /// [`Error::Io`]; [`Error::Format`] if it is not a tensor file or no tensor is clearly the
+    /// latent; [`Error::Tensor`] if the tensor is not a latent of a known space;
+    /// [`Error::NotFinite`].
     pub fn open(path: &Path, options: &LatentOptions) -> Result<Self> {
         Self::from_file(&TensorFile::open(path)?, options)
     }
 
-    /// As [`Self::open`], of an open file.
+    /// As [`Self::open`], for an open file.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -74,11 +76,11 @@ impl LatentFile {
             path: file.path(),
             key: &key,
         };
-        // The shape is judged before the data is read: a wrong file may be huge.
+        // The shape is checked before the data is read: a wrong file may be huge.
         let layout = layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?;
         let mut array = file.read(&key)?;
-        require_finite("the latent", &array)
-            .map_err(|e| tensor.error("finite values", &e.to_string()))?;
+        let what = format!("{}: tensor '{key}'", file.path().display());
+        require_finite(&what, &array)?;
         let origin = origin(file, &key);
         if origin == Origin::ComfyLegacy {
             array
@@ -98,10 +100,43 @@ impl LatentFile {
     }
 }
 
-/// Shape `[B, 16, T, h, w]` of the latent in an open file, from its head alone.
+impl LatentFile {
+    /// `[B, 16, T, h, w]`
+    pub fn shape(&self) -> [usize; 5] {
+        let shape = self.array.shape();
+        std::array::from_fn(|axis| shape[axis])
+    }
+
+    /// The values as the file holds them, raw or normalized: for statistics. [`Self::into_raw`]
+    /// settles which.
+    pub fn stored(&self) -> &Array {
+        &self.array
+    }
+
+    /// The latent as the VAE takes it, given the space that its values are in.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if its channels are not the model's.
+    pub fn into_raw_from(self, space: Space, config: &VaeConfig) -> Result<Raw> {
+        to_raw(self.array, space, config)
+    }
+
+    /// The latent as diffusion models take it, given the space that its values are in.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if its channels are not the model's.
+    pub fn into_normalized_from(self, space: Space, config: &VaeConfig) -> Result<Normalized> {
+        match space {
+            Space::Normalized => Normalized::new(self.array),
+            Space::Raw => Raw::new(self.array)?.normalize(config),
+        }
+    }
+}
+
+/// Shape `[B, 16, T, h, w]` of the latent in an open file, from its header alone.
 ///
 /// # Errors
-/// As [`LatentFile::open`], as far as the head tells.
+/// As [`LatentFile::open`], as far as the header shows.
 pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usize; 5]> {
     let key = choose(file, options.key.as_deref())?;
     let tensor = layout::Tensor {
@@ -111,7 +146,8 @@ pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usi
     Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?.shape())
 }
 
-/// What SaveLatent multiplied by before it wrote the version tensor (Stable Diffusion 1's scale, whatever the model).
+/// The factor that SaveLatent applied before it wrote the version tensor: Stable Diffusion 1's
+/// scale, whatever the model.
 const COMFY_LEGACY_SCALE: f32 = 0.18215;
 
 fn origin(file: &TensorFile, key: &str) -> Origin {
@@ -145,14 +181,14 @@ fn text(file: &TensorFile) -> Vec<(String, String)> {
 
 /// The latent's name: the one asked for, else the first usual name, else the only candidate.
 fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
-    /// Names in files of ComfyUI, diffusers users and torch users, the surest first.
+    /// Names in files of ComfyUI, diffusers users and torch users, the most certain first.
     const USUAL: [&str; 4] = [COMFY_TENSOR, LATENTS, "latent", "samples"];
     if let Some(key) = asked {
         return match file.tensors().contains_key(key) {
             true => Ok(key.to_owned()),
             false => Err(Error::format(
                 file.path(),
-                format!("no tensor is named '{key}'; there are {}", list(file)),
+                format!("no tensor is named '{key}'; found {}", list(file)),
             )),
         };
     }
@@ -163,7 +199,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
     if let Some(key) = usual {
         return Ok((*key).to_owned());
     }
-    // Files of a single tensor of three axes are packed latents or single pictures.
+    // Files of a single tensor of three axes are packed latents or single images.
     let least = if file.tensors().len() == 1 { 3 } else { 4 };
     let mut candidates = file
         .tensors()
@@ -173,7 +209,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
         (Some((key, _)), None) => Ok(key.clone()),
         (None, _) => Err(Error::format(
             file.path(),
-            format!("no tensor could be a latent; there are {}", list(file)),
+            format!("no tensor could be a latent; found {}", list(file)),
         )),
         (Some(_), Some(_)) => Err(Error::format(
             file.path(),

@@ -1,26 +1,19 @@
-//! The shapes in which latents are saved, and their way into `[B, 16, T, h, w]`.
+//! The shapes in which latents are saved, and how they become `[B, C, T, h, w]`.
 //!
 //! | saved as | by |
 //! |---|---|
 //! | `[B, 16, T, h, w]` | ComfyUI, diffusers' Wan |
 //! | `[B, T, 16, h, w]` | diffusers' Qwen-Image before packing; recognized where the second extent is not 16 |
-//! | `[B, 16, h, w]` | pictures without the axis of time |
+//! | `[B, 16, h, w]` | images without the axis of time |
 //! | `[16, T, h, w]` | WanVideoWrapper's clips without the batch; recognized where `T` is not 16 |
-//! | `[16, h, w]` | a single picture |
-//! | `[B, h/2 * w/2, 64]` | diffusers' Qwen-Image: each token is `[16, 2, 2]`; the size must be told |
+//! | `[16, h, w]` | a single image |
+//! | `[B, h/2 * w/2, 64]` | diffusers' Qwen-Image: each token is `[16, 2, 2]`; the size must be given |
 
 use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 
-/// Latent channels of Wan2.1 and Qwen-Image.
-const CHANNELS: usize = 16;
-/// Latent cells per token, along each axis.
-const PATCH: usize = 2;
-/// Values of a packed token.
-const TOKEN: usize = CHANNELS * PATCH * PATCH;
-/// Pixels per token at base resolution, along each axis.
-const TOKEN_PIXELS: usize = PATCH * vae2x_core::config::SPATIAL_FACTOR;
+use super::known::{KnownSpace, foreign, known_spaces, space_of};
 
 /// A tensor, for errors.
 pub(super) struct Tensor<'a> {
@@ -39,22 +32,23 @@ impl Tensor<'_> {
     }
 }
 
-/// How a tensor becomes `[B, 16, T, h, w]`.
+/// How a tensor becomes `[B, C, T, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// The elements lie right; only the shape changes.
+    /// The elements are in order; only the shape changes.
     Reshape([usize; 5]),
-    /// `[B, T, 16, h, w]`.
+    /// `[B, T, C, h, w]`.
     FramesFirst([usize; 5]),
-    /// `[B, rows * columns, 64]`.
+    /// `[B, rows * columns, C * patch * patch]`.
     Packed {
+        space: KnownSpace,
         batch: usize,
         rows: usize,
         columns: usize,
     },
 }
 
-/// Tells the layout from the shape; `size` is the height and width in pixels of packed latents.
+/// Finds the layout from the shape; `size` is the height and width in pixels of packed latents.
 pub(super) fn recognize(
     tensor: &Tensor<'_>,
     shape: &[usize],
@@ -63,63 +57,88 @@ pub(super) fn recognize(
     if shape.contains(&0) {
         return Err(tensor.error("a latent that is not empty", &format!("shape {shape:?}")));
     }
-    match *shape {
-        [b, CHANNELS, t, h, w] => Ok(Layout::Reshape([b, CHANNELS, t, h, w])),
-        [b, t, CHANNELS, h, w] if t != WAN22_5B_CHANNELS => {
-            Ok(Layout::FramesFirst([b, t, CHANNELS, h, w]))
-        }
-        [CHANNELS, t, h, w] if t != CHANNELS => Ok(Layout::Reshape([1, CHANNELS, t, h, w])),
-        [b, CHANNELS, h, w] => Ok(Layout::Reshape([b, CHANNELS, 1, h, w])),
-        [batch, tokens, TOKEN] if size.is_some() || batch != CHANNELS => {
-            packed(tensor, [batch, tokens], size)
-        }
-        [CHANNELS, h, w] => Ok(Layout::Reshape([1, CHANNELS, 1, h, w])),
-        _ => Err(foreign(tensor, shape)),
-    }
+    known_spaces()
+        .into_iter()
+        .find_map(|space| recognize_as(space, tensor, shape, size))
+        .unwrap_or_else(|| Err(refusal(tensor, shape)))
 }
 
-/// Latent channels of Wan2.2's 5B model.
-const WAN22_5B_CHANNELS: usize = 48;
+/// The layout of a tensor as a latent of one space; `None` if its shape is not one of that space.
+fn recognize_as(
+    space: KnownSpace,
+    tensor: &Tensor<'_>,
+    shape: &[usize],
+    size: Option<[usize; 2]>,
+) -> Option<Result<Layout>> {
+    let is = |n: usize| n == space.channels;
+    Some(Ok(match *shape {
+        [b, c, t, h, w] if is(c) => Layout::Reshape([b, c, t, h, w]),
+        [b, t, c, h, w] if is(c) && foreign(t).is_none() => Layout::FramesFirst([b, t, c, h, w]),
+        [c, t, h, w] if is(c) && !is(t) => Layout::Reshape([1, c, t, h, w]),
+        [b, c, h, w] if is(c) => Layout::Reshape([b, c, 1, h, w]),
+        [batch, tokens, n] if n == space.token() && (size.is_some() || !is(batch)) => {
+            return Some(packed(space, tensor, [batch, tokens], size));
+        }
+        [c, h, w] if is(c) => Layout::Reshape([1, c, 1, h, w]),
+        _ => return None,
+    }))
+}
 
-fn foreign(tensor: &Tensor<'_>, shape: &[usize]) -> Error {
-    let channels = match *shape {
-        [_, c, _, _, _] | [_, c, _, _] if c == WAN22_5B_CHANNELS => Some(c),
-        [c, _, _, _] | [c, _, _] if c == WAN22_5B_CHANNELS => Some(c),
-        [_, c, _, _, _] | [_, c, _, _] | [c, _, _] => Some(c),
-        _ => None,
+/// The error for a shape of no known space.
+fn refusal(tensor: &Tensor<'_>, shape: &[usize]) -> Error {
+    let spaces = known_spaces();
+    let [KnownSpace { channels, .. }, ..] = spaces;
+    let expected = format!("{channels} channels");
+    let could_be = match *shape {
+        [b, c, _, _, _] | [b, c, _, _] => [Some(c), Some(b).filter(|_| shape.len() == 4)],
+        [c, _, _] => [Some(c), None],
+        _ => [None, None],
     };
-    match channels {
-        Some(WAN22_5B_CHANNELS) => tensor.error(
-            "16 channels",
-            &format!("shape {shape:?}: this latent has 48 channels: it is Wan2.2-5B's (its VAE is another model)"),
+    let named = could_be
+        .into_iter()
+        .flatten()
+        .find_map(|n| Some((n, foreign(n)?)));
+    match (named, could_be[0]) {
+        (Some((n, words)), _) => tensor.error(
+            &expected,
+            &format!("shape {shape:?}: this latent has {n} channels: {words}"),
         ),
-        Some(c) => tensor.error("16 channels", &format!("{c}, in shape {shape:?}")),
-        None => tensor.error(
-            "a latent: [B, 16, T, h, w], [B, 16, h, w], [16, T, h, w], [16, h, w] or packed [B, tokens, 64]",
+        (None, Some(n)) => tensor.error(&expected, &format!("{n}, in shape {shape:?}")),
+        (None, None) => tensor.error(
+            &format!(
+                "a latent: [B, {channels}, T, h, w], [B, {channels}, h, w], [{channels}, T, h, w], [{channels}, h, w] or \
+                 packed [B, tokens, {}]",
+                spaces[0].token()
+            ),
             &format!("shape {shape:?}"),
         ),
     }
 }
 
 fn packed(
+    space: KnownSpace,
     tensor: &Tensor<'_>,
     [batch, tokens]: [usize; 2],
     size: Option<[usize; 2]>,
 ) -> Result<Layout> {
+    let side = space.token_pixels();
     let Some([height, width]) = size else {
         return Err(tensor.error(
-            "--size HxW, the picture's height and width in pixels at base resolution, since the latent is packed",
-            &format!("shape {:?} and no size", [batch, tokens, TOKEN]),
+            "--size HxW, the image's height and width in pixels at base resolution, since the latent is packed",
+            &format!("shape {:?} and no size", [batch, tokens, space.token()]),
         ));
     };
-    let (rows, columns) = (height / TOKEN_PIXELS, width / TOKEN_PIXELS);
+    let (rows, columns) = (height / side, width / side);
     if rows.checked_mul(columns) != Some(tokens) {
         return Err(tensor.error(
-            &format!("{rows} x {columns} tokens of {TOKEN_PIXELS}x{TOKEN_PIXELS} pixels, for --size {height}x{width}"),
+            &format!(
+                "{rows} x {columns} tokens of {side}x{side} pixels, for --size {height}x{width}"
+            ),
             &format!("{tokens} tokens"),
         ));
     }
     Ok(Layout::Packed {
+        space,
         batch,
         rows,
         columns,
@@ -131,20 +150,23 @@ impl Layout {
         matches!(self, Self::Packed { .. })
     }
 
-    /// `[B, 16, T, h, w]`
+    /// `[B, C, T, h, w]`
     pub fn shape(self) -> [usize; 5] {
         match self {
             Self::Reshape(shape) => shape,
             Self::FramesFirst([b, t, c, h, w]) => [b, c, t, h, w],
             Self::Packed {
+                space: KnownSpace {
+                    channels, patch, ..
+                },
                 batch,
                 rows,
                 columns,
-            } => [batch, CHANNELS, 1, PATCH * rows, PATCH * columns],
+            } => [batch, channels, 1, patch * rows, patch * columns],
         }
     }
 
-    /// Brings the tensor into `[B, 16, T, h, w]`.
+    /// Brings the tensor into `[B, C, T, h, w]`.
     pub fn apply(self, array: Array) -> Result<Array> {
         match self {
             Self::Reshape(shape) => array.reshape(shape),
@@ -157,26 +179,29 @@ impl Layout {
                 Array::new([b, c, t, h, w], moved.copied().collect())
             }
             Self::Packed {
+                space,
                 batch,
                 rows,
                 columns,
-            } => unpack(&array, [batch, rows, columns]),
+            } => unpack(space, &array, [batch, rows, columns]),
         }
     }
 }
 
-/// `[B, rows * columns, 16 * 2 * 2]` -> `[B, 16, 1, 2 rows, 2 columns]`.
-fn unpack(array: &Array, [batch, rows, columns]: [usize; 3]) -> Result<Array> {
-    let (height, width) = (PATCH * rows, PATCH * columns);
-    let mut out = Array::zeros([batch, CHANNELS, 1, height, width]);
+/// `[B, rows * columns, C * p * p]` -> `[B, C, 1, p rows, p columns]`
+fn unpack(space: KnownSpace, array: &Array, [batch, rows, columns]: [usize; 3]) -> Result<Array> {
+    let KnownSpace {
+        channels, patch, ..
+    } = space;
+    let (height, width) = (patch * rows, patch * columns);
+    let mut out = Array::zeros([batch, channels, 1, height, width]);
     for (i, value) in out.data_mut().iter_mut().enumerate() {
         let (x, y) = (i % width, i / width % height);
-        let (channel, item) = (
-            i / (width * height) % CHANNELS,
-            i / (width * height * CHANNELS),
-        );
-        let token = (item * rows + y / PATCH) * columns + x / PATCH;
-        *value = array.data()[token * TOKEN + (channel * PATCH + y % PATCH) * PATCH + x % PATCH];
+        let channel = i / (width * height) % channels;
+        let item = i / (width * height * channels);
+        let token = (item * rows + y / patch) * columns + x / patch;
+        let place = (channel * patch + y % patch) * patch + x % patch;
+        *value = array.data()[token * space.token() + place];
     }
     Ok(out)
 }
@@ -190,21 +215,25 @@ fn unpack(array: &Array, [batch, rows, columns]: [usize; 3]) -> Result<Array> {
 /// [`Error::Shape`] for other shapes.
 pub fn pack(array: &Array) -> Result<Array> {
     let [batch, channels, frames, height, width] = array.dims("latent to be packed")?;
-    if channels != CHANNELS || frames != 1 || height % PATCH != 0 || width % PATCH != 0 {
+    let fits = |space: &KnownSpace| {
+        frames == 1 && height.is_multiple_of(space.patch) && width.is_multiple_of(space.patch)
+    };
+    let Some(space) = space_of(channels).filter(fits) else {
         return Err(Error::Shape {
             what: "latent to be packed".into(),
             expected: "[B, 16, 1, h, w] with even sides".into(),
             got: format!("shape {:?}", array.shape()),
         });
-    }
-    let (rows, columns) = (height / PATCH, width / PATCH);
-    let mut out = Array::zeros([batch, rows * columns, TOKEN]);
+    };
+    let (patch, token) = (space.patch, space.token());
+    let (rows, columns) = (height / patch, width / patch);
+    let mut out = Array::zeros([batch, rows * columns, token]);
     for (i, value) in out.data_mut().iter_mut().enumerate() {
-        let (x, y) = (i % PATCH, i / PATCH % PATCH);
-        let (channel, column) = (i / (PATCH * PATCH) % CHANNELS, i / TOKEN % columns);
-        let (row, item) = (i / (TOKEN * columns) % rows, i / (TOKEN * columns * rows));
-        *value = array.data()
-            [((item * CHANNELS + channel) * height + PATCH * row + y) * width + PATCH * column + x];
+        let (x, y) = (i % patch, i / patch % patch);
+        let (channel, column) = (i / (patch * patch) % channels, i / token % columns);
+        let (row, item) = (i / (token * columns) % rows, i / (token * columns * rows));
+        let line = (item * channels + channel) * height + patch * row + y;
+        *value = array.data()[line * width + patch * column + x];
     }
     Ok(out)
 }

@@ -1,15 +1,20 @@
-//! Latent files: what ComfyUI, diffusers, WanVideoWrapper, torch and numpy save, as `[B, 16, T, h, w]`.
+//! Latent files: what ComfyUI, diffusers, WanVideoWrapper, torch and numpy save, as
+//! `[B, 16, T, h, w]`.
 //!
-//! [`LatentFile::open`] finds the tensor and brings it into one layout; [`decide_space`] says whether it is raw or
-//! normalized, how sure that is and why; [`write_latent`] writes files that those programs read.
+//! [`LatentFile::open`] finds the tensor and brings it into one layout. Whether its values are raw
+//! or normalized is settled on the way out: [`LatentFile::into_raw`] decides, converts and returns
+//! its decision. [`write_raw`] and [`write_normalized`] write files that those programs read, in
+//! the space that the format can hold.
 
 mod file;
+mod known;
 mod layout;
 mod names;
 mod space;
 mod write;
 
 pub use file::{LatentFile, LatentOptions, Origin, look_at_latent};
+pub use known::{KnownSpace, known_spaces, space_of};
 pub use layout::pack;
 pub use space::{Decision, SpaceChoice, decide_space};
-pub use write::{LatentFormat, write_latent};
+pub use write::{LatentFormat, WriteOptions, write_latent, write_normalized, write_raw};

@@ -1,12 +1,15 @@
-//! Raw or normalized: what the file says, else what its kind and its statistics suggest.
+//! Raw or normalized: as the file says, or else as its kind and its statistics suggest.
 //!
-//! A marker written by [`super::write_latent`] is certain. ComfyUI's `.latent` files are raw: the format knows nothing else.
-//! Others carry no marker; there, the odds that the kind of file gives are multiplied with those of
-//! [`vae2x_core::latent::guess`]. A doubtful decision is still made, and comes with a warning that says how to overrule it.
+//! A marker written by [`super::write_latent`] is certain. ComfyUI's `.latent` files are always
+//! raw. Other files have no marker; for them the odds given by the kind of file are combined with
+//! those of [`vae2x_core::latent::guess`]. A doubtful decision is still made, and comes with a
+//! warning that says how to overrule it.
+
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use vae2x_core::latent::{Space, guess};
-use vae2x_core::{Result, VaeConfig};
+use vae2x_core::latent::{Raw, Space, guess};
+use vae2x_core::{Error, Result, VaeConfig};
 
 use super::file::{LatentFile, Origin};
 use super::names::LATENTS;
@@ -15,13 +18,55 @@ use super::names::LATENTS;
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpaceChoice {
-    /// Whatever the file holds.
+    /// Decided from the file.
     #[default]
     Auto,
     /// Raw, whatever the file says.
     Raw,
     /// Normalized, whatever the file says.
     Normalized,
+}
+
+impl SpaceChoice {
+    /// The names that [`FromStr`] accepts.
+    pub const NAMES: [&str; 3] = ["auto", "raw", "normalized"];
+}
+
+impl std::fmt::Display for SpaceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Raw => "raw",
+            Self::Normalized => "normalized",
+        })
+    }
+}
+
+impl FromStr for SpaceChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "raw" => Ok(Self::Raw),
+            "normalized" => Ok(Self::Normalized),
+            _ => Err(Error::BadRequest(format!(
+                "unknown latent space '{name}'; expected {}",
+                Self::NAMES.join(", ")
+            ))),
+        }
+    }
+}
+
+impl LatentFile {
+    /// The latent as the VAE takes it, and how its space was decided.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if its channels are not the model's.
+    pub fn into_raw(self, config: &VaeConfig, choice: SpaceChoice) -> Result<(Raw, Decision)> {
+        let decision = decide_space(&self, config, choice)?;
+        Ok((self.into_raw_from(decision.space, config)?, decision))
+    }
 }
 
 /// A decided space.
@@ -47,7 +92,7 @@ impl Decision {
         }
     }
 
-    /// What to tell the user if the decision is doubtful.
+    /// A warning for the user, if the decision is doubtful.
     pub fn warning(&self) -> Option<String> {
         let (space, other) = match self.space {
             Space::Raw => (Space::Raw, Space::Normalized),
@@ -55,22 +100,22 @@ impl Decision {
         };
         self.doubtful.then(|| {
             format!(
-                "the latent is taken as {space}, but {}; if the picture looks wrong, try --latent-space {other}",
+                "the latent is taken as {space}, but {}; if the image looks wrong, try --latent-space {other}",
                 self.why
             )
         })
     }
 }
 
-/// Below this probability a decision is doubtful.
+/// A decision below this probability is doubtful.
 const SURE: f32 = 0.9;
-/// From this probability on, statistics are worth a warning against a file's kind.
+/// From this probability on, statistics that contradict the kind of file are worth a warning.
 const CONTRADICTION: f32 = 0.99;
 
 /// Decides the space of a latent.
 ///
 /// # Errors
-/// [`vae2x_core::Error::Shape`] if its channels are not the model's.
+/// [`Error::Shape`] if its channels are not the model's.
 pub fn decide_space(
     file: &LatentFile,
     config: &VaeConfig,
@@ -86,7 +131,7 @@ pub fn decide_space(
         }
         (SpaceChoice::Auto, None) => {}
     }
-    let found = guess(&file.array, config)?;
+    let found = guess(file.stored(), config)?;
     if matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy) {
         return Ok(comfy(
             found.space == Space::Normalized && found.confidence >= CONTRADICTION,
@@ -123,7 +168,8 @@ pub fn decide_space(
 
 fn comfy(contradicted: bool) -> Decision {
     match contradicted {
-        // Nodes that keep normalized latents, such as WanVideoWrapper's, can be joined to SaveLatent all the same.
+        // Nodes that keep normalized latents, such as WanVideoWrapper's, can be connected to
+        // SaveLatent too.
         true => Decision {
             space: Space::Raw,
             why: "its statistics are those of a normalized one".into(),
@@ -136,7 +182,7 @@ fn comfy(contradicted: bool) -> Decision {
 
 /// The logarithm of the odds for raw that the kind of file gives, and the kind in words.
 fn prior(file: &LatentFile) -> (f64, &'static str) {
-    // Only diffusers packs latents, and its pipelines give them out normalized alone: 98 %.
+    // Only diffusers packs latents, and its pipelines only return normalized ones: 98 %.
     if file.packed {
         return (-4.0, "diffusers packs only normalized latents");
     }

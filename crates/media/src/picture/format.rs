@@ -19,13 +19,13 @@ pub enum PictureFormat {
 }
 
 impl PictureFormat {
-    /// The format that a file's extension names.
+    /// The format for a file's extension.
     pub fn from_path(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         Self::from_extension(&extension)
     }
 
-    /// The format that an extension in lower case names.
+    /// The format for an extension in lower case.
     pub fn from_extension(extension: &str) -> Option<Self> {
         Some(match extension {
             "png" => Self::Png,
@@ -51,8 +51,8 @@ impl PictureFormat {
         self != Self::Jpeg
     }
 
-    /// The depth to write an image of `depth` in, where none was asked for: PNG keeps it, other formats have one of
-    /// their own.
+    /// The depth to write an image of `depth` in, where none was asked for: PNG keeps it, other
+    /// formats have one of their own.
     pub fn usual_depth(self, depth: BitDepth) -> BitDepth {
         match self {
             Self::Png => depth,
@@ -60,7 +60,7 @@ impl PictureFormat {
         }
     }
 
-    /// Whether the format stores `depth`. EXR stores floats and takes any.
+    /// Checks that the format stores `depth`. EXR stores floats and takes any.
     ///
     /// # Errors
     /// [`Error::BadRequest`] for 16 bits as JPEG or WebP.
@@ -74,7 +74,7 @@ impl PictureFormat {
     }
 }
 
-/// Whether a file is named as a picture that [`read_image`] reads.
+/// Whether a file has the extension of an image format that is read.
 pub fn is_picture_name(path: &Path) -> bool {
     PictureFormat::from_path(path).is_some()
         || path
@@ -93,7 +93,7 @@ impl std::fmt::Display for PictureFormat {
     }
 }
 
-/// Bits per channel of a written picture.
+/// Bits per channel of a written image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BitDepth {
     /// 0..=255.

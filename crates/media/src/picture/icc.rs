@@ -1,14 +1,17 @@
-//! Embedded colour profiles: whether one is sRGB, judged by what it does to colours and not by its name, and the way from the
-//! others to sRGB, which `moxcms` knows. Colours outside sRGB's gamut are clipped at its border.
+//! Embedded colour profiles: whether one is sRGB, judged by what it does to colours and not by its
+//! name, and conversion of all others to sRGB by `moxcms`. Colours outside the sRGB gamut are
+//! clipped to it.
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, ProfileText, TransformOptions};
 use vae2x_core::Array;
 
-/// Pixels that are converted at once.
+use crate::pixels as range;
+
+/// Pixels converted at a time.
 const BLOCK: usize = 4096;
 
-/// Takes the colours of `pixels`, `[3, H, W]` in [-1, 1], from `profile` to sRGB. A sentence on what was done; `None` where the
-/// profile is sRGB's.
+/// Converts `pixels`, `[3, H, W]` in [-1, 1], from `profile` to sRGB and returns a note on it;
+/// `None` if the profile is sRGB.
 pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Option<String> {
     let Ok(parsed) = ColorProfile::new_from_slice(profile) else {
         return Some("its colour profile cannot be read; its colours are taken as sRGB".into());
@@ -30,12 +33,12 @@ pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Opti
     Some(match converted {
         Some(()) => format!("its colours are converted from its profile{name} to sRGB"),
         None => format!(
-            "its colour profile{name} is not for such pictures; its colours are taken as sRGB"
+            "its colour profile{name} is not for such images; its colours are taken as sRGB"
         ),
     })
 }
 
-/// `None`, with the pixels as they were, if the profile has no way to colours.
+/// `None`, with the pixels unchanged, if the profile cannot be applied.
 fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option<()> {
     let options = TransformOptions {
         prefer_fixed_point: false,
@@ -52,20 +55,20 @@ fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option
         let places = start..plane.min(start + BLOCK);
         let mut source = Vec::with_capacity(channels * places.len());
         for i in places.clone() {
-            source.extend((0..channels).map(|c| (f64::from(data[c * plane + i]) + 1.0) / 2.0));
+            source.extend((0..channels).map(|c| range::to_unit_f64(data[c * plane + i])));
         }
         let mut converted = vec![0.0; 3 * places.len()];
-        // Fails, if at all, for the first block.
+        // If this fails, it fails for the first block.
         transform.transform(&source, &mut converted).ok()?;
         for (i, colour) in places.zip(converted.as_chunks::<3>().0) {
-            (0..3)
-                .for_each(|c| data[c * plane + i] = (colour[c].clamp(0.0, 1.0) * 2.0 - 1.0) as f32);
+            (0..3).for_each(|c| data[c * plane + i] = range::from_unit_f64(colour[c]));
         }
     }
     Some(())
 }
 
-/// Whether a conversion to sRGB leaves all probes within one 8-bit step; `None` for profiles of no RGB or grey picture.
+/// Whether a conversion to sRGB leaves all probes within one 8-bit step; `None` for profiles that
+/// are neither RGB nor grey.
 fn is_srgb(profile: &ColorProfile) -> Option<bool> {
     /// Greys, the corners of the cube and muted tones: transfer curves and primaries show in them.
     const PROBES: [[f32; 3]; 10] = [

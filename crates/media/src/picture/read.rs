@@ -1,8 +1,9 @@
-//! Picture files to `[3, H, W]` in [-1, 1].
+//! Image files to `[3, H, W]` in [-1, 1].
 //!
-//! The format is told from the first bytes. 8- and 16-bit samples are taken as sRGB unless a colour profile says otherwise, and
-//! floats (EXR) as linear light; both are converted to sRGB. EXIF orientation is applied; transparency is left out, unless it is
-//! asked for, and noted. The size is checked before pixels are decoded, so that a small file cannot ask for all memory.
+//! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless a
+//! colour profile says otherwise, floats (EXR) as linear light; all are converted to sRGB. EXIF
+//! orientation is applied. Transparency is dropped with a note, unless it is asked for. The size is
+//! checked before pixels are decoded, so that a small file cannot claim all memory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
@@ -16,15 +17,16 @@ use super::format::BitDepth;
 use super::{icc, text};
 use crate::pixels;
 
-/// Most pixels that a picture may have: 16384 x 8192, beyond what the model can take on any machine.
+/// Most pixels that an image may have: 16384 x 8192, beyond what the model can take on any machine.
 pub const MAX_PIXELS: u64 = 1 << 27;
 
-/// A picture and what was left out of it.
+/// An image as read from a file.
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// `[3, H, W]`, sRGB in [-1, 1].
     pub pixels: Array,
-    /// `[1, H, W]` from -1, clear, to 1, opaque, where it was asked for and any pixel is not opaque.
+    /// `[1, H, W]` from -1, clear, to 1, opaque, where it was asked for and any pixel is not
+    /// opaque.
     pub opacity: Option<Array>,
     /// The depth that holds what the file does: 16 bits for floats.
     pub depth: BitDepth,
@@ -34,20 +36,21 @@ pub struct Picture {
     pub notes: Vec<String>,
 }
 
-/// What becomes of transparency.
+/// How transparency is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Opacity {
     /// Left out, with a note.
     #[default]
     Ignore,
-    /// Kept beside the colours, which are not multiplied with it.
+    /// Kept apart from the colours, which are not multiplied by it.
     Keep,
 }
 
-/// Reads a picture file.
+/// Reads an image file.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no picture, damaged, or above [`MAX_PIXELS`].
+/// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not an image, damaged, or above
+/// [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<Picture> {
     read_image_with(path, Opacity::Ignore)
 }
@@ -65,7 +68,7 @@ pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
     )
 }
 
-/// What the head of an image file tells.
+/// The contents of an image file's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageHead {
     /// Height and width, after the image is turned upright.
@@ -76,10 +79,10 @@ pub struct ImageHead {
     pub text: Vec<(String, String)>,
 }
 
-/// What [`read_image`] would find, as far as the head of the file tells.
+/// Reads the header of an image file only.
 ///
 /// # Errors
-/// As [`read_image`], as far as the head tells.
+/// As [`read_image`], as far as the header shows.
 pub fn image_head(path: &Path) -> Result<ImageHead> {
     require_file(path)?;
     let open_file = || File::open(path).map_err(|e| Error::io(path, e));
@@ -91,7 +94,7 @@ pub fn image_head(path: &Path) -> Result<ImageHead> {
     })
 }
 
-/// Height and width of an image file as [`read_image`] would give it, from its head alone.
+/// Height and width of an image file as [`read_image`] would give it, from its header alone.
 ///
 /// # Errors
 /// As [`image_head`].
@@ -111,21 +114,18 @@ fn upright((width, height): (u32, u32), orientation: O) -> [usize; 2] {
     }
 }
 
-/// Before a file is opened: opening a pipe waits for a writer.
+/// Refuses anything but a regular file, before it is opened: opening a pipe waits for a writer.
 fn require_file(path: &Path) -> Result<()> {
     match std::fs::metadata(path)
         .map_err(|e| Error::io(path, e))?
         .is_file()
     {
         true => Ok(()),
-        false => Err(Error::format(
-            path,
-            "not a regular file; expected a picture",
-        )),
+        false => Err(Error::format(path, "not a regular file; expected an image")),
     }
 }
 
-/// Reads a picture held in memory; `name` stands for its path in errors and notes.
+/// Reads an image held in memory; `name` stands for its path in errors and notes.
 ///
 /// # Errors
 /// As [`read_image`].
@@ -137,7 +137,7 @@ fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     if is_cut_jpeg(bytes) {
         return Err(Error::format(
             name,
-            "the JPEG is truncated: the end of its picture is missing",
+            "the JPEG is truncated: the end of the image is missing",
         ));
     }
     Ok(Picture {
@@ -146,8 +146,8 @@ fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     })
 }
 
-/// Whether the last scan of a JPEG has no end, which decoders fill with grey without a word. A thumbnail inside has both, before
-/// the picture's own.
+/// Whether the last scan of a JPEG has no end; decoders silently fill the rest with grey. An
+/// embedded thumbnail has markers of its own, before those of the image.
 fn is_cut_jpeg(bytes: &[u8]) -> bool {
     const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
     const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
@@ -156,7 +156,7 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC) && last(START_OF_SCAN) > last(END_OF_IMAGE)
 }
 
-/// A decoder whose picture has an allowed size, and how the picture is to be turned.
+/// A decoder for an image of allowed size, and the orientation to apply.
 fn open<'a, R: BufRead + Seek + 'a>(path: &Path, source: R) -> Result<(impl ImageDecoder + 'a, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
     let mut reader = ImageReader::new(source)
@@ -165,7 +165,7 @@ fn open<'a, R: BufRead + Seek + 'a>(path: &Path, source: R) -> Result<(impl Imag
     if reader.format().is_none() {
         return Err(Error::format(
             path,
-            "not a picture: expected PNG, JPEG, WebP, EXR or BMP",
+            "not an image: expected PNG, JPEG, WebP, EXR or BMP",
         ));
     }
     reader.limits(limits());
@@ -212,7 +212,7 @@ fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<P
     })
 }
 
-/// What a decoder may allocate: the largest picture as RGBA of 32-bit floats.
+/// Limits what a decoder may allocate to the largest image as RGBA of 32-bit floats.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 16);
@@ -223,7 +223,7 @@ fn check_size(path: &Path, (width, height): (u32, u32)) -> Result<()> {
     match u64::from(width) * u64::from(height) {
         0 => Err(Error::format(
             path,
-            format!("an empty picture of {width}x{height} pixels"),
+            format!("an empty image of {width}x{height} pixels"),
         )),
         1..=MAX_PIXELS => Ok(()),
         _ => Err(Error::format(
@@ -322,12 +322,12 @@ fn from_light(path: &Path, light: &[f32], size: [usize; 2]) -> Result<(Array, Op
 fn from_image_error(path: &Path, error: ImageError) -> Error {
     match error {
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Error::format(path, "the picture is incomplete")
+            Error::format(path, "the image is incomplete")
         }
         ImageError::IoError(e) => Error::io(path, e),
         ImageError::Unsupported(e) => {
             Error::format(path, format!("{e}; PNG, JPEG, WebP, EXR and BMP are read"))
         }
-        e => Error::format(path, format!("the picture is damaged: {e}")),
+        e => Error::format(path, format!("the image is damaged: {e}")),
     }
 }

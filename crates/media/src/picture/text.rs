@@ -1,10 +1,11 @@
 //! ComfyUI's `prompt` and `workflow` in the text chunks of PNG files.
 //!
-//! ComfyUI writes JSON in ASCII through Pillow, hence `tEXt`, and its page reads every text as UTF-8, in older versions without
-//! knowing the head of an `iTXt` chunk
+//! ComfyUI writes ASCII JSON through Pillow, hence `tEXt`. Its frontend reads every text as UTF-8;
+//! older versions do not parse the header of an `iTXt` chunk
 //! (<https://github.com/Comfy-Org/ComfyUI_frontend/blob/072a6c245aa78bf276548c5673938af4bbf9867d/src/scripts/metadata/png.ts>).
-//! So JSON is written as ComfyUI would write it, everything beyond ASCII escaped, which means the same to every reader; other text
-//! beyond ASCII goes into `iTXt`. Chunks before the picture are read, where Pillow puts them.
+//! So JSON is written as ComfyUI writes it, with everything beyond ASCII escaped, which every
+//! reader understands; other text beyond ASCII goes into `iTXt`. Only chunks before the pixels are
+//! read, which is where Pillow puts them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ pub const COMFY_TEXTS: [&str; 2] = ["prompt", "workflow"];
 /// Most bytes that a compressed text may become.
 const MAX_TEXT: usize = 1 << 26;
 
-/// Keywords and texts of ComfyUI's in a PNG file; empty where there are none, or for other files.
+/// ComfyUI's keywords and texts in a PNG file; empty if there are none, and for other files.
 pub(super) fn read(file: impl BufRead + Seek) -> Vec<(String, String)> {
     let Ok(reader) = png::Decoder::new(file).read_info() else {
         return Vec::new();
@@ -49,7 +50,7 @@ pub(super) fn read(file: impl BufRead + Seek) -> Vec<(String, String)> {
 /// Adds a text chunk.
 ///
 /// # Errors
-/// If the keyword is not one of PNG's: 1 to 79 characters of Latin-1.
+/// If the keyword is not valid in PNG: 1 to 79 characters of Latin-1.
 pub(super) fn add<W: Write>(
     encoder: &mut png::Encoder<'_, W>,
     keyword: &str,

@@ -1,7 +1,8 @@
-//! `[3, H, W]` in [-1, 1], or `[4, H, W]` with its opacity (-1 clear, 1 opaque), to picture files.
+//! `[3, H, W]` in [-1, 1], or `[4, H, W]` with its opacity (-1 clear, 1 opaque), to image files.
 //!
-//! A picture is encoded in memory and then written whole. PNGs say that they are sRGB and carry text chunks, which is how
-//! ComfyUI finds its workflow again; EXR holds linear light. Compression is set for speed: frames come by the hundred.
+//! An image is encoded in memory and then written whole. PNGs are marked as sRGB and carry text
+//! chunks, from which ComfyUI restores its workflow; EXR holds linear light. Compression is set for
+//! speed: clips have hundreds of frames.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -16,30 +17,32 @@ use super::format::{BitDepth, PictureFormat};
 use super::text;
 use crate::pixels;
 
-/// JPEG quality: differences to the array are below what is seen at viewing distance.
+/// JPEG quality: differences from the array are not visible at viewing distance.
 const JPEG_QUALITY: u8 = 95;
 
-/// How a picture is written.
+/// How an image is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PictureOptions {
     /// Bits per channel.
     pub depth: BitDepth,
-    /// Keywords and texts for PNG text chunks, such as ComfyUI's `prompt` and `workflow`; other formats leave them out.
+    /// Keywords and texts for PNG text chunks, such as ComfyUI's `prompt` and `workflow`; other
+    /// formats do not store them.
     pub text: Vec<(String, String)>,
 }
 
-/// Writes a picture in the format of `path`'s extension, whole or not at all.
+/// Writes an image in the format of `path`'s extension, whole or not at all.
 ///
 /// # Shapes
 /// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
 ///
 /// # Errors
-/// [`Error::BadRequest`] for an unknown extension, or a depth or opacity that the format lacks; [`Error::Shape`] if the array is no
-/// picture or not finite; [`Error::Io`].
+/// [`Error::BadRequest`] for an unknown extension, or a depth or opacity that the format lacks;
+/// [`Error::Shape`] if the array is not an image or too large for the format; [`Error::NotFinite`];
+/// [`Error::Io`].
 pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Result<()> {
     let format = PictureFormat::from_path(path).ok_or_else(|| {
         Error::BadRequest(format!(
-            "{}: pictures are written as .png, .jpg, .jpeg, .webp or .exr",
+            "{}: images are written as .png, .jpg, .jpeg, .webp or .exr",
             path.display()
         ))
     })?;
@@ -64,17 +67,17 @@ pub fn without_opacity(image: &Array) -> Result<Array> {
     }
 }
 
-/// A picture as the bytes of a file.
+/// An image as the bytes of a file.
 ///
 /// # Errors
-/// As [`write_image`], but for [`Error::Io`].
+/// As [`write_image`], except [`Error::Io`].
 pub fn encode_image(
     picture: &Array,
     format: PictureFormat,
     options: &PictureOptions,
 ) -> Result<Vec<u8>> {
     format.check_depth(options.depth)?;
-    pixels::require_finite("picture", picture)?;
+    pixels::require_finite("image", picture)?;
     let ([height, width], colour) = layout(picture, format)?;
     let fail = |e: String| Error::Shape {
         what: format!("an image of {width}x{height} pixels"),
@@ -104,11 +107,11 @@ pub fn encode_image(
     Ok(file.into_inner())
 }
 
-/// Height, width, and what 8-bit samples are called.
+/// Height, width, and the type of 8-bit samples.
 fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
     match *picture.shape() {
         [4, ..] if !format.keeps_opacity() => Err(Error::BadRequest(
-            "JPEG keeps no opacity; write PNG, WebP or EXR".into(),
+            "JPEG does not store transparency; write PNG, WebP or EXR".into(),
         )),
         [4, height, width] if height > 0 && width > 0 => {
             Ok(([height, width], ExtendedColorType::Rgba8))
@@ -127,7 +130,7 @@ fn encode_8_bit(
     Ok(encoder.write_image(&samples, size.0, size.1, colour))
 }
 
-/// Colours are light, multiplied with opacity, as readers of the format expect.
+/// Colours are linear light multiplied by opacity, as readers of the format expect.
 fn encode_exr(
     file: &mut Cursor<Vec<u8>>,
     picture: &Array,

@@ -26,7 +26,7 @@ pub const METADATA: &str = "vae2x.degradation";
 
 /// The flow time at which the gate has come 63 % of its way to 1; decoders are trained with times around it.
 const GATE_TIME: f64 = 0.05;
-/// Cosines and sines each that tell the time; the fastest turns every sixteenth of the way from 0 to 1.
+/// Number of cosines and of sines that encode the time; the fastest turns every sixteenth of the way from 0 to 1.
 const OCTAVES: usize = 6;
 /// Channels that a file may ask for.
 const WIDEST: usize = 1 << 16;
@@ -106,7 +106,7 @@ pub struct Block {
 /// The network. Fields are in the order of [`specs`].
 #[derive(Module, Debug)]
 pub struct Proxy {
-    /// Of the time's cosines and sines.
+    /// Embeds the time's cosines and sines.
     pub time: [Linear; 2],
     /// To the inner width.
     pub conv_in: Conv,
@@ -197,7 +197,7 @@ impl Proxy {
     /// Builds the network from `source`, which is asked for every tensor of [`specs`].
     ///
     /// # Errors
-    /// What `source` returns; [`Error::Config`] for sizes of 0.
+    /// Errors of `source`; [`Error::Config`] for sizes of 0.
     pub fn load(config: &ProxyConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
         config.validate()?;
         let ProxyConfig {
@@ -230,24 +230,26 @@ impl Proxy {
     /// Builds the network that a file holds, for latents of `channels` channels.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no proxy's file; [`Error::Unsupported`] if it is for another channel count;
+    /// [`Error::Format`] if it is not a proxy's file; [`Error::NotThisModel`] if it is for another channel count;
     /// [`Error::TensorSet`], [`Error::Tensor`].
     pub fn from_file(file: TensorFile, channels: usize, device: &Device) -> Result<Self> {
         let path = file.path().to_path_buf();
         let Some(text) = file.metadata().get(METADATA) else {
             return Err(Error::format(
                 path,
-                format!("no degradation proxy: its metadata has no '{METADATA}'"),
+                format!("not a degradation proxy: its metadata has no '{METADATA}'"),
             ));
         };
         let config: ProxyConfig = serde_json::from_str(text)
             .map_err(|e| Error::format(&path, format!("'{METADATA}' in its metadata: {e}")))?;
         if config.channels != channels {
             let found = config.channels;
-            return Err(Error::Unsupported(format!(
-                "{}: this proxy is for latents of {found} channels; the latents here have {channels}",
-                path.display()
-            )));
+            return Err(Error::NotThisModel {
+                path,
+                found: format!(
+                    "this proxy is for latents of {found} channels; the latents here have {channels}"
+                ),
+            });
         }
         config.validate()?;
         if config.blocks > file.tensors().len() || config.width > WIDEST {

@@ -6,8 +6,8 @@
 //!
 //! Positions are relative, but a model has seen only distances within its crops: use it on latents of about their size.
 
-mod fit;
 mod run;
+mod training;
 
-pub use fit::{FlowConfig, FlowFit};
 pub use run::{CONTEXT_FILE, MODEL_FOLDER, open_config, train};
+pub use training::{FlowTraining, FlowTrainingConfig};

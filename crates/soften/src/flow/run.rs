@@ -10,7 +10,7 @@ use vae2x_core::temp;
 use vae2x_core::weights::write::write_arrays;
 use vae2x_nn::wan_vae::parameters;
 
-use super::fit::{FlowConfig, FlowFit, caption};
+use super::training::{FlowTraining, FlowTrainingConfig, caption};
 use crate::latents::LatentFolder;
 use vae2x_train::log::Screen;
 use vae2x_train::run::checkpoint::write;
@@ -26,8 +26,8 @@ pub const CONTEXT_FILE: &str = "context.safetensors";
 ///
 /// # Errors
 /// [`Error::Config`] naming the file and the key.
-pub fn open_config(path: &Path) -> Result<FlowConfig> {
-    run::open_config(path, &[], FlowConfig::validate)
+pub fn open_config(path: &Path) -> Result<FlowTrainingConfig> {
+    run::open_config(path, &[], FlowTrainingConfig::validate)
 }
 
 /// Trains from the checkpoint, or from the start, to the last step or until stopped. At the last step the
@@ -37,36 +37,41 @@ pub fn open_config(path: &Path) -> Result<FlowConfig> {
 /// Latents that cannot be used, [`Error::Diverged`], files that cannot be written. The checkpoint written last stays.
 pub fn train(
     folder: &Path,
-    config: &FlowConfig,
+    config: &FlowTrainingConfig,
     latents: &LatentFolder,
     device: &Device,
     stop: &AtomicBool,
     screen: &mut dyn Screen,
 ) -> Result<Option<Vec<(f64, f64)>>> {
     let _lock = Lock::take(folder)?;
-    let mut fit = FlowFit::new(latents, config, folder, device)?;
-    let [train, held_out] = fit.counts();
+    let mut training = FlowTraining::new(latents, config, folder, device)?;
+    let [train, held_out] = training.counts();
     screen.note(&format!(
         "{train} latent files to train on, {held_out} held out"
     ));
-    let mut record = Record::open(folder, fit.step(), screen)?;
-    if !run::train(&mut fit, config.options().intervals(), &mut record, stop)? {
+    let mut record = Record::open(folder, training.step(), screen)?;
+    if !run::train(
+        &mut training,
+        config.options().intervals(),
+        &mut record,
+        stop,
+    )? {
         return Ok(None);
     }
-    let measured = fit.measure()?;
+    let measured = training.measure()?;
     record.add(
         "eval",
-        fit.step(),
+        training.step(),
         measured
             .iter()
             .map(|(time, error)| (format!("velocity_error_{time}"), *error)),
     )?;
-    save(folder, &fit)?;
+    save(folder, &training)?;
     Ok(Some(measured))
 }
 
-fn save(folder: &Path, fit: &FlowFit<'_>) -> Result<()> {
-    let model = fit.model();
+fn save(folder: &Path, training: &FlowTraining<'_>) -> Result<()> {
+    let model = training.model();
     let target = folder.join(MODEL_FOLDER);
     std::fs::create_dir_all(&target).map_err(|e| Error::io(&target, e))?;
     let arrays = parameters::read(&model, &specs(model.config()))?;

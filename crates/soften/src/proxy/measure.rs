@@ -12,7 +12,7 @@ use vae2x_train::Result;
 /// Rings of a spectrum.
 pub const BANDS: usize = 8;
 
-/// What held-out pairs say.
+/// Results on held-out pairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// Root-mean-square error of the proxy over that of doing nothing: 0 is perfect, 1 is useless.

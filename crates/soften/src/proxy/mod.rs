@@ -1,16 +1,16 @@
 //! Training of the degradation proxy: a network that imitates, on pairs, what a diffusion model does to a clean latent at a flow time.
 //!
-//! [`Pairs`] gives pairs by number, from files or from anything else; [`Fit`] is the maths, [`train`] the run; [`measure`] tells on held-out
+//! [`Pairs`] gives pairs by number, from files or from anything else; [`ProxyTraining`] is the maths, [`train`] the run; [`measure`] reports on held-out
 //! pairs how much of the degradation is explained and how the spectrum follows. Crops, order and start values follow from the seed and the step.
 
-mod fit;
 mod measure;
 mod pairs;
 mod run;
 mod softener;
+mod training;
 
-pub use fit::{Fit, FitConfig, FitLoss, save};
 pub use measure::{BANDS, Measured, measure};
 pub use pairs::{Pair, PairFiles, Pairs};
 pub use run::{PROXY_FILE, open_config, train};
 pub use softener::Softener;
+pub use training::{ProxyLoss, ProxyTraining, ProxyTrainingConfig, save};

@@ -14,12 +14,12 @@ use vae2x_core::{Array, VaeConfig};
 use crate::latents::{Evidence, LOOKED_AT, spread};
 use vae2x_train::{Error, Result};
 
-/// Root mean squares that normalized latents, whose channels have a deviation of 1 over many pictures, stay within: pictures of little contrast
+/// Root mean squares that normalized latents, whose channels have a deviation of 1 over many images, stay within: images of little contrast
 /// have half of that, Wan2.1's raw latents more than twice.
 const POWERS: [f64; 2] = [0.2, 1.6];
 /// Ends of the names of a pair's clean tensors.
 const CLEAN: &str = ".clean";
-/// Values below which statistics are not worth an error: those of a picture of 256 pixels.
+/// Values below which statistics are not worth an error: those of an image of 256 pixels.
 const ENOUGH: usize = 16 * 32 * 32;
 
 /// Clean and degraded, normalized.

@@ -5,22 +5,22 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 
-use super::fit::{Fit, FitConfig, save};
 use super::measure::Measured;
 use super::pairs::PairFiles;
+use super::training::{ProxyTraining, ProxyTrainingConfig, save};
 use vae2x_train::log::Screen;
 use vae2x_train::run::{self, Lock, Record, Work};
 use vae2x_train::{Error, Result};
 
-/// What the run is for.
+/// The result of a run.
 pub const PROXY_FILE: &str = "proxy.safetensors";
 
 /// Reads a configuration.
 ///
 /// # Errors
 /// [`Error::Config`] naming the file and the key.
-pub fn open_config(path: &Path) -> Result<FitConfig> {
-    run::open_config(path, &[], FitConfig::validate)
+pub fn open_config(path: &Path) -> Result<ProxyTrainingConfig> {
+    run::open_config(path, &[], ProxyTrainingConfig::validate)
 }
 
 /// Trains from the checkpoint, or from the start, to the last step or until stopped. At each checkpoint the
@@ -30,7 +30,7 @@ pub fn open_config(path: &Path) -> Result<FitConfig> {
 /// Pairs that cannot be used, [`Error::Diverged`], files that cannot be written. The checkpoint written last stays.
 pub fn train(
     folder: &Path,
-    config: &FitConfig,
+    config: &ProxyTrainingConfig,
     device: &Device,
     stop: &AtomicBool,
     screen: &mut dyn Screen,
@@ -38,16 +38,21 @@ pub fn train(
     let _lock = Lock::take(folder)?;
     let missing = || Error::Config("pairs is missing: name the folder of pairs".into());
     let pairs = PairFiles::open(config.pairs.as_ref().ok_or_else(missing)?)?;
-    let mut fit = Fit::new(&pairs, config, folder, device)?;
-    let [train, held_out] = fit.counts();
+    let mut training = ProxyTraining::new(&pairs, config, folder, device)?;
+    let [train, held_out] = training.counts();
     screen.note(&format!("{train} pairs to train on, {held_out} held out"));
-    let mut record = Record::open(folder, fit.step(), screen)?;
-    if !run::train(&mut fit, config.options().intervals(), &mut record, stop)? {
+    let mut record = Record::open(folder, training.step(), screen)?;
+    if !run::train(
+        &mut training,
+        config.options().intervals(),
+        &mut record,
+        stop,
+    )? {
         return Ok(None);
     }
-    let measured = fit.measure()?;
-    record.add("eval", fit.step(), measured.values())?;
-    save(&folder.join(PROXY_FILE), &fit.proxy())?;
+    let measured = training.measure()?;
+    record.add("eval", training.step(), measured.values())?;
+    save(&folder.join(PROXY_FILE), &training.proxy())?;
     Ok(Some(measured))
 }
 

@@ -19,12 +19,12 @@ use vae2x_train::{Error, Result};
 /// Where the pairs of unfinished files are, one by one.
 const PARTS: &str = "parts";
 
-/// What pairs are made with.
+/// Source, model and device of a job.
 #[derive(Clone, Copy)]
 pub struct Maker<'a> {
     /// Clean latents.
     pub source: &'a dyn Source,
-    /// What softens them.
+    /// The model that softens them.
     pub model: &'a dyn Velocity,
     /// Where it computes.
     pub device: &'a Device,
@@ -52,7 +52,7 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The manifest of a folder in which the job of `wanted` can begin or go on, as far as can be told without hashes; `None` to begin.
+/// The manifest of a folder in which the job of `wanted` can begin or continue, as far as is known without hashes; `None` to begin.
 fn find(folder: &Path, wanted: &Manifest, resume: bool) -> Result<Option<Manifest>> {
     wanted.plan.options.validate()?;
     let problem = |problem: String| {
@@ -65,7 +65,7 @@ fn find(folder: &Path, wanted: &Manifest, resume: bool) -> Result<Option<Manifes
     match &found {
         Some(_) if !resume => {
             return problem(
-                "holds a job already; go on with --resume, or choose another folder".into(),
+                "already holds a job; continue it with --resume, or choose another folder".into(),
             );
         }
         Some(found) => {
@@ -81,7 +81,7 @@ fn find(folder: &Path, wanted: &Manifest, resume: bool) -> Result<Option<Manifes
             }
         }
         None if (0..wanted.plan.files()).any(|file| folder.join(file_name(file)).exists()) => {
-            return problem("holds pairs, but no manifest.json; choose another folder".into());
+            return problem("holds pairs without a manifest.json; choose another folder".into());
         }
         None => (),
     }
@@ -89,14 +89,15 @@ fn find(folder: &Path, wanted: &Manifest, resume: bool) -> Result<Option<Manifes
 }
 
 fn another(folder: &Path, what: &str) -> Error {
-    let problem = format!("the job here has another {what}; it cannot go on with this one");
+    let problem =
+        format!("the job here has a different {what}; it cannot be continued with this one");
     Error::Run {
         path: folder.to_path_buf(),
         problem,
     }
 }
 
-/// What is at source `index`, which is called `name`.
+/// The latents of source `index`, which is called `name`.
 fn look(source: &dyn Source, index: usize, name: &str) -> Result<Found> {
     match source.latents(index) {
         Err(Error::Unusable(why)) => Ok(Err(Skipped {
@@ -145,7 +146,7 @@ impl Job {
         })
     }
 
-    /// What [`Self::open`] refuses, as far as it is known before files are hashed, which takes long for large models: the hashes of `plan`
+    /// Checks what [`Self::open`] checks, as far as possible before files are hashed, which takes long for large models: the hashes of `plan`
     /// do not count. Makes nothing.
     ///
     /// # Errors
@@ -154,7 +155,7 @@ impl Job {
         find(folder, &Manifest::new(plan.clone(), shard), resume).map(drop)
     }
 
-    /// What the job is; and when it is done, what it made.
+    /// The job's plan and, when it is done, its results.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -178,11 +179,11 @@ impl Job {
         })
     }
 
-    /// Makes what is missing; `tell` hears of every item that is done, and why it has no pairs if its source cannot be used. `false` if
+    /// Makes what is missing. `tell` is called for every item that is done, with the reason if its source cannot be used. `false` if
     /// `stop` was set before the end: nothing is lost then.
     ///
     /// # Errors
-    /// What the system refuses, latents that the model cannot take, files that cannot be written; [`Error::Data`] if no source at all can
+    /// Errors of the system, latents that the model cannot take, files that cannot be written; [`Error::Data`] if no source at all can
     /// be used. What is done stays.
     pub fn run(
         &mut self,

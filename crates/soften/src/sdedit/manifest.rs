@@ -1,4 +1,4 @@
-//! What a folder of pairs says of itself: `manifest.json`.
+//! The description of a folder of pairs: `manifest.json`.
 //!
 //! It is written when a job starts, with what the job is ([`Plan`]), and again when it is done, with every file's hash and pairs.
 //! The second follows from the first and the files alone, so that equal jobs leave equal folders.
@@ -20,7 +20,7 @@ use vae2x_train::{Error, Result};
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Raised when the format changes.
 const FORMAT: u32 = 1;
-/// The key of a file's metadata under which it says what was left out.
+/// The metadata key of the items that a file lacks.
 const SKIPPED: &str = "vae2x.skipped";
 /// Read at a time to be hashed.
 const PIECE: usize = 1 << 20;
@@ -28,13 +28,13 @@ const PIECE: usize = 1 << 20;
 /// A file or folder by its content.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hashed {
-    /// What it was called; tells nothing.
+    /// The file name, for people; it is never compared.
     pub name: String,
-    /// Of all its bytes, in hexadecimal digits.
+    /// Hash of all its bytes, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// Files as one: their bytes one after the other. `tell` hears how many more were read.
+/// Files as one: their bytes one after the other. `tell` is called with the number of bytes read since the last call.
 ///
 /// # Errors
 /// If one cannot be read.
@@ -119,7 +119,7 @@ impl std::fmt::Display for Shard {
     }
 }
 
-/// What a job is.
+/// The plan of a job.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Plan {
     /// The flow model.
@@ -131,7 +131,7 @@ pub struct Plan {
     pub vae: Option<Hashed>,
     /// How pairs are made.
     pub options: SdeditOptions,
-    /// What else there is to say of model, VAE and latents: sizes, kind, space, statistics.
+    /// Further facts about model, VAE and latents: sizes, kind, space, statistics.
     pub input: BTreeMap<String, String>,
     /// Names of the latents or photos, in order.
     pub sources: Vec<String>,
@@ -154,7 +154,7 @@ impl Plan {
         file * per_file..((file + 1) * per_file).min(self.items())
     }
 
-    /// What differs in another plan, in a word; names of hashed files do not count.
+    /// The first difference to another plan, as a word; names of hashed files do not count.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         self.other_settings(other)
             .or_else(|| self.other_files(other))
@@ -208,7 +208,7 @@ pub struct PairEntry {
 pub struct Skipped {
     /// As the plan has it.
     pub name: String,
-    /// What is wrong with it.
+    /// The problem.
     pub why: String,
 }
 
@@ -222,7 +222,7 @@ impl Skipped {
         Ok([(SKIPPED.to_string(), text)].into())
     }
 
-    /// What a file says that it lacks.
+    /// The items that a file lacks.
     pub(super) fn from_file(file: &TensorFile) -> Result<BTreeSet<Self>> {
         let text = file.metadata().get(SKIPPED).map_or("[]", String::as_str);
         serde_json::from_str(text)
@@ -280,7 +280,7 @@ impl FileEntry {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Manifest {
     format: u32,
-    /// What the job is.
+    /// The plan.
     pub plan: Plan,
     /// Which part of it this folder is; `None` for all of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -290,7 +290,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Of a job that starts.
+    /// The manifest of a job that starts.
     pub fn new(plan: Plan, shard: Shard) -> Self {
         Self {
             format: FORMAT,
@@ -340,8 +340,8 @@ impl Manifest {
             Err(e) => return Err(Error::io(&path, e)),
         };
         let bad = |what: String| Error::Data(format!("{}: {what}", path.display()));
-        let manifest: Self =
-            serde_json::from_slice(&text).map_err(|e| bad(format!("no manifest of pairs: {e}")))?;
+        let manifest: Self = serde_json::from_slice(&text)
+            .map_err(|e| bad(format!("not a manifest of pairs: {e}")))?;
         if manifest.format != FORMAT {
             return Err(bad(format!(
                 "format {}; expected {FORMAT}",

@@ -1,4 +1,4 @@
-//! Joins the shards of a job, in a folder beside the target that gets its name when all is there.
+//! Joins the shards of a job, in a temporary folder next to the target, which is renamed when it is complete.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
     joined.check_used()?;
     let filled = fill(&filling, &shards, &joined).and_then(|()| replace(&filling, target));
     if filled.is_err() {
-        // The first error is the one to hear of.
+        // The first error is the one to report.
         let _ = std::fs::remove_dir_all(&filling);
     }
     filled.map(|()| joined)
@@ -66,7 +66,7 @@ fn filling(target: &Path) -> Result<PathBuf> {
     }
     match target.file_name() {
         Some(name) => Ok(target.with_file_name(format!(".{}.merging", name.to_string_lossy()))),
-        None => problem("the path names no folder"),
+        None => problem("the path does not name a folder"),
     }
 }
 
@@ -96,7 +96,7 @@ fn replace(folder: &Path, target: &Path) -> Result<()> {
 fn read(folder: &Path) -> Result<Manifest> {
     let bad = |what: &str| Error::Data(format!("{}: {what}", folder.display()));
     let manifest = Manifest::read(folder)?
-        .ok_or_else(|| bad("no pairs of sdedit: there is no manifest.json"))?;
+        .ok_or_else(|| bad("not a folder of sdedit pairs: manifest.json is missing"))?;
     let shard = manifest.shard();
     let wanted = (0..manifest.plan.files())
         .filter(|&file| shard.has(file))
@@ -108,7 +108,7 @@ fn read(folder: &Path) -> Result<Manifest> {
         .eq(wanted.collect::<Vec<_>>().iter())
     {
         true => Ok(manifest),
-        false => Err(bad("this job is not finished; go on with it with --resume")),
+        false => Err(bad("this job is not finished; continue it with --resume")),
     }
 }
 

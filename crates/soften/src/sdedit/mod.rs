@@ -5,7 +5,7 @@
 //! copying files. While a file is being made, its pairs lie one by one in a folder of parts, so that a killed job loses one at most.
 //! A latent or photo that cannot be used leaves a part without pairs, whose reason goes with the file into the manifest.
 //!
-//! [`pair`] is the maths, [`Source`] where latents come from, [`Job`] the loop, [`Manifest`] what a folder says of itself, [`merge`](fn@merge) joins shards.
+//! [`pair`] is the maths, [`Source`] where latents come from, [`Job`] the loop, [`Manifest`] the description of a folder, [`merge`](fn@merge) joins shards.
 
 mod job;
 mod manifest;

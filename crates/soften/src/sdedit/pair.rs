@@ -26,7 +26,7 @@ pub enum Time {
     LogNormal {
         /// Half of the times are below.
         median: f64,
-        /// Of the logarithm.
+        /// Standard deviation of the logarithm.
         sigma: f64,
     },
 }
@@ -52,14 +52,14 @@ pub struct SdeditOptions {
     pub steps: usize,
     /// Pairs of each latent, with noise and times of their own.
     pub per_latent: usize,
-    /// Of everything random.
+    /// Random seed of the job.
     pub seed: u64,
     /// Latents' pairs in a file.
     pub per_file: usize,
 }
 
 impl SdeditOptions {
-    /// Refuses what cannot be meant.
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].

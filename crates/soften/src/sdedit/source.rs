@@ -1,7 +1,6 @@
 //! Where clean latents come from: files of latents, or photos that are encoded; cut to what the model takes.
 
 use vae2x_core::Array;
-use vae2x_core::config::SPATIAL_FACTOR;
 use vae2x_core::latent::Normalized;
 use vae2x_media::fit::{corner, crop};
 use vae2x_media::picture::decode_image;
@@ -34,6 +33,8 @@ pub struct Photos<E> {
     pub files: Vec<data::Source>,
     /// Larger ones are scaled to this shorter side.
     pub short_side: usize,
+    /// Pixels per latent cell along each axis.
+    pub cell: usize,
     /// Pixels `[1, 3, 1, 8h, 8w]` in [-1, 1] to a latent `[1, C, 1, h, w]`.
     pub encode: E,
 }
@@ -44,18 +45,19 @@ impl<E: Fn(&Array) -> vae2x_core::Result<Normalized>> Source for Photos<E> {
         let picture = decode_image(file.to_string().as_ref(), &file.read()?)
             .map_err(|e| Error::from(e).unusable())?;
         let picture = scaled(picture.pixels, self.short_side)?;
-        let [h, w] = picture_size(&picture)?.map(|n| n / SPATIAL_FACTOR * SPATIAL_FACTOR);
+        let [h, w] = picture_size(&picture)?.map(|n| n / self.cell * self.cell);
         if h == 0 || w == 0 {
-            return Err(Error::Unusable(
-                "smaller than a latent cell of 8x8 pixels".into(),
-            ));
+            return Err(Error::Unusable(format!(
+                "smaller than a latent cell of {0}x{0} pixels",
+                self.cell
+            )));
         }
         let latent = (self.encode)(&crop(&picture, [h, w])?.reshape([1, 3, 1, h, w])?)?;
         Ok(vec![latent.array().item(0)])
     }
 }
 
-/// A picture whose shorter side is `short_side` at most.
+/// An image whose shorter side is `short_side` at most.
 fn scaled(picture: Array, short_side: usize) -> Result<Array> {
     let size = picture_size(&picture)?;
     let shorter = size[0].min(size[1]);

@@ -41,7 +41,7 @@ impl Tokens {
         if ids.is_empty() {
             return Err(Error::format(
                 tokenizer,
-                "gives no tokens for this caption; expected at least an end mark",
+                "this caption has no tokens; expected at least an end mark",
             ));
         }
         Ok(Self {

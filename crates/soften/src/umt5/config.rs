@@ -19,7 +19,7 @@ pub struct Umt5Config {
     pub ffn_dim: usize,
     /// Tokens that have an embedding.
     pub vocabulary: usize,
-    /// Relative positions that are told apart, both directions together.
+    /// Buckets of relative positions, both directions together.
     pub buckets: usize,
     /// Tokens farther apart share a bucket.
     pub max_distance: usize,
@@ -44,7 +44,7 @@ impl Default for Umt5Config {
     }
 }
 
-/// What a `config.json` of transformers says that shapes do not.
+/// The part of transformers' `config.json` that shapes do not determine.
 #[derive(Default, Deserialize)]
 struct Json {
     relative_attention_max_distance: Option<usize>,
@@ -52,13 +52,13 @@ struct Json {
     feed_forward_proj: Option<String>,
 }
 
-/// Names of the tensors whose shapes tell the sizes.
+/// Names of the tensors whose shapes determine the sizes.
 pub(super) struct Telling {
     pub embedding: &'static str,
     pub query: &'static str,
     pub bias: &'static str,
     pub ffn: &'static str,
-    /// What stands before a layer's index.
+    /// Prefix of a layer's index.
     pub layers: &'static str,
 }
 
@@ -92,15 +92,15 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
         }
         None => Json::default(),
     };
-    let shown = tensors.path().display();
     if json
         .feed_forward_proj
         .as_deref()
         .is_some_and(|kind| kind != "gated-gelu")
     {
-        return Err(Error::Unsupported(format!(
-            "{shown}: its feed-forward layers are not gated-gelu"
-        )));
+        return Err(Error::NotThisModel {
+            path: tensors.path().to_path_buf(),
+            found: "an encoder whose feed-forward layers are not gated-gelu".into(),
+        });
     }
     let index = |name: &str| {
         name.strip_prefix(telling.layers)?
@@ -142,8 +142,9 @@ pub(super) fn read(tensors: &ModelTensors, telling: &Telling) -> Result<Umt5Conf
         && config.max_distance > buckets / 4;
     match fits && config.head_dim * heads == inner {
         true => Ok(config),
-        false => Err(Error::Config(format!(
-            "{shown}: no encoder has these sizes: {config:?}"
-        ))),
+        false => Err(Error::format(
+            tensors.path(),
+            format!("impossible sizes of an encoder: {config:?}"),
+        )),
     }
 }

@@ -27,7 +27,7 @@ pub struct Layer {
     pub ffn_norm: RmsNorm,
     /// The gate.
     pub wi_0: Linear,
-    /// What is gated.
+    /// The gated half.
     pub wi_1: Linear,
     /// Down.
     pub wo: Linear,
@@ -39,7 +39,7 @@ impl Layer {
     /// Reads the tensors of layer `index`.
     ///
     /// # Errors
-    /// What `source` returns.
+    /// Errors of `source`.
     pub fn load(
         index: usize,
         config: &Umt5Config,

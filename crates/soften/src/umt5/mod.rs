@@ -38,7 +38,7 @@ impl Umt5 {
         self.weights.config()
     }
 
-    /// Embeds captions: token numbers, and for each whether it counts. `progress` is told of every layer that is done.
+    /// Embeds captions: token numbers, and for each whether it counts. `progress` is called with the number of layers done.
     ///
     /// # Shapes
     /// `B` captions of `N` tokens -> `[B, N, width]`, zero where a token does not count
@@ -78,7 +78,7 @@ impl Umt5 {
         Ok(norm.forward(x) * kept)
     }
 
-    /// What is added to scores (very negative where a key does not count), and 1 or 0 for each token.
+    /// The bias of scores (very negative where a key does not count), and 1 or 0 for each token.
     ///
     /// # Shapes
     /// `[B, 1, 1, N]` and `[B, N, 1]`

@@ -60,19 +60,19 @@ impl Umt5Weights {
     /// files carry, may be there.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for other models; [`Error::TensorSet`] for missing or unknown tensors; [`Error::Tensor`],
+    /// [`Error::NotThisModel`] for other models; [`Error::TensorSet`] for missing or unknown tensors; [`Error::Tensor`],
     /// [`Error::Config`].
     pub fn find(tensors: ModelTensors) -> Result<Self> {
         let telling = [&TRANSFORMERS, &WAN]
             .into_iter()
             .find(|t| tensors.info(t.query).is_some());
         let Some(telling) = telling else {
-            return Err(unknown(&tensors, "no encoder of UMT5"));
+            return Err(unknown(&tensors, "not a UMT5 encoder"));
         };
         if tensors.names().any(|name| name.starts_with("decoder.")) {
             return Err(unknown(
                 &tensors,
-                "a decoder beside the encoder: a whole model; expected the encoder alone",
+                "a decoder besides the encoder: a whole model; expected the encoder alone",
             ));
         }
         let in_second = |name: &str| tensors.info(&name.replacen('0', "1", 1)).is_some();
@@ -173,8 +173,8 @@ fn wan_name(canonical: &str) -> String {
 
 fn unknown(tensors: &ModelTensors, what: &str) -> Error {
     let first = tensors.names().next().unwrap_or_default();
-    Error::Unsupported(format!(
-        "{}: {what} (the first tensor is '{first}')",
-        tensors.path().display()
-    ))
+    Error::NotThisModel {
+        path: tensors.path().to_path_buf(),
+        found: format!("{what} (the first tensor is '{first}')"),
+    }
 }

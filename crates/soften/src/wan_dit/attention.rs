@@ -22,9 +22,9 @@ pub struct Attention {
     pub v: Linear,
     /// After the attention.
     pub o: Linear,
-    /// Of queries, over all heads together.
+    /// Norm of queries, over all heads together.
     pub norm_q: RmsNorm,
-    /// Of keys.
+    /// Norm of keys.
     pub norm_k: RmsNorm,
     /// Heads.
     pub heads: usize,
@@ -34,7 +34,7 @@ impl Attention {
     /// Reads the tensors under `name`.
     ///
     /// # Errors
-    /// What `source` returns.
+    /// Errors of `source`.
     pub fn load(
         name: &str,
         config: &DitConfig,

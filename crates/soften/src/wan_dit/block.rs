@@ -14,17 +14,17 @@ use vae2x_nn::layers::{Linear, TensorSource, gelu_tanh, layer_norm, parameter};
 pub struct Block {
     /// `[1, 6, C]`, added to the time: shift, scale, gate of the self-attention, then of the feed-forward layers.
     pub modulation: Param<Tensor<3>>,
-    /// Of tokens to tokens.
+    /// Attention of tokens to tokens.
     pub self_attn: Attention,
     /// Weight and bias of the norm before the cross-attention.
     pub norm3: [Param<Tensor<1>>; 2],
-    /// Of tokens to the caption.
+    /// Attention of tokens to the caption.
     pub cross_attn: Attention,
     /// Up.
     pub ffn_0: Linear,
     /// Down.
     pub ffn_2: Linear,
-    /// Of layer norms.
+    /// Epsilon of layer norms.
     pub epsilon: f64,
 }
 
@@ -32,7 +32,7 @@ impl Block {
     /// Reads the tensors of block `index`.
     ///
     /// # Errors
-    /// What `source` returns.
+    /// Errors of `source`.
     pub fn load(
         index: usize,
         config: &DitConfig,

@@ -1,16 +1,16 @@
-//! The shape of a transformer: read from its tensors, and from `config.json` where shapes do not tell.
+//! The shape of a transformer: read from its tensors, and from `config.json` for what shapes do not determine.
 
 use serde::Deserialize;
 use vae2x_core::weights::{ModelTensors, TensorInfo};
 use vae2x_core::{Error, Result};
 
-/// Channels per head of all published sizes; shapes do not tell it.
+/// Channels per head of all published sizes; shapes do not determine it.
 const HEAD_DIM: usize = 128;
-/// Of all published sizes; diffusers' `config.json` does not tell it.
+/// Caption length of all published sizes; diffusers' `config.json` lacks it.
 const TEXT_LEN: usize = 512;
 /// Captions are filled up to their length, which no file may make boundless.
 const LONGEST_TEXT: usize = 1 << 16;
-/// Of all published sizes.
+/// Epsilon of all published sizes.
 const EPSILON: f64 = 1e-6;
 
 /// Sizes of a transformer.
@@ -40,7 +40,7 @@ pub struct DitConfig {
     pub epsilon: f64,
 }
 
-/// What neither shapes nor a `config.json` tell.
+/// Settings that neither shapes nor a `config.json` determine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DitOptions {
     /// Heads of each attention; if not given, as `config.json` says, else one per 128 channels.
@@ -81,7 +81,7 @@ impl DitConfig {
         self.dim / self.heads
     }
 
-    /// Bytes that a pass over a latent of `[T, h, w]` cells takes beside the weights, all in 32-bit floats: about the most that exists at
+    /// Bytes that a pass over a latent of `[T, h, w]` cells takes besides the weights, all in 32-bit floats: about the most that exists at
     /// a time.
     ///
     /// That is, for each token, the tokens themselves, their norm, queries, keys, values and what turning them takes, ten times the
@@ -178,7 +178,7 @@ impl DitConfig {
     }
 }
 
-/// What a `config.json` says, under Wan's own names or those of diffusers.
+/// The part of `config.json` that is read, under Wan's names or those of diffusers.
 #[derive(Default, Deserialize)]
 struct Json {
     #[serde(alias = "num_attention_heads")]
@@ -187,7 +187,7 @@ struct Json {
     text_len: Option<usize>,
 }
 
-/// Names of the tensors whose shapes tell the sizes.
+/// Names of the tensors whose shapes determine the sizes.
 pub(super) struct Telling {
     pub patch: &'static str,
     pub text: &'static str,
@@ -234,15 +234,10 @@ pub(super) fn read(
         text_dim,
         in_channels,
     };
-    let named = |e: Error| {
-        Error::Config(format!(
-            "{}: {}",
-            tensors.path().display(),
-            e.to_string().replace("model config: ", "")
-        ))
-    };
-    config.validate().map_err(named)?;
-    Ok(config)
+    match config.validate() {
+        Err(Error::Config(problem)) => Err(Error::format(tensors.path(), problem)),
+        result => result.map(|()| config),
+    }
 }
 
 fn shape<const N: usize>(tensors: &ModelTensors, prefix: &str, name: &str) -> Result<[usize; N]> {

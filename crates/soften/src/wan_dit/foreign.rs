@@ -1,4 +1,4 @@
-//! Names other models that people take for the transformer: by their tensors' names, where those do not tell by a shape.
+//! Names other models that people take for the transformer: by their tensors' names, or by a shape where names do not tell.
 
 use vae2x_core::weights::ModelTensors;
 
@@ -70,7 +70,7 @@ const OTHERS: [(&[&str], &str); 14] = [
     (&["decoder."], "an autoencoder"),
 ];
 
-/// What single files hold beside the model: its autoencoder and its text encoder.
+/// Prefixes of the other parts of all-in-one files: autoencoder and text encoder.
 const BESIDE: [&str; 4] = [
     "first_stage_model.",
     "cond_stage_model.",
@@ -88,15 +88,21 @@ const UNET_KEYS: [&str; 4] = [
 
 /// Widths of text encoders, and the U-Net that reads them.
 const UNETS: [(usize, &str); 3] = [
-    (768, "Stable Diffusion 1's U-Net, whose latents are others"),
-    (1024, "Stable Diffusion 2's U-Net, whose latents are others"),
+    (
+        768,
+        "Stable Diffusion 1's U-Net, which has different latents",
+    ),
+    (
+        1024,
+        "Stable Diffusion 2's U-Net, which has different latents",
+    ),
     (
         2048,
-        "Stable Diffusion XL's U-Net, whose latents are others",
+        "Stable Diffusion XL's U-Net, which has different latents",
     ),
 ];
 
-/// What a file holds, if that is a known other model.
+/// The name of the model in a file, if that is a known other one.
 pub(super) fn by_names(tensors: &ModelTensors) -> Option<&'static str> {
     unet(tensors).or_else(|| {
         let of_model = |name: &&str| !BESIDE.iter().any(|part| name.starts_with(part));
@@ -129,7 +135,7 @@ fn holds(name: &str, part: &str) -> bool {
         .any(|(at, _)| at == 0 || part.starts_with('.') || name.as_bytes()[at - 1] == b'.')
 }
 
-/// What a transformer with Wan's names is, if it is not the text-to-video one: its latent channels tell.
+/// The kind of a transformer with Wan's names that is not the text-to-video one, by its latent channels.
 pub(super) fn by_channels(config: &DitConfig) -> Option<String> {
     let what = match (config.in_channels, config.out_channels) {
         (48, 48) => "Wan2.2's 5B model, whose latents have 48 channels and are of another VAE",
@@ -139,7 +145,7 @@ pub(super) fn by_channels(config: &DitConfig) -> Option<String> {
         (48, 16) => {
             "one of Wan's control models (48 channels in: the latent, a control and an image)"
         }
-        (ins, outs) if ins != outs => "a transformer that takes conditions beside the latent",
+        (ins, outs) if ins != outs => "a transformer that takes conditions besides the latent",
         _ => return None,
     };
     let (ins, outs) = (config.in_channels, config.out_channels);

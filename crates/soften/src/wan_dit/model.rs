@@ -10,7 +10,7 @@ use super::config::DitConfig;
 use super::rotary::Rotary;
 use vae2x_nn::layers::{Linear, TensorSource, gelu_tanh, layer_norm, parameter};
 
-/// What the model's clock shows at flow time 1.
+/// The model's timestep input at flow time 1.
 pub const TIME_SCALE: f64 = 1000.0;
 
 /// The slowest sine of the time embedding has about this period.
@@ -41,7 +41,7 @@ impl WanDit {
     /// Builds the model from `source`, which is asked for every tensor of [`super::tensors::specs`].
     ///
     /// # Errors
-    /// What `source` returns; [`Error::Config`] for sizes that cannot be.
+    /// Errors of `source`; [`Error::Config`] for impossible sizes.
     pub fn load(config: &DitConfig, source: &TensorSource<'_>, device: &Device) -> Result<Self> {
         config.validate()?;
         let DitConfig {

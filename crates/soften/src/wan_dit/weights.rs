@@ -48,7 +48,7 @@ impl DitWeights {
     /// Finds the model in what was opened, in the original layout or diffusers'.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for other models, saying which; [`Error::TensorSet`] for missing or unknown tensors;
+    /// [`Error::NotThisModel`] for other models, naming which; [`Error::TensorSet`] for missing or unknown tensors;
     /// [`Error::Tensor`], [`Error::Config`].
     pub fn find(tensors: ModelTensors, options: DitOptions) -> Result<Self> {
         let has = |prefix: &str, name: &str| tensors.info(&format!("{prefix}{name}")).is_some();
@@ -60,20 +60,14 @@ impl DitWeights {
             Some((prefix, telling, is_diffusers))
         });
         if let Some(other) = foreign::by_names(&tensors) {
-            return Err(Error::Unsupported(format!(
-                "{}: this is {other}",
-                tensors.path().display()
-            )));
+            return Err(not_this(&tensors, format!("this is {other}")));
         }
         let Some((prefix, telling, is_diffusers)) = found else {
             return Err(unknown(&tensors));
         };
         let config = config::read(&tensors, prefix, telling, options)?;
         if let Some(other) = foreign::by_channels(&config) {
-            return Err(Error::Unsupported(format!(
-                "{}: this is {other}",
-                tensors.path().display()
-            )));
+            return Err(not_this(&tensors, format!("this is {other}")));
         }
         let wanted = specs(&config).into_iter().map(|spec| {
             let name = if is_diffusers {
@@ -112,10 +106,17 @@ impl DitWeights {
 fn unknown(tensors: &ModelTensors) -> Error {
     let what = match tensors.names().next() {
         Some(first) => format!(
-            "no transformer of Wan2.1 among its {} tensors, of which the first is '{first}'",
+            "no Wan2.1 transformer among its {} tensors, of which the first is '{first}'",
             tensors.names().count()
         ),
         None => "the file holds no tensors".into(),
     };
-    Error::Unsupported(format!("{}: {what}", tensors.path().display()))
+    not_this(tensors, what)
+}
+
+fn not_this(tensors: &ModelTensors, found: String) -> Error {
+    Error::NotThisModel {
+        path: tensors.path().to_path_buf(),
+        found,
+    }
 }

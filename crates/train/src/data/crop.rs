@@ -36,7 +36,7 @@ pub struct Sample {
 /// Cuts a pair from a photo whose sides are at least `options.side`.
 ///
 /// # Errors
-/// If the photo is no picture.
+/// If the photo is not an image.
 pub fn cut(
     name: String,
     photo: &Array,
@@ -68,10 +68,10 @@ pub fn cut(
     })
 }
 
-/// The part of a picture at a place, mirrored if asked for.
+/// The part of an image at a place, mirrored if asked for.
 ///
 /// # Errors
-/// If the picture is none.
+/// If the image is none.
 ///
 /// # Panics
 /// If the part is not inside.
@@ -96,7 +96,7 @@ pub fn window_of(
     Array::new([3, h, w], data)
 }
 
-/// Sharp filters overshoot; saved pictures do not.
+/// Sharp filters overshoot; saved images do not.
 pub fn clamped(mut picture: Array) -> Array {
     for v in picture.data_mut() {
         *v = v.clamp(-1.0, 1.0);

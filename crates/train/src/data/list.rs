@@ -7,7 +7,7 @@ use super::manifest::Entry;
 use super::source::Source;
 use crate::{Error, Result};
 
-/// Extensions that are taken for pictures, in lower case.
+/// Extensions that are taken for images, in lower case.
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
 /// All photos of the places, in order, each once.
@@ -20,7 +20,7 @@ pub fn list(places: &[String]) -> Result<Vec<Source>> {
         let found = one_place(place)?;
         if found.is_empty() {
             return Err(Error::Data(format!(
-                "{place}: no photos there; expected .jpg, .png, .webp or .bmp files"
+                "{place}: no photos found; expected .jpg, .png, .webp or .bmp files"
             )));
         }
         sources.extend(found);
@@ -71,7 +71,7 @@ fn is_picture(path: &Path) -> bool {
     extension(path).is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
-/// Pictures and tar shards below a folder; links to folders are not followed.
+/// Images and tar shards below a folder; links to folders are not followed.
 fn walk(folder: &Path, found: &mut Vec<Source>) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
         let entry = entry.map_err(|e| Error::io(folder, e))?;
@@ -104,7 +104,7 @@ fn manifest(path: &Path) -> Result<Vec<Source>> {
     Ok(found)
 }
 
-/// The pictures in a tar file.
+/// The images in a tar file.
 fn shard(path: &Path) -> Result<Vec<Source>> {
     let fail = |e| Error::io(path, e);
     let mut archive = tar::Archive::new(File::open(path).map_err(fail)?);

@@ -37,22 +37,22 @@ pub struct Dataset {
 #[derive(Debug, Default)]
 struct State {
     dropped: BTreeMap<usize, String>,
-    /// Not yet told.
+    /// Not yet reported.
     news: Vec<String>,
-    /// Of the passes that are under way.
+    /// Orders of the passes under way.
     orders: BTreeMap<u64, Vec<usize>>,
     cache: BTreeMap<usize, Arc<Array>>,
     cached: usize,
 }
 
-/// What does not depend on the photos.
+/// Options that do not depend on the photos.
 #[derive(Clone, Copy, Debug)]
 pub struct DatasetOptions {
     /// Photos below these are not used.
     pub limits: Limits,
     /// How samples are cut.
     pub crop: CropOptions,
-    /// Of the samples.
+    /// Random seed of the samples.
     pub seed: u64,
     /// MiB of decoded photos to keep.
     pub cache: usize,
@@ -228,7 +228,9 @@ impl Loader {
                 .name(format!("photos-{worker}"))
                 .spawn(work);
             loader.workers.push(
-                thread.map_err(|e| Error::Data(format!("no thread for reading photos: {e}")))?,
+                thread.map_err(|e| {
+                    Error::Data(format!("cannot start a thread to read photos: {e}"))
+                })?,
             );
             loader.queues.push(queue);
         }

@@ -24,12 +24,12 @@ pub struct Entry {
     /// Estimated, of a JPEG.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jpeg_quality: Option<u8>,
-    /// Of brightness differences, 64 bits in hexadecimal.
+    /// Hash of brightness differences, 64 bits in hexadecimal.
     pub hash: String,
     /// A photo that looks the same and is to be kept rather than this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<String>,
-    /// From a `.license` file beside the photo (REUSE) or its XMP metadata.
+    /// From a `.license` file next to the photo (REUSE) or its XMP metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
     /// Why the photo should not be trained on; empty for good ones.

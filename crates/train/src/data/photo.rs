@@ -7,7 +7,7 @@ use vae2x_media::picture::decode_image;
 use super::source::Source;
 use crate::Result;
 
-/// What a photo must be.
+/// Limits below which a photo is dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Least pixels along the shorter side.
@@ -18,14 +18,14 @@ pub struct Limits {
     pub min_jpeg_quality: u8,
 }
 
-/// What was measured.
+/// Measurements of a photo.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quality {
     /// Height and width.
     pub size: [usize; 2],
     /// Variance of the Laplacian, in 8-bit units.
     pub sharpness: f64,
-    /// Of a JPEG, 1 to 100.
+    /// Estimated quality of a JPEG, 1 to 100.
     pub jpeg_quality: Option<u8>,
 }
 

@@ -19,13 +19,13 @@ const PARTS: u32 = NEAR + 1;
 /// Bits of a part; the last one has what is left.
 const PART_BITS: u32 = u64::BITS.div_ceil(PARTS);
 /// Near-duplicates' thumbnails differ by at most this root mean square, in 8-bit steps: scaling and compression change a thumbnail by
-/// less than 2, while flat pictures and gradients, which share a hash, have all colours.
+/// less than 2, while flat images and gradients, which share a hash, have all colours.
 const THUMBNAIL: f64 = 6.0;
 /// Bytes at the beginning of a file in which metadata is looked for.
 const HEAD: u64 = 1 << 18;
 
 /// Measures every photo, in parallel, and marks what to drop; what cannot be read too becomes an entry with its reason. `progress` is
-/// told how many are done.
+/// called with the number done.
 pub fn scan(sources: &[Source], limits: &Limits, progress: &(dyn Fn(usize) + Sync)) -> Vec<Entry> {
     let done = std::sync::atomic::AtomicUsize::new(0);
     let measured = sources.par_iter().map(|source| {
@@ -63,7 +63,7 @@ fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
     }
 }
 
-/// What a photo looks like, coarsely.
+/// A coarse look at a photo.
 #[derive(Clone, Debug)]
 struct Look {
     /// Whether each cell of an 8x8 grid is darker than its right neighbour, which survives scaling and compression.
@@ -108,7 +108,7 @@ impl Look {
     }
 }
 
-/// Of near-duplicates one stays: first come those that are fit for training, then larger ones, then earlier ones.
+/// One of several near-duplicates is kept: photos fit for training come first, then larger ones, then earlier ones.
 fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
     let mut order: Vec<usize> = (0..entries.len())
         .filter(|&i| entries[i].1.is_some())
@@ -150,7 +150,7 @@ fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
     }
 }
 
-/// `SPDX-License-Identifier` of a file `NAME.license` beside the photo, else the licence's address or the rights in XMP.
+/// `SPDX-License-Identifier` of a file `NAME.license` next to the photo, else the licence's address or the rights in XMP.
 fn licence(source: &Source) -> Option<String> {
     if source.member.is_none() {
         let beside = PathBuf::from(format!("{}.license", source.path.display()));

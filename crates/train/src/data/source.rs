@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::{Error, Result};
 
-/// A picture file, or a part of a tar file that is one.
+/// An image file, or a part of a tar file that is one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// The file.
@@ -19,7 +19,7 @@ impl Source {
     /// The bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// Reading errors.
     pub fn read(&self) -> Result<Vec<u8>> {
         let fail = |e| Error::io(&self.path, e);
         let Some((_, offset, length)) = &self.member else {

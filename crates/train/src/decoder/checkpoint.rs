@@ -13,15 +13,15 @@ use vae2x_core::weights::TensorFile;
 use vae2x_nn::array::to_array;
 
 use super::config::Config;
-use super::step::{Learner, discriminator_names};
+use super::learner::{Learner, discriminator_names};
 use crate::run::checkpoint::{find, metadata, weights, write};
 use crate::{Error, Result};
 
 const PROGRESS: &str = "vae2x.progress";
 const CONFIG: &str = "vae2x.config";
-/// Of the trained tensors.
+/// Prefix of the trained tensors.
 pub const GENERATOR: &str = "generator";
-/// Of their moving average.
+/// Prefix of their moving average.
 pub const AVERAGE: &str = "average";
 const DISCRIMINATOR: &str = "discriminator";
 const OPTIMIZER: &str = "optimizer";
@@ -52,7 +52,7 @@ impl Checkpoint {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Run`] if it is no checkpoint.
+    /// [`Error::Run`] if it is not a checkpoint.
     pub fn open(path: &Path) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let progress = metadata(&file, PROGRESS, |text| serde_json::from_str(text))?;

@@ -32,7 +32,7 @@ pub enum Degradation {
 }
 
 impl Degradation {
-    /// What a configuration asks for, for latents of `channels` channels.
+    /// The degradation of a configuration, for latents of `channels` channels.
     ///
     /// # Errors
     /// [`Error::Config`] if a proxy is not named; [`Error::Core`] if its file cannot be read, is none, or is for other latents.
@@ -159,6 +159,6 @@ mod tests {
         };
         assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
         let model = vae2x_testkit::fixture("vae_tiny_base/original.safetensors");
-        assert!(of(model.to_str().unwrap()).contains("no degradation proxy"));
+        assert!(of(model.to_str().unwrap()).contains("not a degradation proxy"));
     }
 }

@@ -17,9 +17,9 @@ use vae2x_nn::loss::lpips::Lpips;
 use vae2x_nn::wan_vae::{Decoder, Encoder};
 
 use super::config::{EvalConfig, VggChoice};
+use super::learner::Learner;
 use super::losses::load_lpips;
 use super::model::{decode, encode};
-use super::step::Learner;
 use super::terms::LPIPS_NAMES;
 use crate::data::crop::{clamped, window_of};
 use crate::data::{Source, photo};
@@ -125,7 +125,7 @@ impl Evaluation {
     }
 
     /// Means over the photos, for the model and for the baseline, whose names have `base_` before them or, if it is the input enlarged,
-    /// `input_`: `psnr`, `ssim`, `lpips` (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where pictures
+    /// `input_`: `psnr`, `ssim`, `lpips` (or [`VggChoice::label`]), `sharpness`, relative to the target's, and `speckle_db` where images
     /// are large enough. Writes a sheet with input, baseline, output and target.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::checkpoint::{AVERAGE, Checkpoint, GENERATOR};
 use super::config::Part;
 use crate::{Error, Result};
 
-/// What to write.
+/// How to write a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportOptions {
     /// Names and shapes.
@@ -45,7 +45,7 @@ pub fn export(
         .any(|name| name.starts_with(&format!("{prefix}.")))
     {
         return Err(Error::Config(
-            "the run keeps no moving average (train.ema = 0)".into(),
+            "the run does not keep a moving average (train.ema = 0)".into(),
         ));
     }
     let scale = checkpoint.config.scale();
@@ -132,9 +132,9 @@ impl Job<'_> {
         match (self.trained(spec), self.base) {
             (Some(name), _) => {
                 let values = self.checkpoint.file.read(&name)?.into_data();
-                dtype
-                    .narrow(&values)
-                    .ok_or_else(|| CoreError::Unsupported(format!("weights as {dtype}")))
+                dtype.narrow(&values).ok_or_else(|| {
+                    CoreError::BadRequest(format!("weights cannot be written as {dtype}"))
+                })
             }
             (None, Some(base)) => Ok(base.tensor_bytes(spec)?.1),
             (None, None) => Err(CoreError::format(

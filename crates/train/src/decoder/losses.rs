@@ -1,6 +1,6 @@
-//! The losses of a decoded picture, as one gradient with respect to it.
+//! The losses of a decoded image, as one gradient with respect to it.
 //!
-//! Every group of losses that shares a network is differentiated by itself, from a fresh copy of the picture, and its graph is gone
+//! Every group of losses that shares a network is differentiated by itself, from a fresh copy of the image, and its graph is gone
 //! before the next one is built; the decoder is differentiated once, with the sum. That is the same gradient with the memory of the
 //! largest group instead of all.
 
@@ -28,9 +28,9 @@ pub struct PictureLosses {
     choices: VggChoices,
 }
 
-/// What the losses say of a picture.
+/// The losses of decoded images.
 pub struct Pull {
-    /// Of the weighted sum with respect to the pictures, without autodiff.
+    /// Gradient of the weighted sum with respect to the images, without autodiff.
     pub gradient: Tensor<4>,
     /// Each loss before its weight; `loss` is the weighted sum.
     pub values: Vec<(&'static str, f64)>,
@@ -38,7 +38,7 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// Adds what a group of losses says of the pictures, in one backward pass.
+    /// Adds the values and gradient of a group of losses, in one backward pass.
     fn add(
         &mut self,
         pictures: &Tensor<4>,
@@ -60,7 +60,7 @@ impl Pull {
     }
 }
 
-/// Losses of a picture: name, weight, value.
+/// Losses of an image: name, weight, value.
 type Values = Vec<(&'static str, f64, Tensor<1>)>;
 
 /// Where the weights of both VGGs come from.
@@ -187,7 +187,7 @@ impl PictureLosses {
                     fdl: &self.fdl,
                     config: &self.config,
                 };
-                let value = |term: &&Term| {
+                let value = |term: &&Term| -> Result<_> {
                     let weight = (term.weight)(&self.config);
                     Ok((self.choices.name(term), weight, (term.value)(&view)?))
                 };
@@ -199,7 +199,7 @@ impl PictureLosses {
         Ok(pull)
     }
 
-    /// The part that VGG losses see, at one place for both pictures.
+    /// The part that VGG losses see, at one place for both images.
     fn window(
         &self,
         [_, _, h, w]: [usize; 4],

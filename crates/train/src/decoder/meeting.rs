@@ -24,9 +24,9 @@ struct Meeting {
 struct State {
     /// Averages made.
     round: u64,
-    /// What each rank has brought to the present round.
+    /// The values of each rank in the present round.
     brought: Vec<Option<Vec<f32>>>,
-    /// Of the last round.
+    /// The mean of the last round.
     mean: Arc<Vec<f32>>,
     /// A rank has ended.
     is_broken: bool,

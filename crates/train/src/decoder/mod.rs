@@ -3,15 +3,18 @@
 //! [`train`] runs it and has no tensor maths; [`step`] is the maths and has no input or output. [`config`] is checked before anything
 //! starts, [`checkpoint`] holds all of a run's state in one file, [`eval`] measures on held-out photos, [`ranks`] joins devices.
 
+pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod degradation;
 pub mod eval;
 pub mod export;
+pub mod learner;
 pub mod losses;
 mod meeting;
 pub mod model;
 mod ranks;
+mod schedule;
 mod start;
 pub mod step;
 pub mod terms;

@@ -4,15 +4,15 @@ use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::arch::TensorSpec;
 use vae2x_core::weights::{TensorFile, Weights};
-use vae2x_core::{Array, Error as CoreError, Result as CoreResult, VaeConfig};
+use vae2x_core::{Array, Result as CoreResult, VaeConfig};
 use vae2x_nn::shuffle::pixel_shuffle;
 use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 use vae2x_nn::wan_vae::{Decoder, DecoderState, Encoder, EncoderState};
 
 use super::widen::{Widening, widen};
-use crate::Result;
+use crate::{Error, Result};
 
-/// What the optimizer changes.
+/// The networks in training.
 #[derive(Module, Debug)]
 pub struct Generator {
     /// With `post_quant`.
@@ -71,7 +71,7 @@ pub struct Decoded {
 /// Decodes single frames, in the precision of `latents`.
 ///
 /// # Shapes
-/// raw latents `[B, z, h, w]` -> pictures of `8 r` pixels per cell
+/// raw latents `[B, z, h, w]` -> images of `8 r` pixels per cell
 ///
 /// # Errors
 /// If the latent does not fit the model.
@@ -112,10 +112,9 @@ impl<'a> Overlay<'a> {
         let out_channels = 3 * scale * scale;
         let found = base.config().out_channels;
         if found != 3 && found != out_channels {
-            return Err(CoreError::Unsupported(format!(
-                "the model to start from has {found} output channels; expected 3 or {out_channels}"
-            ))
-            .into());
+            return Err(Error::Config(format!(
+                "model.base: the model has {found} output channels; expected 3 or {out_channels}"
+            )));
         }
         Ok(Self {
             config: VaeConfig {

@@ -6,7 +6,8 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::step::{Batch, Learner};
+use super::batch::Batch;
+use super::learner::Learner;
 use crate::{Error, Result};
 
 /// A step's number and a rank's part of it.
@@ -30,7 +31,9 @@ impl Followers {
             let thread = thread.spawn(move || follow(learner, &orders));
             Ok((
                 sender,
-                thread.map_err(|e| Error::Rank(format!("no thread for rank {}: {e}", i + 1)))?,
+                thread.map_err(|e| {
+                    Error::Rank(format!("cannot start a thread for rank {}: {e}", i + 1))
+                })?,
             ))
         };
         Ok(Self {
@@ -50,7 +53,7 @@ impl Followers {
     }
 
     /// Why a step failed: the error of the rank that ended first, if it was another one. Losses are means over all ranks, so all of
-    /// them see one that is not finite, and each knows its own photos: these are told together.
+    /// them see one that is not finite, and each knows its own photos: their names are reported together.
     pub fn explain(self, mut error: Error) -> Error {
         let threads: Vec<_> = self.ranks.into_iter().map(|(_, thread)| thread).collect();
         for (i, thread) in threads.into_iter().enumerate() {
@@ -61,9 +64,7 @@ impl Followers {
                 // It has noticed that another one ended.
                 (_, Ok(Ok(()) | Err(Error::Rank(_)))) => (),
                 (Error::Rank(_), Ok(Err(ended))) => error = ended,
-                (Error::Rank(_), Err(_)) => {
-                    error = Error::Rank(format!("rank {} has panicked", i + 1))
-                }
+                (Error::Rank(_), Err(_)) => error = Error::Rank(format!("rank {} panicked", i + 1)),
                 _ => (),
             }
         }

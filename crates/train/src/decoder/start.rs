@@ -10,17 +10,17 @@ use vae2x_nn::discriminator::formula_tensor;
 use super::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest};
 use super::config::Config;
 use super::eval::{EvalLpips, Evaluation, EvaluationOptions};
+use super::learner::{Learner, Start};
 use super::losses::VggChoices;
 use super::meeting::Member;
 use super::model::{Generator, Overlay};
 use super::ranks::Followers;
-use super::step::{Learner, Start};
 use crate::data::loader::DatasetOptions;
 use crate::data::{CropOptions, Limits, Source, list};
 use crate::log::Screen;
 use crate::{Error, Result};
 
-/// What a run reads besides its photos.
+/// Weights that a run starts with.
 pub struct Inputs {
     /// The model to start from.
     pub base: Arc<dyn Weights>,

@@ -7,92 +7,24 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Distribution, FloatDType, Tensor};
+use burn::tensor::{Distribution, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use vae2x_core::weights::Weights;
-use vae2x_core::{Precision, VaeConfig};
-use vae2x_nn::array::{to_array, to_tensor};
-use vae2x_nn::discriminator::{self, Discriminator, Spectral};
+use vae2x_core::Precision;
+use vae2x_nn::array::to_array;
+use vae2x_nn::device::float_dtype;
 use vae2x_nn::loss::gan::{GanKind, adaptive_weight};
-use vae2x_nn::wan_vae::{Encoder, latent};
+use vae2x_nn::wan_vae::latent;
 
-use super::config::{Config, GanConfig, Part, Schedule, TrainConfig};
-use super::degradation::Degradation;
-use super::losses::{PictureLosses, VggChoices};
+use super::batch::Batch;
+use super::config::{Part, TrainConfig};
+use super::learner::{Critic, Learner};
 use super::meeting::Member;
-use super::model::{Decoded, Generator, Overlay, decode, encode, last_layer};
-use crate::data::Sample;
+use super::model::{Decoded, Generator, decode, encode, last_layer};
+use super::schedule::learning_rate;
 use crate::run::noise::seeded;
-use crate::run::optim::{self, Adam, AdamOptions};
+use crate::run::optim;
 use crate::{Error, Result};
-
-/// Pictures on the device.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The photos.
-    pub names: Vec<String>,
-    /// `[B, 3, H, W]` in [-1, 1]
-    pub target: Tensor<4>,
-    /// `[B, 3, H / r, W / r]` in [-1, 1]
-    pub input: Tensor<4>,
-}
-
-impl Batch {
-    /// Copies samples of one size to the device.
-    ///
-    /// # Errors
-    /// If sizes differ.
-    pub fn new(samples: Vec<Sample>, device: &Device) -> Result<Self> {
-        let stack = |part: fn(&Sample) -> &vae2x_core::Array, what: &str| {
-            let parts: Vec<_> = samples.iter().map(|s| part(s).clone()).collect();
-            to_tensor(&vae2x_core::Array::stack(&parts)?, what, device)
-        };
-        Ok(Self {
-            target: stack(|s| &s.target, "targets")?,
-            input: stack(|s| &s.input, "inputs")?,
-            names: samples.iter().map(|s| s.name.clone()).collect(),
-        })
-    }
-}
-
-/// The discriminator and what goes with it.
-pub struct Critic {
-    /// The network.
-    pub network: Discriminator,
-    /// Its singular vectors.
-    pub spectral: Spectral,
-    /// Its optimizer.
-    pub adam: Adam,
-}
-
-/// Everything that a step reads and changes.
-pub struct Learner {
-    /// What is trained.
-    pub generator: Generator,
-    /// Its moving average.
-    pub average: Option<Generator>,
-    /// Its optimizer.
-    pub adam: Adam,
-    /// If the adversarial loss has a weight.
-    pub critic: Option<Critic>,
-    /// The model's shape and latent statistics.
-    pub vae: VaeConfig,
-    /// Whether the model has temporal taps.
-    pub has_time: bool,
-    /// If several devices train together.
-    pub member: Option<Member>,
-    frozen: Option<Encoder>,
-    losses: PictureLosses,
-    degradation: Degradation,
-    part: Part,
-    scale: usize,
-    train: TrainConfig,
-    gan: GanConfig,
-    kl: f64,
-    t_max: f64,
-    device: Device,
-}
 
 /// A step under way.
 pub struct Work {
@@ -100,100 +32,21 @@ pub struct Work {
     pub step: u64,
     batches: Vec<Batch>,
     kept: Option<Forward>,
-    /// What there is to tell of the step.
+    /// The numbers to report.
     pub values: BTreeMap<&'static str, f64>,
 }
 
-/// Decoded pictures with their graph.
+/// Decoded images with their graph.
 struct Forward {
     decoded: Decoded,
     /// KL divergence of the latents, where it is trained.
     kl: Option<Tensor<1>>,
 }
 
-/// Start values of both networks.
-pub struct Start<'a> {
-    /// The VAE.
-    pub weights: &'a Overlay<'a>,
-    /// The encoder, if it is frozen.
-    pub base: &'a dyn Weights,
-    /// A tensor of the discriminator by name and shape.
-    pub discriminator: &'a dyn Fn(&str, &[usize]) -> vae2x_core::Result<vae2x_core::Array>,
-}
-
 impl Learner {
-    /// Builds the networks on `device`, which has no autodiff; the trained ones get it here.
-    ///
-    /// # Errors
-    /// If weights are missing or of another model, or the device cannot compute as `train.precision` says.
-    pub fn new(
-        config: &Config,
-        choices: &VggChoices,
-        start: &Start<'_>,
-        device: &Device,
-    ) -> Result<Self> {
-        let part = config.part();
-        let plain = device.clone().without_autodiff();
-        check_precision(config.train.precision, &plain)?;
-        let tracked = match config.train.gradient_checkpointing {
-            true => plain.clone().autodiff().gradient_checkpointing(),
-            false => plain.clone().autodiff(),
-        };
-        let adam = || {
-            Adam::new(AdamOptions {
-                betas: config.train.betas,
-                weight_decay: config.train.weight_decay,
-            })
-        };
-        let critic = (config.gan.weight != 0.0).then(|| -> Result<Critic> {
-            let (network, spectral) = Discriminator::load(
-                config.gan.width,
-                start.discriminator,
-                &plain.clone().autodiff(),
-            )?;
-            Ok(Critic {
-                network,
-                spectral,
-                adam: adam(),
-            })
-        });
-        let with_encoder = part != Part::Decoder;
-        let generator = Generator::load(start.weights, with_encoder, &tracked)?;
-        Ok(Self {
-            average: (config.train.ema > 0.0).then(|| generator.valid()),
-            generator,
-            adam: adam(),
-            critic: critic.transpose()?,
-            vae: start.weights.config().clone(),
-            has_time: start.weights.has_time(),
-            member: None,
-            frozen: (!with_encoder)
-                .then(|| Encoder::load(start.base, &plain))
-                .transpose()?,
-            losses: PictureLosses::load(&config.loss, choices, &plain)?,
-            degradation: Degradation::new(
-                &config.degradation,
-                start.weights.config().z_dim,
-                &plain,
-            )?,
-            part,
-            scale: config.scale(),
-            train: config.train.clone(),
-            gan: config.gan.clone(),
-            kl: config.loss.kl,
-            t_max: config.degradation.t_max,
-            device: plain,
-        })
-    }
-
-    /// Where batches are wanted.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// Begins a step.
     pub fn begin(&self, step: u64, batches: Vec<Batch>) -> Work {
-        let values = BTreeMap::from([("lr", self.learning_rate(step, self.train.lr))]);
+        let values = BTreeMap::from([("lr", learning_rate(&self.train, step, self.train.lr))]);
         Work {
             step,
             batches,
@@ -211,13 +64,6 @@ impl Learner {
         self.discriminator_step(&mut work)?;
         self.generator_step(&mut work)?;
         Ok(work)
-    }
-
-    /// This rank, and the number of ranks.
-    fn place(&self) -> [usize; 2] {
-        self.member
-            .as_ref()
-            .map_or([0, 1], |member| [member.rank, member.count()])
     }
 
     /// Whether the adversarial loss acts at a step.
@@ -249,7 +95,7 @@ impl Learner {
                     Precision::F32
                 };
                 let [mean, log_variance] =
-                    encode(encoder, batch.input.clone().cast(dtype(precision)));
+                    encode(encoder, batch.input.clone().cast(float_dtype(precision)));
                 match self.part {
                     Part::Base => self.drawn(mean, log_variance, rng),
                     _ => (mean, None),
@@ -265,12 +111,13 @@ impl Learner {
         let degraded = self
             .degradation
             .apply(latent::normalize(raw, &self.vae), times);
-        let latents = latent::denormalize(degraded, &self.vae).cast(dtype(self.train.precision));
+        let latents =
+            latent::denormalize(degraded, &self.vae).cast(float_dtype(self.train.precision));
         let decoded = decode(&generator.decoder, latents, self.scale)?;
         Ok(Forward { decoded, kl })
     }
 
-    /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per picture.
+    /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per image.
     fn drawn(
         &self,
         mean: Tensor<4>,
@@ -294,7 +141,7 @@ impl Learner {
         (mean + (log_variance * 0.5).exp() * noise, Some(kl))
     }
 
-    /// Teaches the discriminator targets from decoded pictures, which are constants here.
+    /// Teaches the discriminator targets from decoded images, which are constants here.
     ///
     /// # Errors
     /// [`Error::Diverged`], before anything is changed.
@@ -322,7 +169,7 @@ impl Learner {
             }
         }
         let kind = self.gan.kind.to_kind();
-        let lr = self.learning_rate(work.step, self.gan.lr);
+        let lr = learning_rate(&self.train, work.step, self.gan.lr);
         let (Some(critic), member) = (&mut self.critic, &self.member) else {
             return Ok(());
         };
@@ -365,7 +212,7 @@ impl Learner {
             true => optim::scale(&self.generator, gradients, clip / norm),
             false => gradients,
         };
-        let lr = self.learning_rate(work.step, self.train.lr);
+        let lr = learning_rate(&self.train, work.step, self.train.lr);
         self.generator = self.adam.step(lr, self.generator.clone(), gradients);
         Ok(())
     }
@@ -398,7 +245,7 @@ impl Learner {
                 gradient =
                     self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
             }
-            // The decoder's gradient for this gradient of its pictures.
+            // The decoder's gradient for this gradient of its images.
             let mut surrogate = (forward.decoded.pictures * gradient.mul_scalar(share)).sum();
             if let Some(kl) = forward.kl {
                 work.add(&[("kl", f64::from(kl.clone().into_scalar::<f32>()))], share);
@@ -417,7 +264,7 @@ impl Learner {
         averaged(&self.member, &self.generator, sum.grads(), new)
     }
 
-    /// Adds the adversarial loss's gradient with respect to the pictures.
+    /// Adds the adversarial loss's gradient with respect to the images.
     fn with_adversarial(
         &self,
         gradient: Tensor<4>,
@@ -454,7 +301,7 @@ impl Learner {
         Ok(gradient + adversarial.mul_scalar(self.gan.weight * factor))
     }
 
-    /// The norm of the last convolution's gradient for a gradient of the pictures.
+    /// The norm of the last convolution's gradient for a gradient of the images.
     fn last_layer_norm(&self, decoded: &Decoded, gradient: &Tensor<4>) -> Result<f64> {
         let decoder = &self.generator.decoder;
         let pictures = last_layer(
@@ -477,39 +324,6 @@ impl Learner {
             None => Ok(norm(&values)),
             Some(member) => Ok(norm(&member.mean(values)?)),
         }
-    }
-
-    /// Moves the average of the generator's weights.
-    pub fn update_average(&mut self, step: u64) {
-        if let Some(average) = self.average.take() {
-            let decay = optim::early_decay(self.train.ema, step);
-            self.average = Some(optim::average(average, &self.generator, decay));
-        }
-    }
-
-    /// The generator to measure with: the average if there is one.
-    pub fn best_generator(&self) -> Generator {
-        self.average
-            .clone()
-            .unwrap_or_else(|| self.generator.valid())
-    }
-
-    /// Decodes without degradation.
-    ///
-    /// # Shapes
-    /// `[B, 3, h, w]` -> `[B, 3, r h, r w]`
-    ///
-    /// # Errors
-    /// If the size does not fit the model.
-    pub fn reconstruct(&self, generator: &Generator, input: Tensor<4>) -> Result<Tensor<4>> {
-        let encoder = generator.encoder.as_ref().or(self.frozen.as_ref());
-        let encoder = encoder.ok_or_else(|| Error::Config("there is no encoder".into()))?;
-        let [mean, _] = encode(encoder, input);
-        Ok(decode(&generator.decoder, mean, self.scale)?.pictures)
-    }
-
-    fn learning_rate(&self, step: u64, lr: f64) -> f64 {
-        learning_rate(&self.train, step, lr)
     }
 }
 
@@ -573,52 +387,8 @@ fn averaged<'a, M: Module>(
     Ok(optim::unflatten(module, gradients, &mean[..count]))
 }
 
-fn check_precision(precision: Precision, device: &Device) -> Result<()> {
-    match device.supports_dtype(dtype(precision)) {
-        true => Ok(()),
-        false => Err(Error::Config(format!(
-            "train.precision: {device:?} cannot compute in {precision}"
-        ))),
-    }
-}
-
-/// burn's type of a precision.
-fn dtype(precision: Precision) -> FloatDType {
-    match precision {
-        Precision::F32 => FloatDType::F32,
-        Precision::Bf16 => FloatDType::BF16,
-        Precision::F16 => FloatDType::F16,
-    }
-}
-
 fn critic_loss(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Tensor<1> {
     let real = critic.network.forward(target, &critic.spectral);
     let decoded = critic.network.forward(decoded, &critic.spectral);
     kind.discriminator(real, decoded)
-}
-
-/// Linear warmup, then the schedule.
-fn learning_rate(train: &TrainConfig, step: u64, lr: f64) -> f64 {
-    if step < train.warmup {
-        return lr * (step + 1) as f64 / train.warmup as f64;
-    }
-    match train.schedule {
-        Schedule::Constant => lr,
-        Schedule::Cosine => {
-            let part = (step - train.warmup) as f64
-                / train.steps.saturating_sub(train.warmup).max(1) as f64;
-            let least = train.lr_min * lr / train.lr;
-            least + (lr - least) * 0.5 * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos())
-        }
-    }
-}
-
-/// Names of the discriminator's parameters, in the module's order.
-pub fn discriminator_names(width: usize) -> Vec<String> {
-    let names = discriminator::tensors(width)
-        .into_iter()
-        .map(|(name, _)| name);
-    names
-        .filter(|n| n.ends_with(".weight") || n.ends_with(".bias"))
-        .collect()
 }

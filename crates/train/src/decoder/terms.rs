@@ -1,4 +1,4 @@
-//! The losses of a decoded picture, as one list: a line here is a key of `[loss]`, a number in the log and a part of the gradient.
+//! The losses of a decoded image, as one list: a line here is a key of `[loss]`, a number in the log and a part of the gradient.
 
 use burn::tensor::Tensor;
 use vae2x_core::{Error as CoreError, Result};
@@ -8,7 +8,7 @@ use vae2x_nn::loss::lpips::{Lpips, feature_l1};
 
 use super::config::loss::LossConfig;
 
-/// The network through which a loss sees pictures. Losses of one network share its pass.
+/// The network through which a loss sees images. Losses of one network share its pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// None: pixels.
@@ -45,7 +45,7 @@ impl Network {
     }
 }
 
-/// What a loss compares.
+/// The two images that a loss compares, and what it needs for that.
 pub struct View<'a> {
     /// `[B, 3, H, W]` in [-1, 1]: for networks, the window that they see.
     pub picture: Tensor<4>,
@@ -69,7 +69,7 @@ pub struct Term {
     pub key: &'static str,
     /// In logs, with trained features, random ones, and ones by formula: the first would promise too much for the others.
     pub names: [&'static str; 3],
-    /// Through which pictures are seen.
+    /// Through which images are seen.
     pub network: Network,
     /// 0 for none.
     pub weight: fn(&LossConfig) -> f64,

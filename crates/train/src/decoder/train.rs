@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
+use super::batch::Batch;
 use super::checkpoint::{Checkpoints, Progress, save};
 use super::config::Config;
 use super::eval::Evaluation;
+use super::learner::Learner;
 use super::ranks::Followers;
 use super::start::{Inputs, dataset_options, evaluation, newest, photos, ranks};
-use super::step::{Batch, Learner};
 use crate::data::{Dataset, Loader};
 use crate::log::Screen;
 use crate::run::{self, Intervals, Lock, Record, Work, write_config};
@@ -26,7 +27,7 @@ pub struct RunOptions<'a> {
     pub devices: &'a [Device],
     /// Set from outside: finish the step, store, end.
     pub stop: &'a AtomicBool,
-    /// What the user sees.
+    /// Where the run is shown.
     pub screen: &'a mut dyn Screen,
 }
 
@@ -168,7 +169,7 @@ impl Work for Training<'_> {
         let psnr = measured.get("psnr").copied();
         record.add("eval", step, measured)?;
         self.measure_speed_anew();
-        Ok(psnr.is_some_and(|psnr| self.progress.is_best(psnr)))
+        Ok(psnr.is_some_and(|psnr| self.progress.keep_if_best(psnr)))
     }
 
     fn store(&mut self) -> Result<()> {
@@ -207,8 +208,8 @@ impl Training<'_> {
 }
 
 impl Progress {
-    /// Whether a score is better than all before; then it is kept as the best.
-    fn is_best(&mut self, score: f64) -> bool {
+    /// Keeps a score as the best if it is better than all before, and returns whether it is.
+    fn keep_if_best(&mut self, score: f64) -> bool {
         let is_best = score.is_finite() && self.best.is_none_or(|(_, best)| score > best);
         if is_best {
             self.best = Some((self.step, score));

@@ -1,13 +1,13 @@
 //! The last convolution of a base decoder, widened to give blocks of pixels: where the training of a 2x decoder starts.
 //!
-//! A pixel of a block lies between pixels of the base picture, which are sums over patches of features. Interpolating those by a
+//! A pixel of a block lies between pixels of the base image, which are sums over patches of features. Interpolating those by a
 //! parabola through three neighbours is again a convolution of the features, of five taps per axis; its outer taps are moved onto
-//! the edge of the three that there are. Such a start is nearly as good as enlarging the base picture by Lanczos' filter.
+//! the edge of the three that there are. Such a start is nearly as good as enlarging the base image by Lanczos' filter.
 
 use serde::{Deserialize, Serialize};
 use vae2x_core::{Array, Result};
 
-/// What the pixels of a block are at the start.
+/// Values of a block's pixels at the start.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Widening {
@@ -57,7 +57,7 @@ fn place(i: usize, scale: usize, start: Widening) -> f32 {
     }
 }
 
-/// What each tap of an axis gives to each tap of the axis moved by `x`.
+/// The share of each tap of an axis in each tap of the axis moved by `x`.
 fn shift(x: f32) -> [[f32; 3]; 3] {
     let parabola = [x * (x - 1.0) / 2.0, 1.0 - x * x, x * (x + 1.0) / 2.0];
     let mut to = [[0.0; 3]; 3];
@@ -81,7 +81,7 @@ fn shifted(taps: &[f32], down: &[[f32; 3]; 3], across: &[[f32; 3]; 3]) -> [f32; 
 mod tests {
     use super::*;
 
-    /// A picture that one channel of features and a kernel of one tap give, widened, at a place far from the edges.
+    /// An image that one channel of features and a kernel of one tap give, widened, at a place far from the edges.
     fn block(feature: impl Fn(f32, f32) -> f32, start: Widening) -> [f32; 4] {
         let mut taps = vec![0.0; 9];
         taps[4] = 1.0;

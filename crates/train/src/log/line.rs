@@ -9,7 +9,7 @@ pub struct Line {
     pub step: u64,
     /// `train` or `eval`.
     pub kind: String,
-    /// What was measured.
+    /// The numbers by name.
     #[serde(flatten)]
     pub values: BTreeMap<String, f64>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Formats: <https://github.com/tensorflow/tensorflow/blob/v2.18.0/tensorflow/core/lib/io/record_writer.h> and
 //! <https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/compat/proto/event.proto>. Only scalars are written. A resumed run begins
-//! a new file with a session start at the first step that is still to come, which makes TensorBoard forget what an earlier file says from that step on.
+//! a new file with a session start at the first step that is still to come, which makes TensorBoard drop what earlier files hold from that step on.
 
 use std::fs::File;
 use std::io::Write;
@@ -41,7 +41,7 @@ impl EventFile {
         };
         // Field 3: the version of the format.
         file.event(time, 0, &bytes_field(3, b"brain.Event:2"))?;
-        // Field 7: a session log, whose field 1 says that the session starts.
+        // Field 7: a session log, whose field 1 means that the session starts.
         const START: u64 = 1;
         file.event(time, step + 1, &bytes_field(7, &varint_field(1, START)))?;
         Ok(file)

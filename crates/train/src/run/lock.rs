@@ -30,11 +30,12 @@ impl Lock {
         let file = file.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            // Not every network file system has locks, and each says so in its own way.
+            // Not every network file system has locks, and each reports that in a different way.
             Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::run(folder, "another process works in this folder"))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::run(
+                folder,
+                "another process is working in this folder",
+            )),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`train`] is the one loop; decoder, proxy and flow model are each a [`Work`]. A run that was stopped or killed goes on from its last
 //! checkpoint as if nothing had happened: everything random follows from the seed and the step, and [`Record`] cuts the log back to
-//! the checkpoint. [`SmallFit`] is the state and the update of networks that are small enough for one checkpoint file.
+//! the checkpoint. [`SmallTraining`] is the state and the update of networks that are small enough for one checkpoint file.
 
 pub mod checkpoint;
 mod folder;
@@ -18,5 +18,7 @@ pub use folder::{
 };
 pub use lock::Lock;
 pub use record::Record;
-pub use small::{CHECKPOINT_FILE, Network, SmallFit, SmallOptions, crop, random, resume, split};
+pub use small::{
+    CHECKPOINT_FILE, Network, SmallOptions, SmallTraining, crop, random, resume, split,
+};
 pub use work::{Intervals, Work, train};

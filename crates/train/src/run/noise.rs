@@ -17,7 +17,7 @@ pub fn normal(shape: &[usize], rng: &mut ChaCha8Rng) -> Array {
     values
 }
 
-/// What `draw` makes of a device's random numbers after a seed. Devices of a kind share their numbers, so ranks draw one at a time.
+/// Seeds a device's random numbers and draws from them. Devices of a kind share their numbers, so ranks draw one at a time.
 pub fn seeded<T>(device: &Device, seed: u64, draw: impl FnOnce(&Device) -> T) -> T {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

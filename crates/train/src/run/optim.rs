@@ -1,7 +1,7 @@
 //! AdamW over a module's parameters in their order, with state that is read and written by name; clipping; averaging.
 //!
 //! The update is burn's. Its own module optimizer keys state by random ids, which do not survive a restart under a name; here
-//! state is a list beside the list of parameters. Every tensor is seen flat.
+//! state is a list parallel to the list of parameters. Every tensor is flattened.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{
@@ -19,7 +19,7 @@ const EPSILON: f32 = 1e-8;
 /// How an optimizer averages and decays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamOptions {
-    /// Of gradients, and of their squares.
+    /// Decay of the averages of gradients and of their squares.
     pub betas: [f32; 2],
     /// Decoupled.
     pub weight_decay: f32,

@@ -144,7 +144,7 @@ pub struct Network<'a, M> {
 }
 
 /// A network with its optimizer.
-pub struct SmallFit<M> {
+pub struct SmallTraining<M> {
     options: SmallOptions,
     specs: Vec<TensorSpec>,
     module: M,
@@ -155,7 +155,7 @@ pub struct SmallFit<M> {
     losses: Vec<f64>,
 }
 
-impl<M: Module> SmallFit<M> {
+impl<M: Module> SmallTraining<M> {
     /// Begins, or goes on from a checkpoint. `device` is one without autodiff.
     ///
     /// # Errors
@@ -208,7 +208,7 @@ impl<M: Module> SmallFit<M> {
         &self.module
     }
 
-    /// What the training is for: the average if there is one, else the module as it is; without gradients.
+    /// The result: the average if there is one, else the module as it is; without gradients.
     pub fn result(&self) -> M {
         self.average.clone().unwrap_or_else(|| self.module.valid())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::record::Record;
 use crate::Result;
 
-/// What is trained: one step at a time, with all of its state in checkpoints.
+/// Something in training: one step at a time, with all of its state in checkpoints.
 pub trait Work {
     /// Steps done.
     fn step(&self) -> u64;

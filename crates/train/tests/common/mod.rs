@@ -49,7 +49,7 @@ pub fn photos() -> tempfile::TempDir {
     folder
 }
 
-/// Keeps what it is told, and has the run stopped after a step, as Ctrl-C does.
+/// Keeps the notes, and has the run stopped after a step, as Ctrl-C does.
 struct Witness<'a> {
     stop_at: Option<u64>,
     stop: &'a AtomicBool,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Once};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Precision, Result, VaeConfig};
-use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_dtype};
+use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_precision};
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
 
 use super::{Api, Device, EngineOptions};
@@ -36,7 +36,7 @@ fn through(api: Api) -> Vec<DeviceInfo> {
     };
     match api.in_nn().devices() {
         Ok(found) if found.is_empty() => {
-            vec![without_device("no device, or no driver".into())]
+            vec![without_device("no device or no driver found".into())]
         }
         Ok(found) => found.iter().map(described).collect(),
         Err(e) => vec![without_device(e.to_string())],
@@ -80,7 +80,10 @@ pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::
     let Some(listed) = listed(device, &notify)? else {
         return Ok(burn::tensor::Device::flex());
     };
-    notify(&format!("computing on {}", shown(&listed, &listed.facts()?)));
+    notify(&format!(
+        "computing on {}",
+        shown(&listed, &listed.facts()?)
+    ));
     Ok(listed.device)
 }
 
@@ -94,6 +97,14 @@ pub fn memory_for_training(device: Device) -> Result<u64> {
     match listed(device, |_: &str| ())? {
         Some(listed) => Ok(listed.facts()?.limits(listed.kind, available).memory),
         None => Ok(available),
+    }
+}
+
+/// Bytes of a value.
+fn bytes_of(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => 4,
+        Precision::Bf16 | Precision::F16 => 2,
     }
 }
 
@@ -169,7 +180,9 @@ impl EngineOptions {
     /// The same device with [`Device::Auto`] settled.
     pub(super) fn settled(&self, weights: &dyn Weights) -> Device {
         match self.device {
-            Device::Auto => self.automatic(reached(), |listed| self.check(weights.config(), listed)),
+            Device::Auto => {
+                self.automatic(reached(), |listed| self.check(weights.config(), listed))
+            }
             device => device,
         }
     }
@@ -193,11 +206,11 @@ impl EngineOptions {
         const ORDINARY: [usize; 2] = [128, 128];
         let limits = self.limits(listed.kind, &listed.facts()?);
         let job = |precision: Precision| {
-            check_dtype(&listed.device, precision)?;
+            check_precision(&listed.device, precision)?;
             Ok(Job {
                 cells: ORDINARY,
                 clip: false,
-                precision,
+                bytes: bytes_of(precision),
                 limits,
             })
         };
@@ -240,7 +253,7 @@ impl EngineOptions {
             limits,
             notify: self.notify.clone(),
         };
-        Ok((Arc::new(BurnEngine::new(weights, options, &on)?), device))
+        Ok((Arc::new(BurnEngine::new(weights, options, on)?), device))
     }
 
     /// Notes, once in this process, that a GPU does not tell its memory, if that matters.
@@ -303,10 +316,7 @@ mod tests {
             ..EngineOptions::default()
         };
         let noted = || std::mem::take(&mut *notes.lock().unwrap());
-        assert_eq!(
-            options.automatic(both(), |_| Ok(())),
-            on(Api::Vulkan, 1)
-        );
+        assert_eq!(options.automatic(both(), |_| Ok(())), on(Api::Vulkan, 1));
         assert_eq!(options.automatic(software.clone(), |_| Ok(())), Device::Cpu);
         assert_eq!(options.automatic([], |_| Ok(())), Device::Cpu);
         assert!(noted().is_empty());
@@ -332,9 +342,6 @@ mod tests {
             options.limits(Kind::Gpu, &facts).memory
         };
         assert_eq!([1, 2].map(|n| memory(n, None)), [14 * GIB, 7 * GIB]);
-        assert_eq!(
-            [1, 2].map(|n| memory(n, Some(4 * GIB))),
-            [4 * GIB, 2 * GIB]
-        );
+        assert_eq!([1, 2].map(|n| memory(n, Some(4 * GIB))), [4 * GIB, 2 * GIB]);
     }
 }

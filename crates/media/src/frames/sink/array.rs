@@ -1,7 +1,9 @@
-//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]` as npy or safetensors.
+//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]` as npy or
+//! safetensors.
 //!
-//! Frames arrive one at a time, while in the file each colour's frames lie together; each plane is therefore written at
-//! its own place, and memory stays at one frame. The file appears when it is complete.
+//! Frames arrive one at a time, while in the file each colour's frames lie together; each plane is
+//! therefore written at its own place, and memory stays at one frame. The file appears when it is
+//! complete.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use vae2x_core::{Array, Error, Result};
 use super::count::Count;
 use crate::array_format::ArrayFormat;
 use crate::frames::contract::FrameSink;
-use crate::pixels::{picture_size, require_finite};
+use crate::pixels::{clamp, picture_size, require_finite};
 
 /// An array file that grows frame by frame. Dropped before it is finished, it leaves nothing.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl FrameSink for ArraySink {
             let at = ((item * 3 + colour) * self.frames + index) * plane * size_of::<f32>();
             let bytes: Vec<u8> = values
                 .iter()
-                .flat_map(|v| v.clamp(-1.0, 1.0).to_le_bytes())
+                .flat_map(|&v| clamp(v).to_le_bytes())
                 .collect();
             self.write_at(header + at as u64, &bytes)?;
         }

@@ -1,6 +1,6 @@
 //! What a configuration must be, checked before any work starts; the first thing that is wrong is named with its key.
 
-use vae2x_core::Precision;
+use vae2x_core::{Precision, VaeConfig};
 
 use super::{Config, Part};
 use crate::decoder::terms::{Network, TERMS};
@@ -48,7 +48,7 @@ impl Config {
             self.log.checkpoint_every > 0 && self.log.keep > 0,
             "log: checkpoint_every and keep must be 1 or more",
         )?;
-        let cell = 8 * self.scale();
+        let cell = VaeConfig::default().spatial() * self.scale();
         let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
         check(
             whole(data.crop),

@@ -57,7 +57,7 @@ pub struct FdlOptions {
     pub patch: usize,
     /// Random kernels per layer.
     pub projections: usize,
-    /// Of angles beside magnitudes.
+    /// Weight of angles relative to magnitudes.
     pub phase_weight: f64,
     /// One per VGG stage; trailing zeros shorten the network.
     pub layer_weights: Vec<f64>,

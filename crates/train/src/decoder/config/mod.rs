@@ -22,7 +22,7 @@ use crate::run::{open_config, parse_config, to_toml};
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What is trained, and from which weights.
+    /// The model, and the weights to start from.
     pub model: ModelConfig,
     /// Photos.
     pub data: DataConfig,
@@ -35,13 +35,13 @@ pub struct Config {
     /// The adversarial loss.
     #[serde(default)]
     pub gan: GanConfig,
-    /// What is done to latents on their way to the decoder.
+    /// The degradation of latents on their way to the decoder.
     #[serde(default)]
     pub degradation: DegradationConfig,
     /// Measuring on held-out photos.
     #[serde(default)]
     pub eval: EvalConfig,
-    /// What is written, and how often.
+    /// Intervals of logs, evaluations and checkpoints.
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -55,7 +55,7 @@ pub struct ModelConfig {
     pub base: Option<String>,
     /// Base width of a model from scratch, for `train.parts = ["base"]`.
     pub base_dim: Option<usize>,
-    /// What a base decoder made 2x gives before it is trained: `interpolate` between the base's pixels, or `repeat` them.
+    /// Output of a base decoder made 2x before it is trained: `interpolate` between the base's pixels, or `repeat` them.
     pub start: Widening,
 }
 
@@ -94,7 +94,7 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Forward passes per step.
     pub accumulate: usize,
-    /// Of everything random.
+    /// Random seed of the run.
     pub seed: u64,
     /// Learning rate.
     pub lr: f64,
@@ -118,7 +118,7 @@ pub struct TrainConfig {
     pub explode_loss: f64,
     /// Recompute cheap activations in the backward pass instead of keeping them.
     pub gradient_checkpointing: bool,
-    /// What the trained networks compute in: `f32`, or `bf16` for half the memory of activations. Gradients in `bf16` have the range of
+    /// Arithmetic of the trained networks: `f32`, or `bf16` for half the memory of activations. Gradients in `bf16` have the range of
     /// `f32` and need no scaling. Parameters, losses, the discriminator and frozen networks are always in `f32`.
     #[serde(with = "by_name")]
     pub precision: Precision,
@@ -194,7 +194,7 @@ impl Default for DataConfig {
     }
 }
 
-/// What is done to latents.
+/// Kinds of degradation.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DegradationKind {
@@ -211,13 +211,13 @@ pub enum DegradationKind {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DegradationConfig {
-    /// What is done.
+    /// Kind of degradation.
     pub kind: DegradationKind,
     /// Flow times are drawn from 0 to this.
     pub t_max: f64,
-    /// Of blur: standard deviation in latent cells per unit of flow time.
+    /// For `blur`: standard deviation in latent cells per unit of flow time.
     pub blur: f64,
-    /// Of proxy: its weights.
+    /// For `proxy`: its weights.
     pub proxy: Option<String>,
 }
 
@@ -261,7 +261,7 @@ pub struct LogConfig {
     pub eval_every: u64,
     /// Checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints kept beside the best one.
+    /// Checkpoints kept besides the best one.
     pub keep: usize,
 }
 
@@ -301,7 +301,7 @@ impl Config {
         to_toml(self)
     }
 
-    /// What is trained.
+    /// The part of the model that is trained.
     pub fn part(&self) -> Part {
         self.train.parts.first().copied().unwrap_or(Part::Decoder)
     }

@@ -29,7 +29,7 @@ impl VggChoice {
     /// Reads `random:SEED` or `formula`; all else is a file or a hub id, which `fetch` turns into a path.
     ///
     /// # Errors
-    /// [`Error::Config`] for a seed that is no number; what `fetch` returns.
+    /// [`Error::Config`] for a seed that is not a number; what `fetch` returns.
     pub fn parse<E: From<Error>>(
         text: &str,
         fetch: impl FnOnce(&str) -> Result<PathBuf, E>,

@@ -16,7 +16,7 @@ use super::pairs::{Pair, Pairs};
 use crate::latents::spread;
 use vae2x_train::run::checkpoint::write;
 use vae2x_train::run::{
-    Network, Record, SmallFit, SmallOptions, Work, check, crop, random, resume, split,
+    Network, Record, SmallOptions, SmallTraining, Work, check, crop, random, resume, split,
 };
 use vae2x_train::{Error, Result};
 
@@ -25,10 +25,10 @@ const SPLIT: u64 = u64::MAX;
 /// Held-out pairs that are measured on at a checkpoint: less work than a few steps.
 const LOOKED_AT: usize = 16;
 
-/// What is made small.
+/// The loss.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum FitLoss {
+pub enum ProxyLoss {
     /// The mean absolute difference.
     L1,
     /// The mean squared difference.
@@ -39,7 +39,7 @@ pub enum FitLoss {
 /// How a proxy is trained.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FitConfig {
+pub struct ProxyTrainingConfig {
     /// The folder of pairs.
     pub pairs: Option<PathBuf>,
     /// Channels inside.
@@ -54,11 +54,11 @@ pub struct FitConfig {
     pub crop: usize,
     /// Learning rate at the start of the cosine, which ends at 0.
     pub lr: f64,
-    /// What is made small.
-    pub loss: FitLoss,
+    /// The loss.
+    pub loss: ProxyLoss,
     /// Decay of the moving average of weights, which is then what is measured and saved; 0 for none.
     pub ema: f64,
-    /// Of everything random.
+    /// Random seed of the run.
     pub seed: u64,
     /// Part of the latents whose pairs are held out and measured on; one at least.
     pub held_out: f64,
@@ -68,7 +68,7 @@ pub struct FitConfig {
     pub checkpoint_every: u64,
 }
 
-impl Default for FitConfig {
+impl Default for ProxyTrainingConfig {
     fn default() -> Self {
         let ProxyConfig { width, blocks, .. } = ProxyConfig::default();
         Self {
@@ -79,7 +79,7 @@ impl Default for FitConfig {
             batch: 16,
             crop: 32,
             lr: 1e-3,
-            loss: FitLoss::L2,
+            loss: ProxyLoss::L2,
             ema: 0.0,
             seed: 0,
             held_out: 0.05,
@@ -89,8 +89,8 @@ impl Default for FitConfig {
     }
 }
 
-impl FitConfig {
-    /// Refuses what cannot be meant.
+impl ProxyTrainingConfig {
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -104,7 +104,7 @@ impl FitConfig {
         check(self.crop >= 4, "crop: expected 4 cells or more")
     }
 
-    /// What every small network's training is configured by.
+    /// The options that all small networks share.
     pub fn options(&self) -> SmallOptions {
         SmallOptions {
             steps: self.steps,
@@ -118,24 +118,24 @@ impl FitConfig {
 }
 
 /// A proxy in training.
-pub struct Fit<'a> {
+pub struct ProxyTraining<'a> {
     folder: PathBuf,
-    config: &'a FitConfig,
+    config: &'a ProxyTrainingConfig,
     pairs: &'a dyn Pairs,
     train: Vec<usize>,
     held_out: Vec<usize>,
-    fit: SmallFit<Proxy>,
+    network: SmallTraining<Proxy>,
     device: Device,
 }
 
-impl<'a> Fit<'a> {
+impl<'a> ProxyTraining<'a> {
     /// Begins, or goes on from a checkpoint of the same configuration and pairs.
     ///
     /// # Errors
     /// [`Error::Config`]; [`Error::Data`] for pairs of fewer than two latents, or held-out ones that do not fit; reading errors.
     pub fn new(
         pairs: &'a dyn Pairs,
-        config: &'a FitConfig,
+        config: &'a ProxyTrainingConfig,
         folder: &Path,
         device: &Device,
     ) -> Result<Self> {
@@ -164,14 +164,14 @@ impl<'a> Fit<'a> {
             load: &|source, device| Proxy::load(&sizes, source, device),
             start: &|name, shape| initial(config.seed, name, shape),
         };
-        let fit = SmallFit::new(network, config.options(), checkpoint.as_ref(), &device)?;
+        let network = SmallTraining::new(network, config.options(), checkpoint.as_ref(), &device)?;
         Ok(Self {
             folder: folder.to_path_buf(),
             config,
             pairs,
             train,
             held_out,
-            fit,
+            network,
             device,
         })
     }
@@ -181,9 +181,9 @@ impl<'a> Fit<'a> {
         [self.train.len(), self.held_out.len()]
     }
 
-    /// What the training is for, without gradients.
+    /// The result, without gradients.
     pub fn proxy(&self) -> Proxy {
-        self.fit.result()
+        self.network.result()
     }
 
     /// Measures it on the held-out pairs.
@@ -195,16 +195,16 @@ impl<'a> Fit<'a> {
     }
 }
 
-impl Work for Fit<'_> {
+impl Work for ProxyTraining<'_> {
     fn step(&self) -> u64 {
-        self.fit.step()
+        self.network.step()
     }
 
     /// # Errors
     /// [`Error::Data`] for latents that differ in channels or are smaller than a crop; [`Error::Diverged`], before anything is
     /// changed.
     fn advance(&mut self, _: &mut Record<'_>) -> Result<()> {
-        let proxy = self.fit.module();
+        let proxy = self.network.module();
         let channels = proxy.config().channels;
         let batch = Batch::draw(
             self.pairs,
@@ -216,18 +216,18 @@ impl Work for Fit<'_> {
         )?;
         let difference = proxy.forward(batch.clean, &batch.times) - batch.degraded;
         let loss = match self.config.loss {
-            FitLoss::L1 => difference.abs().mean(),
-            FitLoss::L2 => difference.square().mean(),
+            ProxyLoss::L1 => difference.abs().mean(),
+            ProxyLoss::L2 => difference.square().mean(),
         };
-        self.fit.descend(loss, batch.names)
+        self.network.descend(loss, batch.names)
     }
 
     fn report(&mut self) -> Vec<(String, f64)> {
-        self.fit.report()
+        self.network.report()
     }
 
     fn store(&mut self) -> Result<()> {
-        self.fit.store(&self.folder)
+        self.network.store(&self.folder)
     }
 
     /// On some of the held-out pairs. At the last step, the run measures on all of them.
@@ -267,7 +267,7 @@ impl Batch {
     fn draw(
         pairs: &dyn Pairs,
         train: &[usize],
-        config: &FitConfig,
+        config: &ProxyTrainingConfig,
         step: u64,
         channels: usize,
         device: &Device,
@@ -295,7 +295,10 @@ impl Batch {
 }
 
 /// Pairs to train on and pairs held out, none of one latent among both.
-fn split_latents(pairs: &dyn Pairs, config: &FitConfig) -> Result<(Vec<usize>, Vec<usize>)> {
+fn split_latents(
+    pairs: &dyn Pairs,
+    config: &ProxyTrainingConfig,
+) -> Result<(Vec<usize>, Vec<usize>)> {
     let latents = (0..pairs.len())
         .map(|i| pairs.latent(i) + 1)
         .max()
@@ -353,9 +356,9 @@ mod tests {
 
     #[test]
     fn pairs_of_a_latent_are_held_out_together() {
-        let config = FitConfig {
+        let config = ProxyTrainingConfig {
             held_out: 0.25,
-            ..FitConfig::default()
+            ..ProxyTrainingConfig::default()
         };
         let (train, held_out) = split_latents(&Draws(8), &config).unwrap();
         assert_eq!((train.len(), held_out.len()), (18, 6));

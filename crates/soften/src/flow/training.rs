@@ -16,11 +16,11 @@ use vae2x_nn::array::to_tensor;
 use crate::latents::LatentFolder;
 use vae2x_train::run::noise::normal;
 use vae2x_train::run::{
-    Network, Record, SmallFit, SmallOptions, Work, check, crop, random, resume, split,
+    Network, Record, SmallOptions, SmallTraining, Work, check, crop, random, resume, split,
 };
 use vae2x_train::{Error, Result};
 
-/// Streams of random numbers beside those of the steps, which come before them.
+/// Streams of random numbers; those of the steps come before them.
 const SPLIT: u64 = u64::MAX;
 const HELD_OUT: u64 = u64::MAX - 1;
 /// Width of the caption's only token.
@@ -33,10 +33,10 @@ pub(super) const TIMES: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
 /// How a flow model is trained.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FlowConfig {
+pub struct FlowTrainingConfig {
     /// The folder of latents.
     pub latents: Option<PathBuf>,
-    /// What unmarked latents are: `auto`, `raw` or `normalized`.
+    /// Space of unmarked latents: `auto`, `raw` or `normalized`.
     pub latent_space: SpaceChoice,
     /// The VAE that they are of, for its means and deviations; Wan2.1's if not given.
     pub vae: Option<String>,
@@ -60,7 +60,7 @@ pub struct FlowConfig {
     pub ema: f64,
     /// Times are drawn evenly from 0 to 1 and raised to this power: above 1, small times are more frequent.
     pub time_power: f64,
-    /// Of everything random.
+    /// Random seed of the run.
     pub seed: u64,
     /// Part of the files that is held out and measured on; one at least.
     pub held_out: f64,
@@ -70,7 +70,7 @@ pub struct FlowConfig {
     pub checkpoint_every: u64,
 }
 
-impl Default for FlowConfig {
+impl Default for FlowTrainingConfig {
     fn default() -> Self {
         Self {
             latents: None,
@@ -94,8 +94,8 @@ impl Default for FlowConfig {
     }
 }
 
-impl FlowConfig {
-    /// Refuses what cannot be meant.
+impl FlowTrainingConfig {
+    /// Checks every value.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -113,7 +113,7 @@ impl FlowConfig {
         )
     }
 
-    /// What every small network's training is configured by.
+    /// The options that all small networks share.
     pub fn options(&self) -> SmallOptions {
         SmallOptions {
             steps: self.steps,
@@ -143,25 +143,25 @@ impl FlowConfig {
 }
 
 /// A flow model in training.
-pub struct FlowFit<'a> {
+pub struct FlowTraining<'a> {
     folder: PathBuf,
-    config: &'a FlowConfig,
+    config: &'a FlowTrainingConfig,
     latents: &'a LatentFolder,
     names: Vec<String>,
     train: Vec<usize>,
     held_out: Vec<usize>,
-    fit: SmallFit<WanDit>,
+    network: SmallTraining<WanDit>,
     device: Device,
 }
 
-impl<'a> FlowFit<'a> {
+impl<'a> FlowTraining<'a> {
     /// Begins, or goes on from a checkpoint of the same configuration and latents.
     ///
     /// # Errors
     /// [`Error::Config`]; [`Error::Data`] for fewer than two files, or held-out latents that do not fit; reading errors.
     pub fn new(
         latents: &'a LatentFolder,
-        config: &'a FlowConfig,
+        config: &'a FlowTrainingConfig,
         folder: &Path,
         device: &Device,
     ) -> Result<Self> {
@@ -181,7 +181,7 @@ impl<'a> FlowFit<'a> {
             load: &|source, device| WanDit::load(&sizes, source, device),
             start: &|name, shape| initial(config.seed, name, shape),
         };
-        let fit = SmallFit::new(network, config.options(), checkpoint.as_ref(), &device)?;
+        let network = SmallTraining::new(network, config.options(), checkpoint.as_ref(), &device)?;
         let fit = Self {
             folder: folder.to_path_buf(),
             config,
@@ -189,7 +189,7 @@ impl<'a> FlowFit<'a> {
             names: latents.names(),
             train,
             held_out,
-            fit,
+            network,
             device,
         };
         // What cannot be measured at the end is known before the start.
@@ -205,9 +205,9 @@ impl<'a> FlowFit<'a> {
         [self.train.len(), self.held_out.len()]
     }
 
-    /// What the training is for, without gradients.
+    /// The result, without gradients.
     pub fn model(&self) -> WanDit {
-        self.fit.result()
+        self.network.result()
     }
 
     /// The mean squared error of the velocity on crops of the held-out latents, at each of some times.
@@ -235,7 +235,7 @@ impl<'a> FlowFit<'a> {
         let latents = self.latents.read(index)?;
         let latent = &latents[rng.random_range(0..latents.len())];
         let [c, t, h, w] = latent.dims("latent")?;
-        let (side, channels) = (self.config.crop, self.fit.module().config().in_channels);
+        let (side, channels) = (self.config.crop, self.network.module().config().in_channels);
         if c != channels || h < side || w < side {
             let name = &self.names[index];
             let expected = format!("{channels} channels and sides of {side} or more");
@@ -254,9 +254,9 @@ impl<'a> FlowFit<'a> {
     }
 }
 
-impl Work for FlowFit<'_> {
+impl Work for FlowTraining<'_> {
     fn step(&self) -> u64 {
-        self.fit.step()
+        self.network.step()
     }
 
     fn advance(&mut self, _: &mut Record<'_>) -> Result<()> {
@@ -272,14 +272,14 @@ impl Work for FlowFit<'_> {
             .iter()
             .map(|&i| self.sample(i, &mut rng))
             .collect::<Result<Vec<_>>>()?;
-        let model = captioned(self.fit.module().clone(), &self.device);
+        let model = captioned(self.network.module().clone(), &self.device);
         let loss = loss(&model, samples, &times, &self.device)?;
         let names = indices.iter().map(|&i| self.names[i].clone()).collect();
-        self.fit.descend(loss, names)
+        self.network.descend(loss, names)
     }
 
     fn report(&mut self) -> Vec<(String, f64)> {
-        self.fit.report()
+        self.network.report()
     }
 
     /// The velocity is measured at the end alone.
@@ -288,7 +288,7 @@ impl Work for FlowFit<'_> {
     }
 
     fn store(&mut self) -> Result<()> {
-        self.fit.store(&self.folder)
+        self.network.store(&self.folder)
     }
 }
 
