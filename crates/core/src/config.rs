@@ -6,11 +6,6 @@
 
 use crate::error::{Error, Result};
 
-/// Pixels per latent cell, along both axes of the base resolution.
-pub const SPATIAL_FACTOR: usize = 8;
-/// Frames per latent frame, the first excepted.
-pub const TEMPORAL_FACTOR: usize = 4;
-
 /// Channels of an image: red, green, blue.
 pub const IMAGE_CHANNELS: usize = 3;
 
