@@ -2,16 +2,35 @@
 //! weight layout, at base resolution or twice that.
 //!
 //! ```
-//! use vae2x::{Latent, Vae};
-//!
 //! # fn main() -> vae2x::Result<()> {
 //! # let folder = tempfile::tempdir().unwrap();
-//! # let (latent, picture) = (folder.path().join("picture.latent"), folder.path().join("picture.png"));
-//! # Latent::raw(vae2x::Array::zeros([1, 16, 1, 2, 3]))?.save(&latent)?;
+//! # std::env::set_current_dir(folder.path()).unwrap();
+//! # // Raw as ComfyUI saves it, and normalized as diffusers has it: the same latent.
+//! # let config = Vae::open("demo:2x")?.config().clone();
+//! # let values = vae2x::Array::new([1, 16, 1, 8, 8], (0..1024).map(|i| (0.7 * i as f32).sin()).collect())?;
+//! # let normalized = vae2x_core::latent::Normalized::new(values)?;
+//! # let write = |path: &str, space| {
+//! #     let options = vae2x_media::latent::WriteOptions { space: Some(space), ..Default::default() };
+//! #     let raw = normalized.clone().denormalize(&config)?;
+//! #     vae2x_media::latent::write_raw(path.as_ref(), &raw, &config, &options)
+//! # };
+//! # write("picture.latent", vae2x::Space::Raw)?;
+//! # write("picture.safetensors", vae2x::Space::Normalized)?;
+//! use vae2x::{Latent, Vae};
+//!
 //! let vae = Vae::open("demo:2x")?.build()?; // a path, a hub id, or a bundled demo model
-//! let image = vae.decode(&Latent::open(&latent)?)?; // raw or normalized is settled inside
-//! image.save(&picture)?;
-//! # assert_eq!(image.array().shape(), [1, 3, 1, 32, 48]);
+//! let image = vae.decode(&Latent::open("picture.latent")?)?; // raw or normalized is settled inside
+//! image.save("picture.png")?;
+//! # assert!(std::path::Path::new("picture.png").exists());
+//! # assert_eq!(image.array().shape(), [1, 3, 1, 128, 128]);
+//! # let same = vae.decode(&Latent::open("picture.safetensors")?)?;
+//! # let difference = |(a, b): (&f32, &f32)| (a - b).abs();
+//! # let both = image.array().data().iter().zip(same.array().data());
+//! # assert!(both.map(difference).fold(0.0, f32::max) < 1e-4);
+//! # // The statistics of the other space give another image.
+//! # let wrong = vae.decode(&Latent::raw(normalized.array().clone())?)?;
+//! # let both = image.array().data().iter().zip(wrong.array().data());
+//! # assert!(both.map(difference).fold(0.0, f32::max) > 1e-2);
 //! # Ok(()) }
 //! ```
 //!
@@ -56,7 +75,11 @@ pub use pixels::Pixels;
 pub use session::{DecodeSession, EncodeSession, join_frames};
 pub use upscale::{RefineSession, Upscale, in_turn};
 pub use vae::{Vae, VaeBuilder};
+#[doc(inline)]
 pub use vae2x_core::engine::Progress;
+#[doc(inline)]
 pub use vae2x_core::latent::Space;
+#[doc(inline)]
 pub use vae2x_core::{Array, Error, Estimate, Extent, Precision, Result, VaeConfig};
+#[doc(inline)]
 pub use vae2x_media::latent::{Decision, SpaceChoice};
