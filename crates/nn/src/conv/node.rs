@@ -1,4 +1,4 @@
-//! The convolution as an operation that burn's backend for the processor learns, with its place in the graph of gradients.
+//! The convolution as a custom operation of burn's CPU backend, with its node in the graph of gradients.
 
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::NodeId;

@@ -1,4 +1,4 @@
-//! A convolution and its gradients on the processor, as matrix products over unfolded patches.
+//! A convolution and its gradients on the CPU, as matrix products over unfolded patches.
 
 use std::ops::Range;
 
