@@ -17,8 +17,12 @@ mod plan;
 mod run;
 mod weights;
 
-pub use bench::kernels::{KernelTime, measure_peak, profile_kernels};
-pub use bench::steps::StepTime;
 pub use engine::CpuEngine;
 pub use isa::{ISA_VARIABLE, Isa};
 pub use options::CpuOptions;
+
+#[doc(hidden)]
+pub use bench::{
+    kernels::{KernelTime, measure_peak, profile_kernels},
+    steps::StepTime,
+};

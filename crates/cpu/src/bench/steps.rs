@@ -23,6 +23,7 @@ impl CpuEngine {
     ///
     /// # Errors
     /// If the weights cannot be read or the latent does not fit the model.
+    #[doc(hidden)]
     pub fn profile_decode(&self, latent: &Array) -> Result<Vec<StepTime>> {
         let [z, t, h, w] = latent.dims("latent")?;
         let z_dim = self.config().z_dim;
