@@ -6,11 +6,6 @@
 
 use crate::error::{Error, Result};
 
-/// Pixels per latent cell, along both axes of the base resolution.
-pub const SPATIAL_FACTOR: usize = 8;
-/// Frames per latent frame, the first excepted.
-pub const TEMPORAL_FACTOR: usize = 4;
-
 /// Channels of an image: red, green, blue.
 pub const IMAGE_CHANNELS: usize = 3;
 
@@ -99,6 +94,11 @@ impl VaeConfig {
             0 => 0,
             t => 1 + self.temporal() * (t - 1),
         }
+    }
+
+    /// Frames of latent frame `t`: 1 for the first, 4 for later ones.
+    pub fn frames_of(&self, t: usize) -> usize {
+        if t == 0 { 1 } else { self.temporal() }
     }
 
     /// Latent frames that `frames` encode to; up to three trailing frames that do not fill a latent frame are not used.

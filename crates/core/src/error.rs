@@ -112,9 +112,6 @@ pub enum Error {
     /// A device failed, in its own words.
     #[error("the device failed: {0}")]
     Device(String),
-    /// Something this model, file or build cannot do.
-    #[error("{0}")]
-    Unsupported(String),
 }
 
 impl Error {

@@ -16,7 +16,6 @@ pub mod error;
 pub mod latent;
 pub mod precision;
 pub mod temp;
-pub mod time;
 pub mod weights;
 
 pub use array::Array;

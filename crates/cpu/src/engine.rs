@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use vae2x_core::config::IMAGE_CHANNELS;
 use vae2x_core::engine::{Decode, Encode, Engine};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Estimate, Extent, Result, VaeConfig, arch};
 
 use crate::isa::Isa;
 use crate::machine::Machine;
-use crate::memory::estimate;
-use crate::model::Model;
 use crate::options::{CpuOptions, Storage};
-use crate::session::{Decoding, Encoding};
+use crate::run::memory::estimate;
+use crate::run::session::{Decoding, Encoding};
+use crate::weights::model::Model;
 
 /// A model on this CPU, in `f32`.
 ///
@@ -87,7 +88,7 @@ impl Engine for CpuEngine {
     fn decode_memory(&self, clip: Extent) -> Option<Estimate> {
         let side = self.scale * self.config.spatial();
         let [h, w] = clip.cells;
-        let output = 3 * self.most_frames(clip) * side * h * side * w;
+        let output = IMAGE_CHANNELS * self.most_frames(clip) * side * h * side * w;
         let (plans, threads) = (&self.decoder.plans, self.machine.threads);
         Some(estimate(plans, clip.is_clip(), clip.cells, threads, output))
     }

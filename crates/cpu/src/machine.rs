@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rayon::prelude::*;
 use vae2x_core::{Error, Result};
 
+use crate::buffers::pages::Pages;
 use crate::isa::Isa;
-use crate::pages::Pages;
 
 /// Threads, instruction set and scratch memory. Clones share threads and memory.
 #[derive(Clone)]

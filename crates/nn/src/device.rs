@@ -100,7 +100,7 @@ impl Api {
     ///
     /// # Errors
     /// [`Error::Missing`] if this build lacks it, [`Error::Device`] if a driver fails.
-    pub fn devices(self) -> Result<Vec<Listed>> {
+    pub fn devices(self) -> Result<Vec<DeviceEntry>> {
         let Some(device_type) = self.device_type() else {
             let feature = self.name();
             return Err(Error::Missing {
@@ -113,7 +113,7 @@ impl Api {
                 .into_iter()
                 .collect::<Vec<_>>())
         })?;
-        devices.extend(self.processor());
+        devices.extend(self.cpu());
         let mut listed: Vec<_> = devices
             .into_iter()
             .map(|device| (kind(&device), device))
@@ -121,7 +121,7 @@ impl Api {
         listed.sort_by_key(|(kind, _)| *kind);
         let listed = listed.into_iter().enumerate();
         Ok(listed
-            .map(|(index, (kind, device))| Listed {
+            .map(|(index, (kind, device))| DeviceEntry {
                 api: self,
                 index,
                 kind,
@@ -131,7 +131,7 @@ impl Api {
     }
 
     /// LibTorch lists GPUs only.
-    fn processor(self) -> Option<Device> {
+    fn cpu(self) -> Option<Device> {
         match self {
             #[cfg(feature = "libtorch")]
             #[allow(deprecated)]
@@ -144,8 +144,8 @@ impl Api {
     /// The device at `index` of [`Self::devices`], or the first.
     ///
     /// # Errors
-    /// As [`Self::devices`]; [`Error::NoDevice`] if there is no such device, or as [`Listed::check`].
-    pub fn device(self, index: Option<usize>) -> Result<Listed> {
+    /// As [`Self::devices`]; [`Error::NoDevice`] if there is no such device, or as [`DeviceEntry::check`].
+    pub fn device(self, index: Option<usize>) -> Result<DeviceEntry> {
         let mut devices = self.devices()?;
         let (index, count, name) = (index.unwrap_or(0), devices.len(), self.name());
         if index < count {
@@ -167,34 +167,34 @@ impl std::fmt::Display for Api {
 
 /// The kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum DeviceKind {
     /// A GPU with its own memory.
     Gpu,
     /// A GPU that shares the CPU's memory.
     SharedGpu,
     /// The CPU.
-    Processor,
+    Cpu,
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Gpu => "GPU",
             Self::SharedGpu => "GPU with shared memory",
-            Self::Processor => "CPU",
+            Self::Cpu => "CPU",
         })
     }
 }
 
 /// A device that was found.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct DeviceEntry {
     /// The interface that reaches it.
     pub api: Api,
     /// Its place in [`Api::devices`].
     pub index: usize,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: DeviceKind,
     /// burn's handle.
     pub device: Device,
 }
@@ -204,7 +204,7 @@ pub const UNKNOWN_MEMORY: u64 = 4 << 30;
 
 /// What a device reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Properties {
     /// The vendor's name for it, if reported.
     pub name: Option<String>,
     /// All of its memory, free or not, in bytes, if reported.
@@ -213,15 +213,15 @@ pub struct Facts {
     pub buffer: Option<u64>,
 }
 
-impl Facts {
+impl Properties {
     /// What plans may use: most of the memory, as other programs and the driver use some; for devices that share the CPU's
     /// memory no more than the `host` bytes that are free there; and [`UNKNOWN_MEMORY`] where it is not reported.
-    pub fn limits(&self, kind: Kind, host: u64) -> Limits {
+    pub fn limits(&self, kind: DeviceKind, host: u64) -> Limits {
         let own = self.memory.map(|all| all / 8 * 7);
         let memory = match kind {
-            Kind::Gpu => own.unwrap_or(UNKNOWN_MEMORY),
-            Kind::SharedGpu => own.unwrap_or(UNKNOWN_MEMORY).min(host),
-            Kind::Processor => own.unwrap_or(host).min(host),
+            DeviceKind::Gpu => own.unwrap_or(UNKNOWN_MEMORY),
+            DeviceKind::SharedGpu => own.unwrap_or(UNKNOWN_MEMORY).min(host),
+            DeviceKind::Cpu => own.unwrap_or(host).min(host),
         };
         Limits {
             memory,
@@ -230,7 +230,7 @@ impl Facts {
     }
 }
 
-impl Listed {
+impl DeviceEntry {
     /// Refuses what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
     /// cubecl-spirv 0.11.3 makes invalid modules. An environment variable lifts this for builds with a corrected version.
     ///
@@ -239,7 +239,7 @@ impl Listed {
     pub fn check(&self) -> Result<()> {
         const CORRECTED: &str = "VAE2X_SOFTWARE_VULKAN";
         let is_spirv = cfg!(feature = "vulkan") && matches!(self.api, Api::Vulkan | Api::WebGpu);
-        if is_spirv && self.kind == Kind::Processor && std::env::var_os(CORRECTED).is_none() {
+        if is_spirv && self.kind == DeviceKind::Cpu && std::env::var_os(CORRECTED).is_none() {
             return Err(Error::NoDevice(format!(
                 "{} is a software driver, for which this version of CubeCL makes invalid SPIR-V; build with \
                  `--features webgpu` alone, which reaches it through WebGPU shaders",
@@ -258,59 +258,59 @@ impl Listed {
     ///
     /// # Errors
     /// [`Error::Device`] if it cannot be opened.
-    pub fn facts(&self) -> Result<Facts> {
-        guarded(|| Ok(facts(&self.device)))
+    pub fn properties(&self) -> Result<Properties> {
+        guarded(|| Ok(properties(&self.device)))
     }
 }
 
 #[cfg(any(feature = "metal", feature = "vulkan", feature = "webgpu"))]
-fn wgpu_kind(device: &Device) -> Option<Kind> {
+fn wgpu_kind(device: &Device) -> Option<DeviceKind> {
     use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
     match device.as_dispatch() {
         DispatchDevice::Cube(CubeDevice::Wgpu(device)) => Some(match device.kind {
-            WgpuDeviceKind::Cpu => Kind::Processor,
-            WgpuDeviceKind::IntegratedGpu(_) => Kind::SharedGpu,
-            _ => Kind::Gpu,
+            WgpuDeviceKind::Cpu => DeviceKind::Cpu,
+            WgpuDeviceKind::IntegratedGpu(_) => DeviceKind::SharedGpu,
+            _ => DeviceKind::Gpu,
         }),
         _ => None,
     }
 }
 
 #[cfg(not(any(feature = "metal", feature = "vulkan", feature = "webgpu")))]
-fn wgpu_kind(_: &Device) -> Option<Kind> {
+fn wgpu_kind(_: &Device) -> Option<DeviceKind> {
     None
 }
 
-fn kind(device: &Device) -> Kind {
+fn kind(device: &Device) -> DeviceKind {
     #[cfg(feature = "libtorch")]
     #[allow(deprecated)]
     if *device == Device::libtorch() {
-        return Kind::Processor;
+        return DeviceKind::Cpu;
     }
-    wgpu_kind(device).unwrap_or(Kind::Gpu)
+    wgpu_kind(device).unwrap_or(DeviceKind::Gpu)
 }
 
 #[cfg(feature = "cube")]
-fn facts(device: &Device) -> Facts {
+fn properties(device: &Device) -> Properties {
     use burn::backend::DispatchDevice;
     #[allow(unreachable_patterns)] // Other backends may not be built.
     match device.as_dispatch() {
         DispatchDevice::Cube(cube) => {
             let client = cube.client();
             let memory = &client.properties().memory;
-            Facts {
+            Properties {
                 name: device.identity().map(|identity| identity.name),
                 memory: memory.max_memory(),
                 buffer: Some(memory.max_page_size),
             }
         }
-        _ => Facts::default(),
+        _ => Properties::default(),
     }
 }
 
 #[cfg(not(feature = "cube"))]
-fn facts(_: &Device) -> Facts {
-    Facts::default()
+fn properties(_: &Device) -> Properties {
+    Properties::default()
 }
 
 /// The threads of this process that compute on a device; a GPU is fed by one.
@@ -416,21 +416,25 @@ mod tests {
 
     #[test]
     fn plans_use_no_more_than_there_is() {
-        let facts = |memory: Option<u64>| Facts {
+        let properties = |memory: Option<u64>| Properties {
             memory,
-            ..Facts::default()
+            ..Properties::default()
         };
-        let memory =
-            |told: Option<u64>, kind: Kind, host: u64| facts(told).limits(kind, host).memory;
+        let memory = |told: Option<u64>, kind: DeviceKind, host: u64| {
+            properties(told).limits(kind, host).memory
+        };
         const GIB: u64 = 1 << 30;
-        assert_eq!(memory(Some(8 * GIB), Kind::Gpu, GIB), 7 * GIB);
-        assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, GIB), GIB);
-        assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, 64 * GIB), 7 * GIB);
-        assert_eq!(memory(Some(8 * GIB), Kind::Processor, GIB), GIB);
+        assert_eq!(memory(Some(8 * GIB), DeviceKind::Gpu, GIB), 7 * GIB);
+        assert_eq!(memory(Some(8 * GIB), DeviceKind::SharedGpu, GIB), GIB);
+        assert_eq!(
+            memory(Some(8 * GIB), DeviceKind::SharedGpu, 64 * GIB),
+            7 * GIB
+        );
+        assert_eq!(memory(Some(8 * GIB), DeviceKind::Cpu, GIB), GIB);
         // Not reported.
-        assert_eq!(memory(None, Kind::Gpu, GIB), UNKNOWN_MEMORY);
-        assert_eq!(memory(None, Kind::SharedGpu, GIB), GIB);
-        assert_eq!(memory(None, Kind::Processor, 64 * GIB), 64 * GIB);
+        assert_eq!(memory(None, DeviceKind::Gpu, GIB), UNKNOWN_MEMORY);
+        assert_eq!(memory(None, DeviceKind::SharedGpu, GIB), GIB);
+        assert_eq!(memory(None, DeviceKind::Cpu, 64 * GIB), 64 * GIB);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! RMS norm over the channels of each pixel and SiLU behind it, which is how the VAE's convolutions get their input. On burn's
-//! backend for the processor they are one operation with a gradient of its own; as burn's they are a dozen passes over memory, and
-//! twice that for the gradient.
+//! RMS norm over the channels of each pixel, then SiLU: the input of the VAE's convolutions. On burn's CPU backend they are one
+//! custom operation with its own gradient; burn's operations would take a dozen passes over memory, and twice that for the
+//! gradient.
 //!
-//! Every plane of a picture is worked on by itself, and what pixels need of all planes is found in between; sums have one order
-//! whatever the number of threads.
+//! Planes of an image are computed separately, and sums over all planes in between; sums have one order whatever the number
+//! of threads.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -18,7 +18,7 @@ use rayon::prelude::*;
 /// Pixels whose channels are summed at a time.
 const BLOCK: usize = 512;
 
-/// `silu(x / max(|x|_2, epsilon) * sqrt(C) * gamma)`, on burn's processor backend, in `f32`.
+/// `silu(x / max(|x|_2, epsilon) * sqrt(C) * gamma)`, on burn's CPU backend, in `f32`.
 ///
 /// # Shapes
 /// `[B, C, ...]`, `[C]` -> the same, none of the extents 0

@@ -76,10 +76,7 @@ pub fn check_clips(engine: &Arc<dyn Engine>, folder: &str, first: Option<f64>) {
         all.filter(|(_, array)| array.shape()[1] > 1).collect()
     };
     let (decode, encode) = (clips("decode", "latent"), clips("encode", "pixels"));
-    assert!(
-        !decode.is_empty() && !encode.is_empty(),
-        "{folder} holds no clips"
-    );
+    assert!(decode.len() + encode.len() > 0, "{folder} holds no clips");
     let check = |what: &str, clip: &Array, moved: &Array, image: &Array| {
         assert_same(&format!("{what}, moved"), moved, clip);
         let what = format!("{what}, first frame");

@@ -2,7 +2,7 @@
 //!
 //! Each is written once over [`simd::Simd`] and compiled for every instruction set; `scalar.rs` is the definition. The
 //! functions here are safe: they check that slices are long enough for the strides they come with, and run the instance
-//! that the [`Isa`] proves the CPU to have. Layouts are told in `gemm.rs` and `winograd.rs`.
+//! that the [`Isa`] proves the CPU to have. Layouts are described in `gemm.rs` and `winograd.rs`.
 #![allow(unsafe_code)]
 // Kernels index small arrays by the number of an element; that number is also an address.
 #![allow(clippy::needless_range_loop)]
@@ -27,7 +27,7 @@ pub(crate) use expand::{Expand, Kept, TAPS};
 pub(crate) use gemm::Gemm;
 pub(crate) use peak::Peak;
 pub(crate) use pointwise::{Bias, Norm, Softmax};
-pub(crate) use simd::BLOCK;
+pub(crate) use simd::{BLOCK, padded};
 pub(crate) use winograd::{ELEMENTS2, ELEMENTS4, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
 
 use crate::isa::{Isa, Kind};
@@ -167,7 +167,7 @@ pub(crate) fn bias(isa: Isa, mut job: Bias<'_>) {
 /// One block of a row of a running softmax.
 ///
 /// # Panics
-/// If a length is no multiple of 16.
+/// If a length is not a multiple of 16.
 pub(crate) fn softmax(isa: Isa, mut job: Softmax<'_>) {
     job.check();
     dispatch!(isa, softmax, &mut job);

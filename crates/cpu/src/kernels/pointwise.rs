@@ -135,7 +135,7 @@ pub(crate) struct Softmax<'a> {
 
 impl Softmax<'_> {
     /// # Panics
-    /// If a length is no multiple of 16.
+    /// If a length is not a multiple of 16.
     pub(super) fn check(&self) {
         assert!(
             self.scores.len().is_multiple_of(BLOCK) && self.values.len().is_multiple_of(BLOCK),
@@ -146,7 +146,7 @@ impl Softmax<'_> {
 
 #[inline(always)]
 pub(super) fn softmax<S: Simd>(s: S, job: &mut Softmax<'_>) {
-    /// Exponentials below this power of two are taken for it; they are nothing beside the highest.
+    /// Exponentials below this power of two are raised to it; they are negligible next to the highest.
     const LOWEST: f32 = -125.0;
     let scores = job.scores.as_mut_ptr();
     // SAFETY: the lengths of `scores` and `values` are multiples of the lanes.

@@ -5,6 +5,11 @@ use std::ops::Range;
 /// Channels per block: activations, weights and transformed tiles are padded to it, whatever the vector's width.
 pub(crate) const BLOCK: usize = 16;
 
+/// Rounds channels up to whole blocks.
+pub(crate) fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(BLOCK)
+}
+
 /// The operands of an inner tile, as pointers to its corners; strides as in `Gemm`.
 pub(crate) struct Tile {
     pub a: *const f32,

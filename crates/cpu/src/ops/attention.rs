@@ -8,11 +8,11 @@
 use std::ops::Range;
 
 use super::{Cut, Target, Task};
+use crate::buffers::pages::Pages;
+use crate::buffers::rows::Rows;
 use crate::kernels::{self, BLOCK, Bias, Gemm, Softmax};
 use crate::machine::{Machine, Scratch, at_least};
-use crate::pack::ConvWeights;
-use crate::pages::Pages;
-use crate::rows::Rows;
+use crate::weights::pack::ConvWeights;
 
 /// Pixels of a block of keys.
 const KEYS: usize = 256;

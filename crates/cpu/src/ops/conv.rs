@@ -8,11 +8,11 @@
 use std::ops::Range;
 
 use super::{Cut, Target, Task};
+use crate::buffers::rows::Rows;
 use crate::kernels::{self, BLOCK, Bias, Gemm, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
 use crate::machine::{Machine, Scratch, at_least};
-use crate::pack::{ConvWeights, Sets};
-use crate::plan::{ConvSpec, Method};
-use crate::rows::Rows;
+use crate::plan::steps::{ConvSpec, Method};
+use crate::weights::pack::{ConvWeights, Sets};
 
 /// A frame that a convolution sees, through the weights of its temporal tap.
 pub(crate) struct Past<'a> {

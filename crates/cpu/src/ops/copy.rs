@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{Cut, Target};
+use crate::buffers::rows::Rows;
 use crate::machine::Machine;
-use crate::rows::Rows;
 
 /// Pixels of a task.
 const PIXELS: usize = 1024;

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::isa::Isa;
 use crate::kernels::{self, Norm};
-use crate::pack::NormWeights;
+use crate::weights::pack::NormWeights;
 
 /// Where a step's results go.
 pub(crate) struct Target<'a> {

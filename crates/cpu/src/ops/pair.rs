@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use super::conv::{Conv, Layout, Product, window};
 use super::{Cut, Target, Task};
+use crate::buffers::rows::Rows;
 use crate::kernels::{self, BLOCK, ELEMENTS4, Input, STEP4, WINDOW4};
 use crate::machine::{Machine, Scratch, at_least};
-use crate::pack::{ConvWeights, Sets};
-use crate::plan::{HALF_DIFFERENCE, HALF_SUM};
-use crate::rows::Rows;
+use crate::plan::steps::{HALF_DIFFERENCE, HALF_SUM};
+use crate::weights::pack::{ConvWeights, Sets};
 
 /// Tiles of a task: half of those of a single frame, for twice the values.
 const TILES: usize = 32;

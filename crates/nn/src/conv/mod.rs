@@ -1,7 +1,7 @@
-//! Two-dimensional convolution. Devices have their own kernels for it, and for its gradients; burn's for the processor computes
-//! gradients much slower than values, so there all three are matrix products over unfolded patches.
+//! Two-dimensional convolution. GPUs use burn's kernels for it and its gradients. burn's CPU backend computes gradients much
+//! slower than values, so there all three are matrix products over unfolded patches.
 //!
-//! Pictures are unfolded in bands of rows, so that a band's patches stay in the cache and memory stays bounded. Bands follow from
+//! Images are unfolded in bands of rows, so that a band's patches stay in the cache and memory stays bounded. Bands follow from
 //! shapes alone, and what several of them contribute is added in their order: the number of threads changes no bit.
 
 mod node;

@@ -1,4 +1,4 @@
-//! The convolution as an operation that burn's backend for the processor learns, with its place in the graph of gradients.
+//! The convolution as a custom operation of burn's CPU backend, with its node in the graph of gradients.
 
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::NodeId;
@@ -76,7 +76,7 @@ impl Backward<Flex, 3> for ConvBackward {
     }
 }
 
-/// A window's options, with the padding that its sizes need after the picture.
+/// A window's options, with the padding that its sizes need after the image.
 fn options(window: &Window) -> ConvOptions<2> {
     let padding = [0, 1].map(|axis| {
         let seen = (window.size_out[axis] - 1) * window.stride[axis] + window.kernel[axis];

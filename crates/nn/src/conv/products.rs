@@ -1,4 +1,4 @@
-//! A convolution and its gradients on the processor, as matrix products over unfolded patches.
+//! A convolution and its gradients on the CPU, as matrix products over unfolded patches.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// Every band of every picture of a batch.
+/// Every band of every image of a batch.
 fn tasks(window: &Window, batch: usize) -> Vec<(usize, Range<usize>)> {
     let bands = window.bands();
     (0..batch)
-        .flat_map(|picture| bands.iter().map(move |rows| (picture, rows.clone())))
+        .flat_map(|image| bands.iter().map(move |rows| (image, rows.clone())))
         .collect()
 }
 
@@ -34,28 +34,28 @@ pub fn forward(
 ) -> FlexTensor {
     let batch = x.layout().shape()[0];
     let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
-    let (pictures, bias) = (x.storage::<f32>(), bias.storage::<f32>());
+    let (images, bias) = (x.storage::<f32>(), bias.storage::<f32>());
     let matrix = Flex::float_reshape(weight, [window.outputs, window.patch()].into());
     let width = window.size_out[1];
     let tasks = tasks(window, batch);
-    let tile = |(picture, rows): &(usize, Range<usize>)| {
-        let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
+    let tile = |(image, rows): &(usize, Range<usize>)| {
+        let image = &images[image * window.image_in()..][..window.image_in()];
         let columns = tensor(
-            window.columns(picture, rows.clone()),
+            window.columns(image, rows.clone()),
             [window.patch(), rows.len() * width],
         );
         Flex::float_matmul(matrix.clone(), columns)
     };
     let tiles: Vec<FlexTensor> = tasks.par_iter().map(tile).collect();
-    // A plane of the output has one row of each tile of its picture.
+    // A plane of the output has one row of each tile of its image.
     let bands = tasks.len() / batch.max(1);
     let mut values = vec![0.0; batch * window.outputs * window.pixels_out()];
     values
         .par_chunks_exact_mut(window.pixels_out())
         .enumerate()
         .for_each(|(plane, mut pixels)| {
-            let (picture, output) = (plane / window.outputs, plane % window.outputs);
-            for tile in &tiles[picture * bands..][..bands] {
+            let (image, output) = (plane / window.outputs, plane % window.outputs);
+            for tile in &tiles[image * bands..][..bands] {
                 let length = tile.layout().shape()[1];
                 let (first, rest) = pixels.split_at_mut(length);
                 let row = &tile.storage::<f32>()[output * length..][..length];
@@ -98,12 +98,12 @@ pub fn parameter_gradients(
 ) -> (FlexTensor, FlexTensor) {
     let (outputs, patch) = (window.outputs, window.patch());
     let (gradient, x) = (gradient.to_contiguous(), x.to_contiguous());
-    let (gradients, pictures) = (gradient.storage::<f32>(), x.storage::<f32>());
-    let part = |(picture, rows): &(usize, Range<usize>)| {
+    let (gradients, images) = (gradient.storage::<f32>(), x.storage::<f32>());
+    let part = |(image, rows): &(usize, Range<usize>)| {
         let columns = rows.start * window.size_out[1]..rows.end * window.size_out[1];
         let planes = gradients
             .chunks_exact(window.pixels_out())
-            .skip(picture * outputs)
+            .skip(image * outputs)
             .take(outputs);
         let slopes = planes
             .map(|plane| &plane[columns.clone()])
@@ -113,11 +113,8 @@ pub fn parameter_gradients(
             .chunks_exact(columns.len())
             .map(|row| row.iter().sum())
             .collect();
-        let picture = &pictures[picture * window.picture_in()..][..window.picture_in()];
-        let patches = tensor(
-            window.patches(picture, rows.clone()),
-            [columns.len(), patch],
-        );
+        let image = &images[image * window.image_in()..][..window.image_in()];
+        let patches = tensor(window.patches(image, rows.clone()), [columns.len(), patch]);
         (
             Flex::float_matmul(tensor(slopes, [outputs, columns.len()]), patches),
             sums,

@@ -1,4 +1,4 @@
-//! What a convolution sees of one picture, and unfolding it: for every output pixel, the patch of inputs under the kernel.
+//! What a convolution sees of one image, and unfolding it: for every output pixel, the patch of inputs under the kernel.
 
 use std::ops::Range;
 
@@ -71,12 +71,12 @@ impl Window {
         self.inputs * self.kernel[0] * self.kernel[1]
     }
 
-    /// Elements of an input picture.
-    pub fn picture_in(&self) -> usize {
+    /// Elements of an input image.
+    pub fn image_in(&self) -> usize {
         self.inputs * self.size_in[0] * self.size_in[1]
     }
 
-    /// Pixels of an output picture.
+    /// Pixels of an output image.
     pub fn pixels_out(&self) -> usize {
         self.size_out[0] * self.size_out[1]
     }
@@ -102,11 +102,11 @@ impl Window {
     ///
     /// # Shapes
     /// `[I, H, W]` -> `[I kh kw, P]`
-    pub fn columns(&self, picture: &[f32], rows: Range<usize>) -> Vec<f32> {
+    pub fn columns(&self, image: &[f32], rows: Range<usize>) -> Vec<f32> {
         let ([height, width], [_, width_out]) = (self.size_in, self.size_out);
         let mut columns = vec![0.0; self.patch() * rows.len() * width_out];
         let mut lines = columns.chunks_exact_mut(width_out);
-        for plane in picture.chunks_exact(height * width) {
+        for plane in image.chunks_exact(height * width) {
             for ky in 0..self.kernel[0] {
                 for kx in 0..self.kernel[1] {
                     for (row, line) in rows.clone().zip(&mut lines) {
@@ -150,11 +150,11 @@ impl Window {
     ///
     /// # Shapes
     /// `[I, H, W]` -> `[P, kh kw I]`
-    pub fn patches(&self, picture: &[f32], rows: Range<usize>) -> Vec<f32> {
+    pub fn patches(&self, image: &[f32], rows: Range<usize>) -> Vec<f32> {
         let ([_, width], [_, width_out], [kh, kw]) = (self.size_in, self.size_out, self.kernel);
         let inputs = self.inputs;
         let seen = self.rows_in(&rows);
-        let source = self.channels_last(picture, seen.clone());
+        let source = self.channels_last(image, seen.clone());
         let mut patches = vec![0.0; self.patch() * rows.len() * width_out];
         let mut pieces = patches.chunks_exact_mut(kw * inputs);
         for row in rows {
@@ -164,7 +164,7 @@ impl Window {
                         continue;
                     };
                     let line = &source[(y - seen.start) * width * inputs..][..width * inputs];
-                    // Kernel columns that fall on the picture.
+                    // Kernel columns that fall on the image.
                     let left = (x * self.stride[1]) as isize - self.padding[1] as isize;
                     let from = (-left).clamp(0, kw as isize) as usize;
                     let to = (width as isize - left).clamp(from as isize, kw as isize) as usize;
@@ -189,11 +189,11 @@ impl Window {
 
     /// # Shapes
     /// `[I, H, W]` -> `[rows, W, I]`
-    fn channels_last(&self, picture: &[f32], rows: Range<usize>) -> Vec<f32> {
+    fn channels_last(&self, image: &[f32], rows: Range<usize>) -> Vec<f32> {
         let [height, width] = self.size_in;
         let inputs = self.inputs;
         let mut pixels = vec![0.0; rows.len() * width * inputs];
-        for (channel, plane) in picture.chunks_exact(height * width).enumerate() {
+        for (channel, plane) in image.chunks_exact(height * width).enumerate() {
             let values = &plane[rows.start * width..rows.end * width];
             let places = pixels[channel..].iter_mut().step_by(inputs);
             places

@@ -6,7 +6,9 @@ use vae2x_core::Result;
 use vae2x_core::arch;
 use vae2x_core::weights::Weights;
 
-use super::{PointConv, RmsNorm, from_frames, to_frames};
+use super::conv::PointConv;
+use super::frames::{from_frames, to_frames};
+use super::norm::RmsNorm;
 use crate::layers::attend;
 
 /// `x + proj(attention(to_qkv(norm(x))))`.

@@ -8,7 +8,7 @@ use vae2x_core::Result;
 use vae2x_core::arch::Conv;
 use vae2x_core::weights::Weights;
 
-use super::{from_frames, to_frames};
+use super::frames::{from_frames, to_frames};
 use crate::array::to_tensor;
 use crate::conv::conv2d;
 

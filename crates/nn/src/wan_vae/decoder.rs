@@ -9,12 +9,12 @@ use vae2x_core::arch::{self, Layer};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Result};
 
-use super::norm::check_channels;
-use super::residual::CONVS_PER_BLOCK;
-use super::{
-    Attention, CausalConv, History, Keep, PointConv, Residual, ResidualState, RmsNorm, Rows,
-    Upsample, UpsampleState,
-};
+use super::attention::Attention;
+use super::conv::{CausalConv, History, Keep, PointConv};
+use super::norm::{RmsNorm, check_channels};
+use super::resample::{Upsample, UpsampleState};
+use super::residual::{CONVS_PER_BLOCK, Residual, ResidualState};
+use super::rows::Rows;
 
 /// Raw latents to images with `3 r^2` channels, not yet shuffled.
 #[derive(Module, Debug)]

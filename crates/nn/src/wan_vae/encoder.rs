@@ -9,12 +9,13 @@ use vae2x_core::Result;
 use vae2x_core::arch::{self, Layer};
 use vae2x_core::weights::Weights;
 
+use super::attention::Attention;
+use super::conv::{CausalConv, History, Keep, PointConv};
 use super::decoder::{StageRows, unknown_layers};
-use super::residual::CONVS_PER_BLOCK;
-use super::{
-    Attention, CausalConv, Downsample, DownsampleState, History, Keep, PointConv, Residual,
-    ResidualState, RmsNorm, Rows,
-};
+use super::norm::RmsNorm;
+use super::resample::{Downsample, DownsampleState};
+use super::residual::{CONVS_PER_BLOCK, Residual, ResidualState};
+use super::rows::Rows;
 
 /// Frames to mean and log-variance of their raw latents.
 #[derive(Module, Debug)]

@@ -9,45 +9,23 @@ mod conv;
 mod decoder;
 mod encoder;
 mod engine;
+mod frames;
 pub mod latent;
-mod memory;
 mod norm;
 pub mod parameters;
-mod pass;
-mod place;
-mod plan;
 mod resample;
 mod residual;
 mod rows;
-mod stream;
 
 pub use attention::Attention;
 pub use conv::{CausalConv, FrameConv, History, Keep, PointConv, TimeConv};
 pub use decoder::{Decoder, DecoderState, TailState, TrunkState};
 pub use encoder::{Encoder, EncoderRestState, EncoderStageState, EncoderState};
-pub use engine::{BurnEngine, BurnOptions};
+pub use engine::burn::{BurnEngine, BurnOptions};
+pub use engine::plan::decode::DecodePlan;
+pub use engine::plan::encode::EncodePlan;
+pub use engine::plan::job::Job;
 pub use norm::RmsNorm;
-pub use plan::{DecodePlan, EncodePlan, Job};
 pub use resample::{Downsample, DownsampleState, Upsample, UpsampleState};
 pub use residual::{Residual, ResidualState};
 pub use rows::Rows;
-
-use burn::tensor::Tensor;
-
-/// `[B, C, T, H, W]` -> `[B T, C, H, W]`.
-fn to_frames(x: Tensor<5>) -> Tensor<4> {
-    let [b, c, t, h, w] = x.dims();
-    if t == 1 {
-        return x.reshape([b, c, h, w]);
-    }
-    x.swap_dims(1, 2).reshape([b * t, c, h, w])
-}
-
-/// `[B T, C, H, W]` -> `[B, C, T, H, W]`.
-fn from_frames(x: Tensor<4>, t: usize) -> Tensor<5> {
-    let [frames, c, h, w] = x.dims();
-    if t == 1 {
-        return x.reshape([frames, c, 1, h, w]);
-    }
-    x.reshape([frames / t, t, c, h, w]).swap_dims(1, 2)
-}

@@ -8,7 +8,8 @@ use vae2x_core::Result;
 use vae2x_core::arch::Conv;
 use vae2x_core::weights::Weights;
 
-use super::{FrameConv, History, Keep, TimeConv, from_frames, to_frames};
+use super::conv::{FrameConv, History, Keep, TimeConv};
+use super::frames::{from_frames, to_frames};
 
 /// Doubles time for all but the first frame, then space, and halves the channels.
 #[derive(Module, Debug)]

@@ -6,7 +6,8 @@ use vae2x_core::Result;
 use vae2x_core::arch;
 use vae2x_core::weights::Weights;
 
-use super::{CausalConv, History, Keep, PointConv, RmsNorm};
+use super::conv::{CausalConv, History, Keep, PointConv};
+use super::norm::RmsNorm;
 
 /// Convolutions that a pixel passes through one after another.
 pub(super) const CONVS_PER_BLOCK: usize = 2;

@@ -19,7 +19,7 @@ pub fn device() -> Device {
     let api = Api::ALL.into_iter().find(|known| known.name() == api);
     let index = index.map(str::parse).transpose();
     let (Some(api), Ok(index)) = (api, index) else {
-        panic!("{VARIABLE} is '{name}', which is no device")
+        panic!("{VARIABLE} is '{name}', an unknown device")
     };
     api.device(index).unwrap_or_else(|e| panic!("{e}")).device
 }

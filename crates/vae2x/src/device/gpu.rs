@@ -5,7 +5,9 @@ use std::sync::{Arc, Once};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Precision, Result, VaeConfig};
-use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_precision};
+use vae2x_nn::device::{
+    self as nn, DeviceEntry, DeviceKind, Limits, Properties, UNKNOWN_MEMORY, check_precision,
+};
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
 
 use super::{Api, Device, EngineOptions};
@@ -43,10 +45,10 @@ fn through(api: Api) -> Vec<DeviceInfo> {
     }
 }
 
-fn described(listed: &Listed) -> DeviceInfo {
-    let name = listed.name();
-    let facts = match listed.facts() {
-        Ok(facts) => facts,
+fn described(entry: &DeviceEntry) -> DeviceInfo {
+    let name = entry.name();
+    let properties = match entry.properties() {
+        Ok(properties) => properties,
         Err(e) => {
             return DeviceInfo {
                 name,
@@ -55,17 +57,19 @@ fn described(listed: &Listed) -> DeviceInfo {
             };
         }
     };
-    let maker = facts.name.unwrap_or_else(|| "PyTorch's library".into());
-    let aside = match (listed.check(), listed.kind) {
+    let maker = properties
+        .name
+        .unwrap_or_else(|| "PyTorch's library".into());
+    let aside = match (entry.check(), entry.kind) {
         (Err(e), _) => format!(", cannot be used: {e}"),
-        (Ok(()), Kind::Processor) => ", never selected automatically".into(),
+        (Ok(()), DeviceKind::Cpu) => ", never selected automatically".into(),
         (Ok(()), _) => String::new(),
     };
-    let shared = (listed.kind == Kind::Processor).then(available_bytes);
+    let shared = (entry.kind == DeviceKind::Cpu).then(available_bytes);
     DeviceInfo {
         name,
-        description: format!("{maker}, {}{aside}", listed.kind),
-        memory: facts.memory.or(shared),
+        description: format!("{maker}, {}{aside}", entry.kind),
+        memory: properties.memory.or(shared),
     }
 }
 
@@ -77,14 +81,14 @@ fn described(listed: &Listed) -> DeviceInfo {
 /// [`Error::Missing`] or [`Error::NoDevice`] if the device is not in this build or not there; [`Error::Device`] if it cannot
 /// be opened.
 pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::tensor::Device> {
-    let Some(listed) = listed(device, &notify)? else {
+    let Some(entry) = entry(device, &notify)? else {
         return Ok(burn::tensor::Device::flex());
     };
     notify(&format!(
         "computing on {}",
-        shown(&listed, &listed.facts()?)
+        shown(&entry, &entry.properties()?)
     ));
-    Ok(listed.device)
+    Ok(entry.device)
 }
 
 /// Bytes that may be held on the device of [`open_for_training`]: of a GPU what plans may use of it, else what the machine
@@ -94,8 +98,8 @@ pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::
 /// As [`open_for_training`].
 pub fn memory_for_training(device: Device) -> Result<u64> {
     let available = available_bytes();
-    match listed(device, |_: &str| ())? {
-        Some(listed) => Ok(listed.facts()?.limits(listed.kind, available).memory),
+    match entry(device, |_: &str| ())? {
+        Some(entry) => Ok(entry.properties()?.limits(entry.kind, available).memory),
         None => Ok(available),
     }
 }
@@ -109,22 +113,22 @@ fn bytes_of(precision: Precision) -> usize {
 }
 
 /// The GPU that a device for training is; `None` for the CPU.
-fn listed(device: Device, notify: impl Fn(&str)) -> Result<Option<Listed>> {
+fn entry(device: Device, notify: impl Fn(&str)) -> Result<Option<DeviceEntry>> {
     match device {
         Device::Cpu | Device::Burn => Ok(None),
         Device::Gpu { api, index } => api.in_nn().device(index).map(Some),
         Device::Auto => Ok(first_gpu(
             reached(),
-            |listed| listed.facts().map(|_| ()),
+            |entry| entry.properties().map(|_| ()),
             notify,
         )),
     }
 }
 
 /// The name of a device in vae2x, and its maker's.
-fn shown(listed: &Listed, facts: &Facts) -> String {
-    let name = listed.name();
-    match &facts.name {
+fn shown(entry: &DeviceEntry, properties: &Properties) -> String {
+    let name = entry.name();
+    match &properties.name {
         Some(maker) => format!("{name} ({maker})"),
         None => name,
     }
@@ -132,24 +136,24 @@ fn shown(listed: &Listed, facts: &Facts) -> String {
 
 /// The first GPU that passes `check`; `notify` is called with the reason why others do not.
 fn first_gpu(
-    devices: impl IntoIterator<Item = Listed>,
-    check: impl Fn(&Listed) -> Result<()>,
+    devices: impl IntoIterator<Item = DeviceEntry>,
+    check: impl Fn(&DeviceEntry) -> Result<()>,
     notify: impl Fn(&str),
-) -> Option<Listed> {
+) -> Option<DeviceEntry> {
     let mut gpus = devices
         .into_iter()
-        .filter(|listed| listed.kind != Kind::Processor);
-    gpus.find(|listed| match check(listed) {
+        .filter(|entry| entry.kind != DeviceKind::Cpu);
+    gpus.find(|entry| match check(entry) {
         Ok(()) => true,
         Err(e) => {
-            notify(&format!("{} is skipped: {e}", listed.name()));
+            notify(&format!("{} is skipped: {e}", entry.name()));
             false
         }
     })
 }
 
 /// The devices that this build reaches, those of the best interface first.
-fn reached() -> impl Iterator<Item = Listed> {
+fn reached() -> impl Iterator<Item = DeviceEntry> {
     let apis = Api::ALL.into_iter().filter(|api| api.is_built());
     apis.flat_map(|api| api.in_nn().devices().unwrap_or_default())
 }
@@ -180,9 +184,7 @@ impl EngineOptions {
     /// The same device with [`Device::Auto`] settled.
     pub(super) fn settled(&self, weights: &dyn Weights) -> Device {
         match self.device {
-            Device::Auto => {
-                self.automatic(reached(), |listed| self.check(weights.config(), listed))
-            }
+            Device::Auto => self.automatic(reached(), |entry| self.check(weights.config(), entry)),
             device => device,
         }
     }
@@ -190,8 +192,8 @@ impl EngineOptions {
     /// What [`Device::Auto`] means among `devices`, of which `check` refuses some.
     fn automatic(
         &self,
-        devices: impl IntoIterator<Item = Listed>,
-        check: impl Fn(&Listed) -> Result<()>,
+        devices: impl IntoIterator<Item = DeviceEntry>,
+        check: impl Fn(&DeviceEntry) -> Result<()>,
     ) -> Device {
         let gpu = first_gpu(devices, check, |text| self.notify(text));
         gpu.map_or(Device::Cpu, |gpu| Device::Gpu {
@@ -201,12 +203,12 @@ impl EngineOptions {
     }
 
     /// Refuses devices that lack a precision or cannot make an image of ordinary size.
-    fn check(&self, config: &VaeConfig, listed: &Listed) -> Result<()> {
+    fn check(&self, config: &VaeConfig, entry: &DeviceEntry) -> Result<()> {
         /// 1024 pixels at base resolution.
         const ORDINARY: [usize; 2] = [128, 128];
-        let limits = self.limits(listed.kind, &listed.facts()?);
+        let limits = self.limits(entry.kind, &entry.properties()?);
         let job = |precision: Precision| {
-            check_precision(&listed.device, precision)?;
+            check_precision(&entry.device, precision)?;
             Ok(Job {
                 cells: ORDINARY,
                 clip: false,
@@ -220,8 +222,8 @@ impl EngineOptions {
     }
 
     /// What the user allows, else what there is; of that, this model's part.
-    fn limits(&self, kind: Kind, facts: &Facts) -> Limits {
-        let limits = facts.limits(kind, available_bytes());
+    fn limits(&self, kind: DeviceKind, properties: &Properties) -> Limits {
+        let limits = properties.limits(kind, available_bytes());
         let memory = self.memory.unwrap_or(limits.memory) / self.models.max(1);
         Limits { memory, ..limits }
     }
@@ -234,15 +236,15 @@ impl EngineOptions {
     ) -> Result<(Arc<dyn Engine>, Device)> {
         let (name, limits, on) = match device {
             Device::Gpu { api, index } => {
-                let listed = api.in_nn().device(index)?;
-                let facts = listed.facts()?;
-                self.note_what_is_assumed(&listed, &facts);
-                let limits = self.limits(listed.kind, &facts);
-                (shown(&listed, &facts), limits, listed.device)
+                let entry = api.in_nn().device(index)?;
+                let properties = entry.properties()?;
+                self.note_what_is_assumed(&entry, &properties);
+                let limits = self.limits(entry.kind, &properties);
+                (shown(&entry, &properties), limits, entry.device)
             }
             _ => (
                 "burn-flex".into(),
-                self.limits(Kind::Processor, &Facts::default()),
+                self.limits(DeviceKind::Cpu, &Properties::default()),
                 burn::tensor::Device::flex(),
             ),
         };
@@ -257,14 +259,14 @@ impl EngineOptions {
     }
 
     /// Notes, once in this process, that a GPU does not tell its memory, if that matters.
-    fn note_what_is_assumed(&self, listed: &Listed, facts: &Facts) {
+    fn note_what_is_assumed(&self, entry: &DeviceEntry, properties: &Properties) {
         static ONCE: Once = Once::new();
-        let is_told = self.memory.is_some() || facts.memory.is_some();
-        if is_told || listed.kind == Kind::Processor {
+        let is_told = self.memory.is_some() || properties.memory.is_some();
+        if is_told || entry.kind == DeviceKind::Cpu {
             return;
         }
         ONCE.call_once(|| {
-            let (name, gib) = (shown(listed, facts), UNKNOWN_MEMORY >> 30);
+            let (name, gib) = (shown(entry, properties), UNKNOWN_MEMORY >> 30);
             self.notify(&format!(
                 "{name} does not report its memory; at most {gib} GiB are used, or what --memory allows"
             ));
@@ -278,8 +280,8 @@ mod tests {
 
     use super::*;
 
-    fn gpu(api: nn::Api, index: usize, kind: Kind) -> Listed {
-        Listed {
+    fn gpu(api: nn::Api, index: usize, kind: DeviceKind) -> DeviceEntry {
+        DeviceEntry {
             api,
             index,
             kind,
@@ -290,12 +292,12 @@ mod tests {
     #[test]
     fn auto_is_the_first_gpu_that_can_be_used_and_never_a_software_driver() {
         let software = [
-            gpu(nn::Api::Vulkan, 0, Kind::Processor),
-            gpu(nn::Api::LibTorch, 0, Kind::Processor),
+            gpu(nn::Api::Vulkan, 0, DeviceKind::Cpu),
+            gpu(nn::Api::LibTorch, 0, DeviceKind::Cpu),
         ];
         let gpus = [
-            gpu(nn::Api::Vulkan, 1, Kind::Gpu),
-            gpu(nn::Api::WebGpu, 0, Kind::SharedGpu),
+            gpu(nn::Api::Vulkan, 1, DeviceKind::Gpu),
+            gpu(nn::Api::WebGpu, 0, DeviceKind::SharedGpu),
         ];
         let both = || software.iter().chain(&gpus).chain(&software).cloned();
         let on = |api: Api, index: usize| Device::Gpu {
@@ -303,8 +305,8 @@ mod tests {
             index: Some(index),
         };
         let refuse = || Err(Error::Memory("too small".into()));
-        let shared_only = |listed: &Listed| match listed.kind {
-            Kind::SharedGpu => Ok(()),
+        let shared_only = |entry: &DeviceEntry| match entry.kind {
+            DeviceKind::SharedGpu => Ok(()),
             _ => refuse(),
         };
         let notes: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -329,9 +331,9 @@ mod tests {
     #[test]
     fn models_that_decode_side_by_side_share_the_memory() {
         const GIB: u64 = 1 << 30;
-        let facts = Facts {
+        let properties = Properties {
             memory: Some(16 * GIB),
-            ..Facts::default()
+            ..Properties::default()
         };
         let memory = |models: u64, memory: Option<u64>| {
             let options = EngineOptions {
@@ -339,7 +341,7 @@ mod tests {
                 memory,
                 ..EngineOptions::default()
             };
-            options.limits(Kind::Gpu, &facts).memory
+            options.limits(DeviceKind::Gpu, &properties).memory
         };
         assert_eq!([1, 2].map(|n| memory(n, None)), [14 * GIB, 7 * GIB]);
         assert_eq!([1, 2].map(|n| memory(n, Some(4 * GIB))), [4 * GIB, 2 * GIB]);

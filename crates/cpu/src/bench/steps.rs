@@ -1,11 +1,11 @@
-//! Where the time of a decode goes, step by step. For benchmarks.
+//! Where the time of a decode goes, step by step.
 
 use vae2x_core::engine::Engine;
 use vae2x_core::{Array, Error, Result};
 
 use crate::engine::CpuEngine;
-use crate::plan::{Op, Step};
-use crate::run::{Mode, RunOptions, Runner, State};
+use crate::plan::steps::{Op, Step};
+use crate::run::runner::{Mode, RunOptions, Runner, State};
 
 /// A fused step of a single frame's decode and the time it took.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub struct StepTime {
     pub name: String,
     /// Seconds, norms and residual included.
     pub seconds: f64,
-    /// Floating-point operations of a plain convolution at the output's size; zero for what is none.
+    /// Floating-point operations of a plain convolution at the output's size; zero for other steps.
     pub direct_flops: f64,
 }
 
@@ -23,6 +23,7 @@ impl CpuEngine {
     ///
     /// # Errors
     /// If the weights cannot be read or the latent does not fit the model.
+    #[doc(hidden)]
     pub fn profile_decode(&self, latent: &Array) -> Result<Vec<StepTime>> {
         let [z, t, h, w] = latent.dims("latent")?;
         let z_dim = self.config().z_dim;
@@ -42,7 +43,7 @@ impl CpuEngine {
             threads: machine.threads,
         };
         let mut state = State::new(plan, &model.plans.tables, options);
-        let input = crate::picture::frame(latent, 0, state.input());
+        let input = crate::buffers::frames::frame(latent, 0, state.input());
         let mut runner = Runner {
             model,
             machine,

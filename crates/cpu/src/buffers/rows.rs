@@ -6,9 +6,8 @@
 
 use std::ops::Range;
 
-use crate::kernels::STEP4;
-use crate::pages::Pages;
-use crate::plan::padded;
+use crate::buffers::pages::Pages;
+use crate::kernels::{STEP4, padded};
 
 /// The extents of a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

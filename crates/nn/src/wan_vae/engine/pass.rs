@@ -8,14 +8,16 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::engine::Progress;
 use vae2x_core::{Array, Extent, Result};
 
-use super::conv::Keep;
-use super::decoder::{Decoder, TailState, TrunkState};
-use super::encoder::{Encoder, EncoderRestState, EncoderStageState};
 use super::place::Place;
-use super::plan::{DecodePlan, EncodePlan, Job};
-use super::rows::Rows;
+use super::plan::decode::DecodePlan;
+use super::plan::encode::EncodePlan;
+use super::plan::job::Job;
 use super::stream::Pass;
 use crate::array::to_array;
+use crate::wan_vae::conv::Keep;
+use crate::wan_vae::decoder::{Decoder, TailState, TrunkState};
+use crate::wan_vae::encoder::{Encoder, EncoderRestState, EncoderStageState};
+use crate::wan_vae::rows::Rows;
 
 /// Where the past waits if the device has no room for it.
 fn host() -> Device {

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use vae2x_core::arch::{Conv, Norm, Taps};
 
-use crate::kernels::{BLOCK, ELEMENTS2, ELEMENTS4};
+use crate::kernels::{ELEMENTS2, ELEMENTS4, padded};
 use crate::options::Storage;
 
 /// How a convolution is computed.
@@ -158,11 +158,6 @@ impl ConvSpec {
     pub fn packed_len(&self) -> usize {
         self.method.elements() * self.k() * self.padded_outputs()
     }
-}
-
-/// Rounds channels up to whole blocks.
-pub(crate) fn padded(channels: usize) -> usize {
-    channels.next_multiple_of(BLOCK)
 }
 
 /// A norm and what follows it.

@@ -6,8 +6,8 @@
 use vae2x_core::engine::{Notify, Progress};
 use vae2x_core::{Array, Error, Result};
 
-use super::conv::Keep;
 use crate::device::guarded;
+use crate::wan_vae::conv::Keep;
 
 /// Latent frames after which a clip's memory no longer grows: the first has no past, the second meets an empty one.
 const UNTIL_STEADY: usize = 3;

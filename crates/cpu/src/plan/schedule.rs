@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
+use crate::buffers::rows::Extent;
 use crate::kernels::{ELEMENTS4, STEP2, STEP4};
-use crate::plan::{BufferId, Method, Op, Plan, Step, Tables, Use};
-use crate::rows::Extent;
+use crate::plan::steps::{BufferId, Method, Op, Plan, Step, Tables, Use};
 
 /// How the rows of a step's input and output belong together. Units are rows of tiles, of pixels, or the whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl<'p> Schedule<'p> {
             progress.flow.needs(units, height) <= made
                 && residual.is_none_or(|(made, height)| progress.flow.makes(units, height) <= made)
         };
-        // What fits only grows with what is made: search by halves.
+        // More made rows never make fewer units ready: bisect.
         let (mut ready, mut beyond) = (progress.done, progress.total + 1);
         while beyond - ready > 1 {
             let middle = ready.midpoint(beyond);
@@ -301,7 +301,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builder::image;
+    use crate::plan::builder::image;
     use vae2x_core::{VaeConfig, arch};
 
     fn run(size: [usize; 2]) -> (Plan, Vec<usize>) {

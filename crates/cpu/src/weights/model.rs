@@ -7,11 +7,11 @@ use vae2x_core::Result;
 use vae2x_core::arch::Layer;
 use vae2x_core::weights::Weights;
 
-use crate::builder;
 use crate::machine::Machine;
 use crate::options::Storage;
-use crate::pack::{ConvWeights, NormWeights};
-use crate::plan::{Op, Plan, Stage, Tables, Use};
+use crate::plan::builder;
+use crate::plan::steps::{Op, Plan, Stage, Tables, Use};
+use crate::weights::pack::{ConvWeights, NormWeights};
 
 /// Plans of the encoder or the decoder, for a single frame and for clips.
 pub(crate) struct Plans {

@@ -1,15 +1,15 @@
-//! Kernels by themselves, on data that lies as a step's task lays it, and the machine's peak. For benchmarks.
+//! Kernels alone, on data laid out as in a step's task, and the peak of the machine.
 
 use std::time::Instant;
 
 use vae2x_core::Result;
 
+use crate::buffers::pages::Pages;
 use crate::isa::Isa;
 use crate::kernels::{
     self, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, Peak, STEP4, TAPS, WINDOW4,
 };
 use crate::options::CpuOptions;
-use crate::pages::Pages;
 
 /// Floating-point operations per second that these threads could do at best, measured: a loop of fused multiply-adds in
 /// registers.
@@ -40,9 +40,9 @@ pub fn measure_peak(options: CpuOptions) -> Result<f64> {
 pub struct KernelTime {
     /// The kernel and its channels.
     pub name: String,
-    /// The least of several runs.
+    /// Seconds of the fastest run.
     pub seconds: f64,
-    /// Floating-point operations of a plain convolution; zero for what multiplies no matrices.
+    /// Floating-point operations of a plain convolution; zero for kernels that multiply no matrices.
     pub direct_flops: f64,
     /// Bytes read and written.
     pub bytes: f64,
@@ -50,7 +50,7 @@ pub struct KernelTime {
 
 /// Tiles of 4x4 pixels side by side.
 const TILES: usize = 64;
-/// Runs that the least time is taken of.
+/// Runs; the fastest counts.
 const RUNS: usize = 20;
 
 /// Times the kernels behind a 3x3 convolution from `inputs` to `outputs` channels, both multiples of 16.

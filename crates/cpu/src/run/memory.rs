@@ -1,15 +1,15 @@
-//! What a decode or an encode will take, found by running the schedule without data: nothing is allocated.
+//! The memory of a session, found by running the schedule without data: nothing is allocated.
 
 use vae2x_core::Estimate;
 
-use crate::model::Plans;
+use crate::buffers::rows::Extent;
 use crate::ops::{attention, conv, pair};
-use crate::plan::{ConvSpec, Method, Op, Plan, Tables, Use};
-use crate::rows::Extent;
-use crate::run::{Mode, extents};
-use crate::schedule::Schedule;
+use crate::plan::schedule::Schedule;
+use crate::plan::steps::{ConvSpec, Method, Op, Plan, Tables, Use};
+use crate::run::runner::{Mode, extents};
+use crate::weights::model::Plans;
 
-/// What one session of `plans` holds.
+/// The memory of one session of `plans`.
 ///
 /// `size` is the height and width of the frames that go in, `output` the values of the array that a step returns.
 pub(crate) fn estimate(
@@ -41,7 +41,7 @@ pub(crate) fn estimate(
     }
 }
 
-/// Of a value.
+/// Bytes of a value.
 const BYTES: usize = size_of::<f32>();
 
 impl Plans {

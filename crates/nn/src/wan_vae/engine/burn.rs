@@ -8,14 +8,15 @@ use vae2x_core::engine::{Decode, Encode, Engine, Notify, Progress};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Array, Error, Estimate, Extent, Precision, Result, VaeConfig};
 
-use super::conv::Keep;
-use super::decoder::Decoder;
-use super::encoder::Encoder;
 use super::pass::{DecodePass, EncodePass};
 use super::place::Place;
-use super::plan::{DecodePlan, EncodePlan};
+use super::plan::decode::DecodePlan;
+use super::plan::encode::EncodePlan;
 use super::stream::Stream;
 use crate::device::{Limits, check_precision, device_error, float_dtype, guarded, threads};
+use crate::wan_vae::conv::Keep;
+use crate::wan_vae::decoder::Decoder;
+use crate::wan_vae::encoder::Encoder;
 
 /// How to set up an engine.
 #[derive(Clone)]

@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
+use vae2x_core::config::IMAGE_CHANNELS;
 use vae2x_core::engine::{Decode, Encode, Progress};
 use vae2x_core::{Array, Extent, Result, VaeConfig};
 
+use crate::buffers::frames::{OutputFrames, frame};
+use crate::buffers::pages::Pages;
 use crate::machine::Machine;
-use crate::model::Model;
-use crate::pages::Pages;
-use crate::picture::{Picture, frame};
-use crate::plan::{Stage, Use};
-use crate::run::{Mode, RunOptions, Runner, State};
+use crate::plan::steps::{Stage, Use};
+use crate::run::runner::{Mode, RunOptions, Runner, State};
+use crate::weights::model::Model;
 
 /// The encoder or the decoder on its way through a clip.
 struct Stream {
@@ -53,16 +54,16 @@ impl Stream {
         })
     }
 
-    /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `picture`.
-    fn step(&mut self, frames: &Array, picture: &mut Picture, progress: Progress<'_>) {
+    /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `output`.
+    fn step(&mut self, frames: &Array, output: &mut OutputFrames, progress: Progress<'_>) {
         let Self {
             model,
             machine,
             way,
         } = self;
         machine.enter(|| match way {
-            Way::Image(size) => image(model, machine, *size, frames, picture, progress),
-            Way::Clip(parts) => clip(model, machine, parts, frames, picture, progress),
+            Way::Image(size) => image(model, machine, *size, frames, output, progress),
+            Way::Clip(parts) => clip(model, machine, parts, frames, output, progress),
         });
     }
 }
@@ -97,7 +98,7 @@ fn image(
     machine: &Machine,
     size: [usize; 2],
     frames: &Array,
-    picture: &mut Picture,
+    output: &mut OutputFrames,
     progress: Progress<'_>,
 ) {
     let plan = &model.plans.image;
@@ -116,7 +117,7 @@ fn image(
     };
     runner.run(
         vec![input],
-        &mut |_, y, pixels| picture.row(0, y, pixels),
+        &mut |_, y, pixels| output.row(0, y, pixels),
         progress,
     );
 }
@@ -126,7 +127,7 @@ fn clip(
     machine: &Machine,
     parts: &mut [Part],
     frames: &Array,
-    picture: &mut Picture,
+    output: &mut OutputFrames,
     progress: Progress<'_>,
 ) {
     let input = parts[0].state.input();
@@ -137,8 +138,8 @@ fn clip(
         model,
         machine,
         out: &mut |event| {
-            if picture.take(event) {
-                progress(picture.done());
+            if output.take(event) {
+                progress(output.done());
             }
         },
     };
@@ -153,7 +154,7 @@ enum Event<'a> {
     Done(usize),
 }
 
-impl Picture {
+impl OutputFrames {
     /// Takes an event in; true if it completes frames.
     fn take(&mut self, event: Event<'_>) -> bool {
         match event {
@@ -231,11 +232,6 @@ impl Feed<'_> {
     }
 }
 
-/// Frames that the step after `done` latent frames takes or gives.
-fn frames_of_step(config: &VaeConfig, done: usize) -> usize {
-    if done == 0 { 1 } else { config.temporal() }
-}
-
 /// The decoding of one clip.
 pub(crate) struct Decoding {
     config: VaeConfig,
@@ -266,15 +262,15 @@ impl Decoding {
 
 impl Decode for Decoding {
     fn step(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Array> {
-        let frames = frames_of_step(&self.config, self.done);
+        let frames = self.config.frames_of(self.done);
         let [h, w] = self
             .clip
             .cells
             .map(|n| self.scale * self.config.spatial() * n);
-        let mut picture = Picture::new([3, frames, h, w], self.scale);
-        self.stream.step(latent, &mut picture, progress);
+        let mut output = OutputFrames::new([IMAGE_CHANNELS, frames, h, w], self.scale);
+        self.stream.step(latent, &mut output, progress);
         self.done += 1;
-        Ok(picture.into_array())
+        Ok(output.into_array())
     }
 }
 
@@ -306,8 +302,8 @@ impl Encode for Encoding {
     fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
         let [h, w] = self.clip.cells;
         // The mean comes first; the log-variance is left.
-        let mut picture = Picture::new([self.config.z_dim, 1, h, w], 1);
-        self.stream.step(pixels, &mut picture, progress);
-        Ok(picture.into_array())
+        let mut output = OutputFrames::new([self.config.z_dim, 1, h, w], 1);
+        self.stream.step(pixels, &mut output, progress);
+        Ok(output.into_array())
     }
 }

@@ -10,7 +10,8 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 use vae2x_core::arch::{self, Layer};
 use vae2x_core::{Array, Extent, Result, VaeConfig};
 
-use super::plan::{Job, weights};
+use super::plan::job::Job;
+use super::plan::stages::weights;
 use crate::array::to_tensor;
 use crate::device::{Limits, device_error};
 
@@ -113,7 +114,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wan_vae::DecodePlan;
+    use crate::wan_vae::engine::plan::decode::DecodePlan;
 
     fn pair(limits: Limits) -> [Place; 2] {
         let config = VaeConfig::with_widths(4, 3);

@@ -1,10 +1,10 @@
 //! Weights as the kernels read them: sets of `[panel of 16 outputs][element][input][16]`, one per frame that a
 //! convolution sees and two more for pairs of frames.
 //!
-//! A single frame only ever meets the last temporal tap, so the others are packed when the first clip asks for them.
+//! An image only needs the last temporal tap, so the others are packed for the first clip.
 //! Winograd's elements are four times their taps in number: of large convolutions the taps may be kept instead, as they
 //! are or in bf16, and [`ConvWeights::sets`] expands them into memory that all steps share ([`ConvSpec::keeps_taps`]
-//! tells when). Both ways give the same bits.
+//! decides). Both ways give the same bits.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,11 +12,11 @@ use half::bf16;
 use vae2x_core::Result;
 use vae2x_core::weights::Weights;
 
-use crate::kernels::{self, BLOCK, Expand, Kept, TAPS};
+use crate::buffers::pages::Pages;
+use crate::kernels::{self, BLOCK, Expand, Kept, TAPS, padded};
 use crate::machine::{Machine, at_least};
 use crate::options::Storage;
-use crate::pages::Pages;
-use crate::plan::{ConvSpec, HALF_DIFFERENCE, HALF_SUM, Method, NormSpec, SETS, Use, padded};
+use crate::plan::steps::{ConvSpec, HALF_DIFFERENCE, HALF_SUM, Method, NormSpec, SETS, Use};
 
 /// Sets of weights by number; empty where not asked for.
 pub(crate) type Sets<'a> = [&'a [f32]; SETS];
@@ -41,7 +41,7 @@ pub(crate) struct ConvWeights {
     sets: Vec<OnceLock<Pages>>,
     /// `[panel][input][frame][tap][16]`, in `storage`: of all temporal taps, for clips.
     taps: OnceLock<Pages>,
-    /// Of the last temporal tap alone, for single frames.
+    /// The same of the last temporal tap alone, for images.
     last_taps: OnceLock<Pages>,
     storage: Storage,
     source: Arc<dyn Weights>,
@@ -141,7 +141,7 @@ impl ConvWeights {
     /// Expands the kept taps into one run of `memory` per set, panel by panel on all threads.
     fn expand(&self, machine: &Machine, sets: &[usize], memory: &mut Pages) {
         let all = self.spec.frames();
-        // The last set of taps by themselves is all that single frames need.
+        // The last set of taps is all that images need.
         let (taps, frames) = match self.last_taps.get() {
             Some(last) if sets == [all - 1] => (last, 1),
             _ => (

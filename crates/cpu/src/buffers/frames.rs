@@ -1,11 +1,11 @@
-//! Between arrays, whose channels are planes, and rows of pixels.
+//! Frames on their way in and out: arrays, whose channels are planes, to rows of pixels and back.
 
 use vae2x_core::Array;
 
-use crate::pages::Pages;
-use crate::rows::Extent;
+use crate::buffers::pages::Pages;
+use crate::buffers::rows::Extent;
 
-/// Frame `t` of `[C, T, H, W]` as rows of pixels with margins, as [`crate::rows::Rows`] holds them.
+/// Frame `t` of `[C, T, H, W]` as rows of pixels with margins, as [`crate::buffers::rows::Rows`] holds them.
 pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
     let Extent {
         channels,
@@ -34,14 +34,14 @@ pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
 
 /// The frames that leave a session: `[C, F, r H, r W]`, filled row by row from pixels of `C r^2` channels (and
 /// padding).
-pub(crate) struct Picture {
+pub(crate) struct OutputFrames {
     array: Array,
     scale: usize,
     frame: usize,
 }
 
-impl Picture {
-    /// `shape` is that of the array.
+impl OutputFrames {
+    /// Zeros of `shape`.
     pub fn new(shape: [usize; 4], scale: usize) -> Self {
         Self {
             array: Array::zeros(shape),
@@ -73,7 +73,7 @@ impl Picture {
         }
     }
 
-    /// Goes on by so many frames.
+    /// Notes that so many more frames are finished.
     pub fn advance(&mut self, frames: usize) {
         self.frame += frames;
     }
@@ -96,15 +96,15 @@ mod tests {
     #[test]
     fn rows_are_shuffled_as_core_defines_it() {
         let raw = Array::new([12, 2, 3, 5], (0..360).map(|i| i as f32).collect()).unwrap();
-        let mut picture = Picture::new([3, 2, 6, 10], 2);
+        let mut output = OutputFrames::new([3, 2, 6, 10], 2);
         let extent = Extent::new(12, 5, 3);
         for t in 0..2 {
             let values = frame(&raw, t, extent);
             for (y, row) in values.chunks_exact(extent.stride()).enumerate() {
-                picture.row(0, y, &row[16..][..5 * 16]);
+                output.row(0, y, &row[16..][..5 * 16]);
             }
-            picture.advance(1);
+            output.advance(1);
         }
-        assert_eq!(picture.into_array(), pixel_shuffle(&raw, 2).unwrap());
+        assert_eq!(output.into_array(), pixel_shuffle(&raw, 2).unwrap());
     }
 }

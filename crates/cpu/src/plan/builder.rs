@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use vae2x_core::arch::{Attention, Conv, Layer, Norm, Residual, Taps};
 
-use crate::plan::{Buffer, BufferId, Method, Op, Plan, Stage, Step, Tables, Use};
+use crate::plan::steps::{Buffer, BufferId, Method, Op, Plan, Stage, Step, Tables, Use};
 
 /// Where the next step finds its data: the last step's result, or the plan's input.
 #[derive(Clone, Copy)]

@@ -3,14 +3,14 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::buffers::pages::Pages;
+use crate::buffers::rows::{Extent, Rows};
 use crate::machine::Machine;
-use crate::model::Model;
 use crate::ops::{Target, attention, conv, copy, pair};
-use crate::pack::{ConvWeights, Sets};
-use crate::pages::Pages;
-use crate::plan::{BufferId, ConvSpec, Method, Op, Plan, Step, Tables, Use};
-use crate::rows::{Extent, Rows};
-use crate::schedule::{Flow, Schedule};
+use crate::plan::schedule::{Flow, Schedule};
+use crate::plan::steps::{BufferId, ConvSpec, Method, Op, Plan, Step, Tables, Use};
+use crate::weights::model::Model;
+use crate::weights::pack::{ConvWeights, Sets};
 
 /// Receives the rows of a plan's last buffer: the frame, counted from the first that was put in together with it, the
 /// row's number and its pixels.
