@@ -18,7 +18,10 @@ cargo +nightly build --release --target "$host"
 for name in tensor_file vae_weights; do
   corpus="corpus/$name"
   mkdir -p "$corpus" artifacts
-  find ../../shared/fixtures ../../shared/data -type f -size -200k \( -name '*.safetensors' -o -name '*.latent' \) -exec cp -n {} "$corpus"/ \; 2>/dev/null || true
+  # Small files of every kind that the readers know, each under its folder's name, as several have the same one.
+  find ../tests/fixtures -type f -size -200k \( -name '*.safetensors' -o -name '*.latent' \) | while read -r seed; do
+    cp "$seed" "$corpus/$(basename "$(dirname "$seed")")-$(basename "$seed")"
+  done
   "$target/$host/release/$name" "$corpus" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512 \
     -artifact_prefix=artifacts/ -print_final_stats=1 2>&1 | grep -E '^(stat::|==|SUMMARY|ERROR|artifact)|panicked' 
 done

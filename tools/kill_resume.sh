@@ -4,7 +4,7 @@
 #     tools/kill_resume.sh PHOTOS [KILLS]
 #
 # The log must hold every step once and the same numbers, the last checkpoint the same tensors to the bit; a run that ends before it
-# was killed often enough is a failure too. The seed of the moments is SEED (0 if not set). Needs a release build and cmp.
+# was killed often enough is a failure too. The seed of the moments is SEED (0 if not set). Needs a release build with the feature `train`, and cmp.
 set -euo pipefail
 photos=${1:?usage: kill_resume.sh PHOTOS [KILLS]}
 kills=${2:-20}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use vae2x_core::Array;
 
-use crate::support::{Run, copy_shared, entries, fixture, run, text, write_safetensors};
+use crate::support::{Run, copy_fixture, entries, fixture, run, text, write_safetensors};
 
 const ORIGINAL: &str = "vae_tiny_up2x/original.safetensors";
 const FRAME: &str = "data/wan_cheesecake_frame0.latent";

@@ -38,17 +38,17 @@ fn decode(folder: &Path, vae: &str, cases: &str, name: &str, space: &str) -> Arr
     read(&out, "pixels")
 }
 
-/// All cases of `fixture` from the weights `file` of it.
-fn check(fixture: &str, file: &str, tolerance: f64) {
+/// All cases of the fixture `model` from the weights `file` of it.
+fn check(model: &str, file: &str, tolerance: f64) {
     let folder = tempfile::tempdir().unwrap();
-    let cases = fixture(&format!("{fixture}/cases.safetensors"));
-    let vae = fixture(&format!("{fixture}/{file}"));
+    let cases = fixture(&format!("{model}/cases.safetensors"));
+    let vae = fixture(&format!("{model}/{file}"));
     for name in DECODE {
         let want = read(Path::new(&cases), &format!("decode.{name}.pixels"));
         for space in ["raw", "normalized"] {
             let got = decode(folder.path(), &vae, &cases, name, space);
             assert_close(
-                &format!("{fixture} from {file}: {name}, {space}"),
+                &format!("{model} from {file}: {name}, {space}"),
                 &got,
                 &want,
                 tolerance,

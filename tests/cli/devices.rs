@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use vae2x::Api;
 use vae2x_core::Array;
-use vae2x_nn::device::Api;
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::tolerance;
 
@@ -22,7 +22,7 @@ fn devices_are_listed_and_missing_ones_named() {
     for api in Api::ALL {
         let missing = said
             .lines()
-            .any(|line| line.starts_with("not in this program") && line.contains(api.name()));
+            .any(|line| line.starts_with("not in this build") && line.contains(api.name()));
         let listed = said.lines().any(|line| line.starts_with(api.name()));
         assert_eq!(
             (missing, listed),

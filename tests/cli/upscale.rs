@@ -178,7 +178,7 @@ fn opacity_and_depth_are_kept() {
         &text(&jpeg),
     ])
     .ok_stderr();
-    assert!(said.contains("JPEG keeps no transparency"), "{said}");
+    assert!(said.contains("JPEG does not store transparency"), "{said}");
     run(&[
         "upscale",
         &text(&input),

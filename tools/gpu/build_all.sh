@@ -30,5 +30,5 @@ for ((set = 0; set < 1 << ${#features[@]}; set++)); do
   done
   list=$(IFS=,; echo "${chosen[*]:-}")
   echo "== ${list:-no device feature}" >&2
-  "${command[@]}" -p vae2x --all-targets --features "$list"
+  "${command[@]}" -p vae2x-cli --all-targets --features "$list"
 done

@@ -14,11 +14,11 @@ cd "$(dirname "$0")/../.."
 device=${1:?usage: $0 webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]}
 shift
 feature=${device%%:*}
-features=vae2x/$feature
+features=vae2x-cli/$feature
 config=()
 if [[ "${1:-}" == --software ]]; then
   shift
-  # The program's own features bring measuring along; the library's do not.
+  # The program's features bring the measuring of kernels along; those of the networks' crate do not.
   features=vae2x-nn/$feature
   export VAE2X_SOFTWARE_VULKAN=1
 fi
@@ -43,4 +43,4 @@ if [[ "$features" == vae2x-nn/vulkan ]]; then
 fi
 [[ "${1:---}" == -- ]] && set -- --test fixtures --test bands --test sort --test transformers "$@"
 export VAE2X_TEST_DEVICE=$device
-cargo test --release -p vae2x -p vae2x-nn --features "$features" ${config[@]+"${config[@]}"} "$@"
+cargo test --release -p vae2x-cli -p vae2x -p vae2x-nn -p vae2x-soften --features "$features" ${config[@]+"${config[@]}"} "$@"

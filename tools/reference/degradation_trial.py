@@ -3,7 +3,7 @@
     pip install numpy pillow safetensors
     python tools/reference/degradation_trial.py PHOTOS WORK [--vae2x PROGRAM] [--start DECODER] [--until STAGE]
 
-Photos (shared/data/photos.sh fetches some), four of them held out -> latents of the demo's VAE -> a small flow model -> SDEdit pairs ->
+Photos (tools/photos.sh fetches some), four of them held out -> latents of the demo's VAE -> a small flow model -> SDEdit pairs ->
 a proxy -> 2x decoders trained with and without it -> SDEdit'ed latents of the held-out photos, decoded by all. Every stage leaves its
 result in WORK and is passed over when it is there; seeds are fixed. About two hours on two cores. DECODER is the 2x decoder that all
 start from, such as a run of configs/tiny_cpu.toml exported (demo:base if not given).

@@ -1,4 +1,4 @@
-"""Reference values of the metrics: the fixture of tests/cli/metrics.rs, and the constants in crates/compare/src/metrics/ssim.rs.
+"""Reference values of the metrics: the fixture of tests/cli/metrics.rs, and the constants in crates/measure/src/metrics/ssim.rs.
 
     pip install scikit-image scipy torch torchvision lpips pytorch-msssim colour-science pillow
     python tools/reference/metrics.py tests/fixtures/metrics.json
@@ -22,7 +22,7 @@ from pytorch_msssim import ms_ssim
 from scipy.ndimage import laplace
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-PHOTOS = Path(__file__).parents[2] / "assets" / "photos"
+PHOTOS = Path(__file__).parents[2] / "crates/cli/assets/photos"
 warnings.filterwarnings("ignore")
 
 

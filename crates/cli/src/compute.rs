@@ -10,7 +10,7 @@ use crate::args::{RunArgs, VaeArg};
 use crate::{ui, usage};
 
 /// What the program offers where weights are missing.
-const OFFER: &str = "give a file, a diffusers folder, a hub id such as spacepxl/Wan2.1-VAE-upscale2x, \
+const OFFER: &str = "give a file, a diffusers folder, a Hugging Face id such as spacepxl/Wan2.1-VAE-upscale2x, \
                      or demo:2x or demo:base for the small bundled models";
 
 /// Where and how to compute.
@@ -130,10 +130,11 @@ pub fn open_weights(name: &str) -> vae2x::Result<VaeWeights> {
     with_transfer_bar(|on_transfer| vae2x::open_weights(name, on_transfer))
 }
 
-/// The local path of a file or hub id, fetched first if it is on the hub.
+/// The local path of a file or hub id of networks that training and metrics use, fetched first if it is on the hub.
 ///
 /// # Errors
 /// If the hub cannot give it.
+#[cfg(feature = "train")]
 pub fn fetch(name: &str) -> vae2x::Result<PathBuf> {
     with_transfer_bar(|on_transfer| vae2x::local_path(name, on_transfer))
 }
@@ -146,7 +147,7 @@ fn with_transfer_bar<T>(work: impl FnOnce(&mut dyn FnMut(Transfer<'_>)) -> T) ->
             if let Some((_, finished)) = bar.take() {
                 finished.finish();
             }
-            let label = format!("fetching {}", transfer.file);
+            let label = format!("downloading {}", transfer.file);
             let progress = ui::Progress::new(label, transfer.total as f64, "bytes");
             bar = Some((transfer.file.to_owned(), progress));
         }

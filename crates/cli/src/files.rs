@@ -48,7 +48,7 @@ fn in_folder<'a>(
         let path = folder.join(format!("{stem}.{}", extension(input)));
         if !taken.insert(path.clone()) {
             return usage(format!(
-                "two inputs are named '{stem}'; give them folders of their own"
+                "two inputs are named '{stem}'; write them to separate folders"
             ));
         }
         Ok(path)
@@ -72,10 +72,7 @@ pub fn check_files(
         .chain(timings)
         .collect();
     check_distinct(
-        inputs
-            .iter()
-            .map(PathBuf::as_path)
-            .chain([Path::new(vae)]),
+        inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]),
         &outputs,
     )?;
     outputs.into_iter().try_for_each(check_writable)
@@ -91,7 +88,7 @@ pub fn check_weights_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
     match is_safetensors || layout == Layout::Diffusers {
         true => Ok(()),
         false => usage(format!(
-            "{}: the {layout} layout is written to a .safetensors file",
+            "{}: expected a .safetensors file for the {layout} layout",
             output.display()
         )),
     }
@@ -132,7 +129,10 @@ pub fn check_distinct<'a>(
             ));
         }
         if written.contains(&path) {
-            return usage(format!("{}: two outputs have this name", path.display()));
+            return usage(format!(
+                "{}: two outputs would have this name",
+                path.display()
+            ));
         }
         written.push(path);
     }

@@ -56,9 +56,9 @@ impl Asked {
 fn colours(text: Option<&str>) -> anyhow::Result<(Colours, Option<String>)> {
     match text.map(|text| (text, text.strip_prefix("base:"))) {
         None => Ok((Colours::Own, None)),
-        Some((_, Some(""))) => usage(
-            "--match-color base: has no weights; give base:WEIGHTS, such as base:demo:base",
-        ),
+        Some((_, Some(""))) => {
+            usage("--match-color base: has no weights; give base:WEIGHTS, such as base:demo:base")
+        }
         Some((_, Some(weights))) => Ok((Colours::Base, Some(weights.to_owned()))),
         Some((path, None)) => {
             let image = read_image(Path::new(path))?;
@@ -79,7 +79,7 @@ pub fn note_view(finisher: &Finisher, latent: &Path, clip: Extent, config: &VaeC
     if stretch.abs() > CUT {
         let [h, w] = clip.cells.map(|n| n * config.spatial());
         ui::warn(format!(
-            "{}: the reference of --match-color, {columns}x{rows}, is stretched over {w}x{h}; for another view give \
+            "{}: the --match-color image ({columns}x{rows}) is stretched to {w}x{h}; if it shows another view, use \
              --match-color-by stats",
             latent.display(),
         ));

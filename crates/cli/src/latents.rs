@@ -62,8 +62,6 @@ pub struct Facts {
 
 /// One latent frame of a file.
 pub struct LatentFrame {
-    /// The batch item.
-    pub item: usize,
     /// `[z, 1, h, w]`, raw.
     pub values: Array,
 }
@@ -74,8 +72,7 @@ impl LatentInput {
     /// # Errors
     /// If it cannot be read or holds no latent.
     pub fn look(path: &Path, reading: &Reading) -> anyhow::Result<Self> {
-        let [items, _, frames, h, w] =
-            look_at_latent(&TensorFile::open(path)?, &reading.options)?;
+        let [items, _, frames, h, w] = look_at_latent(&TensorFile::open(path)?, &reading.options)?;
         Ok(Self {
             path: path.to_path_buf(),
             items,
@@ -115,13 +112,16 @@ impl LatentInput {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn frames(&self, reading: &Reading, config: &VaeConfig) -> anyhow::Result<Source<LatentFrame>> {
+    pub fn frames(
+        &self,
+        reading: &Reading,
+        config: &VaeConfig,
+    ) -> anyhow::Result<Source<LatentFrame>> {
         let raw = self.read(reading, config)?;
         let frames = self.extent.frames;
         let each = (0..self.items).flat_map(move |item| (0..frames).map(move |t| (item, t)));
         Ok(Box::new(each.map(move |(item, t)| {
             Ok(LatentFrame {
-                item,
                 values: raw.frame(item, t),
             })
         })))

@@ -31,9 +31,9 @@ fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {
 /// Whether an error comes of the command line, whatever files hold.
 fn is_bad_request(error: &anyhow::Error) -> bool {
     let known = error.chain().filter_map(|cause| cause.downcast_ref());
-    known.into_iter().any(|error: &Error| {
-        matches!(error, Error::BadRequest(_) | Error::Missing { .. })
-    })
+    known
+        .into_iter()
+        .any(|error: &Error| matches!(error, Error::BadRequest(_) | Error::Missing { .. }))
 }
 
 fn main() -> ExitCode {
@@ -96,7 +96,7 @@ fn run(command: Command) -> anyhow::Result<()> {
 fn interrupted() {
     #[cfg(feature = "train")]
     if commands::training::stop_softly() {
-        ui::say("stopping after this step; once more to stop at once");
+        ui::say("stopping after this step; press Ctrl-C again to stop at once");
         return;
     }
     vae2x_core::temp::remove_all();

@@ -1,14 +1,11 @@
 //! The ordered list of layers, with the names and shapes of their tensors, that every engine builds from.
 //!
 //! Names are those of the original layout (`decoder.upsamples.4.residual.2.weight`), shapes those of the original
-//! five-dimensional file. The order is the order in which data flows. Semantics of a layer are told once, here; engines
-//! implement them. Source of the architecture: Wan2.1, `wan/modules/vae.py`
+//! five-dimensional file. The order is the order in which data flows. The semantics of a layer are defined once, here;
+//! engines implement them. Source of the architecture: Wan2.1, `wan/modules/vae.py`
 //! (<https://github.com/Wan-Video/Wan2.1/blob/main/wan/modules/vae.py>).
 
-use crate::config::VaeConfig;
-
-/// Red, green, blue.
-const IMAGE_CHANNELS: usize = 3;
+use crate::config::{IMAGE_CHANNELS, VaeConfig};
 
 /// A tensor of the model: its canonical name and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]

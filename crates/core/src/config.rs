@@ -1,7 +1,7 @@
-//! What a model file says of itself: widths, output channels, the statistics of its latent space.
+//! The configuration of a model: widths, output channels, the statistics of its latent space; and the counting of frames.
 //!
 //! Widths come from the tensors, statistics from diffusers' `config.json` or from JSON in the safetensors metadata; where
-//! neither speaks, Wan2.1's values stand in. Constants are those of Wan2.1's published configuration
+//! both are silent, they are Wan2.1's. Constants are those of Wan2.1's published configuration
 //! (<https://huggingface.co/Wan-AI/Wan2.1-T2V-14B-Diffusers/blob/main/vae/config.json>).
 
 use crate::error::{Error, Result};
@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 pub const SPATIAL_FACTOR: usize = 8;
 /// Frames per latent frame, the first excepted.
 pub const TEMPORAL_FACTOR: usize = 4;
+
+/// Channels of an image: red, green, blue.
+pub const IMAGE_CHANNELS: usize = 3;
 
 /// Channel means of Wan2.1's raw latents.
 pub const WAN21_MEAN: [f32; 16] = [
@@ -98,7 +101,7 @@ impl VaeConfig {
         }
     }
 
-    /// Latent frames that `frames` encode to; up to three trailing frames that do not fill a latent frame are left over.
+    /// Latent frames that `frames` encode to; up to three trailing frames that do not fill a latent frame are not used.
     pub fn latent_frames(&self, frames: usize) -> usize {
         match frames {
             0 => 0,
@@ -106,17 +109,18 @@ impl VaeConfig {
         }
     }
 
-    /// How many of `frames` the encoder uses: the largest `1 + 4 k` that is not above.
+    /// How many of `frames` the encoder uses: the largest `1 + 4 k` that is not greater.
     pub fn whole_frames(&self, frames: usize) -> usize {
         self.frames(self.latent_frames(frames))
     }
 
-    /// How many times the base resolution the decoder gives: 1, 2, 4 for 3, 12, 48 output channels.
+    /// How many times the base resolution the decoder's output has: 1, 2, 4 for 3, 12, 48 output channels.
     ///
     /// # Errors
-    /// [`Error::Config`] unless `out_channels` is `3 r^2`.
+    /// [`Error::Config`] unless `out_channels` is `3 patch^2 r^2`.
     pub fn scale(&self) -> Result<usize> {
-        (1..=8).find(|r| 3 * r * r == self.out_channels).ok_or_else(|| {
+        let channels = IMAGE_CHANNELS * self.patch * self.patch;
+        (1..=8).find(|r| channels * r * r == self.out_channels).ok_or_else(|| {
             Error::Config(format!(
                 "the decoder's last convolution has {} output channels; expected 3 r^2: 3 (base resolution), 12 (2x), 48 (4x)",
                 self.out_channels
@@ -153,6 +157,10 @@ impl VaeConfig {
     fn check_widths(&self) -> Result<(), String> {
         /// Far above any published width; keeps products of sizes far from overflow.
         const MAX_WIDTH: usize = 4096;
+        if self.patch != 1 {
+            let patch = self.patch;
+            return Err(format!("patches of {patch}x{patch} pixels; expected 1x1"));
+        }
         let widths = [
             ("the encoder's base width", self.encoder_base_dim),
             ("the decoder's base width", self.decoder_base_dim),

@@ -1,6 +1,6 @@
 //! The engine contract: what a loaded model does, and the door in front of it.
 //!
-//! The caller tells the [`Extent`] of a clip before its first frame, so an engine knows whether a past must be kept and
+//! The caller gives the [`Extent`] of a clip before its first frame, so an engine knows whether a past must be kept and
 //! which weights it needs. A session takes one latent frame, or the frames of one, per step: every way to feed a clip is
 //! the same way. [`Decoder`] and [`Encoder`] are the door: they check shape, order and count once for all engines, so
 //! that [`Decode`] and [`Encode`] see only what they can run. Sessions own what they need and can move between threads.
@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::array::Array;
-use crate::config::VaeConfig;
+use crate::config::{IMAGE_CHANNELS, VaeConfig};
 use crate::error::{Error, Result};
 
 /// Called with the completed fraction of the current step, in `[0, 1]`, on whatever thread computes.
@@ -17,7 +17,7 @@ pub type Progress<'a> = &'a mut (dyn FnMut(f32) + Send);
 /// Called with what the user should know: a retry with smaller bands, a GPU that was skipped.
 pub type Notify = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The size of a clip, told before its first frame. An image is a clip of one latent frame.
+/// The size of a clip, given before its first frame. An image is a clip of one latent frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
     /// Latent frames.
@@ -82,8 +82,8 @@ pub trait Engine: Send + Sync {
     /// Threads of this process that compute.
     fn threads(&self) -> usize;
 
-    /// Bytes that the allocator of a device holds now for this process, in use or kept for later; `None` where it cannot
-    /// tell, and on the CPU, where the process's own memory tells.
+    /// Bytes that the allocator of a device holds now for this process, in use or kept for later; `None` where that is
+    /// unknown, and on the CPU, where it is the memory of the process.
     fn device_memory(&self) -> Option<u64> {
         None
     }
@@ -132,7 +132,7 @@ pub trait Encode: Send {
     fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array>;
 }
 
-/// What the door knows of a clip on its way through.
+/// A clip on its way through an engine.
 struct Door {
     config: VaeConfig,
     clip: Extent,
@@ -291,7 +291,7 @@ impl Encoder {
     pub fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
         let side = self.door.config.spatial();
         let [h, w] = self.door.clip.cells.map(|n| n * side);
-        let expected = [3, self.next_frames(), h, w];
+        let expected = [IMAGE_CHANNELS, self.next_frames(), h, w];
         self.door.enter("frames", pixels, expected)?;
         let result = self.session.step(pixels, progress);
         self.door.leave(result)

@@ -1,4 +1,4 @@
-//! The one error type of the libraries. Variants carry values: the path, the tensor, what was expected, what was found.
+//! The error type that the library crates share. Variants carry values: the path, the tensor, what was expected, what was found.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is not what its name or its first bytes promise: truncated, corrupted, or of another format.
@@ -22,7 +22,7 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong, in words.
+        /// What is wrong, as a sentence.
         problem: String,
     },
     /// A tensor in a file has an unexpected shape or type.
@@ -59,13 +59,13 @@ pub enum Error {
     },
     /// A clip for weights of the 2-D layout, which have no temporal taps.
     #[error(
-        "a clip of {frames} latent frames, but these weights are of the 2-D layout, which takes single frames only"
+        "a clip of {frames} latent frames, but these weights have the 2-D layout, which takes single frames only"
     )]
     ImagesOnly {
         /// Latent frames of the clip.
         frames: usize,
     },
-    /// A configuration value that no model has.
+    /// A configuration value that is impossible.
     #[error("model config: {0}")]
     Config(String),
     /// A file of another model than the one that is expected.
@@ -135,7 +135,7 @@ impl Error {
     }
 }
 
-/// Says which tensors are missing or unknown, naming a few of each.
+/// Lists missing and unknown tensors, a few of each.
 fn tensor_set(missing: &[String], unused: &[String]) -> String {
     const NAMED: usize = 4;
     let list = |names: &[String]| {

@@ -157,7 +157,7 @@ fn per_channel(
     Ok(array)
 }
 
-/// What [`guess`] made of a latent's statistics.
+/// The result of [`guess`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guess {
     /// The likelier space.
@@ -171,13 +171,13 @@ pub struct Guess {
 /// Over many images a normalized channel has mean 0 and standard deviation 1, a raw one those of the config. A single
 /// image strays far from both, but orderly: low contrast shrinks all its channels alike. So each space is scored by how
 /// far the channels' means lie from the expected ones, how far the logarithms of their deviations scatter around a common
-/// shift, and how far that shift is from the usual one, all under Gaussians. Small or flat pictures can be misjudged; the
-/// confidence of a contrasty one is near 1.
+/// shift, and how far that shift is from the usual one, all under Gaussians. Small or flat images can be misjudged;
+/// with good contrast the confidence is near 1.
 ///
 /// # Errors
 /// [`Error::Shape`] if the channels are not the model's.
 pub fn guess(latent: &Array, config: &VaeConfig) -> Result<Guess> {
-    /// From this many cells on, means and deviations are those of a picture rather than of a spot.
+    /// From this many cells on, means and deviations are those of an image rather than of a spot.
     const TELLING_CELLS: f64 = 64.0;
     /// Channels of one image are correlated: the evidence of 16 counts as that of this many.
     const INDEPENDENT_CHANNELS: f64 = 8.0;
@@ -233,12 +233,12 @@ fn log_likelihood(
     const MEAN_SPREAD: f64 = 0.4;
     /// Spread of the logarithm of a channel's deviation around the shift that all channels share.
     const LOG_STD_SPREAD: f64 = 0.25;
-    /// The usual shift of single pictures and of clips.
+    /// The usual shift of images and of clips.
     const SHIFT: [f64; 2] = [-0.7, -0.2];
-    /// Spread of the shift: one clip tells little of it.
+    /// Spread of the shift: one clip reveals little of it.
     const SHIFT_SPREAD: f64 = 0.4;
 
-    /// A channel with less than this share of its usual deviation shows nothing: flat pictures are judged by their means.
+    /// A channel with less than this share of its usual deviation shows nothing: flat images are judged by their means.
     const FLAT: f64 = 0.1;
 
     let mut score = 0.0;

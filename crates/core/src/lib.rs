@@ -1,11 +1,11 @@
-//! Plain data and maths of the Wan2.1 VAE: configuration, the layer list, weight files, latents, frames, bands.
+//! Plain data and maths of the Wan2.1 VAE: configuration, the layer list, weight files, latents, the engine contract.
 //!
 //! Everything here is safe, single-threaded and free of any tensor library, so that the burn modules (`vae2x-nn`) and
-//! the CPU engine (`vae2x-cpu`) can share it without knowing each other. In the order the data flows:
+//! the CPU engine (`vae2x-cpu`) can share it without depending on each other. In the order the data flows:
 //!
 //! 1. [`weights`] opens a file of any public layout and hands out tensors under their canonical (original) names;
-//! 2. [`config`] holds what the file says of itself, [`arch`] turns it into an ordered list of layers;
-//! 3. [`latent`] types a latent as raw or normalized; [`time`] counts frames;
+//! 2. [`config`] holds the model's configuration and counts frames, [`arch`] turns it into an ordered list of layers;
+//! 3. [`latent`] types a latent as raw or normalized;
 //! 4. an [`engine`] is built from those and runs one latent frame at a time.
 
 pub mod arch;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// Paths of the temporary files that exist now.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-/// Tells the temporary files of this process apart.
+/// Distinguishes the temporary files of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
@@ -73,7 +73,7 @@ impl TempFile {
             .ok_or_else(|| Error::io(&self.target, std::io::Error::other("closed already")))
     }
 
-    /// Flushes the file to disk and gives it its target's name, replacing what bore it.
+    /// Flushes the file to disk and gives it its target's name, replacing an older file.
     ///
     /// # Errors
     /// [`Error::Io`] at the target; the temporary file is deleted then.
@@ -89,7 +89,7 @@ impl TempFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         self.file = None;
-        // After a rename there is nothing to delete; other failures have nobody left to hear of them.
+        // After a rename there is nothing to delete; other failures have nobody left to report to.
         let _ = std::fs::remove_file(&self.temp);
         live().remove(&self.temp);
     }
@@ -111,7 +111,7 @@ fn temp_path(target: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// Flushes the entry of `path` in its folder to disk: a rename too can be lost with the power until then. Systems that cannot flush
-/// a folder are trusted.
+/// a folder are trusted to do without.
 ///
 /// # Errors
 /// [`Error::Io`] at `path`.

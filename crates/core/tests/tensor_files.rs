@@ -203,6 +203,10 @@ fn a_slice_is_read_in_any_order_of_elements() {
     let none = empty.read_slice("", &[Some(2), None, Some(4)]).unwrap();
     assert_eq!(none, Array::zeros([0]));
     assert!(empty.read_slice("", &[None, Some(0), None]).is_err());
+    let rows = empty.read_slice("", &[Some(2), None, None]).unwrap();
+    assert_eq!((rows.shape(), rows.data().len()), (&[0, 5][..], 0));
+    let huge = npy_of("False", "(3, 0, 9223372036854775807)", &[]);
+    assert!(TensorFile::from_bytes("x", huge).is_err());
 }
 
 fn place_of(index: [usize; 5], extents: [usize; 5]) -> f32 {

@@ -515,7 +515,7 @@ fn reading_into_room_of_another_size_is_an_error() {
     );
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/fixtures/vae_tiny_up2x/original.safetensors"
+        "/../../tests/fixtures/vae_tiny_up2x/original.safetensors"
     );
     let file = vae2x_core::weights::VaeWeights::open(std::path::Path::new(path)).unwrap();
     let spec = &vae2x_core::arch::tensors(vae2x_core::weights::Weights::config(&file))[0];

@@ -124,7 +124,7 @@ fn check_endpoint(endpoint: String) -> Result<String> {
         true => Ok(endpoint.trim_end_matches('/').to_owned()),
         false => Err(invalid(
             "HF_ENDPOINT",
-            format!("'{endpoint}' is no address; expected https://host"),
+            format!("invalid URL '{endpoint}'; expected https://host"),
         )),
     }
 }
@@ -141,7 +141,7 @@ fn check_token(token: String) -> Result<String> {
         true => Ok(token),
         false => Err(invalid(
             "HF_TOKEN",
-            "the token (or the token file) has blanks or characters that no token has",
+            "the token (or the token file) has spaces or other invalid characters",
         )),
     }
 }

@@ -19,7 +19,7 @@ pub enum HubError {
     },
     /// The argument is neither a path nor a hub id.
     #[error(
-        "'{argument}' is no local file and no hub id: {problem}; expected owner/name, owner/name@revision or owner/name:path"
+        "'{argument}' is neither a local file nor a hub id: {problem}; expected owner/name, owner/name@revision or owner/name:path"
     )]
     BadId {
         /// The argument.

@@ -1,4 +1,5 @@
-//! Files that hold one array of 32-bit floats: npy and safetensors, and what precedes the elements in each.
+//! Files that hold one array of 32-bit floats: npy and safetensors, and what precedes the elements
+//! in each.
 
 use serde_json::json;
 use vae2x_core::{Error, Result, array};
@@ -22,7 +23,8 @@ impl ArrayFormat {
         }
     }
 
-    /// What precedes the little-endian `f32` elements of a file with one array; `name` is the tensor's.
+    /// The header before the little-endian `f32` elements of a file with one array; `name` is the
+    /// tensor's.
     pub(crate) fn header(self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
         let bytes = array::element_count(shape).and_then(|n| n.checked_mul(size_of::<f32>()));
         let bytes = bytes.ok_or_else(|| Error::Shape {
@@ -37,8 +39,8 @@ impl ArrayFormat {
     }
 }
 
-/// Version 1.0: magic, `u16` length, a Python dictionary padded so that data starts at a multiple of 64
-/// (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
+/// Version 1.0: magic, `u16` length, a Python dictionary padded so that data starts at a multiple
+/// of 64 (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
 fn npy_header(shape: &[usize]) -> Vec<u8> {
     const PREFIX: usize = 10;
     let extents: String = shape.iter().map(|n| format!("{n}, ")).collect();

@@ -1,7 +1,7 @@
 //! Separable convolution of planes with short symmetric kernels, mirrored at the edges.
 //!
-//! Edges mirror with the last sample repeated (`c b a | a b c`), which keeps every mean. Each pass adds one tap of the kernel
-//! to a whole row at a time, which compilers vectorize.
+//! Edges mirror with the last sample repeated (`c b a | a b c`), which keeps every mean. Each pass
+//! adds one tap of the kernel to a whole row at a time, which compilers vectorize.
 
 use vae2x_core::{Array, Result};
 
@@ -15,7 +15,8 @@ const REACH: f64 = 4.0;
 pub(crate) struct Kernel(Vec<f64>);
 
 impl Kernel {
-    /// Samples of `shape` around its centre, scaled to the sum 1: at whole numbers if `length` is odd, else at halves.
+    /// Samples of `shape` around its centre, scaled to the sum 1: at whole numbers if `length` is
+    /// odd, else at halves.
     pub fn sampled(length: usize, shape: impl Fn(f64) -> f64) -> Self {
         let centre = (length as f64 - 1.0) / 2.0;
         let taps: Vec<f64> = (0..length).map(|i| shape(i as f64 - centre)).collect();
@@ -29,7 +30,7 @@ impl Kernel {
         Self::sampled(2 * radius + 1, |x| (-0.5 * (x / sigma).powi(2)).exp())
     }
 
-    /// The kernel that does the work of both.
+    /// The convolution of both kernels.
     pub fn then(&self, other: &Self) -> Self {
         let mut taps = vec![0.0; self.0.len() + other.0.len() - 1];
         for (i, a) in self.0.iter().enumerate() {
@@ -40,7 +41,7 @@ impl Kernel {
         Self(taps)
     }
 
-    /// What is left of a sine of `frequency` cycles per sample.
+    /// The gain for a sine of `frequency` cycles per sample.
     #[cfg(test)]
     pub fn response(&self, frequency: f64) -> f64 {
         let centre = (self.0.len() as f64 - 1.0) / 2.0;
@@ -61,19 +62,20 @@ impl Kernel {
     }
 }
 
-/// Convolves each plane along both axes and keeps one of `stride` results: output `i` is centred on samples `stride i` to
-/// `stride i + stride - 1`, so the kernel's length is even where the stride is.
+/// Convolves each plane along both axes and keeps one of `stride` results: output `i` is centred on
+/// samples `stride i` to `stride i + stride - 1`, so the kernel's length is even where the stride
+/// is.
 ///
 /// # Shapes
 /// `[3, H, W]` -> `[3, H / stride, W / stride]`, both whole numbers
 ///
 /// # Errors
 /// [`vae2x_core::Error::Shape`] unless the array is an image.
-pub(crate) fn convolve(picture: &Array, kernel: &Kernel, stride: usize) -> Result<Array> {
+pub(crate) fn convolve(image: &Array, kernel: &Kernel, stride: usize) -> Result<Array> {
     debug_assert_eq!(kernel.len() % 2, stride % 2);
-    let [height, width] = picture_size(picture)?;
-    let mut data = Vec::with_capacity(picture.data().len() / (stride * stride));
-    for plane in picture.data().chunks_exact(height * width) {
+    let [height, width] = picture_size(image)?;
+    let mut data = Vec::with_capacity(image.data().len() / (stride * stride));
+    for plane in image.data().chunks_exact(height * width) {
         let narrow = along_rows(plane, width, kernel, stride);
         data.extend(along_columns(&narrow, width / stride, kernel, stride));
     }
@@ -132,8 +134,8 @@ mod tests {
     use vae2x_testkit::compare::assert_close;
 
     /// Four nested loops, in `f64`.
-    fn obvious(picture: &Array, kernel: &Kernel, stride: usize) -> Array {
-        let [h, w] = picture_size(picture).unwrap();
+    fn obvious(image: &Array, kernel: &Kernel, stride: usize) -> Array {
+        let [h, w] = picture_size(image).unwrap();
         let before = ((kernel.len() - stride) / 2) as isize;
         let mut out = Array::zeros([3, h / stride, w / stride]);
         let (oh, ow) = (h / stride, w / stride);
@@ -142,7 +144,7 @@ mod tests {
             let at = |ky: usize, kx: usize| {
                 let y = mirrored((y * stride + ky) as isize - before, h);
                 let x = mirrored((x * stride + kx) as isize - before, w);
-                f64::from(picture.data()[(c * h + y) * w + x])
+                f64::from(image.data()[(c * h + y) * w + x])
             };
             let pairs = (0..kernel.len()).flat_map(|ky| (0..kernel.len()).map(move |kx| (ky, kx)));
             *value = pairs
@@ -158,14 +160,14 @@ mod tests {
         fn rows_then_columns_are_the_obvious_sum(
             h in 1usize..7, w in 1usize..7, stride in 1usize..4, longer in 0usize..6, seed in 0u32..1000,
         ) {
-            let picture = Array::new(
+            let image = Array::new(
                 [3, stride * h, stride * w],
                 unit(&format!("{seed}"), 3 * stride * h * stride * w).collect(),
             ).unwrap();
             let kernel = Kernel::sampled(stride + 2 * longer, |x| 1.0 / (1.0 + x * x));
-            let got = convolve(&picture, &kernel, stride).unwrap();
+            let got = convolve(&image, &kernel, stride).unwrap();
             // Some twenty additions in f32.
-            assert_close("convolved", &got, &obvious(&picture, &kernel, stride), 1e-5);
+            assert_close("convolved", &got, &obvious(&image, &kernel, stride), 1e-5);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Planes `[N, H, W]` in another size without resampling: cropped, or padded on the right and below.
+//! Planes `[N, H, W]` in another size without resampling: cropped, or padded on the right and
+//! below.
 
 use vae2x_core::{Array, Result};
 

@@ -1,16 +1,22 @@
-//! Everything between files and the model: images, clips, latent files, previews, resampling and finishing.
+//! Everything between files and the model: images, clips, latent files, previews, resampling and
+//! finishing.
 //!
-//! Between files and arrays one convention holds: an image is `[3, H, W]`, planar sRGB in [-1, 1]; a clip is
-//! `[B, 3, F, H, W]`; a latent is `[B, 16, T, h, w]`. In this crate only [`pixels`] turns that range into integers, [0, 1]
-//! or linear light, and back. Raw latents become normalized ones, and back, in `vae2x_core::latent`.
+//! Between files and arrays one convention holds: an image is `[3, H, W]`, planar sRGB in [-1, 1];
+//! a clip is `[B, 3, F, H, W]`; a latent is `[B, 16, T, h, w]`. In this crate only [`pixels`] turns
+//! that range into integers, [0, 1] or linear light, and back. Raw latents become normalized ones,
+//! and back, in `vae2x_core::latent`.
 //!
 //! - [`frames`]: images, folders of frames and array files, read and written one frame at a time;
-//! - [`output`]: which of them an output path stands for, decided and checked before any work starts;
+//! - [`output`]: which of them an output path stands for, decided and checked before any work
+//!   starts;
 //! - [`picture`]: PNG, JPEG, WebP, EXR and BMP to arrays and back;
-//! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or normalized;
+//! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or
+//!   normalized;
 //! - [`preview`]: a latent as an image, without a decoder;
-//! - [`resample`]: antialiased resizing; [`fit`]: cropping and padding; [`reduce`]: decoded images at half or quarter size;
-//! - [`sharpen`] and [`match_color`]: detail and colours of decoded images; [`opacity`]: colours under clear pixels;
+//! - [`resample`]: antialiased resizing; [`fit`]: cropping and padding; [`reduce`]: decoded images
+//!   at half or quarter size;
+//! - [`sharpen`] and [`match_color`]: detail and colours of decoded images; [`opacity`]: colours
+//!   under clear pixels;
 //! - [`sheet`]: images side by side with captions; [`canvas`]: drawing letters and lines.
 
 mod array_format;

@@ -1,26 +1,30 @@
 //! Transfers the colours of one image to another, which keeps its own detail.
 //!
-//! [`Matching::Low`] is a pyramid with one level for brightness and one for colour: both images are reduced to a grid, and the
-//! difference, enlarged again, is added. The filter is Lanczos, whose cutoff is steep: patterns of up to one step are not
-//! transferred, those from three steps on nearly fully. Brightness, in which detail is seen, has a coarse grid; what remains,
-//! the colour differences, a fine one, as in video, since small coloured objects shift with the rest. A decoder's own grid
-//! of speckles would come with them, so a colour pattern that repeats across the whole image is removed first.
+//! [`Matching::Low`] is a pyramid with one level for brightness and one for colour: both images are
+//! reduced to a grid, and the difference, enlarged again, is added. The filter is Lanczos, whose
+//! cutoff is steep: patterns of up to one step are not transferred, those from three steps on
+//! nearly fully. Brightness, in which detail is seen, has a coarse grid; what remains, the colour
+//! differences, a fine one, as in video, since small coloured objects shift with the rest. A
+//! decoder's own grid of speckles would come with them, so a colour pattern that repeats across the
+//! whole image is removed first.
 //!
-//! [`Matching::Stats`] gives each channel the other's mean and standard deviation: for references that show something else.
+//! [`Matching::Stats`] gives each channel the other's mean and standard deviation: for references
+//! that show something else.
 
 use vae2x_core::{Array, Result};
 
 use crate::pixels::{picture_size, u8_steps};
 use crate::resample::{Filter, resize, resize_planes};
 
-/// What is transferred from the reference.
+/// The part of the reference's colours that is transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
     /// Everything coarser than two grids, place by place.
     Low {
         /// Pixels of the image between the points of brightness.
         brightness: usize,
-        /// Pixels of the image between the points of colour; patterns that repeat after 8 points are left out.
+        /// Pixels of the image between the points of colour; patterns that repeat after 8 points
+        /// are left out.
         colour: usize,
     },
     /// Mean and standard deviation of each channel.
@@ -80,13 +84,15 @@ fn difference(image: &Array, reference: &Array, step: usize) -> Result<Array> {
     Ok(difference)
 }
 
-/// Points after which the grids of decoders repeat, on a colour grid of two pixels at base resolution: a diffusion model's
-/// tokens are two latent cells of eight pixels wide, and the stages of decoders repeat after 2, 4 and 8 pixels.
+/// Points after which the grids of decoders repeat, on a colour grid of two pixels at base
+/// resolution: a diffusion model's tokens are two latent cells of eight pixels wide, and the stages
+/// of decoders repeat after 2, 4 and 8 pixels.
 const LATTICE: usize = 8;
 /// Fewer repetitions cannot separate a pattern from what the image shows.
 const REPETITIONS: usize = 64;
 
-/// Subtracts from each point the mean of all points at its place of the lattice, and keeps the mean of all.
+/// Subtracts from each point the mean of all points at its place of the lattice, and keeps the mean
+/// of all.
 fn remove_pattern(grid: &mut Array) -> Result<()> {
     let [h, w] = picture_size(grid)?;
     if (h / LATTICE) * (w / LATTICE) < REPETITIONS {

@@ -1,14 +1,16 @@
 //! Colours under clear pixels.
 //!
-//! Fully clear pixels may have any colour, often black, which a model would see and draw into the edges of what is visible.
-//! [`fill_clear`] fills them from nearby: means weighted by opacity on a pyramid of halves, each level filling what the
-//! finer one lacks ("pull and push", Gortler et al., "The Lumigraph", 1996).
+//! Fully clear pixels may have any colour, often black, which a model would see and draw into the
+//! edges of what is visible. [`fill_clear`] fills them from nearby: means weighted by opacity on a
+//! pyramid of halves, each level filling what the finer one lacks ("pull and push", Gortler et al.,
+//! "The Lumigraph", 1996).
 
 use vae2x_core::{Array, Result};
 
 use crate::pixels::{picture_size, to_unit};
 
-/// The image with the colours of fully clear pixels replaced by nearby ones; all others stay as they are.
+/// The image with the colours of fully clear pixels replaced by nearby ones; all others stay as
+/// they are.
 ///
 /// # Shapes
 /// image `[3, H, W]`, opacity `[1, H, W]` from -1, clear, to 1 -> `[3, H, W]`

@@ -1,7 +1,8 @@
 //! Where decoded images go: one image, one array file, or a folder of numbered frames.
 //!
-//! [`Output::plan`] decides from the path and the counts alone, before any work starts, and checks that it can be
-//! written. [`Output::open`] then gives a [`FrameSink`] per input that takes frames as they come and keeps none:
+//! [`Output::plan`] decides from the path and the counts alone, before any work starts, and checks
+//! that it can be written. [`Output::open`] then gives a [`FrameSink`] per input that takes frames
+//! as they come and keeps none:
 //!
 //! | path | holds |
 //! |---|---|
@@ -9,8 +10,8 @@
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
 //! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's stem |
 //!
-//! Frames are numbered from 0 over a clip, or over the items of a batch of images; a batch of clips gives
-//! `NAME_0_00000.png`, the item first.
+//! Frames are numbered from 0 over a clip, or over the items of a batch of images; a batch of clips
+//! gives `NAME_0_00000.png`, the item first.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -70,12 +71,12 @@ struct Planned {
 }
 
 impl Output {
-    /// Decides where the frames of `inputs` go, checks that it can be written, and creates the folder of a
-    /// [`Target::Folder`].
+    /// Decides where the frames of `inputs` go, checks that it can be written, and creates the
+    /// folder of a [`Target::Folder`].
     ///
     /// # Errors
-    /// [`Error::BadRequest`] if the path's extension is unknown, does not fit the counts or the bit depth, or names an
-    /// input; [`Error::Io`] if it cannot be written.
+    /// [`Error::BadRequest`] if the path's extension is unknown, does not fit the counts or the bit
+    /// depth, or names an input; [`Error::Io`] if it cannot be written.
     pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
         let target = target(path)?;
         check_counts(&target, inputs)?;
@@ -172,7 +173,7 @@ fn target(path: &Path) -> Result<Target> {
         .map(|format| Target::Array(path.to_path_buf(), format));
     array.ok_or_else(|| {
         Error::BadRequest(format!(
-            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one picture, .npy or \
+            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one image, .npy or \
              .safetensors for an array, or a folder (end it with a slash)",
             path.display()
         ))
@@ -196,7 +197,7 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
         Target::Array(path, _) if inputs.len() > 1 => (
             path,
             format!(
-                "one array cannot hold {} inputs of their own sizes",
+                "one array cannot hold {} inputs of different sizes",
                 inputs.len()
             ),
         ),

@@ -1,8 +1,10 @@
-//! Where the model's range [-1, 1] becomes stored samples, [0, 1] or light, and back; nothing else in this crate does.
+//! Where the model's range [-1, 1] becomes stored samples, [0, 1] or light, and back; nothing else
+//! in this crate does.
 //!
-//! `[3, H, W]` planar arrays on one side, interleaved RGB samples on the other. Conversions round to nearest and clamp, so
-//! every 8- and 16-bit sample survives a round trip. NaN has no colour: the scalar functions return black for it, and
-//! writers refuse arrays that hold any ([`require_finite`]).
+//! `[3, H, W]` planar arrays on one side, interleaved RGB samples on the other. Conversions round
+//! to nearest and clamp, so every 8- and 16-bit sample survives a round trip. NaN has no colour:
+//! the scalar functions return black for it, and writers refuse arrays that hold any
+//! ([`require_finite`]).
 
 use vae2x_core::{Array, Error, Result};
 
@@ -147,7 +149,8 @@ pub fn picture_size(image: &Array) -> Result<[usize; 2]> {
     }
 }
 
-/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black image would hide it.
+/// Refuses an array that holds NaN or infinity: the model or its weights are broken, and a black
+/// image would hide it.
 ///
 /// # Errors
 /// [`Error::NotFinite`] with `what` and the place of the first.
@@ -212,12 +215,12 @@ mod tests {
         let mut array = Array::zeros([3, 2, 4]);
         array.data_mut()[8 + 4 + 3] = f32::NAN;
         array.data_mut()[23] = f32::INFINITY;
-        let message = require_finite("frame 3", &array).unwrap_err().to_string();
-        assert!(
-            message.contains("frame 3") && message.contains("2 of 24"),
-            "{message}"
-        );
-        assert!(message.contains("[1, 1, 3]"), "{message}");
+        let found = require_finite("frame 3", &array);
+        let Err(Error::NotFinite { what, count, total }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(what, "frame 3, first at [1, 1, 3]");
+        assert_eq!((count, total), (2, 24));
         assert!(require_finite("frame", &Array::zeros([3, 2, 4])).is_ok());
     }
 

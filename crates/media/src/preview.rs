@@ -1,7 +1,9 @@
-//! A latent as an image without a decoder: its channels to 3 colours by a matrix, then enlarged to the base resolution.
+//! A latent as an image without a decoder: its channels to 3 colours by a matrix, then enlarged to
+//! the base resolution.
 //!
-//! Soft and slightly off in colour, but instant: enough to see what a file holds, and whether its space was guessed right.
-//! The matrix fits first frames; later frames of a clip, whose latents have more contrast, come out too contrasty.
+//! Soft and slightly off in colour, but instant: enough to see what a file holds, and whether its
+//! space was guessed right. The matrix fits first frames; later frames of a clip, whose latents
+//! have more contrast, come out too contrasty.
 
 use vae2x_core::latent::Normalized;
 use vae2x_core::{Array, Error, Result};

@@ -1,8 +1,10 @@
-//! A decoded image at a half or a quarter of its size: a slight blur and an antialiased reduction in one kernel.
+//! A decoded image at a half or a quarter of its size: a slight blur and an antialiased reduction
+//! in one kernel.
 //!
-//! The kernel is a Catmull-Rom cubic as wide as the reduction asks for, after a Gaussian of [`BLUR`]. The cubic alone keeps
-//! fine detail but overshoots at edges by one part in twenty; the blur removes more than half of that, and the finest
-//! detail, where decoders leave their grids. `vae2x/examples/finishing.rs` compares it with other filters.
+//! The kernel is a Catmull-Rom cubic as wide as the reduction asks for, after a Gaussian of `BLUR`.
+//! The cubic alone keeps fine detail but overshoots at edges by one part in twenty; the blur
+//! removes more than half of that, and the finest detail, where decoders leave their grids.
+//! `vae2x/examples/finishing.rs` compares it with other filters.
 //!
 //! Each frame is reduced by itself, so a stream of frames needs the memory of one.
 
@@ -11,7 +13,8 @@ use vae2x_core::{Array, Error, Result};
 use crate::convolve::{Kernel, convolve};
 use crate::pixels::{self, picture_size};
 
-/// Standard deviation of the blur, in pixels of the result: the least that keeps overshoots near 2 % of an edge's height.
+/// Standard deviation of the blur, in pixels of the result: the least that keeps overshoots near 2
+/// % of an edge's height.
 const BLUR: f64 = 0.3;
 
 /// The values that are averaged.
@@ -83,7 +86,8 @@ mod tests {
     use vae2x_core::weights::formula::unit;
     use vae2x_testkit::compare::assert_same;
 
-    /// Values of a step edge, as a sensor sees it, reduced: (distance to the edge in pixels of the result, value in [0, 1]).
+    /// Values of a step edge, as a sensor sees it, reduced: (distance to the edge in pixels of the
+    /// result, value in [0, 1]).
     fn edge(factor: usize, light: Light) -> Vec<(f64, f64)> {
         const PIXELS: usize = 64;
         const PHASES: usize = 64;

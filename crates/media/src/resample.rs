@@ -1,7 +1,8 @@
 //! Antialiased resizing of `[3, H, W]` images, in the sRGB values as they are, and of other planes.
 //!
-//! `fast_image_resize` works on each plane. Filters widen with the reduction, so every source pixel counts. Lanczos and
-//! Catmull-Rom overshoot at edges: results may leave [-1, 1] a little, and conversions to pixels clamp them.
+//! `fast_image_resize` works on each plane. Filters widen with the reduction, so every source pixel
+//! counts. Lanczos and Catmull-Rom overshoot at edges: results may leave [-1, 1] a little, and
+//! conversions to pixels clamp them.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32;

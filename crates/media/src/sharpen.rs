@@ -1,8 +1,9 @@
 //! Blurring and sharpening of decoded images, in sRGB values.
 //!
-//! Both take the standard deviation of a Gaussian in pixels of the image. [`blur`] is the Gaussian `G p` itself;
-//! [`sharpen`] is the unsharp mask `p + (p - G p)`: a pattern of `f` cycles per pixel is multiplied by
-//! `2 - exp(-2 pi^2 sigma^2 f^2)`, so small deviations lift the finest detail only, and large ones all detail.
+//! Both take the standard deviation of a Gaussian in pixels of the image. [`blur`] is the Gaussian
+//! `G p` itself; [`sharpen`] is the unsharp mask `p + (p - G p)`: a pattern of `f` cycles per pixel
+//! is multiplied by `2 - exp(-2 pi^2 sigma^2 f^2)`, so small deviations lift the finest detail
+//! only, and large ones all detail.
 
 use vae2x_core::{Array, Result};
 

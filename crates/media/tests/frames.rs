@@ -198,7 +198,8 @@ fn values_out_of_range_are_counted() {
     assert_eq!(problem(source.next(), &path), "2 values are not in [-1, 1]");
 }
 
-/// A file of a quarter of a tebibyte, nearly all of it a hole: whoever reads it whole fails for lack of memory.
+/// A file of a quarter of a tebibyte, nearly all of it a hole: whoever reads it whole fails for
+/// lack of memory.
 #[cfg(unix)]
 #[test]
 fn an_array_is_never_read_whole() {

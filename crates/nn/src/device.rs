@@ -1,7 +1,7 @@
-//! The devices that burn can compute on in this build: finding them, opening them, how much they hold, how they fail.
+//! The devices that burn can compute on in this build: finding them, opening them, what they hold, how they fail.
 //!
-//! Everything that knows burn's backends by name is here. Each interface is a cargo feature; naming one that was left out
-//! is an error that says so.
+//! Nothing else knows burn's backends by name. Each interface is a cargo feature; asking for one that was left out is an
+//! error that names the feature.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -28,7 +28,7 @@ impl Default for Limits {
     }
 }
 
-/// Whether burn's backend for the processor holds `x`, in `f32`: what our own operations there are made for.
+/// Whether `x` is `f32` on burn's CPU backend, for which this crate has custom operations.
 pub(crate) fn is_flex_f32<const D: usize>(x: &Tensor<D>) -> bool {
     #[allow(unreachable_patterns)] // Other backends may not be built.
     match x.device().without_autodiff().as_dispatch() {
@@ -37,7 +37,7 @@ pub(crate) fn is_flex_f32<const D: usize>(x: &Tensor<D>) -> bool {
     }
 }
 
-/// What devices are reached through. Each is a cargo feature of the same name.
+/// An interface to devices. Each is a cargo feature of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// NVIDIA's.
@@ -48,12 +48,12 @@ pub enum Api {
     Vulkan,
     /// Whatever of Vulkan, Metal, DirectX 12 and OpenGL wgpu finds.
     WebGpu,
-    /// PyTorch's library: its first CUDA device, or the processor.
+    /// PyTorch's library: CUDA devices, or the CPU.
     LibTorch,
 }
 
 impl Api {
-    /// All, the best for a device that several reach first.
+    /// All interfaces, the preferred one first where several reach a device.
     pub const ALL: [Self; 5] = [
         Self::Cuda,
         Self::Metal,
@@ -62,7 +62,7 @@ impl Api {
         Self::LibTorch,
     ];
 
-    /// On the command line, and as a cargo feature.
+    /// The name on the command line and of the cargo feature.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cuda => "cuda",
@@ -95,8 +95,8 @@ impl Api {
         }
     }
 
-    /// Its devices on this machine: GPUs with memory of their own first, then those that share the processor's, then what
-    /// is no GPU. None where no driver is installed. Opens none.
+    /// Its devices on this machine: GPUs with their own memory first, then GPUs that share the CPU's memory, then others.
+    /// Empty where no driver is installed. Opens none.
     ///
     /// # Errors
     /// [`Error::Missing`] if this build lacks it, [`Error::Device`] if a driver fails.
@@ -135,7 +135,7 @@ impl Api {
         match self {
             #[cfg(feature = "libtorch")]
             #[allow(deprecated)]
-            // burn advises its own backends instead; this one is for those who have PyTorch.
+            // burn recommends its own backends; this one is for those who have PyTorch.
             Self::LibTorch => Some(Device::libtorch()),
             _ => None,
         }
@@ -153,11 +153,8 @@ impl Api {
             return device.check().map(|()| device);
         }
         Err(Error::NoDevice(match count {
-            0 => format!("no device was found through {name}: is its driver installed?"),
-            _ => format!(
-                "there is no device {name}:{index}; the last is {name}:{}",
-                count - 1
-            ),
+            0 => format!("no {name} device found; is its driver installed?"),
+            _ => format!("no device {name}:{index}; the last is {name}:{}", count - 1),
         }))
     }
 }
@@ -168,14 +165,14 @@ impl std::fmt::Display for Api {
     }
 }
 
-/// What computes.
+/// The kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A GPU with memory of its own.
+    /// A GPU with its own memory.
     Gpu,
-    /// A GPU in the processor, with the processor's memory.
+    /// A GPU that shares the CPU's memory.
     SharedGpu,
-    /// The processor.
+    /// The CPU.
     Processor,
 }
 
@@ -184,7 +181,7 @@ impl std::fmt::Display for Kind {
         f.write_str(match self {
             Self::Gpu => "GPU",
             Self::SharedGpu => "GPU with shared memory",
-            Self::Processor => "processor",
+            Self::Processor => "CPU",
         })
     }
 }
@@ -192,33 +189,33 @@ impl std::fmt::Display for Kind {
 /// A device that was found.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// What it is reached through.
+    /// The interface that reaches it.
     pub api: Api,
     /// Its place in [`Api::devices`].
     pub index: usize,
-    /// What computes.
+    /// Its kind.
     pub kind: Kind,
-    /// For burn.
+    /// burn's handle.
     pub device: Device,
 }
 
-/// Bytes that plans use on a GPU that does not tell its memory: what small ones have.
+/// Bytes that plans use on a GPU that does not report its memory: what small GPUs have.
 pub const UNKNOWN_MEMORY: u64 = 4 << 30;
 
-/// What a device says of itself.
+/// What a device reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The maker's name for it, if it tells.
+    /// The vendor's name for it, if reported.
     pub name: Option<String>,
-    /// All of its memory, free or not, in bytes, if it tells.
+    /// All of its memory, free or not, in bytes, if reported.
     pub memory: Option<u64>,
-    /// The largest buffer that it can hold, in bytes, if it tells.
+    /// The largest buffer that it can hold, in bytes, if reported.
     pub buffer: Option<u64>,
 }
 
 impl Facts {
-    /// What plans may use. Of all memory a part is others' and the driver's; what shares the processor's memory has no more than
-    /// is left there, `host` bytes; a GPU that tells nothing is taken for a small one.
+    /// What plans may use: most of the memory, as other programs and the driver use some; for devices that share the CPU's
+    /// memory no more than the `host` bytes that are free there; and [`UNKNOWN_MEMORY`] where it is not reported.
     pub fn limits(&self, kind: Kind, host: u64) -> Limits {
         let own = self.memory.map(|all| all / 8 * 7);
         let memory = match kind {
@@ -235,7 +232,7 @@ impl Facts {
 
 impl Listed {
     /// Refuses what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
-    /// cubecl-spirv 0.11.3 makes invalid modules. The variable is for builds in which that is corrected.
+    /// cubecl-spirv 0.11.3 makes invalid modules. An environment variable lifts this for builds with a corrected version.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the reason.
@@ -245,19 +242,19 @@ impl Listed {
         if is_spirv && self.kind == Kind::Processor && std::env::var_os(CORRECTED).is_none() {
             return Err(Error::NoDevice(format!(
                 "{} is a software driver, for which this version of CubeCL makes invalid SPIR-V; build with \
-                 `--features webgpu` alone, which reaches it in WebGPU's language",
+                 `--features webgpu` alone, which reaches it through WebGPU shaders",
                 self.name()
             )));
         }
         Ok(())
     }
 
-    /// As the command line names it.
+    /// The name on the command line.
     pub fn name(&self) -> String {
         format!("{}:{}", self.api, self.index)
     }
 
-    /// Asks the device, which opens it.
+    /// Opens the device and asks it.
     ///
     /// # Errors
     /// [`Error::Device`] if it cannot be opened.
@@ -316,7 +313,7 @@ fn facts(_: &Device) -> Facts {
     Facts::default()
 }
 
-/// The threads of this process that compute on a device: one feeds a GPU.
+/// The threads of this process that compute on a device; a GPU is fed by one.
 pub(crate) fn threads(device: &Device) -> usize {
     if *device == Device::flex() {
         rayon::current_num_threads()
@@ -366,13 +363,13 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let words = payload.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| payload.downcast_ref::<&str>().copied());
-        Err(device_error(words.unwrap_or("a panic without words")))
+        Err(device_error(words.unwrap_or("a panic without a message")))
     })
 }
 
-/// What a device's words mean. Drivers and libraries have no common error type, only words.
+/// Sorts a device's error by its message: drivers and libraries have no common error type.
 pub(crate) fn device_error(words: &str) -> Error {
-    /// Of CubeCL, Vulkan, CUDA, LibTorch on CUDA and LibTorch on the processor.
+    /// Messages of CubeCL, Vulkan, CUDA, LibTorch on CUDA and LibTorch on the CPU.
     const OUT_OF_MEMORY: [&str; 6] = [
         "out of memory",
         "out-of-memory",
@@ -430,7 +427,7 @@ mod tests {
         assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, GIB), GIB);
         assert_eq!(memory(Some(8 * GIB), Kind::SharedGpu, 64 * GIB), 7 * GIB);
         assert_eq!(memory(Some(8 * GIB), Kind::Processor, GIB), GIB);
-        // What does not tell.
+        // Not reported.
         assert_eq!(memory(None, Kind::Gpu, GIB), UNKNOWN_MEMORY);
         assert_eq!(memory(None, Kind::SharedGpu, GIB), GIB);
         assert_eq!(memory(None, Kind::Processor, 64 * GIB), 64 * GIB);

@@ -73,7 +73,7 @@ impl LatentFolder {
         if files.is_empty() {
             let kinds = "expected .latent, .safetensors, .npy or .pt files";
             return Err(Error::Data(format!(
-                "{}: no latents there; {kinds}",
+                "{}: no latents found; {kinds}",
                 root.display()
             )));
         }
@@ -447,7 +447,7 @@ mod tests {
             open(empty.path(), SpaceChoice::Auto)
                 .unwrap_err()
                 .to_string()
-                .contains("no latents there")
+                .contains("no latents found")
         );
     }
 }

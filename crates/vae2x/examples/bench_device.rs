@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use vae2x::core::latent::Raw;
-use vae2x::core::weights::formula::{self, FormulaWeights};
-use vae2x::core::{Array, VaeConfig};
-use vae2x::{Decoder, EngineOptions, Precision};
+use vae2x::{Array, Device, Extent, Precision, Vae, VaeBuilder, VaeConfig};
+use vae2x_core::weights::formula::{self, FormulaWeights};
 
 struct Args {
-    options: EngineOptions,
+    device: Device,
+    precision: Precision,
+    memory: Option<u64>,
     cells: [usize; 2],
     frames: usize,
     runs: usize,
@@ -23,30 +23,25 @@ struct Args {
 }
 
 fn parse() -> anyhow::Result<Args> {
-    let notify: Option<fn(&str)> = Some(|text| eprintln!("{text}"));
-    let options = EngineOptions {
-        notify,
-        ..EngineOptions::default()
-    };
+    let mut words = std::env::args().skip(1);
+    let device = words.next().context("which device?")?;
     let mut args = Args {
-        options,
+        device: device
+            .parse()
+            .map_err(|e| anyhow::anyhow!("the first argument: {e}"))?,
+        precision: Precision::F32,
+        memory: None,
         cells: [64, 64],
         frames: 1,
         runs: 5,
         out_channels: 3,
     };
-    let mut words = std::env::args().skip(1);
-    args.options.device = words
-        .next()
-        .context("which device?")?
-        .parse()
-        .map_err(|e| anyhow::anyhow!("the first argument: {e}"))?;
     while let Some(name) = words.next() {
         let value = words
             .next()
             .with_context(|| format!("{name} has no value"))?;
         match name.as_str() {
-            "--dtype" => args.options.precision = precision(&value)?,
+            "--dtype" => args.precision = value.parse()?,
             "--cells" => {
                 let (h, w) = value
                     .split_once('x')
@@ -55,7 +50,7 @@ fn parse() -> anyhow::Result<Args> {
             }
             "--frames" => args.frames = value.parse()?,
             "--runs" => args.runs = value.parse()?,
-            "--memory" => args.options.memory = Some(value.parse()?),
+            "--memory" => args.memory = Some(value.parse()?),
             "--out-channels" => args.out_channels = value.parse()?,
             _ => bail!("there is no argument {name}"),
         }
@@ -63,45 +58,47 @@ fn parse() -> anyhow::Result<Args> {
     Ok(args)
 }
 
-fn precision(name: &str) -> anyhow::Result<Precision> {
-    Ok(match name {
-        "f32" => Precision::F32,
-        "bf16" => Precision::Bf16,
-        "f16" => Precision::F16,
-        _ => bail!("--dtype takes f32, bf16 or f16"),
-    })
+/// The model with weights by formula on the device.
+fn builder(args: &Args) -> VaeBuilder {
+    let config = VaeConfig::with_widths(96, args.out_channels);
+    Vae::from_weights(Arc::new(FormulaWeights::new(config)), "formula")
+        .device(args.device)
+        .precision(args.precision)
+        .memory(args.memory)
+        .notify(|text| eprintln!("{text}"))
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args {
-        options,
-        cells: [h, w],
-        frames,
-        runs,
-        out_channels,
-    } = parse()?;
-    let config = VaeConfig::with_widths(96, out_channels);
-    let decoder = Decoder::load(Arc::new(FormulaWeights::new(config)), &options)?;
-    let values = formula::unit("bench.latent", 16 * frames * h * w).collect();
-    let latent = Raw::new(Array::new([1, 16, frames, h, w], values)?)?;
+    let args = parse()?;
+    let vae = builder(&args).build()?;
+    let [h, w] = args.cells;
+    let clip = Extent {
+        frames: args.frames,
+        cells: args.cells,
+    };
+    let values: Vec<f32> = formula::unit("bench.latent", 16 * args.frames * h * w).collect();
+    let latent = Array::new([16, args.frames, h, w], values)?;
     let run = || {
         let start = Instant::now();
-        decoder.decode_frames(&latent, &mut |_| (), |_| Ok::<_, vae2x::core::Error>(()))?;
-        Ok::<_, vae2x::core::Error>(start.elapsed().as_secs_f64())
+        let mut session = vae.decoder(clip)?;
+        for t in 0..args.frames {
+            session.step(&latent.narrow1(t..t + 1))?;
+        }
+        Ok::<_, vae2x::Error>(start.elapsed().as_secs_f64())
     };
     let first = run()?;
     let mut least = f64::INFINITY;
-    for _ in 0..runs {
+    for _ in 0..args.runs {
         least = least.min(run()?);
     }
     let json = serde_json::json!({
-        "engine": decoder.engine(),
-        "dtype": format!("{:?}", options.precision).to_lowercase(),
+        "engine": vae.engine(),
+        "dtype": args.precision.name(),
         "cells": format!("{h}x{w}"),
-        "latent_frames": frames,
+        "latent_frames": args.frames,
         "first_s": first,
         "seconds": least,
-        "device_mb": decoder.device_memory().map(|bytes| bytes / 1_000_000),
+        "device_mb": vae.device_memory().map(|bytes| bytes / 1_000_000),
     });
     println!("{json}");
     Ok(())

@@ -7,22 +7,19 @@
 //! `--scale 1` is the row named so; the other rows are filters of `vae2x_media::resample`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use vae2x::core::Array;
-use vae2x::core::weights::VaeWeights;
-use vae2x::media::match_color::{Matching, match_color};
-use vae2x::media::picture::read_image;
-use vae2x::media::pixels;
-use vae2x::media::reduce::{Light, reduce};
-use vae2x::media::resample::{Filter, halve, resize};
-use vae2x::media::sharpen::blur;
-use vae2x::{Decoder, Encoder, EngineOptions};
+use vae2x::{Array, Pixels, Vae};
 use vae2x_measure::metrics::{ciede2000, psnr};
+use vae2x_media::match_color::{Matching, match_color};
+use vae2x_media::picture::read_image;
+use vae2x_media::pixels;
+use vae2x_media::reduce::{Light, reduce};
+use vae2x_media::resample::{Filter, halve, resize};
+use vae2x_media::sharpen::blur;
 
 /// A way from a 2x picture to 1x.
-type Halve = fn(&Array) -> vae2x::core::Result<Array>;
+type Halve = fn(&Array) -> vae2x::Result<Array>;
 
 const WAYS: [(&str, Halve); 5] = [
     ("--scale 1", |p| reduce(p, 2, Light::Encoded)),
@@ -46,19 +43,13 @@ fn main() -> anyhow::Result<()> {
     };
     let folder = args.first().context("which folder of photos?")?;
     let side: usize = value("--side").map_or(Ok(1024), |s| s.parse())?;
-    let weights = |name| -> anyhow::Result<Arc<VaeWeights>> {
-        let path = value(name).with_context(|| format!("{name} WEIGHTS is missing"))?;
-        Ok(Arc::new(VaeWeights::open(path.as_ref())?))
+    let open = |name: &str| -> anyhow::Result<Vae> {
+        let weights = value(name).with_context(|| format!("{name} WEIGHTS is missing"))?;
+        Ok(Vae::open(&weights)?.build()?)
     };
-    let (base, two_x, options) = (
-        weights("--base")?,
-        weights("--vae")?,
-        EngineOptions::default(),
-    );
     let models = Models {
-        encoder: Encoder::load(base.clone(), &options)?,
-        base: Decoder::load(base, &options)?,
-        two_x: Decoder::load(two_x, &options)?,
+        base: open("--base")?,
+        two_x: open("--vae")?,
     };
     let decoded = photos(Path::new(folder))?
         .iter()
@@ -70,9 +61,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 struct Models {
-    encoder: Encoder,
-    base: Decoder,
-    two_x: Decoder,
+    base: Vae,
+    two_x: Vae,
 }
 
 fn photos(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -104,11 +94,10 @@ struct Decoded {
 fn decode(path: &Path, side: usize, models: &Models) -> anyhow::Result<Decoded> {
     let small = halve(&prepared(&read_image(path)?.pixels, side)?)?;
     let [c, h, w] = small.dims("photo")?;
-    let latent = models
-        .encoder
-        .encode(&small.clone().reshape([1, c, 1, h, w])?, &mut |_| ())?;
-    let base = models.base.decode(&latent)?.reshape([c, h, w])?;
-    let two_x = models.two_x.decode(&latent)?.reshape([c, 2 * h, 2 * w])?;
+    let pixels = Pixels::new(small.clone().reshape([1, c, 1, h, w])?)?;
+    let latent = models.base.encode(&pixels)?;
+    let base = models.base.decode(&latent)?.frame(0, 0);
+    let two_x = models.two_x.decode(&latent)?.frame(0, 0);
     Ok(Decoded { small, base, two_x })
 }
 

@@ -164,7 +164,7 @@ pub(crate) fn low_matching(config: &VaeConfig) -> Result<Matching> {
 fn checked_scale(asked: Option<usize>, own: usize, name: &str) -> Result<usize> {
     match asked {
         Some(scale) if scale > own => Err(Error::BadRequest(format!(
-            "--scale {scale} needs a decoder of {} output channels, such as {}; {name} has {} and decodes at {own}x",
+            "--scale {scale} needs a decoder with {} output channels, such as {}; {name} has {} and decodes at {own}x",
             3 * scale * scale,
             match scale {
                 2 => "demo:2x or spacepxl/Wan2.1-VAE-upscale2x",

@@ -122,7 +122,7 @@ impl Latent {
     /// The values as they are held, in whichever space that is.
     fn array(&self) -> &Array {
         match &self.content {
-            Content::File(file, _) => &file.array,
+            Content::File(file, _) => file.stored(),
             Content::Raw(raw) | Content::Encoded(raw, _) => raw.array(),
             Content::Normalized(normalized) => normalized.array(),
         }
@@ -158,7 +158,7 @@ impl Latent {
             text: self.text.clone(),
             ..WriteOptions::default()
         };
-        let space = write_raw(path.as_ref(), raw, &config, &options)?;
+        let space = write_raw(path.as_ref(), &raw, &config, &options)?;
         Ok((path.as_ref().to_path_buf(), space))
     }
 }

@@ -20,7 +20,7 @@ pub fn open_weights(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<VaeW
     }
     if name.starts_with("demo:") {
         return Err(Error::BadRequest(format!(
-            "there is no demo model '{name}'; there are {}",
+            "unknown demo model '{name}'; available: {}",
             DEMO_MODELS.join(" and ")
         )));
     }

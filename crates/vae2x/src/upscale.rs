@@ -35,7 +35,7 @@ impl Vae {
     pub fn require_enlarging(&self) -> Result<()> {
         match self.scale()? {
             1 => Err(Error::BadRequest(format!(
-                "{} has 3 output channels and decodes at 1x; this needs a 2x decoder, which has 12, such as demo:2x or \
+                "{} has 3 output channels and decodes at 1x; this command needs a 2x decoder (12 channels), such as demo:2x or \
                  spacepxl/Wan2.1-VAE-upscale2x",
                 self.name()
             ))),

@@ -1,4 +1,4 @@
-//! Looking at pictures, and measuring them.
+//! Comparing and measuring images.
 
 use std::path::PathBuf;
 
@@ -12,19 +12,19 @@ use super::parse::{parse_crop, parse_scale};
 /// `vae2x compare`
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Pictures, or folders whose pictures are paired by name; the file's name stands for NAME where it is not given
+    /// Images, or folders whose images are paired by name [default NAME: the file's name]
     #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
     pub sides: Vec<String>,
-    /// The name that the others are measured against; the first if not given
+    /// Measure the others against NAME [default: the first]
     #[arg(long, value_name = "NAME")]
     pub reference: Option<String>,
-    /// Show and measure this part alone, in pixels of the widest picture
+    /// Show and measure only this part, in pixels of the widest image
     #[arg(long, value_name = "WxH+X+Y", value_parser = parse_crop)]
     pub crop: Option<Crop>,
-    /// Leave out the numbers, which take longest for large pictures
+    /// Do not measure; for large images, this takes longest
     #[arg(long)]
     pub no_numbers: bool,
-    /// The page, a file that needs no other
+    /// Write the page to FILE.html; it needs no other file
     #[arg(short, long, value_name = "FILE.html")]
     pub output: PathBuf,
 }
@@ -32,13 +32,14 @@ pub struct CompareArgs {
 /// `vae2x metrics`
 #[derive(Debug, Args)]
 pub struct MetricsArgs {
-    /// Pictures, or folders whose pictures are paired by their names without extension
+    /// Images, or folders whose images are paired by name, without the extension
     #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
     pub sides: Vec<String>,
-    /// The name that the others are measured against
+    /// Measure the others against NAME
     #[arg(long, value_name = "NAME")]
     pub reference: String,
-    /// LPIPS too, with these weights: VGG16 as torchvision or timm writes it, a file or a hub id
+    /// Measure LPIPS, too, with these weights of VGG16: a file of torchvision or timm, or a Hugging
+    /// Face id
     #[arg(long, value_name = "VGG16")]
     pub lpips: Option<String>,
     /// Print JSON
@@ -49,19 +50,19 @@ pub struct MetricsArgs {
 /// `vae2x speckle`
 #[derive(Debug, Args)]
 pub struct SpeckleArgs {
-    /// Pictures, or folders of them
+    /// Images, or folders of them
     #[arg(value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
-    /// Pixels of the pictures per pixel at base resolution: 2 for what a 2x decoder made
+    /// The scale of the images: 2 for the output of a 2x decoder
     #[arg(long, value_name = "1|2|4", default_value_t = 1, conflicts_with = "vae", value_parser = parse_scale)]
     pub scale: usize,
-    /// Instead of pictures, what this model makes of flat colours.
+    /// Measure what this model makes of flat colours, instead of images.
     #[command(flatten)]
     pub vae: VaeArg,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Device for the model, as for decode
+    /// Compute on DEVICE, as for decode
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto, requires = "vae")]
     pub device: Device,
 }

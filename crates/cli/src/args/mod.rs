@@ -17,14 +17,15 @@ use vae2x_core::weights::{DType, Layout};
 use vae2x_media::picture::BitDepth;
 
 use parse::{
-    dtypes, layouts, parse_bit_depth, parse_bytes, parse_scale, parse_sigma, parse_size, precisions, space_choices, spaces, takings,
+    dtypes, layouts, parse_bit_depth, parse_bytes, parse_scale, parse_sigma, parse_size,
+    precisions, space_choices, spaces, takings,
 };
 
-/// Decode and encode with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at base resolution or twice that.
+/// Decode, encode and upscale with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at 1x or 2x.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = crate::missing::help())]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -32,94 +33,99 @@ pub struct Cli {
 /// One variant per command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Latents to pictures.
+    /// Decode latents to images.
     Decode(DecodeArgs),
-    /// Pictures to latents.
+    /// Encode images to latents.
     Encode(EncodeArgs),
-    /// Pictures at twice their size, by encoding and decoding them.
+    /// Upscale images to twice their size, by encoding and decoding them.
     Upscale(UpscaleArgs),
-    /// Latents for a second, finer pass of a diffusion model: decoded at twice the size and encoded again.
+    /// Make latents of twice the size for a second pass of the diffusion model (highres fix).
     Hires(HiresArgs),
-    /// Latents to a quick, coarse picture, without weights.
+    /// Show a latent as a quick, coarse image, without weights.
     Preview(PreviewArgs),
-    /// What a weight file or a latent file holds.
+    /// Print what a weight file or a latent file holds.
     Info(InfoArgs),
-    /// A weight file in another layout or precision, or as the start of a 2x decoder.
+    /// Convert weights to another layout or precision, or to the start of a 2x decoder.
     Convert(ConvertArgs),
-    /// What this program can compute on, here
+    /// List available compute devices.
     Devices,
-    /// Pictures, or folders of them, in one HTML page: flip, wipe, zoom, differences, numbers.
+    /// Compare images, or folders of them, in one HTML page: flip, wipe, zoom, differences,
+    /// numbers.
     Compare(CompareArgs),
-    /// How far pictures are from a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness, speckle.
+    /// Measure images against a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness,
+    /// speckle.
     Metrics(MetricsArgs),
-    /// How much of a grid there is in pictures, or in what a model makes of flat colours.
+    /// Measure the grid of speckles in images, or in what a model makes of flat colours.
     Speckle(SpeckleArgs),
-    /// Encode and decode a photo with the small models in this program, and lay the results side by side.
+    /// Encode and decode the bundled photos with the bundled models, and compare the results.
     Demo(DemoArgs),
-    /// Train a decoder.
+    /// Train a decoder, a degradation proxy or a small flow model.
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Train(TrainCommand),
-    /// Look through photos before training on them.
+    /// Check photos before training on them.
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Dataset(DatasetCommand),
-    /// A training run's model as a weight file.
+    /// Write the model of a training run as a weight file.
     #[cfg(feature = "train")]
     Export(ExportArgs),
-    /// Latents softened as a diffusion model softens them.
+    /// Degrade latents as a diffusion model does, with a trained proxy.
     #[cfg(feature = "train")]
     Degrade(DegradeArgs),
-    /// Pairs of a clean latent and what a diffusion model makes of it after some noise, to train a softening network on.
+    /// Make pairs of a clean latent and what a diffusion model makes of it after some noise, to
+    /// train a proxy on.
     #[cfg(feature = "train")]
     Sdedit(SdeditArgs),
-    /// A caption as the diffusion model reads it: the text encoder's embedding.
+    /// Embed a caption with the text encoder of the diffusion model.
     #[cfg(feature = "text")]
     EmbedText(EmbedTextArgs),
-    /// Power spectra of sets of latents side by side: what was lost, at which frequency.
+    /// Compare the power spectra of sets of latents: what was lost, and at which frequency.
     #[cfg(feature = "train")]
     Spectrum(SpectrumArgs),
 }
 
-/// The argument that names weights. Its value is optional for clap, so that the program can say what is on offer.
+/// The argument that names weights. Its value is optional for clap, so that the program can list
+/// the choices.
 #[derive(Debug, Args)]
 pub struct VaeArg {
-    /// Weights: a file, a diffusers folder, a hub id (owner/name[:subfolder-or-file]), demo:2x or demo:base
+    /// Weights: a file, a diffusers folder, a Hugging Face id (owner/name[:subfolder-or-file]),
+    /// demo:2x or demo:base
     #[arg(long, value_name = "WEIGHTS", num_args = 0..=1)]
     pub vae: Option<Option<String>>,
 }
 
-/// Where and how fast to compute.
+/// Where to compute, and with how much.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Device: auto, cpu, burn (the slow reference), or of those that `vae2x devices` lists
+    /// Compute on DEVICE: auto, cpu, burn (the slow reference), or one that `vae2x devices` lists
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
     pub device: Device,
-    /// Precision of weights and arithmetic, of the decoder where there are both; cpu computes in f32 and may keep the decoder's large
-    /// weights as bf16
+    /// Compute in this precision; in upscale and hires, the decoder only. On the CPU, bf16 only
+    /// stores the decoder's large weights in 16 bits
     #[arg(long, visible_alias = "precision", value_name = "PRECISION", default_value = "f32", value_parser = precisions())]
     pub dtype: Precision,
-    /// Memory that may be used, such as 4GiB; what the device has if not given
+    /// Use at most SIZE of memory, such as 4GiB [default: what the device has]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub memory: Option<u64>,
-    /// Threads; all cores if not given
+    /// Use N CPU threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Write times and peak memory as JSON
+    /// Write times and peak memory to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub timings: Option<PathBuf>,
 }
 
-/// How a latent file is to be read.
+/// How to read a latent file.
 #[derive(Debug, Args)]
 pub struct LatentArgs {
-    /// Whether latents are as the VAE speaks (raw) or normalized per channel
+    /// Read latents as raw (as the VAE makes them) or as normalized per channel
     #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
     pub latent_space: SpaceChoice,
-    /// The tensor to take from a file that holds several
+    /// Read the tensor NAME from a file that holds several
     #[arg(long, value_name = "NAME")]
     pub key: Option<String>,
-    /// Height and width in pixels at base resolution, for diffusers' packed Qwen-Image latents
+    /// Set the height and width in pixels at 1x, for packed Qwen-Image latents of diffusers
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub size: Option<[usize; 2]>,
 }
@@ -133,32 +139,34 @@ pub struct DecodeArgs {
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// .png .jpg .webp .exr .npy .safetensors, or a folder
+    /// Write to OUT: .png .jpg .webp .exr .npy .safetensors, or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
-    /// Bits per channel of PNG files
+    /// Write PNG files with 8 or 16 bits per channel
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bit_depth)]
     pub bit_depth: BitDepth,
-    /// Size in multiples of the base resolution: 1, 2 or 4, at most what the decoder gives, which is the default; smaller ones
-    /// are blurred slightly and reduced without aliases
+    /// Write images at 1, 2 or 4 times the base resolution, up to what the decoder gives, which is
+    /// the default; smaller sizes are blurred slightly and reduced without aliasing
     #[arg(long, value_name = "1|2|4", value_parser = parse_scale)]
     pub scale: Option<usize>,
-    /// With --scale: average light instead of sRGB values
+    /// With --scale, average light instead of sRGB values
     #[arg(long, requires = "scale")]
     pub linear_light: bool,
     /// Detail.
     #[command(flatten)]
     pub detail: DetailArgs,
-    /// Take colours from a picture of the same view, or, with base:WEIGHTS, from what these weights decode
+    /// Match the colours of an image of the same view or, with base:WEIGHTS, of what these weights
+    /// decode
     #[arg(long, value_name = "IMAGE|base:WEIGHTS")]
     pub match_color: Option<String>,
-    /// How colours are taken: place by place without touching detail, or as each channel's mean and deviation
+    /// Match colours place by place, without touching detail, or by the mean and deviation of each
+    /// channel
     #[arg(long, value_name = "HOW", default_value = "low", requires = "match_color", value_parser = takings())]
     pub match_color_by: Taking,
-    /// Leave ComfyUI's prompt and workflow out of PNG files
+    /// Do not write ComfyUI's prompt and workflow to PNG files
     #[arg(long)]
     pub no_metadata: bool,
     /// Running.
@@ -166,13 +174,13 @@ pub struct DecodeArgs {
     pub run: RunArgs,
 }
 
-/// What is done to a picture's detail, in sRGB values, last of all.
+/// What is done to the detail of an image, in sRGB values, after everything else.
 #[derive(Debug, Args)]
 pub struct DetailArgs {
-    /// Unsharp mask: add the difference to the Gaussian mean of this deviation, in pixels of the result, 0.2 to 20
+    /// Sharpen with an unsharp mask of this standard deviation, 0.2 to 20 pixels of the result
     #[arg(long, value_name = "SIGMA", value_parser = parse_sigma, conflicts_with = "blur")]
     pub sharpen: Option<f64>,
-    /// Gaussian mean of this deviation, in pixels of the result, 0.2 to 20
+    /// Blur with a Gaussian of this standard deviation, 0.2 to 20 pixels of the result
     #[arg(long, value_name = "SIGMA", value_parser = parse_sigma)]
     pub blur: Option<f64>,
 }
@@ -191,25 +199,25 @@ impl From<&DetailArgs> for Detail {
 /// `vae2x upscale`
 #[derive(Debug, Args)]
 pub struct UpscaleArgs {
-    /// Pictures, or folders of them
+    /// Images, or folders of them
     #[arg(required = true, value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// .png .jpg .webp .exr, or a folder for PNG files
+    /// Write to OUT: .png .jpg .webp .exr, or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Bits per channel of PNG files; those of each input if not given
+    /// Write PNG files with 8 or 16 bits per channel [default: same as input]
     #[arg(long, value_name = "BITS", value_parser = parse_bit_depth)]
     pub bit_depth: Option<BitDepth>,
     /// Detail.
     #[command(flatten)]
     pub detail: DetailArgs,
-    /// Give the result the input's colours, place by place, without touching detail
+    /// Match the colours of the input, place by place, without touching detail
     #[arg(long)]
     pub match_color: bool,
-    /// Leave ComfyUI's prompt and workflow out of PNG files
+    /// Do not write ComfyUI's prompt and workflow to PNG files
     #[arg(long)]
     pub no_metadata: bool,
     /// Running.
@@ -226,13 +234,14 @@ pub struct HiresArgs {
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// .latent (ComfyUI, raw), .safetensors, .npy, or a folder for files of each input's kind
+    /// Write to OUT: .latent (ComfyUI, raw), .safetensors, .npy, or a folder for files like each
+    /// input
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
-    /// Leave ComfyUI's prompt and workflow out
+    /// Do not write ComfyUI's prompt and workflow
     #[arg(long)]
     pub no_metadata: bool,
     /// Running.
@@ -243,25 +252,26 @@ pub struct HiresArgs {
 /// `vae2x encode`
 #[derive(Debug, Args)]
 pub struct EncodeArgs {
-    /// Pictures, folders of them, or `pixels` as decode writes them (.safetensors, .npy)
+    /// Images, folders of them, or `pixels` as decode writes them (.safetensors, .npy)
     #[arg(required = true, value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// .latent (ComfyUI, raw), .safetensors (diffusers), .npy, or a folder for .latent files
+    /// Write to OUT: .latent (ComfyUI, raw), .safetensors (diffusers), .npy, or a folder for
+    /// .latent files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Space to write; raw for .latent, else normalized as diffusers has it
+    /// Write raw or normalized latents [default: raw for .latent, else normalized]
     #[arg(long, value_name = "SPACE", value_parser = spaces())]
     pub latent_space: Option<Space>,
-    /// Encode each folder as one clip, its images being the frames in the order of their numbers
+    /// Encode each folder as one clip: its images are the frames, in the order of their numbers
     #[arg(long)]
     pub clip: bool,
-    /// Pad sizes up to a multiple of 8 by repeating the edge, instead of cropping them
+    /// Pad to multiples of 8 pixels by repeating the edge, instead of cropping
     #[arg(long)]
     pub pad: bool,
-    /// Leave ComfyUI's prompt and workflow, which PNG files may hold, out of latent files
+    /// Do not write the prompt and workflow of PNG files to latent files
     #[arg(long)]
     pub no_metadata: bool,
     /// Running.
@@ -275,7 +285,7 @@ pub struct PreviewArgs {
     /// A latent file: .latent, .safetensors, .npy, .pt
     #[arg(value_name = "LATENTS")]
     pub input: PathBuf,
-    /// .png .jpg .webp, or a folder
+    /// Write to OUT: .png .jpg .webp, or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
@@ -286,7 +296,7 @@ pub struct PreviewArgs {
 /// `vae2x info`
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A weight file, a diffusers folder, a hub id, demo:2x, demo:base, or a latent file
+    /// A weight file, a diffusers folder, a Hugging Face id, demo:2x, demo:base, or a latent file
     #[arg(value_name = "FILE")]
     pub file: String,
     /// Print JSON
@@ -300,19 +310,19 @@ pub struct InfoArgs {
 /// `vae2x convert`
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Weights, as for --vae
+    /// Weights, as for `decode --vae`
     #[arg(value_name = "WEIGHTS")]
     pub weights: String,
-    /// A .safetensors file, or a folder for diffusers
+    /// Write to OUT: a .safetensors file, or a folder for diffusers
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Layout to write
+    /// Write this layout
     #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
     pub layout: Layout,
-    /// Precision to write; as in the input if not given
+    /// Write this precision [default: same as input]
     #[arg(long, value_name = "PRECISION", value_parser = dtypes())]
     pub dtype: Option<DType>,
-    /// Make a 12-channel decoder that gives exactly the nearest-neighbour 2x of the 3-channel one
+    /// Make a 12-channel decoder that outputs each pixel of the 3-channel one four times
     #[arg(long)]
     pub to_2x: bool,
 }
@@ -320,7 +330,7 @@ pub struct ConvertArgs {
 /// `vae2x demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder for the pictures
+    /// Write the images to DIR
     #[arg(short, long, value_name = "DIR", default_value = "vae2x-demo")]
     pub output: PathBuf,
 }

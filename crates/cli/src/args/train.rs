@@ -1,4 +1,4 @@
-//! Training, and what goes before and after it: photos, softened latents, a run's model.
+//! Training, and what comes before and after it: photos, degraded latents, the model of a run.
 
 use std::path::PathBuf;
 
@@ -8,24 +8,24 @@ use vae2x_core::weights::{DType, Layout};
 use vae2x_media::latent::LatentFormat;
 use vae2x_soften::sdedit::Shard;
 
-use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
 use super::LatentArgs;
+use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
 
-/// What can be trained.
+/// The networks that can be trained.
 #[derive(Debug, Subcommand)]
 pub enum TrainCommand {
-    /// The 2x decoder, or what the configuration's `train.parts` names.
+    /// Train a 2x decoder, or the parts that `train.parts` names.
     Decoder(TrainArgs),
-    /// The degradation proxy: a network that softens latents as a diffusion model does, trained on SDEdit pairs.
+    /// Train a proxy that degrades latents as a diffusion model does, on SDEdit pairs.
     Degradation(TrainDegradationArgs),
-    /// A small diffusion model on latents, for `sdedit` with a VAE that has no diffusion model.
+    /// Train a small flow model on latents, for `sdedit` with a VAE that has no diffusion model.
     Flow(TrainFlowArgs),
 }
 
-/// What can be done with photos.
+/// What to do with photos.
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
-    /// Sizes, sharpness, JPEG quality, near-duplicates, licences; what to drop and why.
+    /// List sizes, sharpness, JPEG quality, near-duplicates and licences, and what to drop and why.
     Scan(ScanArgs),
 }
 
@@ -76,7 +76,8 @@ pub struct TrainArgs {
 /// `vae2x train degradation`
 #[derive(Debug, Args)]
 pub struct TrainDegradationArgs {
-    /// Folder of .safetensors files with tensors NAME.clean, NAME.degraded [16, h, w] or [16, T, h, w], normalized, and NAME.t [1]
+    /// Train on the pairs in DIR: .safetensors files with tensors NAME.clean and NAME.degraded,
+    /// [16, h, w] or [16, T, h, w], normalized, and NAME.t, [1]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub pairs: Option<PathBuf>,
     /// The run.
@@ -90,7 +91,7 @@ pub struct TrainDegradationArgs {
 /// `vae2x train flow`
 #[derive(Debug, Args)]
 pub struct TrainFlowArgs {
-    /// Folder of latent files
+    /// Train on the latent files in DIR
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub latents: Option<PathBuf>,
     /// Space of the latents [default: from the configuration, else auto]
@@ -110,8 +111,8 @@ pub struct TrainFlowArgs {
 /// `vae2x degrade`
 #[derive(Debug, Args)]
 pub struct DegradeArgs {
-    /// A latent file (.latent, .safetensors, .npy, .pt), a folder of them, or a folder of pairs, whose clean latents are softened at their
-    /// own times
+    /// A latent file (.latent, .safetensors, .npy, .pt), a folder of them, or a folder of pairs,
+    /// whose clean latents are degraded at their own times
     #[arg(value_name = "LATENTS")]
     pub input: PathBuf,
     /// The degradation proxy: proxy.safetensors from `train degradation`
@@ -151,7 +152,7 @@ impl DegradeArgs {
                 Err("--t is for latents; pairs have their own times".into())
             }
             true if self.vae.is_some() || reads_latents => Err(
-                "--vae, --latent-space, --key and --size are for latents; pairs are normalized"
+                "--vae, --latent-space, --key and --size are for latents only; pairs are normalized"
                     .into(),
             ),
             false if self.t.is_none() => Err("--t TIME is missing".into()),
@@ -167,7 +168,7 @@ impl DegradeArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SdeditArgs {
-    /// Instead of making pairs.
+    /// What to do instead of making pairs.
     #[command(subcommand)]
     pub command: Option<SdeditCommand>,
     /// Diffusion transformer: Wan2.1 text-to-video, a file or a folder, in the original or diffusers layout
@@ -176,13 +177,13 @@ pub struct SdeditArgs {
     /// Embedded caption, usually the negative prompt: a file with `context` [tokens, width], as from `embed-text`
     #[arg(long, value_name = "FILE", required = true)]
     pub context: Option<PathBuf>,
-    /// Folder of latent files, images or clips
+    /// Make pairs of the latent files in DIR, images or clips
     #[arg(long, value_name = "DIR", conflicts_with = "photos")]
     pub latents: Option<PathBuf>,
     /// Space of the latents; auto decides from markers, kinds of file, and statistics over the folder
     #[arg(long, value_name = "SPACE", default_value = "auto", value_parser = space_choices())]
     pub latent_space: SpaceChoice,
-    /// Folder of photos to encode
+    /// Make pairs of the photos in DIR, which are encoded
     #[arg(long, value_name = "DIR")]
     pub photos: Option<PathBuf>,
     /// VAE that encodes photos, and has the statistics of raw latents [default: Wan2.1's statistics]
@@ -191,7 +192,7 @@ pub struct SdeditArgs {
     /// Scale photos down to this shorter side
     #[arg(long, value_name = "PIXELS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(16..))]
     pub short_side: u16,
-    /// Folder for the pairs and their manifest.json
+    /// Write the pairs and their manifest.json to this folder
     #[arg(short, long, value_name = "PAIRS", required = true)]
     pub output: Option<PathBuf>,
     /// Median of the flow times, which are log-normal and clamped below 1
@@ -242,10 +243,10 @@ pub enum SdeditCommand {
 /// `vae2x sdedit merge`
 #[derive(Debug, Args)]
 pub struct MergeArgs {
-    /// Folders of all shards
+    /// The folders of all shards
     #[arg(required = true, value_name = "DIRS")]
     pub folders: Vec<PathBuf>,
-    /// Folder for all pairs, new or empty
+    /// Write all pairs to this folder, new or empty
     #[arg(short, long, value_name = "PAIRS")]
     pub output: PathBuf,
 }
@@ -260,10 +261,10 @@ pub struct EmbedTextArgs {
     /// UMT5 encoder: a file or a folder
     #[arg(long, value_name = "WEIGHTS")]
     pub umt5: PathBuf,
-    /// Its tokenizer.json
+    /// The tokenizer.json of UMT5
     #[arg(long, value_name = "FILE")]
     pub tokenizer: PathBuf,
-    /// A .safetensors file with `context` [tokens, width]
+    /// Write `context` [tokens, width] to this .safetensors file
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Cut captions to this number of tokens, as Wan2.1 does
@@ -301,19 +302,19 @@ pub struct SpectrumArgs {
 /// `vae2x dataset scan`
 #[derive(Debug, Args)]
 pub struct ScanArgs {
-    /// Folders, globs, .tar shards
+    /// Folders of photos, globs, or .tar shards
     #[arg(required = true, value_name = "DIRS")]
     pub places: Vec<String>,
-    /// The manifest: a line of JSON per photo
+    /// Write the manifest to FILE, a line of JSON per photo
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Drop photos with a shorter side below this
+    /// Drop photos whose shorter side is below PIXELS
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     pub min_side: usize,
-    /// Drop photos whose Laplacian varies less (8-bit units)
+    /// Drop photos as blurred whose Laplacian has less variance than this (8-bit units)
     #[arg(long, value_name = "VARIANCE", default_value_t = 20.0)]
     pub min_sharpness: f64,
-    /// Drop JPEGs below this estimated quality
+    /// Drop JPEG files below this estimated quality
     #[arg(long, value_name = "1..100", default_value_t = 75)]
     pub min_jpeg_quality: u8,
 }
@@ -321,10 +322,10 @@ pub struct ScanArgs {
 /// `vae2x export`
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// A run's folder, or one checkpoint of it
+    /// The folder of a run, or one of its checkpoints
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// A .safetensors file, or a folder for diffusers
+    /// Write to OUT: a .safetensors file, or a folder for diffusers
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Layout of the written file

@@ -28,7 +28,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
         skip_numbers: args.no_numbers,
     };
     let count = files(&rows).count();
-    let mut progress = Progress::new("pictures", count as f64, "pictures");
+    let mut progress = Progress::new("reading", count as f64, "images");
     let mut done = 0;
     let read = rows.iter().map(|paths| {
         let inputs: Vec<_> = paths
@@ -61,7 +61,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let length = page.write(&args.output)?;
     let (rows, shown) = (page.rows.len(), args.output.display());
     ui::print(&format!(
-        "{shown}: {rows} rows, {count} pictures, {}B\n",
+        "{shown}: {rows} rows, {count} images, {}B\n",
         ui::human(length as f64)
     ))
 }
@@ -80,12 +80,12 @@ fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
         let name = argument.split('=').next().unwrap_or_default().trim();
         if !names.insert(name) {
             return usage(format!(
-                "{argument}: the name '{name}' is given twice; use NAME=IMAGE with other names"
+                "{argument}: the name '{name}' is given twice; use NAME=IMAGE to choose another"
             ));
         }
     }
     if named.len() < 2 {
-        return usage("give at least two pictures or folders to compare");
+        return usage("give at least two images or folders to compare");
     }
     Ok(sides::parse(&named)?)
 }
@@ -115,7 +115,7 @@ fn reference(sides: &[Side], name: Option<&str>) -> anyhow::Result<usize> {
         None => {
             let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
             usage(format!(
-                "--reference: there is no name '{name}' among {}",
+                "--reference {name}: unknown name; available: {}",
                 names.join(", ")
             ))
         }
@@ -144,13 +144,13 @@ fn rows_in_common(sides: &[Side]) -> anyhow::Result<Vec<Row>> {
     if rows.is_empty() {
         let sides: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         anyhow::bail!(
-            "no picture of {} has the same name (without extension) in another",
+            "no image of {} has the same name (without extension) in another",
             sides.join(", ")
         );
     }
     alone.iter().for_each(|r| {
         ui::note(format!(
-            "{}: left out, as only {} has it",
+            "{}: skipped: only {} has it",
             r.stem,
             names(r, true)
         ))

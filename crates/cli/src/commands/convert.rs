@@ -23,9 +23,7 @@ pub fn convert(args: &ConvertArgs) -> anyhow::Result<()> {
     check_distinct([Path::new(&args.weights)].into_iter(), &[&args.output])?;
     let weights = open_weights(&args.weights)?;
     if options.layout == Layout::TwoD && weights.has_time() {
-        ui::note(
-            "the 2-D layout keeps the last temporal taps only: what it holds decodes images, not clips",
-        );
+        ui::note("the 2-D layout keeps only the last temporal taps: it decodes images, not clips");
     }
     write(&weights, &options, &args.output)?;
     ui::print(&format!(

@@ -78,7 +78,7 @@ fn each_file(
     targets: &[PathBuf],
     mut soften: impl FnMut(usize, &Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut progress = Progress::new("softening", targets.len() as f64, "files");
+    let mut progress = Progress::new("degrading", targets.len() as f64, "files");
     keep_or_remove(&args.output, || {
         if args.input.is_dir() {
             let shown = || args.output.display().to_string();

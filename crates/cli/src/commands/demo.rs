@@ -244,10 +244,8 @@ fn comparison(pictures: &Pictures) -> vae2x::Result<Array> {
         ("2x decoder", &pictures.two_x),
     ];
     let details = columns.map(|(_, picture)| detail(picture));
-    let details = details
-        .into_iter()
-        .collect::<vae2x::Result<Vec<_>>>()?;
-    let panel = |(caption, picture)| Panel { caption, picture };
+    let details = details.into_iter().collect::<vae2x::Result<Vec<_>>>()?;
+    let panel = |(caption, image)| Panel { caption, image };
     sheet(&[
         columns.map(panel).into(),
         columns

@@ -9,9 +9,7 @@ use crate::ui;
 /// # Errors
 /// If standard output cannot be written.
 pub fn devices() -> anyhow::Result<()> {
-    let cpu = Vae::open("demo:base")?
-        .device(vae2x::Device::Cpu)
-        .build()?;
+    let cpu = Vae::open("demo:base")?.device(vae2x::Device::Cpu).build()?;
     let what = format!(
         "the CPU, {} threads, {}",
         cpu.threads(),
@@ -45,8 +43,6 @@ fn through_burn() -> String {
 
 /// Name, memory and description in columns.
 fn row(name: &str, what: &str, memory: Option<u64>) -> String {
-    let memory = memory.map_or_else(String::new, |bytes| {
-        format!("{:.1} GB", bytes as f64 / 1e9)
-    });
+    let memory = memory.map_or_else(String::new, |bytes| format!("{:.1} GB", bytes as f64 / 1e9));
     format!("{name:<12} {memory:>9}  {what}\n")
 }

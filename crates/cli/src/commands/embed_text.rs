@@ -22,7 +22,7 @@ pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     let device = open_device(args.device)?;
     if args.output.extension().is_none_or(|e| e != "safetensors") {
         return usage(format!(
-            "{}: a caption is written to a .safetensors file",
+            "{}: expected a .safetensors file for the caption",
             args.output.display()
         ));
     }

@@ -48,7 +48,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
 
 fn open(args: &ExportArgs) -> anyhow::Result<Checkpoint> {
     if args.run.is_file() && args.best {
-        return usage("--best chooses among a run's checkpoints; give the run's folder");
+        return usage("--best chooses among the checkpoints of a run; give the run's folder");
     }
     if args.run.is_file() {
         return Ok(Checkpoint::open(&args.run)?);

@@ -15,8 +15,8 @@ use crate::work::{RefinedLatent, Refining};
 use crate::{ui, usage};
 
 /// What to do with the result.
-const COMFY_HINT: &str = "in ComfyUI: put the file into input/, then LoadLatent, a KSampler of the same model at a denoise of \
-                          0.3 to 0.6, and decode; in vae2x: decode what that KSampler saves";
+const COMFY_HINT: &str = "next, in ComfyUI: put the file into input/, add LoadLatent and a KSampler of the same model at a denoise of \
+                          0.3 to 0.6, and decode; or use SaveLatent after it, and `vae2x decode`";
 
 /// Runs the command.
 ///
@@ -29,7 +29,10 @@ pub fn hires(args: &HiresArgs) -> anyhow::Result<()> {
 fn checked(args: &HiresArgs) -> anyhow::Result<()> {
     let name = vae_name(&args.vae)?;
     let compute = Compute::new(&args.run)?;
-    if let (false, Err(e)) = (is_folder(&args.output), LatentFormat::from_path(&args.output)) {
+    if let (false, Err(e)) = (
+        is_folder(&args.output),
+        LatentFormat::from_path(&args.output),
+    ) {
         return usage(format!("{e}, or into a folder"));
     }
     let paths = targets(&args.output, &args.inputs, kind)?;

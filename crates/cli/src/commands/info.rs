@@ -89,7 +89,8 @@ fn rounded(values: &[f32]) -> Vec<f64> {
 fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
     let (reading, config) = (Reading::from(&args.latent), VaeConfig::default());
     let file = LatentFile::open(path, &reading.options)?;
-    let [batch, channels, latent_frames, h, w] = file.array.dims("latent")?;
+    let [batch, channels, latent_frames, h, w] = file.shape();
+    let base_pixels = [h, w].map(|n| n * config.spatial());
     let Decision {
         space,
         why,
@@ -103,7 +104,7 @@ fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
         "shape": [batch, channels, latent_frames, h, w],
         "latent_frames": latent_frames,
         "frames": config.frames(latent_frames),
-        "base_pixels": [h, w].map(|n| n * config.spatial()),
+        "base_pixels": base_pixels,
         "space": space.to_string(),
         "space_confidence": (f64::from(confidence) * 1000.0).round() / 1000.0,
         "space_doubtful": doubtful,

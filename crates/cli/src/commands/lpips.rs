@@ -18,7 +18,7 @@ pub fn lpips(name: &str) -> anyhow::Result<Lpips> {
     let choice = VggChoice::parse(name, crate::compute::fetch).context("--lpips")?;
     if let VggChoice::Random(seed) = choice {
         crate::ui::note(format!(
-            "--lpips: untrained, random features of seed {seed}: not the published metric"
+            "--lpips: random, untrained features (seed {seed}): not the published metric"
         ));
     }
     let network = load_lpips(&choice, &burn::tensor::Device::flex()).context("--lpips")?;

@@ -26,7 +26,7 @@ pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
         let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         return usage(format!(
-            "--reference {}: no such name; there are {}",
+            "--reference {}: unknown name; available: {}",
             args.reference,
             names.join(", ")
         ));
@@ -39,9 +39,9 @@ pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
         lpips: network.as_ref().map(|d| &**d as &Distance<'_>),
     };
     let mut progress = Progress::new(
-        "pictures",
+        "measuring",
         rows.iter().map(|r| count(r) as f64).sum(),
-        "pictures",
+        "images",
     );
     let mut lines = Vec::new();
     for row in &rows {
@@ -73,7 +73,7 @@ fn rows_with(sides: &[Side], reference: usize) -> anyhow::Result<Vec<Row>> {
         .partition(|row| row.pictures[reference].is_some() && count(row) > 1);
     let name = &sides[reference].name;
     if rows.is_empty() {
-        bail!("no picture of '{name}' has the same name (without extension) in another");
+        bail!("no image of '{name}' has the same name (without extension) in another");
     }
     for row in others {
         let why = if row.pictures[reference].is_none() {
@@ -81,7 +81,7 @@ fn rows_with(sides: &[Side], reference: usize) -> anyhow::Result<Vec<Row>> {
         } else {
             "only in"
         };
-        ui::note(format!("{}: left out: {why} '{name}'", row.stem));
+        ui::note(format!("{}: skipped: {why} '{name}'", row.stem));
     }
     Ok(rows)
 }

@@ -20,8 +20,8 @@ use vae2x_train::data::{Source as Photo, list};
 
 use super::training::{open_device, start_threads, stoppable};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
-use crate::ui::{self, Progress};
 use crate::compute::{Compute, open_weights};
+use crate::ui::{self, Progress};
 use crate::usage;
 
 /// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
@@ -82,7 +82,7 @@ fn join(args: &MergeArgs) -> anyhow::Result<()> {
     let manifest = merge(&args.folders, &args.output)?;
     let (folder, pairs, shards) = (args.output.display(), manifest.pairs(), args.folders.len());
     ui::print(&format!(
-        "{folder}: {pairs} pairs of {shards} shards{}\n",
+        "{folder}: {pairs} pairs from {shards} shards{}\n",
         left_out(&manifest)
     ))
 }
@@ -92,7 +92,7 @@ fn left_out(manifest: &Manifest) -> String {
     match manifest.skipped().len() {
         0 => String::new(),
         n => format!(
-            "; {n} of {} sources cannot be used, see manifest.json",
+            "; {n} of {} sources were skipped, see manifest.json",
             manifest.plan.sources.len()
         ),
     }
@@ -240,7 +240,7 @@ fn check_shards(args: &SdeditArgs, plan: &Plan) {
     if shards > files {
         let per_file = (plan.items() / shards).max(1);
         ui::warn(format!(
-            "shards are of files, and of {shards} shards {} have none: --per-file {per_file} would make more and smaller ones",
+            "shards consist of whole files, and of {shards} shards {} have none; --per-file {per_file} makes more and smaller files",
             shards - files
         ));
     }

@@ -34,16 +34,16 @@ const COLOURS: [[u8; 3]; 8] = [
 /// If there is nothing to measure, or it cannot be read.
 pub fn speckle(args: &SpeckleArgs) -> anyhow::Result<()> {
     match (&args.vae.vae, args.inputs.is_empty()) {
-        (None, true) => usage("give pictures, or a model with --vae WEIGHTS"),
+        (None, true) => usage("give images, or a model with --vae WEIGHTS"),
         (None, false) => pictures(args),
         (Some(_), true) => colours(args),
-        (Some(_), false) => usage("pictures or --vae WEIGHTS, which makes its own; not both"),
+        (Some(_), false) => usage("give either images or --vae WEIGHTS, not both"),
     }
 }
 
 fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
     let files = list_inputs(&args.inputs, false)?;
-    let mut progress = Progress::new("pictures", files.len() as f64, "pictures");
+    let mut progress = Progress::new("measuring", files.len() as f64, "images");
     let measure = |(i, path): (usize, &PathBuf)| {
         let picture = read_image(path)?;
         picture.notes.iter().for_each(ui::note);

@@ -108,7 +108,7 @@ fn inputs(config: &Config) -> anyhow::Result<Inputs> {
             .with_context(|| format!("loss.{key}"))?;
         if let Some(VggChoice::Random(seed)) = choice {
             ui::note(format!(
-                "loss.{key}: untrained, random features of seed {seed}"
+                "loss.{key}: random, untrained features (seed {seed})"
             ));
         }
         anyhow::Ok(choice)

@@ -57,7 +57,7 @@ fn report(path: &Path, measured: &Measured) -> String {
     };
     format!(
         "{}\nerror on held-out pairs, relative to doing nothing: {:.4}\n\
-         spectrum from coarse to fine, decibels: softened against clean {}; proxy against softened {}\n",
+         spectrum from coarse to fine, dB: degraded against clean {}; proxy against degraded {}\n",
         path.display(),
         measured.error,
         list(&measured.degraded_db),

@@ -14,7 +14,7 @@ mod threads;
 mod timings;
 
 pub use need::Need;
-pub use timings::{Clock, Timings, timed};
+pub use timings::{Clock, Kind, Timings, timed};
 
 use std::path::PathBuf;
 
@@ -87,7 +87,10 @@ pub trait Work: Sync {
     fn source(&self, job: &Self::Job) -> Result<Source<Self::Piece>>;
 
     /// Prepares the computation of an input, which loads the weights that it needs.
-    fn stage<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Stage<Self::Piece, Self::Result> + 'a>>;
+    fn stage<'a>(
+        &'a self,
+        job: &'a Self::Job,
+    ) -> Result<Box<dyn Stage<Self::Piece, Self::Result> + 'a>>;
 
     /// Opens the output of an input, on the writer thread, once its first result is there.
     fn sink<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Sink<Self::Result> + 'a>>;
@@ -127,7 +130,11 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
             failed.note(&work.name(job), result).is_some()
         })
         .collect();
-    let mut progress = ui::Progress::new(W::LABEL, fits.iter().map(|job| work.units(job)).sum(), W::UNIT);
+    let mut progress = ui::Progress::new(
+        W::LABEL,
+        fits.iter().map(|job| work.units(job)).sum(),
+        W::UNIT,
+    );
     let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed)?;
     progress.finish();
     if !written.is_empty() {
@@ -147,7 +154,7 @@ impl Outcome {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_timings(self, compute: &Compute, vae: &Vae, kind: timings::Kind) -> Result<()> {
+    pub fn write_timings(self, compute: &Compute, vae: &Vae, kind: Kind) -> Result<()> {
         match &compute.timings {
             Some(path) => Ok(Timings::new(self.clock, vae, kind).write(path)?),
             None => Ok(()),
@@ -221,3 +228,6 @@ pub fn prepare<T, J>(
     }
     (jobs, failed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,7 +236,7 @@ impl<W: Work> Computing<'_, W> {
                     let last = timed(&mut self.clock.compute_s, || stage.finish())?;
                     return self.hand_over(last);
                 }
-                Err(_) => return Err(anyhow!("reading has stopped")),
+                Err(_) => return Err(anyhow!("reading stopped")),
             };
             let size = work.piece_units(&piece);
             let results = self.step(&mut *stage, piece, units, size)?;
@@ -264,7 +264,7 @@ impl<W: Work> Computing<'_, W> {
         for result in results {
             self.clock.pixels += self.work.pixels(&result);
             let sent = self.to_writer.send(Computed::Result(result));
-            sent.map_err(|_| anyhow!("writing has stopped"))?;
+            sent.map_err(|_| anyhow!("writing stopped"))?;
         }
         Ok(())
     }
@@ -274,6 +274,3 @@ impl<W: Work> Computing<'_, W> {
         self.clock
     }
 }
-
-#[cfg(test)]
-mod tests;

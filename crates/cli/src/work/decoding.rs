@@ -115,7 +115,10 @@ impl Work for Decoding {
                 last.path.display(),
                 written.len()
             ),
-            one => one.iter().map(|w| format!("{}\n", w.path.display())).collect(),
+            one => one
+                .iter()
+                .map(|w| format!("{}\n", w.path.display()))
+                .collect(),
         }
     }
 }
@@ -167,7 +170,9 @@ impl Stage<LatentFrame, Decoded> for Clips<'_> {
         };
         let base = base.into_iter().map(Some).chain(std::iter::repeat(None));
         let both = main.into_iter().zip(base);
-        Ok(both.map(|(pixels, base)| Decoded { pixels, base }).collect())
+        Ok(both
+            .map(|(pixels, base)| Decoded { pixels, base })
+            .collect())
     }
 }
 

@@ -88,7 +88,7 @@ impl Work for Encoding {
         let clip = self.extent(&job.spec);
         if clip.is_clip() && !self.vae.has_time() {
             anyhow::bail!(
-                "a clip of {frames} frames, but {} is of the 2-D layout, whose weights take single frames only",
+                "this is a clip of {frames} frames, but {} has the 2-D layout, which takes single frames only",
                 self.vae.name()
             );
         }
@@ -202,7 +202,7 @@ impl Sink<Raw> for LatentFile<'_> {
             text,
             ..WriteOptions::default()
         };
-        write_raw(&self.job.target, raw, self.work.vae.config(), &options)?;
+        write_raw(&self.job.target, &raw, self.work.vae.config(), &options)?;
         Ok(())
     }
 

@@ -123,7 +123,7 @@ impl Sink<Raw> for LatentFile<'_> {
             text: self.job.input.text(self.work.keeps_text),
         };
         let path = self.job.path.clone();
-        let space = write_raw(&path, raw, self.work.vae.config(), &options)?;
+        let space = write_raw(&path, &raw, self.work.vae.config(), &options)?;
         self.written.push(Written {
             path,
             note: Some(space.to_string()),

@@ -1,7 +1,7 @@
 //! Writes weights in another layout, precision or output scale.
 //!
 //! Tensors go through one at a time, as bytes: where neither precision nor scale changes, every element keeps its bits.
-//! What a 2-D file lacks is filled in as [`super::layout`] tells.
+//! What a 2-D file lacks is filled in as [`super::layout`] describes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ const LAST_CONVOLUTION: &str = "decoder.head.2.";
 /// Output channels of a 2x decoder per output channel of a base decoder.
 const CHANNELS_PER_PIXEL: usize = 4;
 
-/// What to write.
+/// How to convert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvertOptions {
     /// Names and shapes.
@@ -76,10 +76,10 @@ fn in_new_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<
 struct Job<'a> {
     weights: &'a VaeWeights,
     options: &'a ConvertOptions,
-    /// Of the model written.
+    /// The configuration of the model that is written.
     config: VaeConfig,
     keys: KeyMap,
-    /// By name in the file written.
+    /// By name in the file that is written.
     specs: BTreeMap<String, TensorSpec>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Job<'a> {
     fn new(weights: &'a VaeWeights, options: &'a ConvertOptions) -> Result<Self> {
         let mut config = weights.config().clone();
         if options.to_2x {
-            if config.out_channels != 3 {
+            if config.scale()? != 1 {
                 return Err(Error::NotThisModel {
                     path: weights.path().to_path_buf(),
                     found: format!(

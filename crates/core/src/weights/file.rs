@@ -1,6 +1,6 @@
 //! A tensor file of any format, opened for reading one tensor at a time.
 //!
-//! The format is told from the first bytes, never from the name. Opening reads the header alone and checks every size and
+//! The format is recognized by the first bytes, never by the name. Opening reads the header alone and checks every size and
 //! offset in it against the file, so that reading a tensor later allocates at most what the file holds. Each format's
 //! reader fills one table of what each tensor is and where; reading is the same for all.
 
@@ -56,7 +56,7 @@ impl TensorFile {
     /// Opens a file and reads its header.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no tensor file or its header lies.
+    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not a tensor file or its header is inconsistent.
     pub fn open(path: &Path) -> Result<Self> {
         Self::from_source(Source::open(path)?)
     }
@@ -117,7 +117,7 @@ impl TensorFile {
         Array::new(shape, data)
     }
 
-    /// As [`Self::read`], into memory of the caller's, of exactly the tensor's size. Takes little memory beside it.
+    /// As [`Self::read`], into `out`, which has exactly the tensor's size. Allocates little.
     ///
     /// # Errors
     /// As [`Self::read`], or [`Error::Tensor`] if the size is another.
@@ -301,7 +301,7 @@ impl TensorFile {
     }
 }
 
-/// Tells the format from the first bytes, and names common files that are none of them.
+/// Recognizes the format by the first bytes, and names common files of other kinds.
 fn detect(source: &Source) -> Result<Format> {
     let head = source.head(64)?;
     let starts = |magic: &[u8]| head.starts_with(magic);

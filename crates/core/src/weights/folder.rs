@@ -1,4 +1,4 @@
-//! Finds the files of a model: a file and the `config.json` beside it, or those of a folder.
+//! Finds the files of a model: a file and the `config.json` next to it, or those of a folder.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub struct FileNames {
 }
 
 impl FileNames {
-    /// Of a VAE.
+    /// The names of a VAE's files.
     pub(crate) const VAE: Self = Self {
         stem: "diffusion_pytorch_model",
         subfolder: "vae",

@@ -1,6 +1,6 @@
 //! Names other models that people mistake for this VAE, by their tensors' names.
 
-/// What a file holds, if it is a known model that is not this VAE. Names may carry a prefix.
+/// The model in a file, if it is a known one that is not this VAE. Names may carry a prefix.
 pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
     KNOWN
         .iter()
@@ -12,7 +12,9 @@ pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Opt
         .map(|k| k.1)
 }
 
-/// What Wan2.2-5B's VAE is, which shares names with ours.
+/// Latent channels of Wan2.2-5B's VAE.
+pub(crate) const WAN22_5B_CHANNELS: usize = 48;
+/// Wan2.2-5B's VAE, which shares names with Wan2.1's.
 pub(crate) const WAN22_5B: &str = "the VAE of Wan2.2 5B (48 latent channels); this program is for the 16-channel VAE of Wan2.1, Wan2.2 14B and Qwen-Image";
 
 /// Parts of names, starting at the beginning or after a dot, and the model that has them; the first match counts.
@@ -33,7 +35,7 @@ const KNOWN: [(&[&str], &str); 6] = [
             "decoder.conv_norm_out.",
             "decoder.up_blocks.0.resnets.0.norm1.weight",
         ],
-        "an image VAE of the Stable Diffusion or Flux kind, whose latents are others",
+        "an image VAE of the Stable Diffusion or Flux kind, which has different latents",
     ),
     (
         &[

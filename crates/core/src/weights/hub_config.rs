@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::TensorFile;
 use super::folder;
-use super::foreign::WAN22_5B;
+use super::foreign::{WAN22_5B, WAN22_5B_CHANNELS};
 use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
@@ -17,10 +17,10 @@ pub const MEAN_KEY: &str = "latents_mean";
 pub const STD_KEY: &str = "latents_std";
 /// The release of diffusers whose configuration is written.
 const DIFFUSERS_VERSION: &str = "0.35.0";
-/// Classes whose weights are ours.
+/// Classes whose weights have this architecture.
 const CLASSES: [&str; 2] = ["AutoencoderKLWan", "AutoencoderKLQwenImage"];
 
-/// What is read of a `config.json`; other keys say nothing that tensors do not.
+/// The keys of a `config.json` that are read; the others only repeat what the tensors show.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Input {
@@ -83,7 +83,8 @@ fn other_model(input: &Input) -> Option<String> {
         let expected = CLASSES.join(" or ");
         return Some(format!("the config is of {class}; expected {expected}"));
     }
-    if input.is_residual || input.patch_size.is_some_and(|p| p > 1) || input.z_dim == Some(48) {
+    let has_patches = input.patch_size.is_some_and(|p| p > 1);
+    if input.is_residual || has_patches || input.z_dim == Some(WAN22_5B_CHANNELS) {
         return Some(format!("this is {WAN22_5B}"));
     }
     let is_elsewhere = !input.attn_scales.is_empty();

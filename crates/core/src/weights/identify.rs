@@ -1,6 +1,6 @@
-//! Tells from names and shapes which layout a file has and which model it holds.
+//! Recognizes by names and shapes which layout a file has and which model it holds.
 
-use super::foreign::{self, WAN22_5B};
+use super::foreign::{self, WAN22_5B, WAN22_5B_CHANNELS};
 use super::hub_config;
 use super::keys::PREFIXES;
 use super::layout::Layout;
@@ -18,9 +18,9 @@ const OTHER_MODELS: [&str; 6] = [
     "diffusion_model.",
 ];
 
-/// Tensors whose shapes tell the configuration (encoder width, decoder width, output and latent channels), and one more
-/// whose name tells the model.
-struct Telling {
+/// Tensors whose shapes give the configuration: encoder width, decoder width, output and latent channels; and one more whose
+/// name identifies the model.
+struct Landmarks {
     encoder_norm: &'static str,
     encoder_in: &'static str,
     decoder_norm: &'static str,
@@ -28,7 +28,7 @@ struct Telling {
     post_quant: &'static str,
 }
 
-const ORIGINAL: Telling = Telling {
+const ORIGINAL: Landmarks = Landmarks {
     encoder_norm: "encoder.head.0.gamma",
     encoder_in: "encoder.conv1.weight",
     decoder_norm: "decoder.head.0.gamma",
@@ -36,7 +36,7 @@ const ORIGINAL: Telling = Telling {
     post_quant: "conv2.weight",
 };
 
-const DIFFUSERS: Telling = Telling {
+const DIFFUSERS: Landmarks = Landmarks {
     encoder_norm: "encoder.norm_out.gamma",
     encoder_in: "encoder.conv_in.weight",
     decoder_norm: "decoder.norm_out.gamma",
@@ -101,26 +101,26 @@ pub(crate) fn is_elsewhere(name: &str, prefix: &str) -> bool {
 /// safetensors metadata, else Wan2.1's.
 ///
 /// # Errors
-/// [`Error::Tensor`] if a telling tensor is a single number; [`Error::Format`] if the configuration is impossible;
+/// [`Error::Tensor`] if one of these tensors is a single number; [`Error::Format`] if the configuration is impossible;
 /// [`Error::NotThisModel`] if it is that of another model.
 pub(crate) fn config(tensors: &ModelTensors, layout: Layout, prefix: &str) -> Result<VaeConfig> {
-    let telling = if layout == Layout::Diffusers {
+    let landmarks = if layout == Layout::Diffusers {
         DIFFUSERS
     } else {
         ORIGINAL
     };
     let first = |name: &str| first_extent(tensors, &format!("{prefix}{name}"));
-    let (encoder, decoder) = (first(telling.encoder_in)?, first(telling.decoder_norm)?);
+    let (encoder, decoder) = (first(landmarks.encoder_in)?, first(landmarks.decoder_norm)?);
     let wan21 = VaeConfig::default();
     // Where one of these is missing the file will be refused; what stands in only serves to name all that is missing.
     let mut config = VaeConfig {
         encoder_base_dim: encoder.or(decoder).unwrap_or(wan21.encoder_base_dim),
         decoder_base_dim: decoder.or(encoder).unwrap_or(wan21.decoder_base_dim),
-        out_channels: first(telling.decoder_out)?.unwrap_or(wan21.out_channels),
-        z_dim: first(telling.post_quant)?.unwrap_or(wan21.z_dim),
+        out_channels: first(landmarks.decoder_out)?.unwrap_or(wan21.out_channels),
+        z_dim: first(landmarks.post_quant)?.unwrap_or(wan21.z_dim),
         ..wan21
     };
-    if config.z_dim == 48 {
+    if config.z_dim == WAN22_5B_CHANNELS {
         return Err(not_this_model(tensors, format!("this is {WAN22_5B}")));
     }
     for file in tensors.tensor_files() {

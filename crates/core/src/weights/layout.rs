@@ -15,7 +15,7 @@ pub enum Layout {
     Original,
     /// Diffusers' names, the same shapes; `config.json` beside the file.
     Diffusers,
-    /// Original names, kernels `[O, I, k, k]`, gamma `[C, 1, 1]`, no time convolutions: for single frames.
+    /// Original names, kernels `[O, I, k, k]`, gamma `[C, 1, 1]`, no time convolutions: for images.
     TwoD,
 }
 

@@ -5,10 +5,10 @@
 //!
 //! - [`file`](mod@file) opens safetensors, torch and npy files and reads tensors one at a time; it knows nothing of models;
 //! - [`vae`] finds a VAE in them: [`layout`] and [`keys`] know its published forms, [`Report`] lists what was found;
-//! - [`model`] does the same for models that it knows nothing of but a list of names and shapes;
+//! - [`model`] assigns the tensors of any model, given a list of names and shapes;
 //! - [`write`](mod@write) and [`convert`](mod@convert) write models; [`formula`] makes them up.
 //!
-//! Files are hostile: every size in a header is checked against the file before anything is allocated by it, and no file
+//! Files are hostile: every size in a header is checked against the file before memory is allocated for it, and no file
 //! runs code.
 
 pub mod convert;
@@ -58,7 +58,7 @@ pub trait Weights: Send + Sync {
     /// If the file cannot be read or does not hold the tensor in that shape.
     fn tensor(&self, spec: &TensorSpec) -> Result<Array>;
 
-    /// As [`Self::tensor`], into memory of the caller's, of exactly the tensor's size.
+    /// As [`Self::tensor`], into `out`, which has exactly the tensor's size.
     ///
     /// # Errors
     /// As [`Self::tensor`], or if the size is another.
@@ -66,13 +66,13 @@ pub trait Weights: Send + Sync {
         copy_tensor(spec, &self.tensor(spec)?, out)
     }
 
-    /// Whether temporal taps are there; without them (2-D files) only single frames can be run.
+    /// Whether there are temporal taps; without them (2-D files) only images can be run.
     fn has_time(&self) -> bool {
         true
     }
 }
 
-/// Copies a tensor into the room that a caller gives for it.
+/// Copies a tensor to `out`.
 fn copy_tensor(spec: &TensorSpec, tensor: &Array, out: &mut [f32]) -> Result<()> {
     if tensor.data().len() != out.len() {
         return Err(Error::Shape {

@@ -1,8 +1,8 @@
 //! The weights of any model from a file or a folder, given the list of its tensors.
 //!
-//! In two steps, since a model's sizes are often known from its tensors' shapes alone: [`ModelTensors`] is what the files hold;
-//! [`ModelTensors::assign`] finds in it every tensor that a model wants and gives [`ModelWeights`], or says what is missing and
-//! what nobody asked for. Only headers are read until a tensor is asked for.
+//! In two steps, because a model's sizes often follow from its tensors' shapes alone: [`ModelTensors`] lists what the files
+//! hold; [`ModelTensors::assign`] finds every tensor of the model in it and returns [`ModelWeights`], or lists missing and
+//! unused tensors. Only headers are read until a tensor is read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Report {
     pub unused: Vec<String>,
 }
 
-/// What the files of a model hold.
+/// The tensors in the files of a model.
 #[derive(Debug)]
 pub struct ModelTensors {
     path: PathBuf,
@@ -38,7 +38,7 @@ pub struct ModelTensors {
 }
 
 impl ModelTensors {
-    /// Opens a file, or a folder with files named as `kind` tells, in shards or not, or with a single weight file. A
+    /// Opens a file, or a folder with files named after `kind`, in shards or not, or with a single weight file. A
     /// `config.json` beside them is read.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl ModelTensors {
         self.names.keys().map(String::as_str)
     }
 
-    /// What a tensor is.
+    /// Type and shape of a tensor.
     pub fn info(&self, name: &str) -> Option<&TensorInfo> {
         self.files[*self.names.get(name)?].tensors().get(name)
     }
@@ -103,7 +103,7 @@ impl ModelTensors {
         self.config_json.as_deref()
     }
 
-    /// Finds every tensor that a model wants: its canonical name and shape, and its name in the files. Tensors for which
+    /// Finds every tensor that a model needs, given its canonical name, its shape, and its name in the files. Tensors for which
     /// `is_foreign` holds may be there, unused.
     ///
     /// # Errors
@@ -161,7 +161,7 @@ struct Slot {
     file: usize,
     /// Name there.
     name: String,
-    /// As the model wants it.
+    /// As the model needs it.
     shape: Vec<usize>,
 }
 
@@ -244,7 +244,7 @@ impl ModelWeights {
         Ok((dtype, bytes))
     }
 
-    /// As [`Self::tensor`], into memory of the caller's, of exactly the tensor's size.
+    /// As [`Self::tensor`], into `out`, which has exactly the tensor's size.
     ///
     /// # Errors
     /// As [`Self::tensor`], or if the size is another.

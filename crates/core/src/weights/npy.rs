@@ -16,7 +16,7 @@ const MAX_HEADER: usize = 65_536;
 /// As many as NumPy allows.
 const MAX_AXES: usize = 64;
 
-/// What the dictionary says.
+/// The values of the dictionary.
 struct Header {
     descr: String,
     fortran_order: bool,

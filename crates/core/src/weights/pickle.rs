@@ -25,7 +25,7 @@ pub(crate) enum Value {
     None,
     Bool(bool),
     Int(i64),
-    /// A float or bytes: of no use here, only carried.
+    /// A float or bytes, which are not used.
     Other,
     Text(usize),
     /// A list or a tuple.
@@ -72,7 +72,7 @@ type Outcome<T> = Result<T, String>;
 /// Runs a pickle and returns what it leaves, with the heap that it points to.
 ///
 /// # Errors
-/// In words, if the pickle is truncated or malformed or names anything that a file of tensors does not need.
+/// A message if the pickle is truncated or malformed or names anything that a file of tensors does not need.
 pub(crate) fn load(bytes: &[u8]) -> Outcome<(Value, Heap)> {
     let mut machine = Machine {
         rest: bytes,
@@ -293,18 +293,18 @@ impl Machine<'_> {
     fn top_list(&mut self) -> Outcome<&mut Vec<Value>> {
         match self.stack.last() {
             Some(&Value::List(i)) => Ok(&mut self.heap.lists[i]),
-            _ => Err("the pickle appends to what is no list".into()),
+            _ => Err("the pickle appends to a non-list value".into()),
         }
     }
 
     fn top_dict(&mut self) -> Outcome<&mut Vec<(Value, Value)>> {
         match self.stack.last() {
             Some(&Value::Dict(i)) => Ok(&mut self.heap.dicts[i]),
-            _ => Err("the pickle sets keys of what is no dictionary".into()),
+            _ => Err("the pickle sets keys of a non-dictionary value".into()),
         }
     }
 
-    /// Attributes of a dictionary, such as torch's `_metadata`: of no use here.
+    /// Attributes of a dictionary, such as torch's `_metadata`, are not used.
     fn build(&mut self) -> Outcome<()> {
         self.pop()?;
         self.top_dict().map(drop)
@@ -332,7 +332,7 @@ impl Machine<'_> {
     fn global_from_stack(&mut self) -> Outcome<()> {
         let (name, module) = (self.pop()?, self.pop()?);
         let (Value::Text(module), Value::Text(name)) = (module, name) else {
-            return Err("the pickle names something by what is no text".into());
+            return Err("the pickle names something by a value that is not text".into());
         };
         let name = known_name(&self.heap.texts[module], &self.heap.texts[name])?;
         self.stack.push(Value::Name(name));
@@ -353,7 +353,7 @@ impl Machine<'_> {
             return Err("the pickle refers to an unknown kind of external data".into());
         };
         if self.heap.texts[tag] != "storage" {
-            return Err("the pickle refers to external data that is no storage".into());
+            return Err("the pickle refers to external data that is not a storage".into());
         }
         let len = usize::try_from(len).map_err(|_| "a storage of negative length")?;
         self.heap.storages.push(Storage { key, dtype, len });
@@ -374,7 +374,7 @@ impl Machine<'_> {
     fn call(&mut self) -> Outcome<()> {
         let arguments = self.pop_arguments()?;
         let Value::Name(name) = self.pop()? else {
-            return Err("the pickle calls what is no function".into());
+            return Err("the pickle calls a value that is not a function".into());
         };
         let value = match (name, &arguments[..]) {
             (Name::OrderedDict, []) => self.dict(vec![]),
@@ -415,9 +415,7 @@ impl Machine<'_> {
             return Err(format!("more than {MAX_TENSORS} tensors"));
         }
         let storage = self.heap.storages[storage];
-        let dtype = dtype
-            .or(storage.dtype)
-            .ok_or("a tensor whose type is not told")?;
+        let dtype = dtype.or(storage.dtype).ok_or("a tensor without a type")?;
         let offset = self.size(offset)?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         self.heap.tensors.push(Tensor {
@@ -436,7 +434,7 @@ impl Machine<'_> {
                 self.heap.lists[i].iter().map(|&v| self.size(v)).collect()
             }
             _ => Err(format!(
-                "a tensor whose shape or strides are no list of at most {MAX_AXES} numbers"
+                "a tensor whose shape or strides are not a list of at most {MAX_AXES} numbers"
             )),
         }
     }
@@ -445,7 +443,7 @@ impl Machine<'_> {
         match value {
             Value::Int(n) => usize::try_from(n)
                 .map_err(|_| format!("a tensor with the negative size or stride {n}")),
-            _ => Err("a tensor whose sizes are no numbers".into()),
+            _ => Err("a tensor whose sizes are not numbers".into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The names that a pickle of tensors may use; every other name is refused, because to name is to be able to call.
+//! The names that a pickle of tensors may use; every other name is refused, because what is named can be called.
 
 use super::dtype::DType;
 
@@ -17,7 +17,7 @@ pub(crate) enum Name {
     DType(DType),
 }
 
-/// The name if files of tensors need it.
+/// The name, if files of tensors need it.
 pub(crate) fn known_name(module: &str, name: &str) -> Result<Name, String> {
     let known = match (module, name) {
         ("collections", "OrderedDict") => Some(Name::OrderedDict),

@@ -1,7 +1,8 @@
 //! Part of a tensor, read without the rest and in whatever order its elements lie.
 //!
-//! Elements are visited in the order of their addresses and taken from a window of the file that moves with them, so
-//! memory is that of the result and one window. Where elements lie close together, little else is read.
+//! Elements are visited in the order of their addresses and taken from a window of the file that
+//! moves with them, so memory is that of the result and one window. Where elements lie close
+//! together, little else is read.
 
 use super::dtype::DType;
 use super::source::Source;
@@ -9,7 +10,8 @@ use crate::error::Result;
 
 /// Elements in the window.
 const WINDOW: usize = 1 << 14;
-/// Runs of neighbours from this length on are read by themselves; shorter ones together with what lies between them.
+/// Runs of neighbours from this length on are read by themselves; shorter ones together with what
+/// lies between them.
 const LONG_RUN: usize = 1 << 10;
 
 /// An axis of the part that is read.
@@ -21,8 +23,9 @@ pub(super) struct Axis {
     pub stride: usize,
 }
 
-/// The elements of `axes`, in row-major order of the axes, the first element being at byte `offset` of the file; `None`
-/// if the type is not one that is widened. All elements must lie inside the file.
+/// The elements of `axes`, in row-major order of the axes, the first element being at byte `offset`
+/// of the file; `None` if the type is not one that is widened. All elements must lie inside the
+/// file.
 pub(super) fn read(
     source: &Source,
     dtype: DType,

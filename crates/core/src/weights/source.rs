@@ -65,7 +65,7 @@ impl Source {
         Error::format(&self.path, what)
     }
 
-    /// Reads `count` bytes at `offset`. Allocates nothing before it is sure that they are there.
+    /// Reads `count` bytes at `offset`. Checks that they exist before it allocates.
     pub fn read_at(&self, offset: u64, count: usize) -> Result<Vec<u8>> {
         let end = offset
             .checked_add(count as u64)

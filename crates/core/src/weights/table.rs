@@ -1,11 +1,11 @@
-//! What a tensor file holds, and where: one table, which each format's reader fills.
+//! The table of contents of a tensor file, which each format's reader fills.
 
 use std::collections::BTreeMap;
 
 use super::dtype::DType;
 use crate::array::element_count;
 
-/// What a tensor is.
+/// Type and shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Element type in the file.
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     pub strides: Option<Vec<usize>>,
 }
 
-/// What a format's reader finds in a header.
+/// All tensors of a file, as its header lists them.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub tensors: BTreeMap<String, TensorInfo>,
@@ -79,7 +79,7 @@ pub(crate) fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
     Some(strides)
 }
 
-/// Whether elements lie in row-major order without gaps; the stride of an axis of length 1 means nothing.
+/// Whether elements lie in row-major order without gaps; the stride of an axis of length 1 is ignored.
 fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     shape.contains(&0)
         || row_major(shape).is_some_and(|dense| {

@@ -1,7 +1,7 @@
 //! The weights of a VAE from a file or a diffusers folder of any supported layout, under canonical names and shapes.
 //!
-//! Opening reads headers only and settles everything that can be wrong: which model this is, whether all tensors are
-//! there, whether there are others, whether shapes and types fit. Reading a tensor then goes to the file.
+//! Opening reads headers only and checks everything: which model this is, whether tensors are missing or unknown, whether
+//! shapes and types fit. Reading a tensor then goes to the file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -114,7 +114,7 @@ impl VaeWeights {
     }
 
     /// Reads a tensor's elements in the canonical shape without changing their bits: type and little-endian bytes. Taps
-    /// that a 2-D file lacks are filled in as [`super::layout`] tells.
+    /// that a 2-D file lacks are filled in as [`super::layout`] describes.
     ///
     /// # Errors
     /// [`Error::Tensor`] if `spec` is not of this model; [`Error::Io`].

@@ -1,5 +1,5 @@
 //! Writes safetensors files tensor by tensor: the header first, from names, types and shapes, then each tensor's bytes as
-//! they are made. Memory stays at one tensor; the file appears whole or not at all.
+//! they come. Memory is that of one tensor; the file appears whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -35,7 +35,7 @@ impl Entry {
 ///
 /// # Errors
 /// What `bytes` returns; [`Error::Shape`] if it gives another number of bytes than the entry says, or names repeat;
-/// [`Error::Io`]. The file is as it was then.
+/// [`Error::Io`]. An existing file is unchanged then.
 pub fn write_safetensors(
     path: &Path,
     entries: &[Entry],

@@ -6,7 +6,7 @@ use vae2x_core::{Array, Result};
 
 use crate::picture::BitDepth;
 
-/// What a source holds, known before any pixel is read.
+/// The contents of a source, known before any pixel is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Clips, or images, one after another: the items of a batch.
@@ -54,14 +54,14 @@ pub trait FrameSource: Send {
     /// The file or folder.
     fn path(&self) -> &Path;
 
-    /// What the source holds.
+    /// The contents of the source.
     fn spec(&self) -> &Spec;
 
     /// The next frame; `None` after the last.
     ///
     /// # Errors
-    /// [`vae2x_core::Error::Io`] and [`vae2x_core::Error::Format`], naming the file, if a frame cannot be read or is not
-    /// what [`Self::spec`] says.
+    /// [`vae2x_core::Error::Io`] and [`vae2x_core::Error::Format`], naming the file, if a frame
+    /// cannot be read or is not what [`Self::spec`] says.
     fn next(&mut self) -> Result<Option<Frame>>;
 }
 
@@ -72,11 +72,12 @@ pub trait FrameSink: Send {
     /// Writes the next frame.
     ///
     /// # Shapes
-    /// `[3, H, W]`, or `[4, H, W]` with opacity where images are written; values outside [-1, 1] are clamped.
+    /// `[3, H, W]`, or `[4, H, W]` with opacity where images are written; values outside [-1, 1]
+    /// are clamped.
     ///
     /// # Errors
-    /// [`vae2x_core::Error::Shape`] if it is one too many, not an image, or of another size than an array file holds;
-    /// [`vae2x_core::Error::NotFinite`]; [`vae2x_core::Error::Io`].
+    /// [`vae2x_core::Error::Shape`] if it is one too many, not an image, or of another size than an
+    /// array file holds; [`vae2x_core::Error::NotFinite`]; [`vae2x_core::Error::Io`].
     fn push(&mut self, frame: &Array) -> Result<()>;
 
     /// Sentences on what was left out since the last call, each naming the file.
@@ -87,7 +88,7 @@ pub trait FrameSink: Send {
     /// Completes the output and returns the files written.
     ///
     /// # Errors
-    /// [`vae2x_core::Error::Shape`] if frames are missing, in which case an array file is not written;
-    /// [`vae2x_core::Error::Io`].
+    /// [`vae2x_core::Error::Shape`] if frames are missing, in which case an array file is not
+    /// written; [`vae2x_core::Error::Io`].
     fn finish(self: Box<Self>) -> Result<Vec<PathBuf>>;
 }

@@ -1,4 +1,5 @@
-//! Frames in sizes that an encoder takes: whole latent cells, and as many frames as fill latent frames.
+//! Frames in sizes that an encoder takes: whole latent cells, and as many frames as fill latent
+//! frames.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use vae2x_core::{Array, Error, Result, VaeConfig};
 use super::contract::{Frame, FrameSource, Spec};
 use crate::fit::{crop, pad};
 
-/// What becomes of a size that is not a multiple of a latent cell.
+/// How to treat a size that is not a multiple of a latent cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Edges {
     /// The middle is kept.
@@ -17,7 +18,7 @@ pub enum Edges {
     Pad,
 }
 
-/// What an encoder takes.
+/// The sizes and frame counts that an encoder takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// Pixels per latent cell, along each axis.
@@ -29,7 +30,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// What the encoder of `config` takes.
+    /// The fit for the encoder of `config`.
     pub fn to(config: &VaeConfig, edges: Edges) -> Self {
         Self {
             cell: config.spatial(),
@@ -132,12 +133,12 @@ impl FrameSource for Fitted {
     }
 }
 
-/// What is left out or added, in words.
+/// Sentences on what is left out or added.
 fn notes(path: &Path, found: &Spec, fitted: &Spec, fit: Fit) -> Vec<String> {
     let mut notes = Vec::new();
     if fitted.frames != found.frames {
         notes.push(format!(
-            "{}: the last {} of {} frames fill no latent frame and are left out",
+            "{}: the last {} of {} frames do not fill a latent frame and are dropped",
             path.display(),
             found.frames - fitted.frames,
             found.frames

@@ -7,8 +7,8 @@ use vae2x_core::{Error, Result};
 use super::natural;
 use crate::picture::is_picture_name;
 
-/// The inputs of a command: files as they are, and for each folder the images in it, or, if folders are clips, the
-/// folder itself.
+/// The inputs of a command: files as they are, and for each folder the images in it, or, if folders
+/// are clips, the folder itself.
 ///
 /// # Errors
 /// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without images.
@@ -21,8 +21,8 @@ pub fn list_inputs(paths: &[PathBuf], folders_are_clips: bool) -> Result<Vec<Pat
     Ok(lists.concat())
 }
 
-/// The file itself, or the files of a folder that are named as images, ordered by name. Hidden files and inner folders
-/// are left out.
+/// The file itself, or the files of a folder that are named as images, ordered by name. Hidden
+/// files and inner folders are left out.
 ///
 /// # Errors
 /// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without images.

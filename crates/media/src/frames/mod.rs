@@ -1,7 +1,8 @@
 //! Frames on their way in and out: where they come from, and where they go.
 //!
-//! A [`FrameSource`] gives the frames of one input in order, a [`FrameSink`] takes them; neither holds more than one, so
-//! a clip of any length passes through little memory. A new format is one file in `source/` and one in `sink/`.
+//! A [`FrameSource`] gives the frames of one input in order, a [`FrameSink`] takes them; neither
+//! holds more than one, so a clip of any length passes through little memory. A new format is one
+//! file in `source/` and one in `sink/`.
 //!
 //! | in | out | holds |
 //! |---|---|---|
@@ -9,8 +10,8 @@
 //! | [`FolderOfFrames`] | [`FolderSink`] | a clip as numbered images |
 //! | [`ArrayFile`] | [`ArraySink`] | one or several clips as one array, `[B, 3, F, H, W]` |
 //!
-//! [`open_source`] opens a path by its kind, [`Fitted`] crops or pads frames to whole latent cells, and
-//! [`crate::output::Output`] decides which sink a path stands for.
+//! [`open_source`] opens a path by its kind, [`Fitted`] crops or pads frames to whole latent cells,
+//! and [`crate::output::Output`] decides which sink a path stands for.
 
 mod contract;
 mod fitted;

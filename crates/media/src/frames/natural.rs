@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-/// Compares file names, runs of digits by their value; names that differ in leading zeros only, byte by byte.
+/// Compares file names, runs of digits by their value; names that differ in leading zeros only,
+/// byte by byte.
 pub(super) fn compare(a: &Path, b: &Path) -> Ordering {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_os_string();
     let (a, b) = (name(a), name(b));
@@ -38,7 +39,7 @@ fn is_number(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Of any length: the longer one is the larger, leading zeros aside.
+/// Numbers of any length: apart from leading zeros, the longer one is the larger.
 fn compare_numbers(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

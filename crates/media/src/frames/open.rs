@@ -12,12 +12,12 @@ use super::source::{ArrayFile, FolderOfFrames, ImageFile};
 pub struct SourceOptions {
     /// Whether the images of a folder are the frames of one clip.
     pub clip: bool,
-    /// Whether opacity is kept beside the colours; otherwise it is left out, with a note.
+    /// Whether opacity is kept next to the colours; otherwise it is dropped, with a note.
     pub opacity: bool,
 }
 
-/// Opens a path by its kind: a folder as the frames of a clip, a tensor file by its extension, anything else as an
-/// image. Only heads are read.
+/// Opens a path by its kind: a folder as the frames of a clip, a tensor file by its extension,
+/// anything else as an image. Only heads are read.
 ///
 /// # Errors
 /// [`Error::BadRequest`] for a folder unless `options.clip`; otherwise as the source's own `open`.

@@ -16,7 +16,8 @@ use crate::pixels::require_finite;
 pub struct LatentOptions {
     /// The tensor's name, for files that hold several.
     pub key: Option<String>,
-    /// Height and width in pixels of the image at base resolution, for latents that diffusers has packed.
+    /// Height and width in pixels of the image at base resolution, for latents that diffusers has
+    /// packed.
     pub packed_size: Option<[usize; 2]>,
 }
 
@@ -58,8 +59,9 @@ impl LatentFile {
     /// Opens a `.latent`, safetensors, torch or npy file; its format is detected from its bytes.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] if it is not a tensor file or no tensor is clearly the latent; [`Error::Tensor`] if
-    /// the tensor is not a latent of a known space; [`Error::NotFinite`].
+    /// [`Error::Io`]; [`Error::Format`] if it is not a tensor file or no tensor is clearly the
+    /// latent; [`Error::Tensor`] if the tensor is not a latent of a known space;
+    /// [`Error::NotFinite`].
     pub fn open(path: &Path, options: &LatentOptions) -> Result<Self> {
         Self::from_file(&TensorFile::open(path)?, options)
     }
@@ -105,7 +107,8 @@ impl LatentFile {
         std::array::from_fn(|axis| shape[axis])
     }
 
-    /// The values as the file holds them, raw or normalized: for statistics. [`Self::into_raw`] settles which.
+    /// The values as the file holds them, raw or normalized: for statistics. [`Self::into_raw`]
+    /// settles which.
     pub fn stored(&self) -> &Array {
         &self.array
     }
@@ -143,7 +146,8 @@ pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usi
     Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?.shape())
 }
 
-/// The factor that SaveLatent applied before it wrote the version tensor: Stable Diffusion 1's scale, whatever the model.
+/// The factor that SaveLatent applied before it wrote the version tensor: Stable Diffusion 1's
+/// scale, whatever the model.
 const COMFY_LEGACY_SCALE: f32 = 0.18215;
 
 fn origin(file: &TensorFile, key: &str) -> Origin {
@@ -184,7 +188,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
             true => Ok(key.to_owned()),
             false => Err(Error::format(
                 file.path(),
-                format!("no tensor is named '{key}'; there are {}", list(file)),
+                format!("no tensor is named '{key}'; found {}", list(file)),
             )),
         };
     }
@@ -205,7 +209,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
         (Some((key, _)), None) => Ok(key.clone()),
         (None, _) => Err(Error::format(
             file.path(),
-            format!("no tensor could be a latent; there are {}", list(file)),
+            format!("no tensor could be a latent; found {}", list(file)),
         )),
         (Some(_), Some(_)) => Err(Error::format(
             file.path(),

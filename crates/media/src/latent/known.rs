@@ -1,4 +1,5 @@
-//! The latent spaces whose files are recognized, by their channels: the one place that names numbers of channels.
+//! The latent spaces whose files are recognized, by their channels: the one place that names
+//! numbers of channels.
 
 use vae2x_core::VaeConfig;
 

@@ -1,8 +1,10 @@
-//! Latent files: what ComfyUI, diffusers, WanVideoWrapper, torch and numpy save, as `[B, 16, T, h, w]`.
+//! Latent files: what ComfyUI, diffusers, WanVideoWrapper, torch and numpy save, as
+//! `[B, 16, T, h, w]`.
 //!
-//! [`LatentFile::open`] finds the tensor and brings it into one layout. Whether its values are raw or normalized is
-//! settled on the way out: [`LatentFile::into_raw`] decides, converts and returns its decision. [`write_raw`] and
-//! [`write_normalized`] write files that those programs read, in the space that the format can hold.
+//! [`LatentFile::open`] finds the tensor and brings it into one layout. Whether its values are raw
+//! or normalized is settled on the way out: [`LatentFile::into_raw`] decides, converts and returns
+//! its decision. [`write_raw`] and [`write_normalized`] write files that those programs read, in
+//! the space that the format can hold.
 
 mod file;
 mod known;

@@ -1,8 +1,9 @@
 //! Raw or normalized: as the file says, or else as its kind and its statistics suggest.
 //!
-//! A marker written by [`super::write_latent`] is certain. ComfyUI's `.latent` files are always raw. Other files have no
-//! marker; for them the odds given by the kind of file are combined with those of [`vae2x_core::latent::guess`]. A doubtful
-//! decision is still made, and comes with a warning that says how to overrule it.
+//! A marker written by [`super::write_latent`] is certain. ComfyUI's `.latent` files are always
+//! raw. Other files have no marker; for them the odds given by the kind of file are combined with
+//! those of [`vae2x_core::latent::guess`]. A doubtful decision is still made, and comes with a
+//! warning that says how to overrule it.
 
 use std::str::FromStr;
 
@@ -27,7 +28,7 @@ pub enum SpaceChoice {
 }
 
 impl SpaceChoice {
-    /// What [`FromStr`] takes.
+    /// The names that [`FromStr`] accepts.
     pub const NAMES: [&str; 3] = ["auto", "raw", "normalized"];
 }
 
@@ -167,7 +168,8 @@ pub fn decide_space(
 
 fn comfy(contradicted: bool) -> Decision {
     match contradicted {
-        // Nodes that keep normalized latents, such as WanVideoWrapper's, can be connected to SaveLatent too.
+        // Nodes that keep normalized latents, such as WanVideoWrapper's, can be connected to
+        // SaveLatent too.
         true => Decision {
             space: Space::Raw,
             why: "its statistics are those of a normalized one".into(),

@@ -1,4 +1,5 @@
-//! Latent files for ComfyUI (`.latent`), for diffusers users (`.safetensors`) and for numpy (`.npy`).
+//! Latent files for ComfyUI (`.latent`), for diffusers users (`.safetensors`) and for numpy
+//! (`.npy`).
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,13 +38,14 @@ impl LatentFormat {
             Some("safetensors") => Ok(Self::Safetensors),
             Some("npy") => Ok(Self::Npy),
             _ => Err(Error::BadRequest(format!(
-                "{}: latents are written as .latent (ComfyUI), .safetensors or .npy",
+                "{}: expected .latent (ComfyUI), .safetensors or .npy",
                 path.display()
             ))),
         }
     }
 
-    /// The space that readers of the format expect by default: raw in ComfyUI, normalized in diffusers.
+    /// The space that readers of the format expect by default: raw in ComfyUI, normalized in
+    /// diffusers.
     pub fn usual_space(self) -> Space {
         match self {
             Self::Comfy => Space::Raw,
@@ -77,11 +79,12 @@ pub struct WriteOptions {
     pub text: Vec<(String, String)>,
 }
 
-/// Writes a raw latent in the format of `path`'s extension, whole or not at all, and returns the space it took.
+/// Writes a raw latent in the format of `path`'s extension, whole or not at all, and returns the
+/// space it took.
 ///
 /// # Errors
-/// [`Error::BadRequest`] for an unknown extension; [`Error::Shape`] if the latent does not fit the model or cannot be
-/// packed; [`Error::Io`].
+/// [`Error::BadRequest`] for an unknown extension; [`Error::Shape`] if the latent does not fit the
+/// model or cannot be packed; [`Error::Io`].
 pub fn write_raw(
     path: &Path,
     latent: &Raw,
@@ -137,14 +140,15 @@ fn write_values(path: &Path, values: &Array, space: Space, options: &WriteOption
     }
 }
 
-/// Writes a latent of `space` in the format of `path`'s extension, whole or not at all. `text` is metadata such as ComfyUI's
-/// `prompt` and `workflow`; npy leaves it out.
+/// Writes a latent of `space` in the format of `path`'s extension, whole or not at all. `text` is
+/// metadata such as ComfyUI's `prompt` and `workflow`; npy leaves it out.
 ///
 /// # Shapes
 /// `[B, 16, T, h, w]`, or packed `[B, tokens, 64]`
 ///
 /// # Errors
-/// [`Error::BadRequest`] for an unknown extension or a space that the format cannot hold; [`Error::Io`].
+/// [`Error::BadRequest`] for an unknown extension or a space that the format cannot hold;
+/// [`Error::Io`].
 pub fn write_latent(
     path: &Path,
     latent: &Array,

@@ -51,8 +51,8 @@ impl PictureFormat {
         self != Self::Jpeg
     }
 
-    /// The depth to write an image of `depth` in, where none was asked for: PNG keeps it, other formats have one of
-    /// their own.
+    /// The depth to write an image of `depth` in, where none was asked for: PNG keeps it, other
+    /// formats have one of their own.
     pub fn usual_depth(self, depth: BitDepth) -> BitDepth {
         match self {
             Self::Png => depth,

@@ -1,5 +1,6 @@
-//! Embedded colour profiles: whether one is sRGB, judged by what it does to colours and not by its name, and conversion of
-//! all others to sRGB by `moxcms`. Colours outside the sRGB gamut are clipped to it.
+//! Embedded colour profiles: whether one is sRGB, judged by what it does to colours and not by its
+//! name, and conversion of all others to sRGB by `moxcms`. Colours outside the sRGB gamut are
+//! clipped to it.
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, ProfileText, TransformOptions};
 use vae2x_core::Array;
@@ -9,8 +10,8 @@ use crate::pixels as range;
 /// Pixels converted at a time.
 const BLOCK: usize = 4096;
 
-/// Converts `pixels`, `[3, H, W]` in [-1, 1], from `profile` to sRGB and returns a note on it; `None` if the profile is
-/// sRGB.
+/// Converts `pixels`, `[3, H, W]` in [-1, 1], from `profile` to sRGB and returns a note on it;
+/// `None` if the profile is sRGB.
 pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Option<String> {
     let Ok(parsed) = ColorProfile::new_from_slice(profile) else {
         return Some("its colour profile cannot be read; its colours are taken as sRGB".into());
@@ -66,7 +67,8 @@ fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option
     Some(())
 }
 
-/// Whether a conversion to sRGB leaves all probes within one 8-bit step; `None` for profiles that are neither RGB nor grey.
+/// Whether a conversion to sRGB leaves all probes within one 8-bit step; `None` for profiles that
+/// are neither RGB nor grey.
 fn is_srgb(profile: &ColorProfile) -> Option<bool> {
     /// Greys, the corners of the cube and muted tones: transfer curves and primaries show in them.
     const PROBES: [[f32; 3]; 10] = [

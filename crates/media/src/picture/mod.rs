@@ -1,8 +1,9 @@
 //! Images as files: `[3, H, W]` sRGB in [-1, 1] to PNG, JPEG, WebP and EXR, and back.
 //!
-//! [`read_image`] finds the format from the first bytes, turns the image upright, converts its colours to sRGB and notes
-//! what it changed or left out. [`write_image`] takes the format from the extension and writes the file whole or not at
-//! all. The `image` crate decodes and encodes, except PNG output, whose text chunks need the `png` crate.
+//! [`read_image`] finds the format from the first bytes, turns the image upright, converts its
+//! colours to sRGB and notes what it changed or left out. [`write_image`] takes the format from the
+//! extension and writes the file whole or not at all. The `image` crate decodes and encodes, except
+//! PNG output, whose text chunks need the `png` crate.
 
 mod format;
 mod icc;

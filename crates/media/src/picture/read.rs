@@ -1,9 +1,9 @@
 //! Image files to `[3, H, W]` in [-1, 1].
 //!
-//! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless a colour profile says
-//! otherwise, floats (EXR) as linear light; all are converted to sRGB. EXIF orientation is applied. Transparency is dropped
-//! with a note, unless it is asked for. The size is checked before pixels are decoded, so that a small file cannot claim
-//! all memory.
+//! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless a
+//! colour profile says otherwise, floats (EXR) as linear light; all are converted to sRGB. EXIF
+//! orientation is applied. Transparency is dropped with a note, unless it is asked for. The size is
+//! checked before pixels are decoded, so that a small file cannot claim all memory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
@@ -25,7 +25,8 @@ pub const MAX_PIXELS: u64 = 1 << 27;
 pub struct Picture {
     /// `[3, H, W]`, sRGB in [-1, 1].
     pub pixels: Array,
-    /// `[1, H, W]` from -1, clear, to 1, opaque, where it was asked for and any pixel is not opaque.
+    /// `[1, H, W]` from -1, clear, to 1, opaque, where it was asked for and any pixel is not
+    /// opaque.
     pub opacity: Option<Array>,
     /// The depth that holds what the file does: 16 bits for floats.
     pub depth: BitDepth,
@@ -48,7 +49,8 @@ pub enum Opacity {
 /// Reads an image file.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not an image, damaged, or above [`MAX_PIXELS`].
+/// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not an image, damaged, or above
+/// [`MAX_PIXELS`].
 pub fn read_image(path: &Path) -> Result<Picture> {
     read_image_with(path, Opacity::Ignore)
 }
@@ -66,7 +68,7 @@ pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
     )
 }
 
-/// What the header of an image file tells.
+/// The contents of an image file's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageHead {
     /// Height and width, after the image is turned upright.
@@ -144,8 +146,8 @@ fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     })
 }
 
-/// Whether the last scan of a JPEG has no end; decoders silently fill the rest with grey. An embedded thumbnail has markers
-/// of its own, before those of the image.
+/// Whether the last scan of a JPEG has no end; decoders silently fill the rest with grey. An
+/// embedded thumbnail has markers of its own, before those of the image.
 fn is_cut_jpeg(bytes: &[u8]) -> bool {
     const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
     const START_OF_SCAN: [u8; 2] = [0xff, 0xda];

@@ -1,10 +1,11 @@
 //! ComfyUI's `prompt` and `workflow` in the text chunks of PNG files.
 //!
-//! ComfyUI writes ASCII JSON through Pillow, hence `tEXt`. Its frontend reads every text as UTF-8; older versions do not
-//! parse the header of an `iTXt` chunk
+//! ComfyUI writes ASCII JSON through Pillow, hence `tEXt`. Its frontend reads every text as UTF-8;
+//! older versions do not parse the header of an `iTXt` chunk
 //! (<https://github.com/Comfy-Org/ComfyUI_frontend/blob/072a6c245aa78bf276548c5673938af4bbf9867d/src/scripts/metadata/png.ts>).
-//! So JSON is written as ComfyUI writes it, with everything beyond ASCII escaped, which every reader understands; other
-//! text beyond ASCII goes into `iTXt`. Only chunks before the pixels are read, which is where Pillow puts them.
+//! So JSON is written as ComfyUI writes it, with everything beyond ASCII escaped, which every
+//! reader understands; other text beyond ASCII goes into `iTXt`. Only chunks before the pixels are
+//! read, which is where Pillow puts them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

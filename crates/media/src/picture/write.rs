@@ -1,7 +1,8 @@
 //! `[3, H, W]` in [-1, 1], or `[4, H, W]` with its opacity (-1 clear, 1 opaque), to image files.
 //!
-//! An image is encoded in memory and then written whole. PNGs are marked as sRGB and carry text chunks, from which
-//! ComfyUI restores its workflow; EXR holds linear light. Compression is set for speed: clips have hundreds of frames.
+//! An image is encoded in memory and then written whole. PNGs are marked as sRGB and carry text
+//! chunks, from which ComfyUI restores its workflow; EXR holds linear light. Compression is set for
+//! speed: clips have hundreds of frames.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -24,7 +25,8 @@ const JPEG_QUALITY: u8 = 95;
 pub struct PictureOptions {
     /// Bits per channel.
     pub depth: BitDepth,
-    /// Keywords and texts for PNG text chunks, such as ComfyUI's `prompt` and `workflow`; other formats do not store them.
+    /// Keywords and texts for PNG text chunks, such as ComfyUI's `prompt` and `workflow`; other
+    /// formats do not store them.
     pub text: Vec<(String, String)>,
 }
 
@@ -34,8 +36,9 @@ pub struct PictureOptions {
 /// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
 ///
 /// # Errors
-/// [`Error::BadRequest`] for an unknown extension, or a depth or opacity that the format lacks; [`Error::Shape`] if the array is not
-/// an image or too large for the format; [`Error::NotFinite`]; [`Error::Io`].
+/// [`Error::BadRequest`] for an unknown extension, or a depth or opacity that the format lacks;
+/// [`Error::Shape`] if the array is not an image or too large for the format; [`Error::NotFinite`];
+/// [`Error::Io`].
 pub fn write_image(path: &Path, picture: &Array, options: &PictureOptions) -> Result<()> {
     let format = PictureFormat::from_path(path).ok_or_else(|| {
         Error::BadRequest(format!(
@@ -108,7 +111,7 @@ pub fn encode_image(
 fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
     match *picture.shape() {
         [4, ..] if !format.keeps_opacity() => Err(Error::BadRequest(
-            "JPEG keeps no opacity; write PNG, WebP or EXR".into(),
+            "JPEG does not store transparency; write PNG, WebP or EXR".into(),
         )),
         [4, height, width] if height > 0 && width > 0 => {
             Ok(([height, width], ExtendedColorType::Rgba8))

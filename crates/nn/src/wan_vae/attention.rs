@@ -33,7 +33,7 @@ impl Attention {
         })
     }
 
-    /// Scores are made for at most `queries >= 1` cells at a time, which bounds the memory and changes nothing else.
+    /// Scores are computed for at most `queries >= 1` cells at a time, which bounds memory and changes nothing else.
     ///
     /// # Shapes
     /// `[B, C, T, H, W]` -> the same

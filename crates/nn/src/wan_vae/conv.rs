@@ -15,17 +15,17 @@ use crate::conv::conv2d;
 /// Frames before the present one that a causal convolution sees.
 const PAST: usize = 2;
 
-/// Whether layers keep what they will need for the next frame of a clip.
+/// Whether layers keep their past for the next frame of a clip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// Of a clip.
+    /// For a clip.
     #[default]
     Past,
-    /// Of an image: it has no next frame.
+    /// For an image, which has no next frame.
     Nothing,
 }
 
-/// The last [`PAST`] input frames of a causal layer, or fewer; those that are missing stand for zeros.
+/// The last [`PAST`] input frames of a causal layer, or fewer; missing ones stand for zeros.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     keep: Keep,
@@ -38,7 +38,7 @@ impl History {
         Self { keep, past: None }
     }
 
-    /// Puts the past before `x` and keeps the end of both for the next call.
+    /// Prepends the past to `x` and keeps the end of both for the next call.
     ///
     /// # Shapes
     /// `[B, C, T, H, W]` -> `[B, C, 2 + T, H, W]`
@@ -53,7 +53,7 @@ impl History {
         all
     }
 
-    /// Keeps the very first frame, if anything is to be kept.
+    /// Keeps the very first frame, unless this is an image.
     fn begin(&mut self, x: &Tensor<5>) {
         self.keep(|| x.clone());
     }
@@ -178,7 +178,7 @@ impl PointConv {
     }
 }
 
-/// 3x3 on each frame; the caller says how it is padded and strided.
+/// 3x3 on each frame; the caller chooses padding and stride.
 #[derive(Module, Debug)]
 pub struct FrameConv {
     /// `[O, I, 3, 3]`
@@ -198,7 +198,7 @@ impl FrameConv {
     }
 
     /// # Shapes
-    /// `[B, I, H, W]` -> `[B, O, H', W']` as `options` say
+    /// `[B, I, H, W]` -> `[B, O, H', W']` according to `options`
     pub fn forward(&self, x: Tensor<4>, options: ConvOptions<2>) -> Tensor<4> {
         conv2d(x, self.weight.val(), Some(self.bias.val()), options)
     }
@@ -239,7 +239,7 @@ impl TimeConv {
     }
 }
 
-/// In the precision of `x`, as [`conv2d`].
+/// Convolves in the precision of `x`, as [`conv2d`] does.
 fn conv3d(x: Tensor<5>, weight: Tensor<5>, bias: Tensor<1>, options: ConvOptions<3>) -> Tensor<5> {
     let dtype = x.dtype();
     module::conv3d(x, weight.cast(dtype), Some(bias.cast(dtype)), options)

@@ -1,7 +1,7 @@
 //! The decoder: raw latent frames in, frames out, one latent frame at a time.
 //!
-//! It has two parts. The trunk works on whole frames, as its attention sees all cells, but at the latent's resolution. The
-//! tail enlarges, and can work on a band of rows by itself; each band keeps its own past.
+//! It has two parts. The trunk works on whole frames, because its attention sees all cells, at the latent's resolution.
+//! The tail enlarges, and can compute a band of rows alone; each band keeps its own past.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -16,7 +16,7 @@ use super::{
     Upsample, UpsampleState,
 };
 
-/// Raw latents to pictures with `3 r^2` channels, not yet shuffled.
+/// Raw latents to images with `3 r^2` channels, not yet shuffled.
 #[derive(Module, Debug)]
 pub struct Decoder {
     /// Named `conv2` in the original layout.
@@ -45,9 +45,9 @@ pub struct DecoderStage {
 /// What the decoder keeps between the latent frames of a clip; its size does not depend on the clip's length.
 #[derive(Clone, Debug, Default)]
 pub struct DecoderState {
-    /// Of the trunk.
+    /// The trunk's.
     pub trunk: TrunkState,
-    /// Of the tail, which works on whole frames here.
+    /// The tail's, which computes whole frames here.
     pub tail: TailState,
 }
 
@@ -99,9 +99,9 @@ impl TailState {
 /// The rows that a stage works on for a band.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StageRows {
-    /// Of its first block's input.
+    /// Rows of its first block's input.
     pub input: Rows,
-    /// Of its last block's output, as far as they are right and needed.
+    /// Rows of its last block's output that are correct and needed.
     pub blocks: Rows,
 }
 
@@ -290,7 +290,7 @@ fn load_stages(
     Ok(stages)
 }
 
-/// The layer list is `core`'s; this says that it grew a layer that the modules here do not know.
+/// An error for a layer list of `core` that the modules here do not know.
 pub(super) fn unknown_layers() -> Error {
     Error::Config("the layer list holds a layer that the burn modules do not know".into())
 }

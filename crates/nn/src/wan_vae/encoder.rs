@@ -1,7 +1,7 @@
 //! The encoder: frames in, raw latent frames out, one latent frame at a time.
 //!
-//! Each stage can be worked off in bands of its output's rows; each band keeps its own past. The rest needs whole frames,
-//! as its attention sees all cells, but has the latent's resolution.
+//! Each stage can compute bands of its output's rows; each band keeps its own past. The rest needs whole frames, because
+//! its attention sees all cells, but has the latent's resolution.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -16,7 +16,7 @@ use super::{
     ResidualState, RmsNorm, Rows,
 };
 
-/// Pictures to the mean of their raw latents.
+/// Frames to mean and log-variance of their raw latents.
 #[derive(Module, Debug)]
 pub struct Encoder {
     /// Pixels to the narrowest stage.
@@ -45,9 +45,9 @@ pub struct EncoderStage {
 /// What the encoder keeps between the latent frames of a clip; its size does not depend on the clip's length.
 #[derive(Clone, Debug, Default)]
 pub struct EncoderState {
-    /// Of the stages, which work on whole frames here.
+    /// The stages', which compute whole frames here.
     pub stages: Vec<EncoderStageState>,
-    /// Of the rest.
+    /// The rest's.
     pub rest: EncoderRestState,
 }
 
@@ -55,7 +55,7 @@ pub struct EncoderState {
 #[derive(Clone, Debug, Default)]
 pub struct EncoderStageState {
     keep: Keep,
-    /// Of the very first convolution, in the first stage.
+    /// The very first convolution's, in the first stage.
     conv1: History,
     blocks: Vec<ResidualState>,
     downsample: DownsampleState,
@@ -156,7 +156,7 @@ impl Encoder {
         self.rest(x, &mut state.rest, usize::MAX)
     }
 
-    /// The height of what stage `i` makes of frames `height` high.
+    /// The height of the output of stage `i` for frames of height `height`.
     pub fn output_height(&self, i: usize, height: usize) -> usize {
         if self.stages[i].downsample.is_some() {
             height / 2
@@ -165,7 +165,7 @@ impl Encoder {
         }
     }
 
-    /// Runs stage `i` on the whole frames `x`, of which only the rows that `band` of its output depends on are looked at.
+    /// Runs stage `i` on the whole frames `x`, reading only the rows that `band` of its output depends on.
     /// The first stage begins with the very first convolution.
     ///
     /// # Shapes

@@ -1,8 +1,8 @@
 //! What layers hold while they run, counted in values: an upper estimate from shapes alone.
 //!
 //! Counted are a layer's input, what it computes on the way, the copies in which convolutions repack their input and
-//! output, what norms hold in `f32`, and the past that is kept. Kernels' own scratch memory and what allocators round up are
-//! not; plans leave a margin for them.
+//! output, what norms hold in `f32`, and the past. Kernels' scratch memory and the rounding of allocators are not; plans leave a
+//! margin for them.
 
 use vae2x_core::arch::{Attention, Conv, Layer, Residual};
 
@@ -18,7 +18,7 @@ const NORM_COPIES: usize = 2;
 /// Values that layers hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
-    /// At the worst moment, without what is kept.
+    /// At the peak, without what is kept.
     pub working: usize,
     /// In the largest single tensor.
     pub largest: usize,
@@ -27,7 +27,7 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// One after the other.
+    /// The cost of one after the other.
     pub fn then(self, next: Self) -> Self {
         Self {
             working: self.working.max(next.working),
@@ -36,7 +36,7 @@ impl Cost {
         }
     }
 
-    /// Either of them.
+    /// The cost of either.
     pub fn or(self, other: Self) -> Self {
         Self {
             kept: self.kept.max(other.kept),
@@ -56,7 +56,7 @@ pub(super) struct Frames {
     pub clip: bool,
     /// Cells that attention takes at a time.
     pub queries: usize,
-    /// Values of the precision in use that an `f32` takes the place of.
+    /// Values of the precision in use that take as many bytes as an `f32`.
     pub wide: usize,
 }
 

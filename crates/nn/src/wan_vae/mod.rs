@@ -1,9 +1,8 @@
 //! The causal 3-D VAE of Wan2.1, Wan2.2-14B and Qwen-Image, with any number of output channels.
 //!
 //! Activations are `[B, C, T, H, W]`. Time is causal: a frame sees itself and frames before it, so a clip streams through
-//! with a typed state per layer ([`DecoderState`], [`EncoderState`]) and each latent frame is worked on by itself. That
-//! makes a streamed clip equal to the whole clip to the last bit, whatever the pieces. The first frame, and so every
-//! image, sees zeros in the past: only the last temporal tap acts, and its convolutions are two-dimensional.
+//! one latent frame at a time, with a typed state per layer ([`DecoderState`], [`EncoderState`]). The first frame, and so
+//! every image, sees zeros in the past: only the last temporal tap acts, and its convolutions are two-dimensional.
 
 mod attention;
 mod conv;

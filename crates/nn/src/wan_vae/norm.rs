@@ -1,5 +1,5 @@
-//! RMS norm over the channels of each pixel. Half precisions are widened for it: squares leave the range of `f16`, and sums
-//! the mantissa of `bf16`.
+//! RMS norm over the channels of each pixel. Half precisions are widened to `f32` for it: squares exceed the range of `f16`,
+//! and sums the mantissa of `bf16`.
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::silu;
@@ -38,7 +38,7 @@ impl RmsNorm {
     /// `[B, C, ...]` -> the same, `D >= 2` axes
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let shape = x.dims();
-        // Of a single pixel that a conv3d has made, burn-cubecl-fusion 0.22.1 makes zeros unless its axes are joined.
+        // burn-cubecl-fusion 0.22.1 turns a single pixel from a conv3d into zeros unless its axes are joined.
         match shape[2..].iter().all(|&extent| extent == 1) {
             true => self
                 .normed(x.reshape([shape[0], shape[1], 1]))

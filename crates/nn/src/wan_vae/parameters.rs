@@ -1,7 +1,7 @@
-//! A module's parameters under their canonical names: what training reads out, averages and stores.
+//! A module's parameters under their canonical names, which training reads, averages and stores.
 //!
-//! burn visits parameters in the order of a module's fields, [`vae2x_core::arch`] lists tensors in the file's order. Here is the
-//! list in the order of the fields; every use checks that element counts agree. Trailing axes of length 1 are folded away in
+//! burn visits parameters in the order of a module's fields, [`vae2x_core::arch`] lists tensors in the file's order. These lists are
+//! in the order of the fields; every use checks that element counts agree. Trailing axes of length 1 are folded away in
 //! the modules and are put back here.
 
 use burn::module::{Module, ModuleVisitor, Param};

@@ -17,7 +17,7 @@ use super::rows::Rows;
 use super::stream::Pass;
 use crate::array::to_array;
 
-/// Where what is kept waits if there is no room for it on the device.
+/// Where the past waits if the device has no room for it.
 fn host() -> Device {
     Device::flex()
 }
@@ -77,7 +77,7 @@ impl Pass for DecodePass {
             &mut state.trunk,
             plan.queries,
         )?;
-        let mut picture = Picture {
+        let mut frames = Frames {
             scale: self.place.config.spatial() * scale,
             whole: None,
         };
@@ -97,14 +97,14 @@ impl Pass for DecodePass {
                 kept.move_to(&host());
             }
             if let Some((band, pixels)) = queued.replace((band, pixels)) {
-                picture.put(band, to_array(pixels)?)?;
+                frames.put(band, to_array(pixels)?)?;
                 progress(i as f32 / plan.bands.len() as f32);
             }
         }
         if let Some((band, pixels)) = queued {
-            picture.put(band, to_array(pixels)?)?;
+            frames.put(band, to_array(pixels)?)?;
         }
-        Ok(picture.whole.unwrap_or_else(|| Array::zeros([0, 0, 0, 0])))
+        Ok(frames.whole.unwrap_or_else(|| Array::zeros([0, 0, 0, 0])))
     }
 }
 
@@ -120,14 +120,14 @@ fn shuffled(raw: Tensor<5>, r: usize) -> Tensor<4> {
         .reshape([c, f, r * h, r * w])
 }
 
-/// Frames whose bands come one by one.
-struct Picture {
+/// Frames whose bands arrive one by one.
+struct Frames {
     /// Pixels per latent row.
     scale: usize,
     whole: Option<Array>,
 }
 
-impl Picture {
+impl Frames {
     /// Takes the pixels `[C, F, rows, W]` of `band`.
     fn put(&mut self, band: Rows, pixels: Array) -> Result<()> {
         if band == Rows::whole(band.height) {

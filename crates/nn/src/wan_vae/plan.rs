@@ -1,6 +1,6 @@
-//! How a picture is cut so that the work fits a device: bands of rows, and how many cells the attention takes at a time.
+//! How an image is cut so that the work fits a device: bands of rows, and how many cells the attention takes at a time.
 //!
-//! A band costs more than its share, as it needs rows around it; so there are as few as the estimates of `memory` allow.
+//! A band costs more than its share, because it needs rows around it, so there are as few as the estimates in `memory` allow.
 
 use vae2x_core::arch::{self, Layer};
 use vae2x_core::{Error, Result, VaeConfig};
@@ -11,18 +11,19 @@ use super::memory::{self, Cost, Frames};
 use super::rows::Rows;
 use crate::device::Limits;
 
-/// Share of the memory that plans may fill, in sixteenths: the rest is for kernels' scratch memory and for what allocators
-/// round up.
+/// Share of the memory that plans may fill, in sixteenths: the rest is for kernels' scratch memory and the rounding of
+/// allocators.
 const USABLE_SIXTEENTHS: u64 = 12;
-/// One part in this many of the memory may hold attention scores.
+/// Attention scores may take the memory divided by this.
 const SCORES_SHARE: usize = 8;
-/// Values of the largest tensor whatever a buffer holds: burn's direct convolution counts positions in 32 bits, others with a sign.
+/// Most values of a tensor, however large a buffer may be: burn's direct convolution counts positions in 32 bits, others in
+/// signed 32 bits.
 /// <https://github.com/tracel-ai/burn> 0.22.1 `kernel/conv/direct.rs`, cubek-convolution 0.3.1 `kernels/forward/direct.rs`
 const MOST_VALUES: u64 = i32::MAX as u64;
 /// Layers at the latent's resolution that need whole frames: the first ones of a decoder, the last ones of an encoder.
 const WHOLE: usize = 5;
 
-/// What is to be planned.
+/// What to plan for.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     /// Height and width of the latent.
@@ -71,7 +72,7 @@ impl Job {
         fixed.saturating_add(cost.working) <= self.memory() && cost.largest <= self.buffer()
     }
 
-    /// Whether what bands keep leaves the device: images keep nothing.
+    /// Whether the past of bands leaves the device; images have none.
     fn ways_to_keep(&self) -> impl Iterator<Item = bool> + use<> {
         [false, true].into_iter().take(1 + usize::from(self.clip))
     }
@@ -97,15 +98,15 @@ pub struct DecodePlan {
     pub bands: Vec<Rows>,
     /// Cells that the attention takes at a time.
     pub queries: usize,
-    /// Whether what bands keep between frames waits in the host's memory.
+    /// Whether the past of bands waits in the host's memory between frames.
     pub parked: bool,
 }
 
 impl DecodePlan {
-    /// As few bands as the limits allow; what they keep stays on the device if it can.
+    /// As few bands as the limits allow; their past stays on the device if it fits.
     ///
     /// # Errors
-    /// [`Error::Memory`] with an estimate if single rows are too much.
+    /// [`Error::Memory`] with an estimate if single rows do not fit.
     pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
         let layers = arch::decoder(config);
         let (trunk, tail) = layers.split_at(WHOLE);
@@ -141,7 +142,7 @@ impl DecodePlan {
         Err(job.refused("decoding", fixed, least))
     }
 
-    /// The next smaller way, if there is one.
+    /// The next smaller plan, if there is one.
     pub(super) fn smaller(&self) -> Option<Self> {
         Some(Self {
             bands: halved(&self.bands)?,
@@ -182,22 +183,22 @@ fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
     }
 }
 
-/// How pictures are encoded.
+/// How frames are encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodePlan {
     /// The bands of each stage, in rows of its output.
     pub stages: Vec<Vec<Rows>>,
     /// Cells that the attention takes at a time.
     pub queries: usize,
-    /// Whether what bands keep between frames waits in the host's memory.
+    /// Whether the past of bands waits in the host's memory between frames.
     pub parked: bool,
 }
 
 impl EncodePlan {
-    /// As few bands as the limits allow; what they keep stays on the device if it can.
+    /// As few bands as the limits allow; their past stays on the device if it fits.
     ///
     /// # Errors
-    /// [`Error::Memory`] with an estimate if single rows are too much.
+    /// [`Error::Memory`] with an estimate if single rows do not fit.
     pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
         let layers = arch::encoder(config);
         let (front, rest) = layers.split_at(layers.len() - WHOLE);
@@ -238,12 +239,12 @@ impl EncodePlan {
         Err(job.refused("encoding", fixed, least))
     }
 
-    /// Bands of the stage that is cut most.
+    /// Bands of the stage with the most.
     pub(super) fn most_bands(&self) -> usize {
         self.stages.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// The next smaller way, if there is one.
+    /// The next smaller plan, if there is one.
     pub(super) fn smaller(&self) -> Option<Self> {
         let smaller: Vec<_> = self.stages.iter().map(|bands| halved(bands)).collect();
         smaller.iter().any(Option::is_some).then(|| Self {
@@ -261,10 +262,10 @@ impl EncodePlan {
 /// What a stage of the encoder holds.
 #[derive(Clone, Copy, Debug)]
 struct StageCost {
-    /// At its most demanding band, of which it keeps the past; also its whole input, and its whole output twice, in parts and
+    /// At its most demanding band, with the past of that band, its whole input, and its whole output twice: in parts and
     /// joined.
     one: Cost,
-    /// Of all bands, between latent frames. Neighbours keep the rows that both need.
+    /// The past of all bands. Neighbours both keep the rows that both need.
     kept: usize,
 }
 
@@ -339,7 +340,7 @@ pub(super) fn weights(layers: &[Layer]) -> usize {
         .sum()
 }
 
-/// Runs of layers, each ended by one that resamples or by the last.
+/// Runs of layers; each ends with a resampling layer or the last layer.
 fn stages(layers: &[Layer]) -> impl Iterator<Item = &[Layer]> {
     layers.split_inclusive(is_resampling)
 }
@@ -453,7 +454,7 @@ mod tests {
             "{largest:?} in {plan:?}"
         );
         assert!(plan.bands.len() > 1 && plan.queries * 96 * 160 * 4 <= GIB as usize / 4);
-        // Bands have the full width, so there is a least buffer.
+        // Bands have the full width, so some buffers are too small for any plan.
         let refused = decode(&Job {
             limits: Limits {
                 buffer: GIB / 8,

@@ -1,4 +1,4 @@
-//! The residual block: two norm, SiLU, convolution triples beside a shortcut.
+//! The residual block: twice norm, SiLU and convolution, plus a shortcut.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,19 +1,19 @@
-//! Rows of a picture, and which rows of a layer's input some rows of its output depend on.
+//! Rows of an image, and which rows of a layer's input some rows of its output depend on.
 //!
 //! Behind the attention the network is 3x3 convolutions and per-pixel norms. A band that is computed with enough rows
-//! above and below it, and then cut, equals those rows of the whole picture: what the zero padding at a cut edge spoils
-//! is cut away, and at the picture's own edges the padding is right. Only the height is cut; bands have the full width.
+//! above and below it, and then cut, equals those rows of the whole image: what the zero padding at a cut edge spoils
+//! is cut away, and at the image's own edges the padding is right. Only the height is cut; bands have the full width.
 
 use burn::tensor::Tensor;
 
-/// Consecutive rows of a picture.
+/// Consecutive rows of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows {
     /// The first one.
     pub start: usize,
-    /// One behind the last.
+    /// One past the last.
     pub end: usize,
-    /// How many the picture has.
+    /// How many the image has.
     pub height: usize,
 }
 
@@ -27,7 +27,7 @@ impl Rows {
         }
     }
 
-    /// `height` rows in bands of at most `most >= 1`, as even as can be.
+    /// `height` rows in bands of at most `most >= 1`, as even as possible.
     pub fn bands(height: usize, most: usize) -> Vec<Self> {
         let count = height.div_ceil(most);
         (0..count)
@@ -39,7 +39,7 @@ impl Rows {
             .collect()
     }
 
-    /// How many rows these are.
+    /// The number of rows.
     #[allow(clippy::len_without_is_empty)] // Never empty.
     pub fn len(self) -> usize {
         self.end - self.start
@@ -73,7 +73,7 @@ impl Rows {
         }
     }
 
-    /// The same part of the picture enlarged `factor` times.
+    /// The same part of the image enlarged `factor` times.
     pub(super) fn enlarged(self, factor: usize) -> Self {
         Self {
             start: factor * self.start,
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bands_cover_the_picture_once() {
+    fn bands_cover_the_image_once() {
         for (height, most) in [(1, 1), (7, 3), (7, 7), (7, 100), (64, 5)] {
             let bands = Rows::bands(height, most);
             assert_eq!((bands[0].start, bands.last().unwrap().end), (0, height));

@@ -20,7 +20,7 @@ pub fn list(places: &[String]) -> Result<Vec<Source>> {
         let found = one_place(place)?;
         if found.is_empty() {
             return Err(Error::Data(format!(
-                "{place}: no photos there; expected .jpg, .png, .webp or .bmp files"
+                "{place}: no photos found; expected .jpg, .png, .webp or .bmp files"
             )));
         }
         sources.extend(found);

@@ -64,9 +64,7 @@ impl Followers {
                 // It has noticed that another one ended.
                 (_, Ok(Ok(()) | Err(Error::Rank(_)))) => (),
                 (Error::Rank(_), Ok(Err(ended))) => error = ended,
-                (Error::Rank(_), Err(_)) => {
-                    error = Error::Rank(format!("rank {} has panicked", i + 1))
-                }
+                (Error::Rank(_), Err(_)) => error = Error::Rank(format!("rank {} panicked", i + 1)),
                 _ => (),
             }
         }

@@ -32,9 +32,10 @@ impl Lock {
             Ok(()) => Ok(Self { _file: file }),
             // Not every network file system has locks, and each reports that in a different way.
             Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::run(folder, "another process works in this folder"))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::run(
+                folder,
+                "another process is working in this folder",
+            )),
         }
     }
 }

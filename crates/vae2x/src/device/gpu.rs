@@ -5,7 +5,7 @@ use std::sync::{Arc, Once};
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Precision, Result, VaeConfig};
-use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_dtype};
+use vae2x_nn::device::{self as nn, Facts, Kind, Limits, Listed, UNKNOWN_MEMORY, check_precision};
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
 
 use super::{Api, Device, EngineOptions};
@@ -36,7 +36,7 @@ fn through(api: Api) -> Vec<DeviceInfo> {
     };
     match api.in_nn().devices() {
         Ok(found) if found.is_empty() => {
-            vec![without_device("no device, or no driver".into())]
+            vec![without_device("no device or no driver found".into())]
         }
         Ok(found) => found.iter().map(described).collect(),
         Err(e) => vec![without_device(e.to_string())],
@@ -97,6 +97,14 @@ pub fn memory_for_training(device: Device) -> Result<u64> {
     match listed(device, |_: &str| ())? {
         Some(listed) => Ok(listed.facts()?.limits(listed.kind, available).memory),
         None => Ok(available),
+    }
+}
+
+/// Bytes of a value.
+fn bytes_of(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => 4,
+        Precision::Bf16 | Precision::F16 => 2,
     }
 }
 
@@ -198,11 +206,11 @@ impl EngineOptions {
         const ORDINARY: [usize; 2] = [128, 128];
         let limits = self.limits(listed.kind, &listed.facts()?);
         let job = |precision: Precision| {
-            check_dtype(&listed.device, precision)?;
+            check_precision(&listed.device, precision)?;
             Ok(Job {
                 cells: ORDINARY,
                 clip: false,
-                precision,
+                bytes: bytes_of(precision),
                 limits,
             })
         };
@@ -245,7 +253,7 @@ impl EngineOptions {
             limits,
             notify: self.notify.clone(),
         };
-        Ok((Arc::new(BurnEngine::new(weights, options, &on)?), device))
+        Ok((Arc::new(BurnEngine::new(weights, options, on)?), device))
     }
 
     /// Notes, once in this process, that a GPU does not tell its memory, if that matters.

@@ -1,7 +1,9 @@
-//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]` as npy or safetensors.
+//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]` as npy or
+//! safetensors.
 //!
-//! Frames arrive one at a time, while in the file each colour's frames lie together; each plane is therefore written at
-//! its own place, and memory stays at one frame. The file appears when it is complete.
+//! Frames arrive one at a time, while in the file each colour's frames lie together; each plane is
+//! therefore written at its own place, and memory stays at one frame. The file appears when it is
+//! complete.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use vae2x_core::{Array, Result};
 
 use super::count::Count;
+use super::image::write;
 use crate::frames::contract::FrameSink;
-use crate::picture::{PictureFormat, PictureOptions, write_image};
+use crate::picture::{PictureFormat, PictureOptions};
 
 /// Names of the frames of one input: `NAME_00000.png` and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// The file of frame `frame` of item `item`; `None` beyond the counts. Frames are numbered over a clip, or over the
-    /// items of a batch of images.
+    /// The file of frame `frame` of item `item`; `None` beyond the counts. Frames are numbered over
+    /// a clip, or over the items of a batch of images.
     pub fn file(&self, item: usize, frame: usize) -> Option<PathBuf> {
         if item >= self.items || frame >= self.frames {
             return None;
@@ -47,6 +48,7 @@ pub struct FolderSink {
     options: PictureOptions,
     count: Count,
     written: Vec<PathBuf>,
+    notes: Vec<String>,
 }
 
 impl FolderSink {
@@ -57,6 +59,7 @@ impl FolderSink {
             series,
             options,
             written: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }
@@ -66,10 +69,14 @@ impl FrameSink for FolderSink {
         let [item, index] = self.count.next()?;
         let file = self.series.file(item, index);
         let file = file.ok_or_else(|| self.count.miscounted(self.count.pushed() + 1))?;
-        write_image(&file, frame, &self.options)?;
+        self.notes.extend(write(&file, frame, &self.options)?);
         self.written.push(file);
         self.count.add();
         Ok(())
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<PathBuf>> {

@@ -1,6 +1,6 @@
 //! One image file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vae2x_core::{Array, Result};
 
@@ -32,19 +32,7 @@ impl ImageSink {
 impl FrameSink for ImageSink {
     fn push(&mut self, frame: &Array) -> Result<()> {
         self.count.next()?;
-        let opaque;
-        let mut frame = frame;
-        if frame.shape().first() == Some(&4)
-            && PictureFormat::from_path(&self.path).is_some_and(|format| !format.keeps_opacity())
-        {
-            opaque = without_opacity(frame)?;
-            frame = &opaque;
-            self.notes.push(format!(
-                "{}: JPEG keeps no transparency; write PNG, WebP or EXR for it",
-                self.path.display()
-            ));
-        }
-        write_image(&self.path, frame, &self.options)?;
+        self.notes.extend(write(&self.path, frame, &self.options)?);
         self.count.add();
         Ok(())
     }
@@ -57,4 +45,22 @@ impl FrameSink for ImageSink {
         self.count.finish()?;
         Ok(vec![self.path])
     }
+}
+
+/// Writes an image, without its opacity if the format keeps none; a note if so.
+pub(super) fn write(
+    path: &Path,
+    frame: &Array,
+    options: &PictureOptions,
+) -> Result<Option<String>> {
+    let has_opacity = frame.shape().first() == Some(&4);
+    let keeps_it = PictureFormat::from_path(path).is_none_or(PictureFormat::keeps_opacity);
+    if !has_opacity || keeps_it {
+        return write_image(path, frame, options).map(|()| None);
+    }
+    write_image(path, &without_opacity(frame)?, options)?;
+    Ok(Some(format!(
+        "{}: JPEG keeps no transparency; write PNG, WebP or EXR for it",
+        path.display()
+    )))
 }

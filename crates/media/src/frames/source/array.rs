@@ -1,4 +1,5 @@
-//! Pixels in a tensor file: `[3, H, W]`, `[B, 3, H, W]` or `[B, 3, F, H, W]` in [-1, 1], read frame by frame.
+//! Pixels in a tensor file: `[3, H, W]`, `[B, 3, H, W]` or `[B, 3, F, H, W]` in [-1, 1], read frame
+//! by frame.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use vae2x_core::{Array, Error, Result};
 use crate::frames::contract::{Frame, FrameSource, Spec};
 use crate::picture::BitDepth;
 
-/// How far beyond [-1, 1] values may lie: rounding in 16-bit floats and in the arithmetic of others.
+/// How far beyond [-1, 1] values may lie: rounding in 16-bit floats and in the arithmetic of
+/// others.
 const SLACK: f32 = 1e-3;
 
 /// An array of frames in a safetensors, npy or torch file.
@@ -34,7 +36,8 @@ impl ArrayFile {
     /// Finds the tensor `pixels`, or the only one, from the head of the file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] if the file is not a tensor file or the tensor not one of frames.
+    /// [`Error::Io`]; [`Error::Format`] if the file is not a tensor file or the tensor not one of
+    /// frames.
     pub fn open(path: &Path) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let (name, spec) = find(&file)?;
@@ -125,7 +128,7 @@ fn find(file: &TensorFile) -> Result<(String, Spec)> {
         _ if file.tensors().contains_key("pixels") => "pixels".into(),
         _ => {
             return Err(fail(format!(
-                "expected a tensor named 'pixels' or a single one, found {names:?}"
+                "expected a tensor named 'pixels' or a single tensor, found {names:?}"
             )));
         }
     };
@@ -141,7 +144,7 @@ fn find(file: &TensorFile) -> Result<(String, Spec)> {
         }
     };
     if shape.contains(&0) {
-        return Err(fail(format!("there are no pixels in shape {shape:?}")));
+        return Err(fail(format!("shape {shape:?} holds no pixels")));
     }
     Ok((
         name,

@@ -1,6 +1,7 @@
 //! The images of a folder as one clip.
 //!
-//! Frames are in the order in which people number files, and all of one size, which their heads tell before any work.
+//! Frames are in the order in which people number files, and all of one size, which their heads
+//! tell before any work.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ impl FolderOfFrames {
     /// Lists the images of a folder and reads their heads. Texts are those of the first image.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] for a folder without images, a damaged one, or one of another size than the first.
+    /// [`Error::Io`]; [`Error::Format`] for a folder without images, a damaged one, or one of
+    /// another size than the first.
     pub fn open(folder: &Path, keep_opacity: bool) -> Result<Self> {
         let files = frames_in(folder)?;
         let (mut first, mut depth): (Option<ImageHead>, _) = (None, BitDepth::Eight);

@@ -20,7 +20,7 @@ impl ImageFile {
     /// Reads the head of an image file, and its opacity later on if that is to be kept.
     ///
     /// # Errors
-    /// As [`look_at_image`].
+    /// As [`image_head`].
     pub fn open(path: &Path, keep_opacity: bool) -> Result<Self> {
         let ImageHead { size, depth, text } = image_head(path)?;
         Ok(Self {
@@ -55,7 +55,7 @@ impl FrameSource for ImageFile {
     }
 }
 
-/// What becomes of transparency.
+/// The choice about transparency for the image reader.
 pub(super) fn opacity(keep: bool) -> Opacity {
     match keep {
         true => Opacity::Keep,

@@ -1,0 +1,249 @@
+//! The run over small works that fail where they are told to.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use vae2x::{Estimate, Progress};
+
+use super::{Failures, Need, Sink, Source, Stage, Work, Written, prepare};
+
+/// Jobs are numbers; each has three pieces, `10 job + 0, 1, 2`, which are doubled.
+#[derive(Default)]
+struct Doubling {
+    /// Fails on this piece of job 2.
+    read: Option<u32>,
+    compute: Option<u32>,
+    write: Option<u32>,
+    /// Job 2 is too large.
+    is_large: bool,
+    /// Computing waits, so that the reader has the time to run away, if it could.
+    is_slow: bool,
+    /// Pieces that were read and computed so far, and the most by which reading was ahead.
+    count: Arc<AtomicUsize>,
+    computed: AtomicUsize,
+    most_ahead: AtomicUsize,
+    /// Jobs that were finished, with their results.
+    finished: Mutex<Vec<(u32, Vec<u32>)>>,
+}
+
+const PIECES: u32 = 3;
+
+impl Work for Doubling {
+    type Job = u32;
+    type Piece = u32;
+    type Result = u32;
+
+    const LABEL: &'static str = "doubling";
+    const UNIT: &'static str = "numbers";
+
+    fn name(&self, job: &u32) -> String {
+        format!("job {job}")
+    }
+
+    fn units(&self, _: &u32) -> f64 {
+        f64::from(PIECES)
+    }
+
+    fn need(&self, job: &u32) -> Result<Option<Need>> {
+        let weights = match self.is_large && *job == 2 {
+            true => usize::MAX / 2,
+            false => 0,
+        };
+        Ok(Some(Need {
+            what: "doubling".into(),
+            engine: Estimate {
+                weights,
+                ..Estimate::default()
+            },
+            piece: 0,
+            result: 0,
+            is_finished: false,
+            allowed: None,
+        }))
+    }
+
+    fn source(&self, job: &u32) -> Result<Source<u32>> {
+        let (job, fails, count) = (*job, self.read, self.count.clone());
+        let pieces = (0..PIECES).map(move |i| {
+            count.fetch_add(1, SeqCst);
+            match job == 2 && fails == Some(i) {
+                true => Err(anyhow!("reading fails")),
+                false => Ok(10 * job + i),
+            }
+        });
+        Ok(Box::new(pieces))
+    }
+
+    fn stage<'a>(&'a self, job: &'a u32) -> Result<Box<dyn Stage<u32, u32> + 'a>> {
+        Ok(Box::new(Doubler {
+            work: self,
+            job: *job,
+        }))
+    }
+
+    fn sink<'a>(&'a self, job: &'a u32) -> Result<Box<dyn Sink<u32> + 'a>> {
+        Ok(Box::new(Collected {
+            work: self,
+            job: *job,
+            results: Vec::new(),
+        }))
+    }
+}
+
+struct Doubler<'a> {
+    work: &'a Doubling,
+    job: u32,
+}
+
+impl Stage<u32, u32> for Doubler<'_> {
+    fn step(&mut self, piece: u32, progress: Progress<'_>) -> Result<Vec<u32>> {
+        progress(0.5);
+        if self.work.is_slow {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ahead = self.work.count.load(SeqCst) - self.work.computed.fetch_add(1, SeqCst);
+        self.work.most_ahead.fetch_max(ahead, SeqCst);
+        match self.job == 2 && self.work.compute == Some(piece % 10) {
+            true => Err(anyhow!("computing fails")),
+            false => Ok(vec![2 * piece]),
+        }
+    }
+}
+
+struct Collected<'a> {
+    work: &'a Doubling,
+    job: u32,
+    results: Vec<u32>,
+}
+
+impl Sink<u32> for Collected<'_> {
+    fn push(&mut self, result: u32) -> Result<()> {
+        if self.job == 2 && self.work.write == Some(result / 2 % 10) {
+            return Err(anyhow!("writing fails"));
+        }
+        self.results.push(result);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Written>> {
+        let mut finished = self.work.finished.lock().expect("nobody panics");
+        finished.push((self.job, self.results));
+        Ok(vec![Written {
+            path: format!("{}", self.job).into(),
+            note: None,
+        }])
+    }
+}
+
+/// Runs jobs 1, 2 and 3; gives those that were finished and the error.
+fn finished(work: &Doubling) -> (Vec<u32>, Option<String>) {
+    let jobs = [1, 2, 3];
+    let error = super::run(work, &jobs, Failures::among(3)).err();
+    let finished = work.finished.lock().expect("nobody panics");
+    (
+        finished.iter().map(|(job, _)| *job).collect(),
+        error.map(|e| e.to_string()),
+    )
+}
+
+#[test]
+fn every_piece_passes_in_order() {
+    let work = Doubling::default();
+    assert_eq!(finished(&work), (vec![1, 2, 3], None));
+    let results = work.finished.lock().unwrap();
+    assert_eq!(results[1], (2, vec![40, 42, 44]));
+}
+
+#[test]
+fn an_input_that_fails_does_not_stop_the_others() {
+    let failing = |piece: u32| {
+        [
+            Doubling {
+                read: Some(piece),
+                ..Doubling::default()
+            },
+            Doubling {
+                compute: Some(piece),
+                ..Doubling::default()
+            },
+            Doubling {
+                write: Some(piece),
+                ..Doubling::default()
+            },
+        ]
+    };
+    for work in [0, 1, 2].into_iter().flat_map(failing) {
+        let error = "1 of 3 inputs failed: job 2".to_owned();
+        assert_eq!(finished(&work), (vec![1, 3], Some(error)));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_before_any_work() {
+    let work = Doubling {
+        is_large: true,
+        ..Doubling::default()
+    };
+    let error = "1 of 3 inputs failed: job 2".to_owned();
+    assert_eq!(finished(&work), (vec![1, 3], Some(error)));
+}
+
+#[test]
+fn the_error_of_an_only_input_is_kept_whole() {
+    for (work, why) in [
+        (
+            Doubling {
+                compute: Some(1),
+                ..Doubling::default()
+            },
+            "computing fails",
+        ),
+        (
+            Doubling {
+                write: Some(2),
+                ..Doubling::default()
+            },
+            "writing fails",
+        ),
+    ] {
+        let error = super::run(&work, &[2], Failures::among(1)).err();
+        assert!(format!("{:#}", error.unwrap()).contains(why));
+    }
+    let memory = Doubling {
+        is_large: true,
+        ..Doubling::default()
+    };
+    let error = super::run(&memory, &[2], Failures::among(1)).err().unwrap();
+    assert!(matches!(
+        error.downcast_ref(),
+        Some(vae2x::Error::Memory(_))
+    ));
+}
+
+#[test]
+fn inputs_that_cannot_be_looked_at_are_counted() {
+    let look = |n: u32| match n {
+        2 => Err(anyhow!("there is no 2")),
+        n => Ok(n),
+    };
+    let (jobs, failed) = prepare([1, 2, 3], |n| format!("job {n}"), look);
+    assert_eq!(jobs, [1, 3]);
+    let error = failed.result().unwrap_err().to_string();
+    assert_eq!(error, "1 of 3 inputs failed: job 2");
+    let (jobs, failed) = prepare([2], |n| format!("job {n}"), look);
+    assert!(jobs.is_empty());
+    assert_eq!(failed.result().unwrap_err().to_string(), "there is no 2");
+}
+
+#[test]
+fn reading_is_one_piece_ahead() {
+    let work = Doubling {
+        is_slow: true,
+        ..Doubling::default()
+    };
+    assert_eq!(finished(&work), (vec![1, 2, 3], None));
+    // One in the reader's hand beside the one that is being computed.
+    assert!(work.most_ahead.load(SeqCst) <= 2);
+}
