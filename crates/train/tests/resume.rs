@@ -6,13 +6,14 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use vae2x_core::weights::{DType, Layout, TensorFile, VaeWeights, Weights};
-use vae2x_core::{Array, arch};
+use vae2x_core::{Array, Precision, arch};
 use vae2x_testkit::compare::assert_same;
 use vae2x_testkit::fixture;
 use vae2x_train::Config;
 use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints};
-use vae2x_train::decoder::config::{GanConfig, TrainConfig, TrainPrecision};
+use vae2x_train::decoder::config::{GanConfig, TrainConfig};
 use vae2x_train::decoder::export::{ExportOptions, export};
+use vae2x_train::run::checkpoint::find;
 
 use common::{config, newest, photos, run_until};
 
@@ -71,7 +72,7 @@ fn half_precision_resumes_to_the_bit() {
     let at = |name: &str| runs.path().join(name);
     let config = config(photos.path(), 3);
     let train = TrainConfig {
-        precision: TrainPrecision::Bf16,
+        precision: Precision::Bf16,
         ..config.train.clone()
     };
     let config = Config { train, ..config };
@@ -123,8 +124,7 @@ fn an_average_begins_with_the_weights_of_its_run() {
     };
     let weights = |prefix: &str| {
         let checkpoint = newest(&folder);
-        checkpoint
-            .find(&format!("{prefix}.decoder.head.2.weight"))
+        find(&checkpoint.file, &format!("{prefix}.decoder.head.2.weight"))
             .unwrap()
             .map(Array::into_data)
     };

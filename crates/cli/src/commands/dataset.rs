@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use vae2x_core::temp;
-use vae2x_train::data::scan::{Entry, scan};
+use vae2x_train::data::manifest::Entry;
+use vae2x_train::data::scan::scan;
 use vae2x_train::data::{Limits, list};
 
 use crate::args::ScanArgs;

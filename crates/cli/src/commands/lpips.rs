@@ -15,7 +15,8 @@ pub fn lpips(name: &str) -> anyhow::Result<Lpips> {
     use vae2x_train::VggChoice;
     use vae2x_train::decoder::losses::load_lpips;
 
-    let choice = VggChoice::parse(name, crate::compute::fetch).context("--lpips")?;
+    let choice = VggChoice::parse(name, |name| anyhow::Ok(crate::compute::fetch(name)?))
+        .context("--lpips")?;
     if let VggChoice::Random(seed) = choice {
         crate::ui::note(format!(
             "--lpips: random, untrained features (seed {seed}): not the published metric"

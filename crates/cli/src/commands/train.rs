@@ -47,9 +47,6 @@ struct Job {
 
 impl Job {
     fn new(args: &TrainArgs) -> anyhow::Result<Self> {
-        args.device
-            .iter()
-            .try_for_each(|device| check_built(*device))?;
         let devices = args
             .device
             .iter()
@@ -100,7 +97,7 @@ fn inputs(config: &Config) -> anyhow::Result<Inputs> {
         (None, None) => return usage("model.base is missing"),
     };
     let choice = |key: &str, name: &Option<String>| {
-        let parse = |name: &String| VggChoice::parse(name, fetch);
+        let parse = |name: &String| VggChoice::parse(name, |name| anyhow::Ok(fetch(name)?));
         let choice = name
             .as_ref()
             .map(parse)

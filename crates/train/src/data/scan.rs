@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use vae2x_core::{Array, Result as CoreResult};

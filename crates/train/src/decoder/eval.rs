@@ -221,7 +221,10 @@ fn write_sheet(cases: &[Case], outputs: &[Array], path: &Path) -> Result<()> {
             .chain(baseline)
             .chain([("output", output), ("target", target)]);
         panels
-            .map(|(caption, picture)| Panel { caption, picture })
+            .map(|(caption, picture)| Panel {
+                caption,
+                image: picture,
+            })
             .collect()
     };
     let rows: Vec<Vec<Panel<'_>>> = cases.iter().zip(outputs).zip(&enlarged).map(row).collect();
