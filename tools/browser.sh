@@ -2,7 +2,7 @@
 # The comparison page's tests in a real Chromium.
 #
 #   tools/browser.sh [NAMES OF TESTS]
-#   tools/browser.sh large       # what a page of twelve pictures of 4096 x 4096 takes there, printed
+#   tools/browser.sh large       # prints what a page of twelve images of 4096 x 4096 takes
 #
 # Chromium is looked for on the path or in VAE2X_CHROMIUM; where it is missing, Debian's is installed if that can be done. VAE2X_SHOTS
 # names a folder for screenshots of every mode on every screen. Without Chromium the exit status is 3.

@@ -94,9 +94,9 @@ make_inputs() {
 	JSON
 }
 
-# Runs line $2, whose words are $3, with the build $1: out/NAME gets what it writes, said/NAME.* what it says.
+# Runs line $2, whose words are $3, with the build $1: out/NAME gets what it writes, said/NAME.* what it prints.
 run_line() {
-  local side=$1 name=$2 word
+  local side=$1 name=$2
   shift 2
   cd "$work/$side"
   mkdir -p "out/$name" said

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes the file readers for SECONDS each (default 60), with a nightly compiler and libFuzzer; says so and ends where there is
-# no nightly compiler, which the project does not need otherwise.
+# Fuzzes the file readers for SECONDS each (default 60), with a nightly compiler and libFuzzer. Without a
+# nightly compiler, which nothing else needs, it prints that fuzzing is skipped.
 #
 #   tools/fuzz.sh [SECONDS]
 set -euo pipefail

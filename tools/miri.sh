@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The kernels' unsafe code under miri, which finds reads and writes out of bounds: one random case of each. Says so and ends well
-# where a nightly compiler with miri cannot be had.
+# The kernels' unsafe code under miri, which finds reads and writes out of bounds: one random case of each.
+# Without a nightly compiler that has miri, it prints that the run is skipped.
 #
 #   tools/miri.sh
 set -euo pipefail

@@ -3,7 +3,7 @@
 #
 #   tools/neon.sh
 #
-# Needs rustup and qemu's user mode (Debian: qemu-user); says so and ends well where they cannot be had. The C library is musl,
+# Needs rustup and qemu's user mode (Debian: qemu-user); where they are missing, it prints that the tests are skipped. The C library is musl,
 # linked in, so that no cross compiler is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,7 +3,7 @@
 #
 #   tools/photos.sh DIR
 #
-# They are wallpapers out of four Debian packages, fetched by apt-get and unpacked without being installed. DIR/LICENSES.txt says
+# They are wallpapers out of four Debian packages, fetched by apt-get and unpacked without being installed. DIR/LICENSES.txt lists
 # where each file comes from and holds the packages' copyright files.
 set -euo pipefail
 

@@ -6,7 +6,7 @@
 # LARGEST, a side in pixels (2048 if not given), leaves out what is larger, for small devices. Base width 96, 3 output
 # channels, weights by formula; pixels at base resolution. Every number is the least of RUNS runs (5) after a warm-up. Half precision
 # is bf16, or f16 where CubeCL has no bf16, which is Vulkan and WebGPU. PyTorch's rows appear if `python3` has torch and diffusers and
-# sees a GPU, or the device is `libtorch`, which may be the processor; PYTHON names another interpreter. A failed parity is a result
+# sees a GPU, or the device is `libtorch`, which may be the CPU; PYTHON names another interpreter. A failed parity is a result
 # like others: the table follows all the same.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -5,7 +5,7 @@
 #
 # `check` (the default) stops before code generation and fetches nothing but crates, `build` makes each program in release mode.
 # CUDA's libraries are loaded when a device is opened, so no toolkit is needed, but building fetches LLVM (README.md here).
-# Metal is for macOS. LibTorch is included where LIBTORCH names it or LIBTORCH_USE_PYTORCH=1 says that `python3` has the right
+# Metal is for macOS. LibTorch is included where LIBTORCH names it or LIBTORCH_USE_PYTORCH=1 promises that `python3` has the right
 # version.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the goldens of all networks, the bands and the sort on a device, or the tests that cargo is told; `-- --show-output` shows every error.
+# Runs the fixtures of all networks, the bands and the sort on a device, or the tests named in the arguments of cargo;
+# `-- --show-output` prints every error.
 #
 #   tools/gpu/test_device.sh webgpu|vulkan|metal|cuda|libtorch [--software] [ARGUMENTS OF cargo test]
 #

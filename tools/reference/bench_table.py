@@ -1,4 +1,4 @@
-"""Prints README's table: decoding on this machine's processor, vae2x beside PyTorch on the same weights side by side.
+"""Prints the table of docs/performance.md: decoding on this machine's CPU, vae2x beside PyTorch on the same weights.
 
     pip install torch diffusers safetensors
     cargo run --release -p vae2x-core --example formula_weights -- W.safetensors

@@ -1,4 +1,4 @@
-"""Cleans captions with ftfy as Wan2.1 does and prints the cases of crates/cli/src/caption/clean.rs.
+"""Cleans captions with ftfy as Wan2.1 does and prints the cases of crates/soften/src/text/clean.rs.
 
 pip install ftfy==6.3.1
 """

@@ -5,7 +5,7 @@
 
 Photos (tools/photos.sh fetches some), four of them held out -> latents of the demo's VAE -> a small flow model -> SDEdit pairs ->
 a proxy -> 2x decoders trained with and without it -> SDEdit'ed latents of the held-out photos, decoded by all. Every stage leaves its
-result in WORK and is passed over when it is there; seeds are fixed. About two hours on two cores. DECODER is the 2x decoder that all
+result in WORK and is skipped when it is there; seeds are fixed. About two hours on two cores. DECODER is the 2x decoder that all
 start from, such as a run of configs/tiny_cpu.toml exported (demo:base if not given).
 
 In the table, every line is a flow time and a decoder: PSNR to the photo, the energy of what is finer than 3x3 pixels in flat parts of the

@@ -1,12 +1,12 @@
-"""Computes the cases of the VAE fixtures again, with diffusers in float64, and compares them with what the files hold.
+"""Makes the cases of the VAE fixtures with diffusers in float64, and compares them with what the files hold.
 
     pip install torch diffusers safetensors numpy
     python tools/reference/vae_fixtures.py tests/fixtures [--write]
 
-Inputs are those in the files: `decode.NAME.latent` and `encode.NAME.pixels`. Weights are by formula (hash_weights.py) under the names
-of the original layout; `original.safetensors` and `original_bf16.pth` must hold just these, rounded. Outputs are those that
-tests/fixtures/README.md describes, stored as float32; exits with 1 where one differs by more than that rounding. With --write the
-outputs in the files are replaced.
+Everything is by formula (hash_weights.py), so there is no seed: weights under the names of the original layout, the latent of
+the case NAME as 2 unit("latent.NAME"), its pixels as unit("pixels.NAME"). `original.safetensors` and `original_bf16.pth` must hold
+just these weights, rounded. The tensors are those that tests/fixtures/README.md describes, stored as float32; exits with 1 where one
+differs by more than that rounding. With --write they replace those in the files.
 """
 import sys
 from pathlib import Path
@@ -16,9 +16,25 @@ from diffusers import AutoencoderKLWan
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from safetensors.torch import load_file, save_file
 
-from hash_weights import hash_tensor
+from hash_weights import hash_tensor, unit
 
 MODELS = {"vae_tiny_base": (8, 3), "vae_tiny_up2x": (8, 12), "vae_full_up2x": (96, 12)}
+# Shapes of latents and of pixels, by case.
+DECODE = {
+    "clip": (1, 16, 3, 4, 5),
+    "clip2": (1, 16, 2, 6, 3),
+    "image": (1, 16, 1, 8, 6),
+    "odd": (2, 16, 1, 5, 7),
+    "wide": (1, 16, 1, 3, 19),
+}
+ENCODE = {
+    "clip5": (1, 3, 5, 48, 32),
+    "clip9": (1, 3, 9, 32, 40),
+    "odd": (2, 3, 1, 40, 56),
+    "square": (1, 3, 1, 64, 64),
+}
+FULL_DECODE = {"clip": (1, 16, 2, 4, 4), "image": (1, 16, 1, 10, 12)}
+FULL_ENCODE = {"square": (1, 3, 1, 64, 48)}
 # Relative to the norm: half a step of float32, and some room for another build of torch.
 TOLERANCE = 2e-7
 
@@ -64,19 +80,22 @@ def normalized(vae, latent):
 
 
 @torch.no_grad()
-def outputs(vae, cases):
-    """Every output of a folder's cases, by name, in float64."""
+def cases(vae, decoded, encoded):
+    """Every tensor of a folder's cases, by name, in float64."""
     found = {}
-    for name in (n.removesuffix(".latent") for n in cases if n.startswith("decode.") and n.endswith(".latent")):
-        latent = cases[name + ".latent"].to(torch.float64)
+    for name, shape in decoded.items():
+        latent = 2 * torch.from_numpy(unit(f"latent.{name}", shape)).to(torch.float64)
         raw = decode(vae, latent)
-        found[name + ".latent_normalized"] = normalized(vae, latent)
-        found[name + ".raw"] = raw
-        found[name + ".pixels"] = shuffle(raw).clamp(-1, 1)
-    for name in (n.removesuffix(".pixels") for n in cases if n.startswith("encode.") and n.endswith(".pixels")):
-        latent = vae.encode(cases[name + ".pixels"].to(torch.float64)).latent_dist.mode()
-        found[name + ".latent"] = latent
-        found[name + ".latent_normalized"] = normalized(vae, latent)
+        found[f"decode.{name}.latent"] = latent
+        found[f"decode.{name}.latent_normalized"] = normalized(vae, latent)
+        found[f"decode.{name}.raw"] = raw
+        found[f"decode.{name}.pixels"] = shuffle(raw).clamp(-1, 1)
+    for name, shape in encoded.items():
+        pixels = torch.from_numpy(unit(f"pixels.{name}", shape)).to(torch.float64)
+        latent = vae.encode(pixels).latent_dist.mode()
+        found[f"encode.{name}.pixels"] = pixels
+        found[f"encode.{name}.latent"] = latent
+        found[f"encode.{name}.latent_normalized"] = normalized(vae, latent)
     return found
 
 
@@ -112,12 +131,14 @@ def main():
         file = fixtures / folder / "cases.safetensors"
         vae, weights = model(base_dim, out_channels, renamed)
         good &= check_weights(fixtures / folder, weights)
-        cases = load_file(file)
-        found = outputs(vae, cases)
+        sizes = (FULL_DECODE, FULL_ENCODE) if base_dim == 96 else (DECODE, ENCODE)
+        found, stored = cases(vae, *sizes), load_file(file)
+        if found.keys() != stored.keys():
+            sys.exit(f"{file}: other tensors: {sorted(found.keys() ^ stored.keys())}")
         for name, value in found.items():
-            good &= check(f"{folder} {name}", value, cases[name], TOLERANCE)
+            good &= check(f"{folder} {name}", value, stored[name], TOLERANCE)
         if write:
-            save_file(cases | {name: value.to(torch.float32).contiguous() for name, value in found.items()}, file)
+            save_file({name: value.to(torch.float32).contiguous() for name, value in found.items()}, file)
     sys.exit(not good)
 
 
