@@ -1,6 +1,8 @@
 //! The program as its users meet it: a black box with files in, files out, messages and exit codes.
 
 mod bad_input;
+#[cfg(feature = "burn")]
+mod burn;
 mod codec;
 mod compare;
 #[cfg(feature = "train")]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Once};
 
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
-use vae2x_core::{Error, Precision, Result, VaeConfig};
+use vae2x_core::{Precision, Result, VaeConfig};
 use vae2x_nn::device::{
     self as nn, DeviceEntry, DeviceKind, Limits, Properties, UNKNOWN_MEMORY, check_precision,
 };
@@ -78,7 +78,7 @@ fn described(entry: &DeviceEntry) -> DeviceInfo {
 /// reason why others were skipped.
 ///
 /// # Errors
-/// [`Error::Missing`] or [`Error::NoDevice`] if the device is not in this build or not there; [`Error::Device`] if it cannot
+/// [`vae2x_core::Error::Missing`] or [`vae2x_core::Error::NoDevice`] if the device is not in this build or not there; [`vae2x_core::Error::Device`] if it cannot
 /// be opened.
 pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::tensor::Device> {
     let Some(entry) = entry(device, &notify)? else {
@@ -277,6 +277,8 @@ impl EngineOptions {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+
+    use vae2x_core::Error;
 
     use super::*;
 
