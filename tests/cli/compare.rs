@@ -9,7 +9,7 @@ use vae2x_media::picture::{BitDepth, PictureOptions, decode_image, write_image};
 
 use crate::support::{entries, run, text};
 
-/// The pictures of a page, as its scripts find them.
+/// The images of a page, as its scripts find them.
 pub struct Embedded {
     pub names: Vec<String>,
     pub rows: Vec<String>,

@@ -46,7 +46,7 @@ fn devices_that_cannot_be_meant_are_refused() {
             .fails(2)
             .contains("f32 or bf16")
     );
-    // Without a GPU, auto is the processor, whatever software drivers there are.
+    // Without a GPU, auto is the CPU, whatever software drivers there are.
     if !run(&["devices"]).ok().contains("GPU") {
         assert!(decode(&["--dtype", "f16"]).fails(2).contains("no GPU"));
     }

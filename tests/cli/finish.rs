@@ -1,4 +1,4 @@
-//! What `decode` does to pictures before it saves them: size, detail, colours, and ComfyUI's workflow.
+//! What `decode` does to images before it saves them: size, detail, colours, and ComfyUI's workflow.
 
 use std::path::Path;
 
@@ -161,7 +161,7 @@ fn clips_are_finished_frame_by_frame() {
     }
 }
 
-/// The latent of half a photo, the photo's half, and the base decoder's picture of it.
+/// The latent of half a photo, the photo's half, and the base decoder's image of it.
 struct Photo {
     latent: String,
     small: Array,
@@ -340,7 +340,7 @@ fn colours_follow_the_base_decoder_and_detail_stays() {
         );
         let change = high_band(&matched) / high_band(&plain) - 1.0;
         assert!(change.abs() < 0.01, "{name}, {vae}: {change}");
-        // A picture does the same as the weights that made it.
+        // An image does the same as the weights that made it.
         let file = folder.path().join("base.png");
         run(&[
             "decode",

@@ -1,4 +1,4 @@
-//! `metrics` against the reference implementations, and `speckle` on pictures and models.
+//! `metrics` against the reference implementations, and `speckle` on images and models.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `upscale` and `hires`: pictures and latents at twice their size, with all that files carry.
+//! `upscale` and `hires`: images and latents at twice their size, with all that files carry.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -61,7 +61,7 @@ fn any_size_comes_out_at_exactly_twice_it() {
         let distance = relative_l2(large.data(), enlarged.data());
         assert!(distance < 0.35, "{w}x{h}: {distance}");
     }
-    // Padding beyond the picture does not shift it: halved again, it lies on the input.
+    // Padding beyond the image does not shift it: halved again, it lies on the input.
     write(&input, &photo(61, 83));
     run(&[
         "upscale",
@@ -628,7 +628,7 @@ fn workflows_go_from_latents_to_pictures_and_back() {
         .flat_map(|(_, r)| &r[..6])
         .copied()
         .collect();
-    // A batch of two: both pictures carry it.
+    // A batch of two: both images carry it.
     let batch = Array::new([2, 16, 1, 4, 6], small.repeat(2)).unwrap();
     write_latent(&path("batch.latent"), &batch, Space::Raw, &texts).unwrap();
     let decode = |out: &str, more: &[&str]| {

@@ -9,7 +9,7 @@ use vae2x_hub::Transfer;
 use crate::args::{RunArgs, VaeArg};
 use crate::{ui, usage};
 
-/// What the program offers where weights are missing.
+/// The choices that are printed if no weights are named.
 const OFFER: &str = "give a file, a diffusers folder, a Hugging Face id such as spacepxl/Wan2.1-VAE-upscale2x, \
                      or demo:2x or demo:base for the small bundled models";
 
@@ -31,10 +31,10 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// As the arguments say; the encoder computes in `f32`.
+    /// Takes the arguments; the encoder computes in `f32`.
     ///
     /// # Errors
-    /// A wrong command line if the device is not in this build or the CPU is asked for f16.
+    /// An invalid command line if the device is not in this build or the CPU is asked for f16.
     pub fn new(args: &RunArgs) -> anyhow::Result<Self> {
         args.device.require_built()?;
         if (args.device, args.dtype) == (Device::Cpu, Precision::F16) {
@@ -50,10 +50,10 @@ impl Compute {
         })
     }
 
-    /// Only a device, the rest as usual.
+    /// A device, with defaults for the rest.
     ///
     /// # Errors
-    /// A wrong command line if the device is not in this build.
+    /// An invalid command line if the device is not in this build.
     pub fn on(device: Device) -> anyhow::Result<Self> {
         device.require_built()?;
         Ok(Self {
@@ -98,7 +98,7 @@ impl Compute {
         Ok(builder.build()?)
     }
 
-    /// Notes which device computes, unless it is the CPU as usual.
+    /// Prints which device computes, unless it is the CPU by default.
     fn note_device(&self, vae: &Vae) {
         if vae.device() != Device::Cpu {
             ui::note(format!("computing on {}", vae.engine()));
@@ -109,7 +109,7 @@ impl Compute {
 /// The value of `--vae`, before anything is read or fetched.
 ///
 /// # Errors
-/// A wrong command line if it is missing or empty.
+/// An invalid command line if it is missing or empty.
 pub fn vae_name(arg: &VaeArg) -> anyhow::Result<String> {
     match &arg.vae {
         Some(Some(name)) if !name.is_empty() => Ok(name.clone()),
@@ -139,7 +139,7 @@ pub fn fetch(name: &str) -> vae2x::Result<PathBuf> {
     with_transfer_bar(|on_transfer| vae2x::local_path(name, on_transfer))
 }
 
-/// Runs what may fetch files, with a progress bar for each.
+/// Runs `work`, which may fetch files, with a progress bar for each.
 fn with_transfer_bar<T>(work: impl FnOnce(&mut dyn FnMut(Transfer<'_>)) -> T) -> T {
     let mut bar: Option<(String, ui::Progress)> = None;
     let result = work(&mut |transfer: Transfer<'_>| {

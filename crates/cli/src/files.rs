@@ -1,4 +1,4 @@
-//! Paths of a command: where results go, and what must not be overwritten.
+//! Paths of a command: where results go, and which files must not be overwritten.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub fn is_folder(path: &Path) -> bool {
 /// A file for each input: the output itself for a single input, or `NAME.extension` in the output folder, which is created.
 ///
 /// # Errors
-/// A wrong command line for several inputs into one file or two inputs with one name; if the folder cannot be created.
+/// An invalid command line for several inputs into one file or two inputs with one name; if the folder cannot be created.
 pub fn targets<'a>(
     output: &Path,
     inputs: &[PathBuf],
@@ -81,7 +81,7 @@ pub fn check_files(
 /// Refuses a name that does not fit a layout.
 ///
 /// # Errors
-/// A wrong command line.
+/// An invalid command line.
 pub fn check_weights_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
     let extension = output.extension();
     let is_safetensors = extension.is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
@@ -97,16 +97,16 @@ pub fn check_weights_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
 /// Checks, before any work, that a file can be created at `path`.
 ///
 /// # Errors
-/// Naming the path and what the system says.
+/// The system's error, with the path.
 pub fn check_writable(path: &Path) -> anyhow::Result<()> {
     drop(vae2x_core::temp::TempFile::create(path)?);
     Ok(())
 }
 
-/// Refuses a command line that would write over one of its own inputs, or two outputs into one file.
+/// Refuses a command line that would overwrite one of its inputs, or write two outputs to one file.
 ///
 /// # Errors
-/// A wrong command line, naming the file.
+/// An invalid command line, naming the file.
 pub fn check_distinct<'a>(
     inputs: impl Iterator<Item = &'a Path>,
     outputs: &[&Path],
@@ -118,7 +118,7 @@ pub fn check_distinct<'a>(
         .filter_map(|path| resolved(path))
         .filter(|path| !path.is_dir())
     {
-        // Nothing is written into a folder of weights over what is there.
+        // Nothing in a folder of weights is overwritten.
         let is_input = |input: &PathBuf| {
             *input == path || (path.exists() && path.parent() == Some(input.as_path()))
         };
@@ -150,7 +150,7 @@ fn resolved(path: &Path) -> Option<PathBuf> {
         .or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
-/// Runs `work`; if it fails and had made the folder `path`, removes it again unless something is in it.
+/// Runs `work`; if it fails after making the folder `path`, removes the folder again unless something is in it.
 ///
 /// # Errors
 /// Those of `work`.
@@ -161,7 +161,7 @@ pub fn keep_or_remove<T>(
     let is_new = !path.exists();
     work().inspect_err(|_| {
         if is_new && path.is_dir() {
-            // Fails, as it should, where finished images are in it.
+            // Fails, as it should, if finished images are in it.
             let _ = std::fs::remove_dir(path);
         }
     })

@@ -1,4 +1,4 @@
-//! What `decode` is asked to do with its frames, and the models that it takes.
+//! The finishing that `decode` is asked for, and the models that it needs.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::args::DecodeArgs;
 use crate::compute::Compute;
 use crate::{ui, usage};
 
-/// Finishing, and the base decoder's name where its colours are followed.
+/// Finishing, and the base decoder's name if its colours are matched.
 pub struct Asked {
     /// What is done to frames.
     pub finish: Finish,
@@ -18,7 +18,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// As the arguments say; reads the image that `--match-color` names.
+    /// Takes the arguments; reads the image that `--match-color` names.
     ///
     /// # Errors
     /// If it cannot be read, or `base:` names no weights.
@@ -38,7 +38,7 @@ impl Asked {
         Ok(Self { finish, base })
     }
 
-    /// The model called `vae`, and the base decoder beside it if there is to be one.
+    /// The model called `vae`, and the base decoder if one is named.
     ///
     /// # Errors
     /// As [`Compute::open`].
@@ -70,7 +70,7 @@ fn colours(text: Option<&str>) -> anyhow::Result<(Colours, Option<String>)> {
 
 /// Warns where a reference image cannot show the same view as a latent.
 pub fn note_view(finisher: &Finisher, latent: &Path, clip: Extent, config: &VaeConfig) {
-    /// Encoders cut up to seven pixels; beyond that and a twentieth, something else is off.
+    /// Encoders crop up to seven pixels; a larger difference, of more than a twentieth, has another cause.
     const CUT: f64 = 0.05;
     let stretch = finisher.stretch(clip.cells);
     let (Some(stretch), Some([rows, columns])) = (stretch, finisher.reference_size()) else {

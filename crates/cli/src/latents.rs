@@ -1,5 +1,5 @@
-//! Latent files as inputs: looked at by their heads before any work, read whole when their turn comes, handed on one latent
-//! frame at a time.
+//! Latent files as inputs: their headers are checked before any work, each is read whole when its turn comes, and passed on
+//! one latent frame at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -36,7 +36,7 @@ impl From<&LatentArgs> for Reading {
     }
 }
 
-/// A latent file whose head has been looked at.
+/// A latent file whose header has been read.
 #[derive(Debug)]
 pub struct LatentInput {
     /// The file.
@@ -45,11 +45,11 @@ pub struct LatentInput {
     pub items: usize,
     /// The extent of each item.
     pub extent: Extent,
-    /// What only the whole file tells; set when it is read.
+    /// Known once the whole file has been read.
     pub facts: OnceLock<Facts>,
 }
 
-/// What a latent file says beside its values.
+/// The contents of a latent file besides its values.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The space that was found or asked for.
@@ -67,7 +67,7 @@ pub struct LatentFrame {
 }
 
 impl LatentInput {
-    /// Looks at a file's head.
+    /// Reads a file's header.
     ///
     /// # Errors
     /// If it cannot be read or holds no latent.
@@ -89,7 +89,7 @@ impl LatentInput {
         self.items * self.extent.frames
     }
 
-    /// Reads the file, settles its space, and tells the user which it is unless they chose it.
+    /// Reads the file, settles its space, and prints which it is unless the user chose it.
     ///
     /// # Errors
     /// If it cannot be read, or does not fit the model.
@@ -156,13 +156,13 @@ impl LatentInput {
         }
     }
 
-    /// What the file said, once it was read.
+    /// What the file held besides its values, once it was read.
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.get()
     }
 }
 
-/// Tells the user how a space was decided, unless they chose it.
+/// Prints how the space was decided, unless the user chose it.
 pub fn note_space(path: &Path, choice: SpaceChoice, decision: &Decision) {
     let shown = path.display();
     match (choice, decision.warning()) {

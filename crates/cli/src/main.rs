@@ -1,5 +1,5 @@
-//! The command line: arguments, a validated job, the run. Exit code 0 for success, 2 for a wrong command line, 1 for the rest,
-//! 130 after Ctrl-C, also where a run has stored what it had and can be resumed.
+//! The program: arguments become a validated job, which is run. Exit code 0 for success, 2 for an invalid command line, 1 for any
+//! other error, 130 after Ctrl-C, also if a run has saved its state and can be resumed.
 
 mod args;
 mod commands;
@@ -20,7 +20,7 @@ use args::{DatasetCommand, TrainCommand};
 use clap::Parser;
 use vae2x::Error;
 
-/// Exit code after Ctrl-C, as shells have it.
+/// The exit code after Ctrl-C that shells use.
 const INTERRUPTED: u8 = 130;
 
 /// An invalid command line as a result; the program exits with 2.
@@ -28,7 +28,7 @@ fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {
     Err(Error::BadRequest(message.into()).into())
 }
 
-/// Whether an error comes of the command line, whatever files hold.
+/// Whether the command line itself is at fault, whatever the files hold.
 fn is_bad_request(error: &anyhow::Error) -> bool {
     let known = error.chain().filter_map(|cause| cause.downcast_ref());
     known
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         ui::warn(format!("Ctrl-C may leave temporary files behind: {e}"));
     }
     match run(cli.command) {
-        // What was done is stored, but a command that builds on it must not go on.
+        // The state is saved, but a command that builds on the result must not run.
         #[cfg(feature = "train")]
         Ok(()) if commands::training::was_stopped() => ExitCode::from(INTERRUPTED),
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Commands that other builds have: they are recognised, and say which cargo feature brings them.
+//! Commands that only other builds have: they are recognised, and the error names the cargo feature that brings them.
 
 use crate::usage;
 

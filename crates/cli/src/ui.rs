@@ -1,16 +1,16 @@
-//! What the program says while it works: notes and warnings on standard error, a bar on a terminal, plain lines in a log.
+//! Messages of the program: notes and warnings on standard error, with a progress bar on a terminal and plain lines in a log.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Between two lines about progress in a log.
+/// The pause between two lines about progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Steps of the bar per unit, so that it also moves within a unit.
 const STEPS: f64 = 1000.0;
 
-/// Prints a line on standard error. A terminal or a reader that has gone away is no reason to stop.
+/// Prints a line on standard error. A terminal or a reader that is gone is not a reason to stop.
 pub fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -20,7 +20,7 @@ pub fn error(error: &anyhow::Error) {
     say(format_args!("error: {}", causes(error)));
 }
 
-/// The error and its causes in one line; a cause that the text before it already tells is left out.
+/// The error and its causes in one line; a cause that the text before it already names is left out.
 fn causes(error: &anyhow::Error) -> String {
     let mut causes = error.chain().map(ToString::to_string);
     let first = causes.next().unwrap_or_default();
@@ -30,17 +30,17 @@ fn causes(error: &anyhow::Error) -> String {
     })
 }
 
-/// Tells the user a fact.
+/// Prints a note.
 pub fn note(text: impl std::fmt::Display) {
     say(text);
 }
 
-/// Tells the user of something doubtful.
+/// Prints a warning.
 pub fn warn(text: impl std::fmt::Display) {
     say(format_args!("warning: {text}"));
 }
 
-/// Writes results to standard output. A reader that has gone away is not an error.
+/// Writes results to standard output. A reader that is gone is not an error.
 ///
 /// # Errors
 /// If standard output cannot be written.
@@ -62,7 +62,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts at nothing of `total` `unit`s.
+    /// Starts at 0 of `total` `unit`s.
     pub fn new(label: impl Into<String>, total: f64, unit: &'static str) -> Self {
         let label = label.into();
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// `done` units of the total are done.
+    /// Shows that `done` units of the total are done.
     pub fn set(&mut self, done: f64) {
         let elapsed = self.started.elapsed().as_secs_f64();
         let rate = done / elapsed.max(1e-3);

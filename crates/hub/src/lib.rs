@@ -42,13 +42,13 @@ use repo::RepoView;
 pub struct Transfer<'a> {
     /// The file's path in its repository.
     pub file: &'a str,
-    /// Bytes on this machine, those of an earlier, broken transfer included.
+    /// Bytes that have arrived, those of an earlier, broken transfer included.
     pub done: u64,
     /// Bytes of the whole file.
     pub total: u64,
 }
 
-/// Told about every piece of a file that arrives. Never called for files that are cached already.
+/// Called with every piece of a file that arrives. Never called for files that are cached already.
 pub type OnTransfer<'a> = dyn FnMut(Transfer<'_>) + 'a;
 
 /// A model of the hub, as files of the cache.

@@ -18,7 +18,7 @@ use vae2x_media::reduce::{Light, reduce};
 use vae2x_media::resample::{Filter, halve, resize};
 use vae2x_media::sharpen::blur;
 
-/// A way from a 2x picture to 1x.
+/// A way from a 2x image to 1x.
 type Halve = fn(&Array) -> vae2x::Result<Array>;
 
 const WAYS: [(&str, Halve); 5] = [

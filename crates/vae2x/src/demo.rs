@@ -1,4 +1,4 @@
-//! The small models inside the library, so that a demonstration needs no network and no file.
+//! The small models in the library, so that a demonstration needs no network and no file.
 
 use vae2x_core::Result;
 use vae2x_core::weights::{TensorFile, VaeWeights};

@@ -1,4 +1,4 @@
-//! What a decoded frame goes through before it is saved: colours, then size, then detail.
+//! Finishing of decoded frames before they are saved: colours, then size, then detail.
 
 use vae2x_core::{Array, Error, Result, VaeConfig};
 use vae2x_media::match_color::{Matching, match_color};
@@ -7,34 +7,34 @@ use vae2x_media::sharpen::{blur, sharpen};
 
 pub use vae2x_media::reduce::Light;
 
-/// Finishing, as it is asked for.
+/// The finishing of frames, independent of any model; [`Self::for_decoder`] checks it against one.
 #[derive(Clone, Debug, Default)]
 pub struct Finish {
     /// The size in multiples of the base resolution; the decoder's if not given.
     pub scale: Option<usize>,
-    /// What is averaged where the size is reduced.
+    /// The values that are averaged when the size is reduced.
     pub light: Light,
-    /// Whose colours the result takes.
+    /// The source of the result's colours.
     pub colours: Colours,
-    /// How they are taken.
+    /// How colours are matched.
     pub taking: Taking,
-    /// What is done to detail, last of all.
+    /// The change of detail, last of all.
     pub detail: Detail,
 }
 
-/// Whose colours a result takes.
+/// The source of a result's colours.
 #[derive(Clone, Debug, Default)]
 pub enum Colours {
-    /// The decoder's own.
+    /// The decoder itself.
     #[default]
     Own,
-    /// Those of this image of the same view, `[3, h, w]`.
+    /// This image of the same view, `[3, h, w]`.
     Image(Array),
-    /// Those of a base decoder, whose frame is given to [`Finisher::apply`].
+    /// A base decoder, whose frame is given to [`Finisher::apply`].
     Base,
 }
 
-/// How colours are taken.
+/// How colours are matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Taking {
     /// Place by place: brightness coarser than a latent cell, colour coarser than two pixels of the base resolution.
@@ -44,10 +44,10 @@ pub enum Taking {
     Stats,
 }
 
-/// What is done to detail.
+/// A change of detail.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Detail {
-    /// Nothing.
+    /// None.
     #[default]
     Keep,
     /// An unsharp mask of this standard deviation, in pixels of the result.
@@ -151,8 +151,8 @@ impl Finisher {
     }
 }
 
-/// Colours follow a base decoder's by latent cells, whose size is the longest period of the grids that such decoders leave, in
-/// brightness, and by two pixels of the base resolution in colour.
+/// Brightness is matched coarser than a latent cell, whose size is the longest period of the grids that base decoders leave, and
+/// colour coarser than two pixels of the base resolution.
 pub(crate) fn low_matching(config: &VaeConfig) -> Result<Matching> {
     Ok(Matching::Low {
         brightness: config.pixels_per_cell()?,
@@ -160,7 +160,7 @@ pub(crate) fn low_matching(config: &VaeConfig) -> Result<Matching> {
     })
 }
 
-/// The scale of the result; the decoder's `own` if none is asked for.
+/// The scale of the result; the decoder's scale `own` if none is asked for.
 fn checked_scale(asked: Option<usize>, own: usize, name: &str) -> Result<usize> {
     match asked {
         Some(scale) if scale > own => Err(Error::BadRequest(format!(

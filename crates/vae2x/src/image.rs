@@ -1,4 +1,4 @@
-//! A single image with what its file keeps beside the colours.
+//! A single image, with its opacity, its bit depth and its texts.
 
 use std::path::Path;
 
@@ -56,12 +56,12 @@ impl Image {
         self.inner.opacity.as_ref()
     }
 
-    /// What was changed or left out on reading, each sentence naming the file.
+    /// Notes on what was changed or left out on reading, each naming the file.
     pub fn notes(&self) -> &[String] {
         &self.inner.notes
     }
 
-    /// Writes PNG (at the depth of the file that was read), JPEG, WebP or EXR. Gives notes on what the format cannot keep.
+    /// Writes PNG (at the depth of the file that was read), JPEG, WebP or EXR. Returns notes on what the format cannot keep.
     ///
     /// # Errors
     /// [`Error::BadRequest`] for another extension; [`Error::Io`].
@@ -69,7 +69,7 @@ impl Image {
         self.save_with(path, None)
     }
 
-    /// As [`Self::save`], at a depth of the caller's choice.
+    /// As [`Self::save`], at this depth if one is given.
     ///
     /// # Errors
     /// As [`Self::save`].

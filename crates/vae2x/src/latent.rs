@@ -11,7 +11,7 @@ use vae2x_media::latent::{
 /// How a latent file is read.
 #[derive(Clone, Debug, Default)]
 pub struct LatentOptions {
-    /// The space of the latent; by default what the file says, else what its kind and its statistics suggest.
+    /// The space of the latent; by default as the file states it, else as its kind and its statistics suggest.
     pub space: SpaceChoice,
     /// The tensor's name, where the file holds several.
     pub key: Option<String>,
@@ -21,8 +21,8 @@ pub struct LatentOptions {
 
 /// A latent `[B, z, T, h, w]`, from a file or from memory.
 ///
-/// Diffusion models speak normalized latents, `(raw - mean) / std` per channel, and the VAE speaks raw ones. A file is settled
-/// when a model takes it, with the model's own mean and std; values in memory are of the space that their constructor names.
+/// Diffusion models work on normalized latents, `(raw - mean) / std` per channel, and the VAE on raw ones. A file is settled when
+/// a model takes it, with the mean and std of that model; values in memory are in the space that their constructor names.
 #[derive(Clone, Debug)]
 pub struct Latent {
     content: Content,
@@ -34,12 +34,12 @@ enum Content {
     File(LatentFile, SpaceChoice),
     Raw(Raw),
     Normalized(Normalized),
-    /// What a model encoded, with that model's statistics.
+    /// The result of a model, with that model's statistics.
     Encoded(Raw, Box<VaeConfig>),
 }
 
 impl Latent {
-    /// Opens ComfyUI's `.latent`, safetensors, torch or npy; the format is told from the first bytes.
+    /// Opens ComfyUI's `.latent`, safetensors, torch or npy; the first bytes decide the format.
     ///
     /// # Errors
     /// If the file cannot be read, no tensor is clearly the latent, or it holds values that are not finite.
@@ -47,7 +47,7 @@ impl Latent {
         Self::open_with(path, &LatentOptions::default())
     }
 
-    /// As [`Self::open`], with what the caller knows of the file.
+    /// As [`Self::open`], with options.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -64,7 +64,7 @@ impl Latent {
         })
     }
 
-    /// A raw latent `[B, z, T, h, w]`, as the VAE speaks.
+    /// A raw latent `[B, z, T, h, w]`, as the VAE uses it.
     ///
     /// # Errors
     /// [`vae2x_core::Error::Shape`] unless it has five axes of at least 1.
@@ -72,7 +72,7 @@ impl Latent {
         Ok(Self::of(Content::Raw(Raw::new(array)?)))
     }
 
-    /// A normalized latent `[B, z, T, h, w]`, as diffusion models speak.
+    /// A normalized latent `[B, z, T, h, w]`, as diffusion models use it.
     ///
     /// # Errors
     /// [`vae2x_core::Error::Shape`] unless it has five axes of at least 1.
@@ -119,7 +119,7 @@ impl Latent {
         }
     }
 
-    /// The values as they are held, in whichever space that is.
+    /// The values as they are held, in either space.
     fn array(&self) -> &Array {
         match &self.content {
             Content::File(file, _) => file.stored(),
@@ -128,7 +128,7 @@ impl Latent {
         }
     }
 
-    /// The latent as the VAE of `config` speaks, and how that was decided if it came from a file.
+    /// The raw latent for the VAE of `config`, and how its space was decided if it came from a file.
     ///
     /// # Errors
     /// [`vae2x_core::Error::Shape`] if the channels are not the model's.
@@ -144,7 +144,7 @@ impl Latent {
     }
 
     /// Writes `.latent` (ComfyUI, always raw), `.safetensors` (normalized, as diffusers has it) or `.npy` (normalized).
-    /// The mean and std are those of the model that encoded the latent, else Wan2.1's. Gives the file and the space.
+    /// The mean and std are those of the model that encoded the latent, else Wan2.1's. Returns the file and the space.
     ///
     /// # Errors
     /// [`vae2x_core::Error::BadRequest`] for another extension; [`vae2x_core::Error::Io`].

@@ -1,12 +1,12 @@
-//! What this machine has left, and whether a piece of work fits.
+//! Available memory, and whether a piece of work fits into it.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use vae2x_core::{Error, Estimate, Result};
 
-/// Share of the available memory that may be planned for; the rest is for estimates that are a little low.
+/// Share of the available memory that may be planned for; the rest covers estimates that are a little low.
 const USABLE: f64 = 0.95;
 
-/// Bytes that can be allocated without swapping; no limit where the system does not tell.
+/// Bytes that can be allocated without swapping; no limit where the system does not report it.
 pub fn available_bytes() -> u64 {
     let what = RefreshKind::nothing().with_memory(MemoryRefreshKind::everything());
     let Ok(system) = System::new_with_specifics(what) else {
@@ -18,7 +18,7 @@ pub fn available_bytes() -> u64 {
     system.available_memory().min(container)
 }
 
-/// Fails if `need` is above what the machine, or the container that this runs in, has left, or above `allowed` bytes.
+/// Fails if `need` does not fit into the memory that the machine or the container has available, or into `allowed` bytes.
 ///
 /// # Errors
 /// [`Error::Memory`] with `what`, the estimate and what is available.

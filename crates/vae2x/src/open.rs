@@ -1,4 +1,4 @@
-//! From a name to open weights: a path, a bundled demo model, or a model of the hub.
+//! From a name to open weights: a path, a bundled demo model, or a model on the hub.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

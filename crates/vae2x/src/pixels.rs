@@ -74,7 +74,7 @@ impl Pixels {
         &self.array
     }
 
-    /// Gives up the values.
+    /// The values.
     pub fn into_array(self) -> Array {
         self.array
     }
@@ -97,8 +97,8 @@ impl Pixels {
         [shape[3], shape[4]]
     }
 
-    /// Pixels that a model can encode: sides cut to whole cells, or padded by repeating the edge, and trailing frames that
-    /// fill no latent frame left out.
+    /// Pixels that a model can encode: sides are cropped to whole cells, or padded by repeating the edge, and trailing frames
+    /// that do not fill a latent frame are dropped.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no whole cell.
@@ -135,7 +135,7 @@ impl Pixels {
     }
 
     /// Writes one image (`.png .jpg .webp .exr`), all frames as one array (`.npy .safetensors`), or a folder of frames.
-    /// Gives the files written.
+    /// Returns the files written.
     ///
     /// # Errors
     /// [`Error::BadRequest`] if the path does not fit the number of frames; [`Error::Io`].

@@ -50,7 +50,7 @@ impl DecodeSession {
     }
 }
 
-/// The encoding of one clip or image: the first frame by itself, then four by four.
+/// The encoding of one clip or image: the first frame alone, then four at a time.
 pub struct EncodeSession {
     door: engine::Encoder,
 }
@@ -70,7 +70,7 @@ impl EncodeSession {
         self.door.is_done()
     }
 
-    /// How many frames the next step takes: 1 at first, 4 later.
+    /// The number of frames that the next step takes: 1 at first, 4 later.
     pub fn next_frames(&self) -> usize {
         self.door.next_frames()
     }

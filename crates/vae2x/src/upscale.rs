@@ -1,8 +1,8 @@
 //! Images at a multiple of their size, by encoding them and decoding with a 2x or 4x decoder; and the highres fix.
 //!
-//! Sizes that are no multiples of a latent cell are continued by their mirror image and cut again, so that an image of any size
-//! comes out at exactly twice it. Opacity is resized beside the colours; under clear pixels those are first filled from what is
-//! near, since the model would draw them into the edges.
+//! Sides that are not multiples of a latent cell are extended by their mirror image and cropped again, so that an image of any
+//! size comes out at exactly twice that. Opacity is resized separately; the colours of clear pixels are first filled from nearby
+//! ones, since the model would draw them into the edges.
 
 use vae2x_core::engine::Progress;
 use vae2x_core::latent::Raw;
@@ -23,12 +23,12 @@ use crate::vae::Vae;
 pub struct Upscale {
     /// Gives the result the input's colours, place by place, without touching detail.
     pub match_color: bool,
-    /// What is done to detail, last of all.
+    /// The change of detail, last of all.
     pub detail: Detail,
 }
 
 impl Vae {
-    /// Refuses decoders that give the size that was encoded.
+    /// Refuses decoders at base resolution.
     ///
     /// # Errors
     /// [`Error::BadRequest`] for a decoder at base resolution.
@@ -86,7 +86,7 @@ impl Vae {
         Ok(image.with_pixels(pixels, opacity))
     }
 
-    /// What enlarging an image of `size` holds at its peak; `None` on devices that cut frames to what they can hold.
+    /// The peak memory of enlarging an image of `size`; `None` on devices that cut frames to what they can hold.
     pub fn upscale_memory(&self, size: [usize; 2]) -> Option<Estimate> {
         let clip = Extent::image(self.whole_cells(size).map(|n| n / self.config().spatial()));
         Some(in_turn(
@@ -150,7 +150,7 @@ impl Vae {
         })
     }
 
-    /// What refining a clip of this extent holds at its peak; `None` on devices that cut frames to what they can hold.
+    /// The peak memory of refining a clip of this extent; `None` on devices that cut frames to what they can hold.
     ///
     /// # Errors
     /// [`Error::Config`] if the decoder has no scale.
@@ -205,7 +205,7 @@ impl RefineSession {
     }
 }
 
-/// What two halves or models hold that are loaded at once and compute in turn.
+/// The memory of two halves or models that are loaded at once and compute in turn.
 pub fn in_turn(a: Estimate, b: Estimate) -> Estimate {
     Estimate {
         weights: a.weights + b.weights,

@@ -1,4 +1,4 @@
-//! [`Vae`]: a model on a device, and everything it does with whole values.
+//! [`Vae`]: a model on a device, its operations on whole values, and its sessions.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Vae {
     /// `demo:base`). Only headers are read; a model of the hub is fetched into the shared Hugging Face cache first.
     ///
     /// # Errors
-    /// If the name leads nowhere, the hub cannot give it, or it is not this model.
+    /// If there is no such file or model, the hub cannot be reached, or the weights are not of this model.
     pub fn open(name: &str) -> Result<VaeBuilder> {
         Self::open_with(name, &mut |_| ())
     }
@@ -49,13 +49,13 @@ impl Vae {
         Ok(Self::from_file(open_weights(name, on_transfer)?))
     }
 
-    /// Takes open weights.
+    /// Takes weights that are open.
     pub fn from_file(weights: VaeWeights) -> VaeBuilder {
         let name = weights.path().display().to_string();
         Self::from_weights(Arc::new(weights), name)
     }
 
-    /// Takes weights from anywhere; `name` stands for them in messages.
+    /// Takes any source of weights; `name` stands for them in messages.
     pub fn from_weights(weights: Arc<dyn Weights>, name: impl Into<String>) -> VaeBuilder {
         VaeBuilder {
             weights,
@@ -79,12 +79,12 @@ impl Vae {
         self.device
     }
 
-    /// Threads of this process that compute.
+    /// The number of threads of this process that compute.
     pub fn threads(&self) -> usize {
         self.engine.threads()
     }
 
-    /// Bytes that a device with its own memory holds now for this process; `None` on the CPU, and where it cannot tell.
+    /// Bytes that a device with its own memory holds now for this process; `None` on the CPU, and where that is unknown.
     pub fn device_memory(&self) -> Option<u64> {
         self.engine.device_memory()
     }
@@ -94,25 +94,25 @@ impl Vae {
         self.engine.config()
     }
 
-    /// Whether the weights can run clips; those of the 2-D layout take single frames only.
+    /// Whether the weights can run clips; those of the 2-D layout take images only.
     pub fn has_time(&self) -> bool {
         self.engine.has_time()
     }
 
-    /// How many times the base resolution the decoder gives: 1, 2 or 4.
+    /// The decoder's output in multiples of the base resolution: 1, 2 or 4.
     ///
     /// # Errors
-    /// [`vae2x_core::Error::Config`] if the output channels are not of any such decoder.
+    /// [`vae2x_core::Error::Config`] if the output channels fit none of these.
     pub fn scale(&self) -> Result<usize> {
         self.config().scale()
     }
 
-    /// What decoding a clip of this extent holds at its peak; `None` on devices that cut frames to what they can hold.
+    /// The peak memory of decoding a clip of this extent; `None` on devices that cut frames to what they can hold.
     pub fn decode_memory(&self, clip: Extent) -> Option<Estimate> {
         self.engine.decode_memory(clip)
     }
 
-    /// What encoding to a clip of this extent holds at its peak; `None` on devices that cut frames to what they can hold.
+    /// The peak memory of encoding to a clip of this extent; `None` on devices that cut frames to what they can hold.
     pub fn encode_memory(&self, clip: Extent) -> Option<Estimate> {
         self.engine.encode_memory(clip)
     }
@@ -184,7 +184,7 @@ impl Vae {
         Ok(Latent::encoded(raw, config).with_text(pixels.text().to_vec()))
     }
 
-    /// The latent as this model speaks; a doubtful decision about a file is passed to the callback.
+    /// The raw latent for this model; a doubtful decision about a file is passed to the callback.
     pub(crate) fn settle(&self, latent: &Latent) -> Result<Raw> {
         let (raw, decision) = latent.clone().settle(self.config())?;
         if let (Some(notify), Some(warning)) = (&self.notify, decision.and_then(|d| d.warning())) {
@@ -195,7 +195,7 @@ impl Vae {
 }
 
 impl VaeBuilder {
-    /// What computes; [`Device::Auto`] if not given.
+    /// The device; [`Device::Auto`] if not given.
     pub fn device(mut self, device: Device) -> Self {
         self.options.device = device;
         self
@@ -213,7 +213,7 @@ impl VaeBuilder {
         self
     }
 
-    /// Bytes that a device may hold, by which frames are cut into bands; what the device has if `None`.
+    /// Bytes that a device may use, to which frames are cut into bands; all that the device has if `None`.
     pub fn memory(mut self, bytes: Option<u64>) -> Self {
         self.options.memory = bytes;
         self
@@ -226,13 +226,13 @@ impl VaeBuilder {
         self
     }
 
-    /// Threads of the CPU; as many as there are cores if `None`.
+    /// The number of CPU threads; all cores if `None`.
     pub fn threads(mut self, threads: Option<usize>) -> Self {
         self.options.threads = threads.unwrap_or(0);
         self
     }
 
-    /// Called with what the user should know: a doubtful latent, GPUs that are skipped, retries with smaller bands.
+    /// A callback for notes and warnings: a doubtful latent, GPUs that are skipped, retries with smaller bands.
     pub fn notify(mut self, notify: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.options.notify = Some(Arc::new(notify));
         self
@@ -247,7 +247,7 @@ impl VaeBuilder {
     ///
     /// # Errors
     /// [`vae2x_core::Error::Missing`] if the device is not in this build, [`vae2x_core::Error::NoDevice`] if it is not
-    /// there or cannot compute in the precision, [`vae2x_core::Error::Config`] if no such model can be.
+    /// there or cannot compute in the precision, [`vae2x_core::Error::Config`] if the configuration is impossible.
     pub fn build(self) -> Result<Vae> {
         let (engine, device) = self.options.engine(self.weights)?;
         Ok(Vae {

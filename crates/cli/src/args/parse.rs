@@ -1,4 +1,4 @@
-//! Values of options, from the words that users type.
+//! Parsers of option values.
 
 use std::str::FromStr;
 

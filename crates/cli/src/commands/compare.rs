@@ -1,4 +1,4 @@
-//! `vae2x compare`: pictures, or folders of them, as one page to look at.
+//! `vae2x compare`: images, or folders of them, in one HTML page.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::usage;
 /// Runs the command.
 ///
 /// # Errors
-/// If the arguments name no pictures that can be compared, if one of these cannot be read, or if the page cannot be written.
+/// If the arguments name no images that can be compared, if one of these cannot be read, or if the page cannot be written.
 pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let sides = named_sides(&args.sides)?;
     let reference = reference(&sides, args.reference.as_deref())?;
@@ -69,7 +69,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
 /// Sides by `NAME=IMAGE|DIR`, or by path alone, whose stem is the name then.
 ///
 /// # Errors
-/// A wrong command line for a name that is given twice or a single side; a path without pictures.
+/// An invalid command line for a name that is given twice or a single side; a path without images.
 fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
     let named: Vec<String> = arguments
         .iter()
@@ -122,7 +122,7 @@ fn reference(sides: &[Side], name: Option<&str>) -> anyhow::Result<usize> {
     }
 }
 
-/// Rows of at least two pictures. Says what is left out and where pictures are missing.
+/// Rows of at least two images. Prints what is left out and where images are missing.
 ///
 /// # Errors
 /// If there are none.

@@ -1,4 +1,4 @@
-//! `vae2x degrade`: latents softened by a trained proxy.
+//! `vae2x degrade`: latents degraded by a trained proxy.
 
 use std::path::{Path, PathBuf};
 

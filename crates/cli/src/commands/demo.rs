@@ -26,7 +26,7 @@ const CELL_OF_PHOTO: usize = 16;
 const DETAIL: usize = 96;
 /// The page that the demo ends with.
 const PAGE: &str = "comparison.html";
-/// What the page compares, and how the files' names end: [`Pictures::shown`].
+/// The images that the page compares, and how the files' names end: [`Pictures::shown`].
 const SHOWN: [(&str, &str); 5] = [
     ("original", "original"),
     ("base", "base"),
@@ -113,7 +113,7 @@ impl Models {
     }
 }
 
-/// The pictures that come of one photo, all `[3, H, W]`.
+/// The images made from one photo, all `[3, H, W]`.
 struct Pictures {
     photo: Array,
     base: Array,
@@ -136,7 +136,7 @@ impl Pictures {
     }
 }
 
-/// Does all that is done with one photo, tells it, and gives its row of the page.
+/// Makes all images of one photo, prints a report, and returns the photo's row of the page.
 fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
     let original = load(photo)?;
     let mut timer = Timer::start();

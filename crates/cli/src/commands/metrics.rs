@@ -1,4 +1,4 @@
-//! `vae2x metrics`: how far pictures are from their references, as a table or JSON.
+//! `vae2x metrics`: how far images are from their references, as a table or JSON.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::usage;
 /// Runs the command.
 ///
 /// # Errors
-/// If the arguments name no pictures that can be compared, or these cannot be read or do not show the same.
+/// If the arguments name no images that can be compared, or these cannot be read or do not show the same.
 pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
     let sides = sides::parse(&args.sides)?;
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
@@ -63,7 +63,7 @@ pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Rows that have the reference and another. Says what is left out.
+/// Rows that have the reference and another image. Prints what is left out.
 ///
 /// # Errors
 /// If there are none.
@@ -96,20 +96,20 @@ struct Job<'a> {
     lpips: Option<&'a Distance<'a>>,
 }
 
-/// What was measured of a picture.
+/// The measurements of an image.
 struct Line {
     side: usize,
     stem: String,
     file: String,
     size: [usize; 2],
     scale: usize,
-    /// The reference's size, if the picture was brought to it.
+    /// The reference's size, if the image was brought to it.
     resampled_to: Option<[usize; 2]>,
     /// By [`NUMBERS`].
     values: Vec<Option<f64>>,
 }
 
-/// Means over pictures; none where no picture has the number.
+/// Means over images; none where no image has the number.
 struct Mean {
     side: usize,
     pictures: usize,
@@ -259,7 +259,7 @@ fn read(path: &Path) -> anyhow::Result<Array> {
     Ok(picture.pixels)
 }
 
-/// JSON has no infinity, which is the PSNR of equal pictures.
+/// JSON has no infinity, which is the PSNR of equal images.
 fn finite_or_text(value: Option<f64>) -> Value {
     match value {
         Some(value) if value.is_infinite() => json!(value.to_string()),

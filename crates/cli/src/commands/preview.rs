@@ -1,4 +1,4 @@
-//! `vae2x preview`: what a latent shows, without weights.
+//! `vae2x preview`: latents as coarse images, without weights.
 
 use vae2x::VaeConfig;
 use vae2x_media::output::{Input, Output, OutputOptions};

@@ -87,7 +87,7 @@ fn join(args: &MergeArgs) -> anyhow::Result<()> {
     ))
 }
 
-/// Tells of sources without pairs, if there are any.
+/// Warns of sources without pairs.
 fn left_out(manifest: &Manifest) -> String {
     match manifest.skipped().len() {
         0 => String::new(),
@@ -409,7 +409,7 @@ impl Input {
             .collect()
     }
 
-    /// Loads what encodes photos.
+    /// Loads the model that encodes photos.
     fn source(self, args: &SdeditArgs) -> anyhow::Result<Box<dyn Source>> {
         let files = match self.of {
             Kind::Latents(latents) => return Ok(latents),

@@ -1,4 +1,4 @@
-//! `vae2x speckle`: how much of a grid there is in pictures, or in what a model makes of flat colours.
+//! `vae2x speckle`: how much of a grid there is in images, or in what a model makes of flat colours.
 
 use std::path::PathBuf;
 

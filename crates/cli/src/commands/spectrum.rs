@@ -1,4 +1,4 @@
-//! `vae2x spectrum`: sets of latents by their power at every fineness.
+//! `vae2x spectrum`: sets of latents by their power at each frequency.
 
 use std::path::Path;
 

@@ -85,7 +85,7 @@ impl Job {
     }
 }
 
-/// Opens, and fetches if need be, what the configuration names.
+/// Opens the inputs that the configuration names, fetching them if need be.
 fn inputs(config: &Config) -> anyhow::Result<Inputs> {
     let base: Arc<dyn Weights> = match (&config.model.base, config.model.base_dim) {
         (Some(name), _) => Arc::new(open_weights(name)?),

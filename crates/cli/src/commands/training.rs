@@ -1,4 +1,4 @@
-//! What the commands around training share: threads, the device, the screen of a run, and how Ctrl-C stops it.
+//! Shared by the commands around training: threads, the device, the screen of a run, and how Ctrl-C stops it.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub fn was_stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Does `work`, which [`stop_softly`] can ask to stop through the flag that it is called with.
+/// Runs `work`, which [`stop_softly`] can ask to stop through the flag that it is called with.
 pub fn stoppable<T>(work: impl FnOnce(&'static AtomicBool) -> T) -> T {
     RUNNING.store(true, Ordering::Relaxed);
     let result = work(&STOP);
@@ -38,7 +38,7 @@ pub fn stoppable<T>(work: impl FnOnce(&'static AtomicBool) -> T) -> T {
     result
 }
 
-/// What is printed of a run that was stopped.
+/// The line that is printed for a run that was stopped.
 pub fn stopped(folder: &Path) -> String {
     format!("stopped; continue with --resume {}\n", folder.display())
 }

@@ -1,4 +1,4 @@
-//! The one way that inputs take through the program: read ahead, computed, written behind.
+//! The run: inputs are read ahead, computed and written behind, the same way for every command.
 //!
 //! ```text
 //! reader thread:  source of each job   -> pieces, at most one ahead of what is computed
@@ -6,8 +6,8 @@
 //! writer thread:  sink of each job     <- results, at most WAITING behind what is computed
 //! ```
 //!
-//! A command is a [`Work`]: which source, which stage, which sink. [`run`] checks memory before any work, moves the pieces,
-//! shows progress, takes times, reports, goes on after an input that fails and names it at the end.
+//! A command is a [`Work`]: a source, a stage and a sink. [`run`] checks memory before any work, moves the pieces, shows
+//! progress, takes times and prints what was written. It goes on after an input that fails, and names it at the end.
 
 mod need;
 mod threads;
@@ -27,18 +27,19 @@ use crate::ui;
 /// The pieces of one input, in order. Read on the reader thread.
 pub type Source<I> = Box<dyn Iterator<Item = Result<I>> + Send>;
 
-/// What is computed of the pieces of one input, in order, on the calling thread.
+/// The computation on the pieces of one input, in order, on the calling thread.
 pub trait Stage<I, O> {
     /// Takes the next piece; `progress` is called with the completed fraction of this step.
     fn step(&mut self, piece: I, progress: Progress<'_>) -> Result<Vec<O>>;
 
-    /// What is left once all pieces have passed.
+    /// The results that are left after the last piece.
     fn finish(&mut self) -> Result<Vec<O>> {
         Ok(Vec::new())
     }
 }
 
-/// Where the results of one input go, in order, on the writer thread. Dropped without [`Self::finish`] if the input fails.
+/// The output of one input, which takes its results in order, on the writer thread. Dropped without [`Self::finish`] if the
+/// input fails.
 pub trait Sink<O>: Send {
     /// Takes the next result.
     fn push(&mut self, result: O) -> Result<()>;
@@ -51,36 +52,36 @@ pub trait Sink<O>: Send {
 pub struct Written {
     /// The file.
     pub path: PathBuf,
-    /// What the report says of it, such as the space of a latent.
+    /// A note that is printed after it, such as the space of a latent.
     pub note: Option<String>,
 }
 
-/// What a command does with each of its inputs.
+/// A command's work on each of its inputs.
 pub trait Work: Sync {
     /// An input and where its result goes.
     type Job: Sync;
-    /// What a source gives.
+    /// The items of a source.
     type Piece: Send;
-    /// What a sink takes.
+    /// The items that a sink takes.
     type Result: Send;
 
-    /// What the progress bar says.
+    /// The label of the progress bar.
     const LABEL: &'static str;
-    /// What is counted.
+    /// The unit that progress counts.
     const UNIT: &'static str;
 
     /// The input's name in messages.
     fn name(&self, job: &Self::Job) -> String;
 
-    /// How many units an input has.
+    /// The number of units of an input.
     fn units(&self, job: &Self::Job) -> f64;
 
-    /// How many units a piece is.
+    /// The number of units of a piece.
     fn piece_units(&self, _piece: &Self::Piece) -> f64 {
         1.0
     }
 
-    /// What an input holds in memory; `None` where the device cuts its work to what it can hold.
+    /// The memory that an input needs; `None` on devices that cut their work to what they can hold.
     fn need(&self, job: &Self::Job) -> Result<Option<Need>>;
 
     /// Opens an input, on the reader thread.
@@ -92,7 +93,7 @@ pub trait Work: Sync {
         job: &'a Self::Job,
     ) -> Result<Box<dyn Stage<Self::Piece, Self::Result> + 'a>>;
 
-    /// Opens the output of an input, on the writer thread, once its first result is there.
+    /// Opens the output of an input, on the writer thread, when its first result arrives.
     fn sink<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Sink<Self::Result> + 'a>>;
 
     /// Pixels that a result stands for, for the timings.
@@ -100,7 +101,7 @@ pub trait Work: Sync {
         0
     }
 
-    /// What is printed of the files written.
+    /// The lines that are printed for the files written.
     fn report(&self, written: &[Written]) -> String {
         written.iter().map(line).collect()
     }
@@ -116,7 +117,7 @@ fn line(written: &Written) -> String {
 }
 
 /// Runs the work on all jobs. Inputs that fail are reported as they do, and do not stop the others; `failed` are those that
-/// could not even be looked at.
+/// could not be opened.
 ///
 /// # Errors
 /// That of the only input, or one that counts those that failed. [`vae2x::Error::Memory`] for an input that does not fit.
@@ -153,13 +154,13 @@ fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
     }
 }
 
-/// What [`run`] measured.
+/// The measurements of [`run`].
 pub struct Outcome {
     clock: Clock,
 }
 
 impl Outcome {
-    /// Writes `--timings` where it is asked for.
+    /// Writes the file of `--timings`, if there is to be one.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -181,7 +182,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// None yet, of so many inputs.
+    /// No failure yet, among this number of inputs.
     pub fn among(inputs: usize) -> Self {
         Self {
             inputs,
@@ -222,7 +223,7 @@ impl Failures {
     }
 }
 
-/// Makes a job of every input. Inputs that fail do not stop the others.
+/// Makes a job of each input. Inputs that fail do not stop the others.
 pub fn prepare<T, J>(
     inputs: impl IntoIterator<Item = T>,
     name: impl Fn(&T) -> String,

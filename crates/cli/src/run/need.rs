@@ -1,4 +1,4 @@
-//! What an input holds in memory on its way: the engine's estimate, and the pieces and results beside it.
+//! The memory that an input needs: the engine's estimate, and the pieces and results beside it.
 
 use anyhow::Result;
 use vae2x::{Estimate, check_memory};
@@ -9,11 +9,11 @@ use super::threads::WAITING;
 /// Images that finishing holds besides the one it is given: one to look at and one to make.
 const FINISHING: usize = 2;
 
-/// What an input needs.
+/// The memory that an input needs.
 pub struct Need {
     /// The work in words, for the message: "decoding 5 latent frames of 64x64 cells".
     pub what: String,
-    /// What the engine holds for it.
+    /// The engine's estimate.
     pub engine: Estimate,
     /// Bytes of a piece that a source gives.
     pub piece: usize,
@@ -21,7 +21,7 @@ pub struct Need {
     pub result: usize,
     /// Whether results are finished, which makes new ones.
     pub is_finished: bool,
-    /// Bytes that may be used; what the machine has if not given.
+    /// Bytes that may be used; all that the machine has left if not given.
     pub allowed: Option<u64>,
 }
 

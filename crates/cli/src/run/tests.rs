@@ -1,4 +1,4 @@
-//! The run over small works that fail where they are told to.
+//! The run over a small work that fails on request.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ struct Doubling {
     write: Option<u32>,
     /// Job 2 is too large.
     is_large: bool,
-    /// Computing waits, so that the reader has the time to run away, if it could.
+    /// Computing waits, so that the reader has the time to get ahead, if it could.
     is_slow: bool,
     /// Pieces that were read and computed so far, and the most by which reading was ahead.
     count: Arc<AtomicUsize>,

@@ -1,4 +1,4 @@
-//! Reading and writing beside computing: the only place where the program has threads of its own.
+//! Reading and writing while computing: the only place where the program starts reader and writer threads.
 
 use std::any::Any;
 use std::panic::resume_unwind;
@@ -14,14 +14,14 @@ use crate::ui;
 /// Results that may wait to be written: neither side idles, and memory grows by no more than these.
 pub const WAITING: usize = 2;
 
-/// What the reader sends.
+/// A message of the reader.
 enum Read<I> {
     Piece(I),
     /// The input is complete, or could not be read.
     End(Result<()>),
 }
 
-/// What the writer is sent.
+/// A message to the writer.
 enum Computed<O> {
     Result(O),
     /// The input is complete.
@@ -46,7 +46,7 @@ impl Skipped {
 /// Passes every job, in order, through its source, its stage and its sink.
 ///
 /// # Errors
-/// If a thread stops without a word. Errors of jobs go to `failed`.
+/// If a thread ends without an error. Errors of jobs go to `failed`.
 pub fn run<W: Work>(
     work: &W,
     jobs: &[&W::Job],
@@ -80,7 +80,7 @@ pub fn run<W: Work>(
         clock.save_s = saved.save_s;
         for ((job, computed), saved) in jobs.iter().zip(computed).zip(saved.jobs) {
             let name = work.name(job);
-            // Writing fails first where both do: computing only hears that it did.
+            // If both fail, writing did so first: the error of computing only follows from it.
             let result = saved.and_then(|files| computed.map(|()| files));
             written.extend(failed.note(&name, result).into_iter().flatten());
         }
@@ -124,7 +124,7 @@ fn read_job<W: Work>(
     Ok(())
 }
 
-/// What the writer thread did.
+/// The result of the writer thread.
 struct Saved {
     /// Per job, the files written.
     jobs: Vec<Result<Vec<Written>>>,
@@ -164,7 +164,7 @@ fn write_job<W: Work>(
                 });
                 failure = pushed.err();
             }
-            // What comes after a failure is let go, so that computing is not held up.
+            // Results after a failure are dropped, so that computing does not wait.
             Ok(Computed::Result(_)) => {}
             Ok(Computed::End) => break,
             Ok(Computed::Failed) | Err(_) => return failure.map_or(Ok(Vec::new()), Err),
@@ -190,7 +190,7 @@ struct Computing<'a, W: Work> {
 }
 
 impl<W: Work> Computing<'_, W> {
-    /// Takes one job through, and tells the writer how it ended.
+    /// Runs one job, and sends the writer its end.
     fn job(&mut self, index: usize, job: &W::Job) -> Result<()> {
         let mut ended = false;
         let result = self.pieces(job, &mut ended);
@@ -209,12 +209,12 @@ impl<W: Work> Computing<'_, W> {
             Ok(()) => Computed::End,
             Err(_) => Computed::Failed,
         };
-        // A writer that is gone says why itself.
+        // A writer that is gone reports the reason itself.
         let _ = self.to_writer.send(end);
         result.map_err(|error| named(error, &self.work.name(job)))
     }
 
-    /// All pieces of a job; `ended` becomes true once the reader has said that there are no more.
+    /// Computes all pieces of a job; `ended` becomes true when the reader has sent the last one.
     fn pieces(&mut self, job: &W::Job, ended: &mut bool) -> Result<()> {
         let work = self.work;
         let mut stage = timed(&mut self.clock.load_s, || work.stage(job))?;
@@ -261,7 +261,7 @@ impl<W: Work> Computing<'_, W> {
         Ok(())
     }
 
-    /// Tells the writer that nothing more comes.
+    /// Ends the writer's input.
     fn finish(self) -> Clock {
         self.clock
     }

@@ -21,7 +21,7 @@ pub struct Clock {
     pub pixels: u64,
 }
 
-/// What was computed.
+/// The direction of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Latents to pixels.
@@ -30,7 +30,7 @@ pub enum Kind {
     Encoding,
 }
 
-/// What `--timings FILE` holds, as JSON.
+/// The contents of `--timings FILE`, as JSON.
 #[derive(Debug, Serialize)]
 pub struct Timings {
     /// Reading and converting weights, in seconds.
@@ -43,9 +43,9 @@ pub struct Timings {
     encode_s: Option<f64>,
     /// Converting to the output's format and writing it, in seconds; computing goes on meanwhile.
     save_s: f64,
-    /// Most memory that the process held at once, in bytes; null where the system does not tell.
+    /// The peak memory of the process in bytes; null where the system does not report it.
     peak_rss_bytes: Option<u64>,
-    /// What a device with its own memory held for the process in the end; null where there is none.
+    /// Bytes that a device with its own memory held for the process in the end; null where there is none.
     device_bytes: Option<u64>,
     /// The engine that computed.
     engine: String,
@@ -56,7 +56,7 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// What a clock has measured, with what the model and the system tell now.
+    /// The measurements of a clock, with the model's facts and the present memory.
     pub fn new(clock: Clock, vae: &Vae, kind: Kind) -> Self {
         Self {
             load_s: clock.load_s,
@@ -92,7 +92,7 @@ pub fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// From `/proc`: what `getrusage` tells on Linux includes the parent before it started this program.
+/// From `/proc`: the value of `getrusage` on Linux includes the parent before it started this program.
 #[cfg(target_os = "linux")]
 fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -13,11 +13,11 @@ use crate::run::{Need, Sink, Source, Stage, Work, Written};
 pub struct Decoding {
     /// The model.
     pub vae: Vae,
-    /// The base decoder whose colours are followed.
+    /// The base decoder whose colours are matched.
     pub base: Option<Vae>,
     /// How latents are read.
     pub reading: Reading,
-    /// What is done to frames.
+    /// The finishing of frames.
     pub finisher: Finisher,
     /// Whether finishing changes anything.
     pub is_finished: bool,

@@ -16,7 +16,7 @@ use crate::ui;
 pub struct Encoding {
     /// The model.
     pub vae: Vae,
-    /// What happens to sides that are not whole cells.
+    /// How sides that are not whole cells are fitted.
     pub edges: Edges,
     /// Whether a folder's images are the frames of a clip.
     pub clip: bool,
@@ -32,7 +32,7 @@ pub struct Encoding {
 pub struct PixelInput {
     /// The input.
     pub path: PathBuf,
-    /// What the encoder gets of it: whole cells and whole latent frames.
+    /// The part of it that is encoded: whole cells and whole latent frames.
     pub spec: Spec,
     /// The latent's file.
     pub target: PathBuf,

@@ -1,4 +1,4 @@
-//! What each command does with its inputs: its source, its stage, its sink. Nothing here knows arguments or threads.
+//! Each command's work on its inputs: its source, its stage, its sink. Nothing here knows arguments or threads.
 
 mod decoding;
 mod encoding;
@@ -20,7 +20,7 @@ use vae2x_core::latent::Raw;
 
 use crate::run::Written;
 
-/// Files of which there is nothing more to report.
+/// Files without a note.
 fn plain(paths: Vec<PathBuf>) -> Vec<Written> {
     let plain = |path| Written { path, note: None };
     paths.into_iter().map(plain).collect()

@@ -15,7 +15,7 @@ pub struct Upscaling {
     pub vae: Vae,
     /// How images are enlarged.
     pub how: Upscale,
-    /// Bits per channel; each input's own if not given.
+    /// Bits per channel; as in each input if not given.
     pub depth: Option<BitDepth>,
     /// Whether ComfyUI's texts are kept.
     pub keeps_text: bool,

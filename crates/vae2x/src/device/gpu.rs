@@ -1,4 +1,4 @@
-//! Devices through burn: which there are, which one `auto` takes, and engines on them.
+//! Devices through burn: the list of them, the one that `auto` takes, and engines on them.
 
 use std::sync::{Arc, Once};
 
@@ -13,14 +13,14 @@ use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
 use super::{Api, Device, EngineOptions};
 use crate::memory::available_bytes;
 
-/// A device on this machine, or an interface that has none.
+/// A device that was found, or an interface without any.
 #[derive(Clone, Debug)]
 pub struct DeviceInfo {
     /// The name that [`Device`] is parsed from.
     pub name: String,
     /// The maker's name and the kind of device, or why it cannot be used.
     pub description: String,
-    /// All of its memory in bytes, where it tells.
+    /// All of its memory in bytes, if it reports that.
     pub memory: Option<u64>,
 }
 
@@ -73,9 +73,8 @@ fn described(entry: &DeviceEntry) -> DeviceInfo {
     }
 }
 
-/// burn's device for training, without gradients. The CPU, where there is no GPU that can be opened, is computed on through
-/// burn, as the SIMD engine has no backward pass. `notify` is called with the device, unless it is the CPU, and with the
-/// reason why others were skipped.
+/// burn's device for training, without gradients. If no GPU can be opened, this is the CPU through burn, as the SIMD engine has
+/// no backward pass. `notify` is called with the device, unless it is the CPU, and with the reason why others were skipped.
 ///
 /// # Errors
 /// [`vae2x_core::Error::Missing`] or [`vae2x_core::Error::NoDevice`] if the device is not in this build or not there; [`vae2x_core::Error::Device`] if it cannot
@@ -91,8 +90,8 @@ pub fn open_for_training(device: Device, notify: impl Fn(&str)) -> Result<burn::
     Ok(entry.device)
 }
 
-/// Bytes that may be held on the device of [`open_for_training`]: of a GPU what plans may use of it, else what the machine
-/// has left.
+/// Bytes that may be used on the device of [`open_for_training`]: on a GPU the part that plans may use, else the available
+/// memory.
 ///
 /// # Errors
 /// As [`open_for_training`].
@@ -221,7 +220,7 @@ impl EngineOptions {
         Ok(())
     }
 
-    /// What the user allows, else what there is; of that, this model's part.
+    /// This model's part of what the user allows, or else of what there is.
     fn limits(&self, kind: DeviceKind, properties: &Properties) -> Limits {
         let limits = properties.limits(kind, available_bytes());
         let memory = self.memory.unwrap_or(limits.memory) / self.models.max(1);
@@ -258,7 +257,7 @@ impl EngineOptions {
         Ok((Arc::new(BurnEngine::new(weights, options, on)?), device))
     }
 
-    /// Notes, once in this process, that a GPU does not tell its memory, if that matters.
+    /// Prints, once in this process, that a GPU does not report its memory, if that matters.
     fn note_what_is_assumed(&self, entry: &DeviceEntry, properties: &Properties) {
         static ONCE: Once = Once::new();
         let is_told = self.memory.is_some() || properties.memory.is_some();

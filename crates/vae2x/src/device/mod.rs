@@ -1,6 +1,6 @@
-//! What computes: the names of devices, and which one `auto` means on this machine.
+//! Compute devices: their names, and which one `auto` means here.
 //!
-//! Every build knows every name, so that a device which is not in this build is told from one that does not exist.
+//! Every build knows every name, so that a device that is not in this build is not taken for one that does not exist.
 
 #[cfg(feature = "burn")]
 mod gpu;
@@ -71,7 +71,7 @@ impl fmt::Display for Api {
     }
 }
 
-/// What computes.
+/// A compute device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The first GPU that this build reaches and that can hold the model, else [`Device::Cpu`]. Never a software driver.
@@ -151,7 +151,7 @@ impl fmt::Display for Device {
     }
 }
 
-/// How a model is run: what the builder collects.
+/// How a model is run, as the builder collects it.
 #[derive(Clone, Default)]
 pub(crate) struct EngineOptions {
     pub device: Device,
@@ -160,7 +160,7 @@ pub(crate) struct EngineOptions {
     pub precision: Precision,
     /// The encoder's; the CPU computes and keeps it in `f32` whatever it is.
     pub encoder_precision: Precision,
-    /// Bytes that may be held; what the device has if not given.
+    /// Bytes that may be used; all that the device has if not given.
     pub memory: Option<u64>,
     /// Models that hold the state of a clip on the device at the same time; each may use an equal part of the memory.
     pub models: u64,
