@@ -42,7 +42,7 @@ make_inputs() {
   cp "$fixtures/data/wan_cheesecake_frame0.latent" given/
   head -c 20000 "$fixtures/vae_tiny_base/original.safetensors" >given/cut.safetensors
   head -c 3000 "$photos/chelsea.png" >given/broken.png
-  # Pictures of a few pixels, decoded by the old build.
+  # Images of a few pixels, decoded by the old build.
   local decode=(decode "$fixtures/vae_tiny_base/cases.safetensors" --latent-space raw --vae demo:base --device cpu --key)
   "${binary[old]}" "${decode[@]}" decode.image.latent -o given/small.png
   "${binary[old]}" "${decode[@]}" decode.image.latent -o given/small.jpg

@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    print("| base picture | vae2x, f32 | diffusers, f32 | PyTorch 2-D, f32 | PyTorch 2-D, bf16 |\n|---|---|---|---|---|")
+    print("| base image | vae2x, f32 | diffusers, f32 | PyTorch 2-D, f32 | PyTorch 2-D, bf16 |\n|---|---|---|---|---|")
     for case in args.cases.split(","):
         runs = 2 if case == "128" else args.runs
         before = ours(case, args.runs)

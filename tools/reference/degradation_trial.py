@@ -152,7 +152,7 @@ def blocks(picture):
 
 
 def measured(folder):
-    """PSNR, and the fine energy in flat blocks of the decoded pictures and of the photos."""
+    """PSNR, and the fine energy in flat blocks of the decoded images and of the photos."""
     psnr, of_decoded, of_photos = [], [], []
     for path in sorted((work / "held_512").glob("*.png")):
         photo, decoded = loaded(path), loaded(next(folder.glob(f"{path.stem}*.png")))
@@ -190,7 +190,7 @@ def table():
 
 
 def means_of(told, name):
-    """Sharpness and speckle over the pictures of a set."""
+    """Sharpness and speckle over the images of a set."""
     own = [picture for picture in told["pictures"] if picture["name"] == name]
     return "  ".join(f"{key} {np.mean([picture[key] for picture in own]):.2f}" for key in ("sharpness", "speckle_db"))
 

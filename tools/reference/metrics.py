@@ -4,7 +4,7 @@
     python tools/reference/metrics.py tests/fixtures/metrics.json
 
 PSNR and SSIM are scikit-image's, MS-SSIM pytorch-msssim's, CIEDE2000 colour-science's, LPIPS the lpips package's network and heads in
-float64 with VGG16's weights by formula, sharpness scipy's Laplacian. Pictures are the repository's photos and constants; what is done
+float64 with VGG16's weights by formula, sharpness scipy's Laplacian. Images are the repository's photos and constants; what is done
 to them is integer arithmetic and noise by formula, so that there is no seed and every language gets the same bytes.
 """
 import json

@@ -1,4 +1,4 @@
-"""A small PNG with all that a picture file may carry: opacity, 16 bits, a wide colour profile, ComfyUI's prompt and workflow.
+"""A small PNG with all that an image file may carry: opacity, 16 bits, a wide colour profile, ComfyUI's prompt and workflow.
 
 Writes tests/fixtures/picture/profile_and_workflow.png: 44x30 pixels of smooth colours, a disc of opacity, a matrix profile with
 Display P3's primaries (adapted to D50) and a pure gamma, and two tEXt chunks. Every byte follows from this file; needs nothing

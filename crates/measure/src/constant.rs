@@ -7,7 +7,7 @@ use crate::speckle::{Speckle, speckle};
 
 /// Latent cells of the measured part's side.
 const MEASURED: usize = 32;
-/// Latent cells around it, which see the padding of the picture's edge.
+/// Latent cells around it, which see the padding of the image's edge.
 const MARGIN: usize = 8;
 /// From the width of [-1, 1] to that of 8 bits.
 const TO_8_BIT: f64 = 127.5;

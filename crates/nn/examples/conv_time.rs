@@ -1,4 +1,4 @@
-//! Times convolutions of training on the processor, ours and burn's: GFLOP/s of the values, the input's gradient and the weight's.
+//! Times convolutions of training on the CPU, ours and burn's: GFLOP/s of the values, the input's gradient and the weight's.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, module};
 use vae2x_nn::conv::conv2d;
 
-/// Batch, channels in and out, side of the picture, of the kernel, stride.
+/// Batch, channels in and out, side of the image, of the kernel, stride.
 const SHAPES: [[usize; 6]; 12] = [
     [4, 16, 16, 64, 3, 1],
     [4, 16, 12, 64, 3, 1],

@@ -98,13 +98,13 @@ impl<C: CheckpointStrategy> NormSilu for Autodiff<Flex, C> {
     }
 }
 
-/// Pictures with what their pixels' lengths give.
+/// Images with what their pixels' lengths give.
 struct Pixels<'a> {
     x: &'a [f32],
     gamma: &'a [f32],
     /// Of a plane.
     size: usize,
-    /// `sqrt(C) / max(|x|_2, epsilon)` of each pixel of each picture.
+    /// `sqrt(C) / max(|x|_2, epsilon)` of each pixel of each image.
     scales: Vec<f32>,
     epsilon: f32,
 }

@@ -1,4 +1,4 @@
-//! Pictures in bands equal whole pictures, for every way to cut them, and so do whole engines with little memory, on
+//! Images in bands equal whole images, for every way to cut them, and so do whole engines with little memory, on
 //! burn-flex or the device that `VAE2X_TEST_DEVICE` names.
 
 mod common;

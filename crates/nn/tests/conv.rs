@@ -1,4 +1,4 @@
-//! The processor's convolution against burn's own: values and all gradients, for random shapes.
+//! The CPU's convolution against burn's own: values and all gradients, for random shapes.
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, module};

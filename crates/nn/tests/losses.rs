@@ -1,4 +1,4 @@
-//! Losses against float64 goldens: values, and gradients with respect to the picture.
+//! Losses against float64 goldens: values, and gradients with respect to the image.
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::weights::TensorFile;

@@ -3,7 +3,7 @@
 //! Source: Ni et al., "Misalignment-robust frequency distribution loss for image transformation", 2024
 //! (<https://github.com/eezkni/FDL>). Per stage, the magnitude and the angle of the features' discrete Fourier transform are
 //! convolved, without padding, with random kernels of unit norm; the responses of each kernel are sorted, and the sorted lists
-//! of both pictures compared by their mean absolute difference.
+//! of both images compared by their mean absolute difference.
 //!
 //! The transform is a product with matrices of cosines and sines: exact for any size, differentiable on every device, and
 //! stages below 16 are too small for a fast transform to matter. Sines at multiples of pi are exact zeros, so that the angle of
@@ -107,7 +107,7 @@ pub fn unit_kernels(kernels: Tensor<4>) -> Tensor<4> {
     kernels / norm.reshape([p, 1, 1, 1])
 }
 
-/// The loss of each picture of a batch: `0.001 * sum over stages of weight * (magnitude + phase_weight * angle)`.
+/// The loss of each image of a batch: `0.001 * sum over stages of weight * (magnitude + phase_weight * angle)`.
 ///
 /// # Shapes
 /// lists of `[B, C, H, W]` -> `[B]`
@@ -162,7 +162,7 @@ pub fn stage(
     (amplitude, phase)
 }
 
-/// `mean |sort(kernels * x) - sort(kernels * y)|`, per picture.
+/// `mean |sort(kernels * x) - sort(kernels * y)|`, per image.
 fn sliced_wasserstein(x: Tensor<4>, y: Tensor<4>, kernels: &Tensor<4>) -> Tensor<1> {
     let sorted = |map: Tensor<4>| {
         let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);

@@ -9,10 +9,10 @@ use burn::tensor::activation::relu;
 /// The form of the losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GanKind {
-    /// Real pictures to 1, decoded ones to 0.
+    /// Real images to 1, decoded ones to 0.
     #[default]
     LeastSquares,
-    /// Real pictures above 1, decoded ones below -1.
+    /// Real images above 1, decoded ones below -1.
     Hinge,
 }
 
@@ -21,7 +21,7 @@ impl GanKind {
     /// `(mean max(0, 1 - D(y)) + mean max(0, 1 + D(x))) / 2`.
     ///
     /// # Shapes
-    /// logits `[B, 1, h, w]` of targets and of decoded pictures -> `[1]`
+    /// logits `[B, 1, h, w]` of targets and of decoded images -> `[1]`
     pub fn discriminator(self, real: Tensor<4>, decoded: Tensor<4>) -> Tensor<1> {
         let sum = match self {
             Self::LeastSquares => (real - 1.0).square().mean() + decoded.square().mean(),
@@ -33,7 +33,7 @@ impl GanKind {
     /// The generator's loss: `mean (D(x) - 1)^2`, or `-mean D(x)`.
     ///
     /// # Shapes
-    /// logits `[B, 1, h, w]` of decoded pictures -> `[1]`
+    /// logits `[B, 1, h, w]` of decoded images -> `[1]`
     pub fn generator(self, decoded: Tensor<4>) -> Tensor<1> {
         match self {
             Self::LeastSquares => (decoded - 1.0).square().mean(),

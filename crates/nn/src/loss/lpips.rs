@@ -14,7 +14,7 @@ use crate::vgg::{Depth, Vgg, VggSource};
 /// The published heads for VGG16, one weight per channel of each stage.
 const HEADS: &[u8] = include_bytes!("../../assets/lpips_vgg_v0.1.safetensors");
 const STAGES: usize = 5;
-/// Pixels of the picture per pixel of the coarsest stage.
+/// Pixels of the image per pixel of the coarsest stage.
 const CELL: usize = 1 << (STAGES - 1);
 /// Pixels of a tile's side, whole cells.
 const TILE: usize = 32 * CELL;
@@ -58,14 +58,14 @@ impl Lpips {
         sum(stages)
     }
 
-    /// [`Self::distance`] of two pictures of any size, in tiles that are computed with all that they see around them: memory does
-    /// not grow with the picture.
+    /// [`Self::distance`] of two images of any size, in tiles that are computed with all that they see around them: memory does
+    /// not grow with the image.
     ///
     /// # Shapes
     /// `[3, H, W]` in [-1, 1], both; H and W at least 16
     ///
     /// # Errors
-    /// [`Error::Shape`] unless both are pictures of one size and large enough.
+    /// [`Error::Shape`] unless both are images of one size and large enough.
     pub fn distance_in_tiles(&self, x: &Array, y: &Array) -> Result<f64> {
         let (height, width) = match (x.dims("picture")?, y.dims("picture")?) {
             ([3, h, w], other) if other == [3, h, w] && h >= CELL && w >= CELL => (h, w),
@@ -97,7 +97,7 @@ impl Lpips {
         Ok(sums.into_iter().enumerate().map(mean).sum())
     }
 
-    /// The part of a picture that a tile depends on.
+    /// The part of an image that a tile depends on.
     fn cut(&self, picture: &Array, rows: &Span, columns: &Span) -> Result<Tensor<4>> {
         let [_, height, width] = picture.dims("picture")?;
         let row =
@@ -150,7 +150,7 @@ impl Span {
     }
 }
 
-/// `sum over stages of mean |a/|a| - b/|b||`, of each picture.
+/// `sum over stages of mean |a/|a| - b/|b||`, of each image.
 ///
 /// # Shapes
 /// lists of `[B, C, H, W]` -> `[B]`

@@ -1,6 +1,6 @@
-//! Losses between a decoded picture and its target, each a mean over the batch unless it says otherwise.
+//! Losses between a decoded image and its target, each a mean over the batch unless it says otherwise.
 //!
-//! Pictures are `[B, 3, H, W]` in [-1, 1]. Targets are constants: callers pass them without autodiff, and where features of a
+//! Images are `[B, 3, H, W]` in [-1, 1]. Targets are constants: callers pass them without autodiff, and where features of a
 //! target are needed they are computed without it. Weights between losses are the trainer's affair.
 
 pub mod fdl;

@@ -2,7 +2,7 @@
 //!
 //! Convolutions are called `features.N`, N being the place in torchvision's sequence of convolutions, ReLUs and pools
 //! (<https://github.com/pytorch/vision/blob/v0.20.0/torchvision/models/vgg.py>), which timm shares. Only what the deepest
-//! wanted feature needs is built. Weights are constants: gradients pass through to the picture, none is kept for them.
+//! wanted feature needs is built. Weights are constants: gradients pass through to the image, none is kept for them.
 //!
 //! Source: Simonyan, Zisserman, "Very deep convolutional networks for large-scale image recognition", 2014.
 
@@ -105,7 +105,7 @@ impl Vgg {
         Ok(Self { stages: built })
     }
 
-    /// The output of each stage's last ReLU, before its pool, in the precision of the pictures.
+    /// The output of each stage's last ReLU, before its pool, in the precision of the images.
     ///
     /// # Shapes
     /// `[B, 3, H, W]` in [-1, 1] -> `[B, 64, H, W]`, `[B, 128, H / 2, W / 2]`, ...

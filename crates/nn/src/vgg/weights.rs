@@ -57,7 +57,7 @@ pub fn formula(depth: Depth) -> Box<VggSource<'static>> {
     })
 }
 
-/// Random features of a seed. Untrained features still carry the local statistics of a picture
+/// Random features of a seed. Untrained features still carry the local statistics of an image
 /// (He, Wang, Hopcroft, "A powerful generative model using random weights for the deep image representation", 2016).
 pub fn random(seed: u64) -> Box<VggSource<'static>> {
     Box::new(move |name, shape| {

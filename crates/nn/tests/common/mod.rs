@@ -30,7 +30,7 @@ pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// How near pictures in bands come to whole ones in `f32`, on the device under test.
+/// How near images in bands come to whole ones in `f32`, on the device under test.
 #[allow(dead_code)] // Not in every test program.
 pub fn bands_tolerance() -> f64 {
     match std::env::var(VARIABLE) {
