@@ -10,14 +10,14 @@ use crate::compute::Compute;
 use crate::{ui, usage};
 
 /// Finishing, and the base decoder's name if its colours are matched.
-pub struct Asked {
+pub struct FinishPlan {
     /// What is done to frames.
     pub finish: Finish,
     /// The weights named by `--match-color base:WEIGHTS`.
     pub base: Option<String>,
 }
 
-impl Asked {
+impl FinishPlan {
     /// Takes the arguments; reads the image that `--match-color` names.
     ///
     /// # Errors

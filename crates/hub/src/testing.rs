@@ -24,7 +24,7 @@ pub struct FakeHub {
 
 /// A request as the hub saw it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
+pub struct Request {
     /// `GET`, `HEAD`, ...
     pub method: String,
     /// The path with its query.
@@ -38,7 +38,7 @@ pub struct Asked {
 #[derive(Default)]
 struct State {
     repos: BTreeMap<String, FakeRepo>,
-    asked: Vec<Asked>,
+    asked: Vec<Request>,
     /// Bytes after which bodies break, and how many more bodies do.
     breaks: Option<(usize, usize)>,
     ignore_ranges: bool,
@@ -129,7 +129,7 @@ impl FakeHub {
 
     /// The requests since the last call, oldest first.
     #[must_use]
-    pub fn take_asked(&self) -> Vec<Asked> {
+    pub fn take_asked(&self) -> Vec<Request> {
         std::mem::take(&mut self.state().asked)
     }
 
@@ -199,7 +199,7 @@ fn handle(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     stream.flush()
 }
 
-fn read_request(stream: &TcpStream) -> std::io::Result<Asked> {
+fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let mut words = first.split(' ').map(str::to_owned);
@@ -207,7 +207,7 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Asked> {
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
-    let mut asked = Asked {
+    let mut asked = Request {
         method,
         path,
         range: None,
@@ -230,7 +230,7 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Asked> {
 }
 
 impl State {
-    fn answer(&mut self, asked: &Asked, base: &str) -> Answer {
+    fn answer(&mut self, asked: &Request, base: &str) -> Answer {
         let path = asked
             .path
             .split('?')

@@ -14,8 +14,8 @@ use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, Error, Extent, Precision, VaeConfig};
 use vae2x_nn::device::{Limits, float_dtype};
 use vae2x_nn::wan_vae::{
-    BurnEngine, BurnOptions, DecodePlan, Decoder, DecoderState, EncodePlan, Encoder, EncoderState,
-    Job, Rows, TailState, TrunkState,
+    BurnEngine, BurnOptions, DecodePlan, Decoder, DecoderState, Demand, EncodePlan, Encoder,
+    EncoderState, Rows, TailState, TrunkState,
 };
 use vae2x_testkit::compare::assert_close;
 use vae2x_testkit::{fixture, open, tolerance, vae};
@@ -176,20 +176,20 @@ fn clips_of_a_single_cell_are_those_of_the_reference() {
 #[test]
 fn an_engine_in_bands_is_the_engine() {
     let (weights, latent) = (weights(MODELS[0]), noise([16, 2, 24, 20]));
-    let job = |limits: Limits| Job {
+    let demand = |limits: Limits| Demand {
         cells: [24, 20],
         clip: true,
         bytes: 4,
         limits,
     };
-    let tight = least(|limits| DecodePlan::new(weights.config(), &job(limits)));
+    let tight = least(|limits| DecodePlan::new(weights.config(), &demand(limits)));
     let whole = vae::decode_whole(&limited(&weights, Limits::default()), &latent);
     for eighths in [8, 9, 12] {
         let limits = Limits {
             memory: tight.memory * eighths / 8,
             ..tight
         };
-        let plan = DecodePlan::new(weights.config(), &job(limits)).unwrap();
+        let plan = DecodePlan::new(weights.config(), &demand(limits)).unwrap();
         let got = vae::decode_whole(&limited(&weights, limits), &latent);
         assert_close(
             &format!("{} bands", plan.bands.len()),
@@ -236,14 +236,14 @@ fn an_engine_with_little_memory_passes_the_fixtures() {
             .map(|(_, tensor)| [tensor.shape[3], tensor.shape[4]])
             .max_by_key(|[h, w]| h * w)
             .unwrap();
-        let job = |limits: Limits| Job {
+        let demand = |limits: Limits| Demand {
             cells: largest,
             clip: true,
             bytes: 4,
             limits,
         };
-        let decode = |limits: Limits| DecodePlan::new(weights.config(), &job(limits));
-        let encode = |limits: Limits| EncodePlan::new(weights.config(), &job(limits));
+        let decode = |limits: Limits| DecodePlan::new(weights.config(), &demand(limits));
+        let encode = |limits: Limits| EncodePlan::new(weights.config(), &demand(limits));
         let tight = least(|limits| decode(limits).and(encode(limits)));
         let parked = decode(tight).unwrap();
         assert!(parked.bands.len() > 1, "{parked:?}");

@@ -7,9 +7,9 @@ use vae2x_media::output::{Input, Output, OutputOptions};
 use crate::args::DecodeArgs;
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_distinct, check_writable, keep_or_remove};
-use crate::finishing::{Asked, note_view};
+use crate::finishing::{FinishPlan, note_view};
 use crate::latents::{LatentInput, Reading};
-use crate::run::{Kind, prepare, run};
+use crate::run::{Direction, prepare, run};
 use crate::work::Decoding;
 
 /// Runs the command.
@@ -24,7 +24,7 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     let name = vae_name(&args.vae)?;
     let compute = Compute::new(&args.run)?;
     check_paths(args, &name)?;
-    let asked = Asked::of(args)?;
+    let finishing = FinishPlan::of(args)?;
     let reading = Reading::from(&args.latent);
     let look = |path: &PathBuf| LatentInput::look(path, &reading);
     let (inputs, failed) = prepare(&args.inputs, |path| path.display().to_string(), look);
@@ -32,9 +32,9 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
         return failed.result();
     }
     let output = plan(args, &inputs)?;
-    let (vae, base) = asked.open(&compute, &name)?;
-    let is_finished = asked.finish.is_asked_for();
-    let finisher = asked.finish.for_decoder(vae.config(), vae.name())?;
+    let (vae, base) = finishing.open(&compute, &name)?;
+    let is_finished = finishing.finish.is_asked_for();
+    let finisher = finishing.finish.for_decoder(vae.config(), vae.name())?;
     for input in &inputs {
         note_view(&finisher, &input.path, input.extent, vae.config());
     }
@@ -49,7 +49,7 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
         keeps_text: !args.no_metadata,
         allowed: compute.memory,
     };
-    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Kind::Decoding)
+    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Direction::Decoding)
 }
 
 /// Refuses outputs that would replace an input or cannot be written.

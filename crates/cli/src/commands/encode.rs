@@ -9,7 +9,7 @@ use vae2x_media::latent::LatentFormat;
 use crate::args::EncodeArgs;
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_files, is_folder, keep_or_remove, targets};
-use crate::run::{Kind, prepare, run};
+use crate::run::{Direction, prepare, run};
 use crate::work::{Encoding, PixelInput};
 use crate::{ui, usage};
 
@@ -53,7 +53,7 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
         keeps_text: !args.no_metadata,
         allowed: compute.memory,
     };
-    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Kind::Encoding)
+    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Direction::Encoding)
 }
 
 /// The space to write, which the output's format must hold.

@@ -10,7 +10,7 @@ use crate::args::HiresArgs;
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_files, is_folder, keep_or_remove, targets};
 use crate::latents::{LatentInput, Reading};
-use crate::run::{Kind, prepare, run};
+use crate::run::{Direction, prepare, run};
 use crate::work::{RefinedLatent, Refining};
 use crate::{ui, usage};
 
@@ -57,7 +57,7 @@ fn checked(args: &HiresArgs) -> anyhow::Result<()> {
     };
     let outcome = run(&work, &jobs, failed)?;
     ui::note(COMFY_HINT);
-    outcome.write_timings(&compute, &work.vae, Kind::Decoding)
+    outcome.write_timings(&compute, &work.vae, Direction::Decoding)
 }
 
 /// The extension of an input's kind; safetensors for those that are only read.

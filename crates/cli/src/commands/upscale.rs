@@ -9,7 +9,7 @@ use vae2x_media::picture::{BitDepth, PictureFormat, look_at_image};
 use crate::args::UpscaleArgs;
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_files, is_folder, keep_or_remove, targets};
-use crate::run::{Kind, prepare, run};
+use crate::run::{Direction, prepare, run};
 use crate::usage;
 use crate::work::{EnlargedImage, Upscaling};
 
@@ -53,7 +53,7 @@ fn checked(args: &UpscaleArgs) -> anyhow::Result<()> {
         keeps_text: !args.no_metadata,
         allowed: compute.memory,
     };
-    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Kind::Decoding)
+    run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Direction::Decoding)
 }
 
 /// The format of the results, which must hold the depth that is asked for.

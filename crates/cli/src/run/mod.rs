@@ -14,7 +14,7 @@ mod threads;
 mod timings;
 
 pub use need::Need;
-pub use timings::{Clock, Kind, Timings, timed};
+pub use timings::{Clock, Direction, Timings, timed};
 
 use std::path::PathBuf;
 
@@ -164,9 +164,9 @@ impl Outcome {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_timings(self, compute: &Compute, vae: &Vae, kind: Kind) -> Result<()> {
+    pub fn write_timings(self, compute: &Compute, vae: &Vae, direction: Direction) -> Result<()> {
         match &compute.timings {
-            Some(path) => Ok(Timings::new(self.clock, vae, kind).write(path)?),
+            Some(path) => Ok(Timings::new(self.clock, vae, direction).write(path)?),
             None => Ok(()),
         }
     }

@@ -23,7 +23,7 @@ pub struct Clock {
 
 /// The direction of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Direction {
     /// Latents to pixels.
     Decoding,
     /// Pixels to latents.
@@ -57,11 +57,11 @@ pub struct Timings {
 
 impl Timings {
     /// The measurements of a clock, with the model's facts and the present memory.
-    pub fn new(clock: Clock, vae: &Vae, kind: Kind) -> Self {
+    pub fn new(clock: Clock, vae: &Vae, direction: Direction) -> Self {
         Self {
             load_s: clock.load_s,
-            decode_s: (kind == Kind::Decoding).then_some(clock.compute_s),
-            encode_s: (kind == Kind::Encoding).then_some(clock.compute_s),
+            decode_s: (direction == Direction::Decoding).then_some(clock.compute_s),
+            encode_s: (direction == Direction::Encoding).then_some(clock.compute_s),
             save_s: clock.save_s,
             peak_rss_bytes: peak_rss_bytes(),
             device_bytes: vae.device_memory(),

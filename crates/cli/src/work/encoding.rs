@@ -125,7 +125,7 @@ impl Work for Encoding {
     }
 
     fn sink<'a>(&'a self, job: &'a PixelInput) -> Result<Box<dyn Sink<Raw> + 'a>> {
-        Ok(Box::new(LatentFile { work: self, job }))
+        Ok(Box::new(LatentSink { work: self, job }))
     }
 
     fn pixels(&self, raw: &Raw) -> u64 {
@@ -186,12 +186,12 @@ impl Stage<Group, Raw> for Clips<'_> {
     }
 }
 
-struct LatentFile<'a> {
+struct LatentSink<'a> {
     work: &'a Encoding,
     job: &'a PixelInput,
 }
 
-impl Sink<Raw> for LatentFile<'_> {
+impl Sink<Raw> for LatentSink<'_> {
     fn push(&mut self, raw: Raw) -> Result<()> {
         let text = match self.work.keeps_text {
             true => self.job.spec.text.clone(),

@@ -23,8 +23,8 @@ pub struct Previewing {
     pub config: VaeConfig,
 }
 
-/// A latent frame of a whole latent.
-pub struct Place {
+/// One latent frame, by its place in the whole latent.
+pub struct PreviewPiece {
     latent: Arc<Normalized>,
     item: usize,
     frame: usize,
@@ -32,7 +32,7 @@ pub struct Place {
 
 impl Work for Previewing {
     type Job = LatentInput;
-    type Piece = Place;
+    type Piece = PreviewPiece;
     type Result = Array;
 
     const LABEL: &'static str = "previewing";
@@ -50,21 +50,21 @@ impl Work for Previewing {
         Ok(None)
     }
 
-    fn source(&self, input: &LatentInput) -> Result<Source<Place>> {
+    fn source(&self, input: &LatentInput) -> Result<Source<PreviewPiece>> {
         let raw = input.read(&self.reading, &self.config)?;
         let latent = Arc::new(raw.normalize(&self.config)?);
         let frames = input.extent.frames;
-        let places = (0..input.latent_frames()).map(move |i| {
-            Ok(Place {
+        let pieces = (0..input.latent_frames()).map(move |i| {
+            Ok(PreviewPiece {
                 latent: latent.clone(),
                 item: i / frames,
                 frame: i % frames,
             })
         });
-        Ok(Box::new(places))
+        Ok(Box::new(pieces))
     }
 
-    fn stage<'a>(&'a self, _: &'a LatentInput) -> Result<Box<dyn Stage<Place, Array> + 'a>> {
+    fn stage<'a>(&'a self, _: &'a LatentInput) -> Result<Box<dyn Stage<PreviewPiece, Array> + 'a>> {
         Ok(Box::new(Coarse))
     }
 
@@ -75,9 +75,9 @@ impl Work for Previewing {
 
 struct Coarse;
 
-impl Stage<Place, Array> for Coarse {
-    fn step(&mut self, place: Place, _: Progress<'_>) -> Result<Vec<Array>> {
-        Ok(vec![preview_frame(&place.latent, place.item, place.frame)?])
+impl Stage<PreviewPiece, Array> for Coarse {
+    fn step(&mut self, piece: PreviewPiece, _: Progress<'_>) -> Result<Vec<Array>> {
+        Ok(vec![preview_frame(&piece.latent, piece.item, piece.frame)?])
     }
 }
 

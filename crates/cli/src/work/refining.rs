@@ -77,7 +77,7 @@ impl Work for Refining {
     }
 
     fn sink<'a>(&'a self, job: &'a RefinedLatent) -> Result<Box<dyn Sink<Raw> + 'a>> {
-        Ok(Box::new(LatentFile {
+        Ok(Box::new(LatentSink {
             work: self,
             job,
             written: Vec::new(),
@@ -108,13 +108,13 @@ impl Stage<LatentFrame, Raw> for Clips<'_> {
     }
 }
 
-struct LatentFile<'a> {
+struct LatentSink<'a> {
     work: &'a Refining,
     job: &'a RefinedLatent,
     written: Vec<Written>,
 }
 
-impl Sink<Raw> for LatentFile<'_> {
+impl Sink<Raw> for LatentSink<'_> {
     fn push(&mut self, raw: Raw) -> Result<()> {
         let facts = self.job.input.facts();
         let options = WriteOptions {

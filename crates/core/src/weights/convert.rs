@@ -42,13 +42,15 @@ pub struct ConvertOptions {
 /// 2x decoder to be made 2x; [`Error::Tensor`] for values that the type cannot hold; reading and writing errors. No
 /// half-written file remains.
 pub fn convert(weights: &VaeWeights, options: &ConvertOptions, out: &Path) -> Result<()> {
-    let job = Job::new(weights, options)?;
+    let conversion = Conversion::new(weights, options)?;
     match (options.layout, is_safetensors(out)) {
-        (Layout::Diffusers, true) => job.write_diffusers(out, &out.with_file_name(folder::CONFIG)),
+        (Layout::Diffusers, true) => {
+            conversion.write_diffusers(out, &out.with_file_name(folder::CONFIG))
+        }
         (Layout::Diffusers, false) => in_new_folder(out, |folder| {
-            job.write_diffusers(&folder.join(folder::WEIGHTS), &folder.join(folder::CONFIG))
+            conversion.write_diffusers(&folder.join(folder::WEIGHTS), &folder.join(folder::CONFIG))
         }),
-        (_, true) => job.write(out, &hub_config::metadata(&job.config)?),
+        (_, true) => conversion.write(out, &hub_config::metadata(&conversion.config)?),
         (layout, false) => Err(Error::BadRequest(format!(
             "{}: weights of the {layout} layout go to a file whose name ends in .safetensors",
             out.display()
@@ -73,7 +75,7 @@ fn in_new_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<
     })
 }
 
-struct Job<'a> {
+struct Conversion<'a> {
     weights: &'a VaeWeights,
     options: &'a ConvertOptions,
     /// The configuration of the model that is written.
@@ -83,7 +85,7 @@ struct Job<'a> {
     specs: BTreeMap<String, TensorSpec>,
 }
 
-impl<'a> Job<'a> {
+impl<'a> Conversion<'a> {
     fn new(weights: &'a VaeWeights, options: &'a ConvertOptions) -> Result<Self> {
         let mut config = weights.config().clone();
         if options.to_2x {

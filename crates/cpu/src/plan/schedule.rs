@@ -83,7 +83,7 @@ impl Flow {
 
 /// What the schedule knows of a step.
 #[derive(Clone, Debug)]
-struct Progress {
+struct StepProgress {
     flow: Flow,
     done: usize,
     total: usize,
@@ -95,7 +95,7 @@ struct Progress {
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule<'p> {
     plan: &'p Plan,
-    steps: Vec<Progress>,
+    steps: Vec<StepProgress>,
     heights: Vec<usize>,
     /// The step that makes each buffer; none makes the input.
     producers: Vec<Option<usize>>,
@@ -123,7 +123,7 @@ impl<'p> Schedule<'p> {
                 false => (threads * BATCH * weight(plan, &step.op, tables))
                     .div_ceil(columns * elements.max(ELEMENTS_AT_LEAST)),
             };
-            Progress {
+            StepProgress {
                 flow,
                 done: 0,
                 total,

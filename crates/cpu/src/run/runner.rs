@@ -225,7 +225,7 @@ impl Runner<'_> {
             norm,
         };
         let targets: Vec<_> = now.clone().map(|_| next()).collect();
-        let work = Work { units, width, now };
+        let work = StepPart { units, width, now };
         match step.op {
             Op::Conv(index) => self.conv(step, self.model.conv(index), work, targets),
             Op::Attention(parts) => self.attention(step, parts, work, targets),
@@ -246,7 +246,7 @@ impl Runner<'_> {
         }
     }
 
-    fn attention(&self, step: &Step, parts: [usize; 4], work: Work, targets: Vec<Target<'_>>) {
+    fn attention(&self, step: &Step, parts: [usize; 4], work: StepPart, targets: Vec<Target<'_>>) {
         let weights = parts.map(|index| self.model.conv(index));
         let residual = &self.state.rows[step.residual.expect("attention is added to its input")];
         for (target, frame) in targets.into_iter().zip(work.now) {
@@ -260,7 +260,7 @@ impl Runner<'_> {
         }
     }
 
-    fn conv(&self, step: &Step, weights: &ConvWeights, work: Work, targets: Vec<Target<'_>>) {
+    fn conv(&self, step: &Step, weights: &ConvWeights, work: StepPart, targets: Vec<Target<'_>>) {
         let (input, spec) = (&self.state.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         let residual = step.residual.map(|id| &self.state.rows[id]);
@@ -305,7 +305,7 @@ impl Runner<'_> {
         step: &Step,
         weights: &ConvWeights,
         sets: &Sets<'_>,
-        work: Work,
+        work: StepPart,
         targets: Vec<Target<'_>>,
     ) {
         let (input, spec) = (&self.state.rows[step.input], &weights.spec);
@@ -342,8 +342,8 @@ fn written<'r>(
     })
 }
 
-/// What a step is to do.
-struct Work {
+/// The part of a step that is to run.
+struct StepPart {
     units: Range<usize>,
     /// Pixels of an output row.
     width: usize,

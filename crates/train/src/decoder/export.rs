@@ -63,19 +63,19 @@ pub fn export(
             ));
         }
     };
-    let job = Job {
+    let export = Export {
         checkpoint,
         base,
         prefix,
         dtype: options.dtype,
     };
     if options.layout == Layout::Original {
-        return job.write(&config, out);
+        return export.write(&config, out);
     }
     // By way of a file in the original layout.
     let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
     let original = folder.path().join("model.safetensors");
-    job.write(&config, &original)?;
+    export.write(&config, &original)?;
     let conversion = ConvertOptions {
         layout: options.layout,
         dtype: None,
@@ -84,14 +84,14 @@ pub fn export(
     Ok(convert(&VaeWeights::open(&original)?, &conversion, out)?)
 }
 
-struct Job<'a> {
+struct Export<'a> {
     checkpoint: &'a Checkpoint,
     base: Option<&'a VaeWeights>,
     prefix: &'a str,
     dtype: DType,
 }
 
-impl Job<'_> {
+impl Export<'_> {
     fn write(&self, config: &VaeConfig, out: &Path) -> Result<()> {
         let specs = arch::tensors(config);
         let entries: Vec<Entry> = specs.iter().map(|spec| self.entry(spec)).collect();

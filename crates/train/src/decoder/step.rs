@@ -27,7 +27,7 @@ use crate::run::optim;
 use crate::{Error, Result};
 
 /// A step under way.
-pub struct Work {
+pub struct StepWork {
     /// Counted from 0.
     pub step: u64,
     batches: Vec<Batch>,
@@ -45,9 +45,9 @@ struct Forward {
 
 impl Learner {
     /// Begins a step.
-    pub fn begin(&self, step: u64, batches: Vec<Batch>) -> Work {
+    pub fn begin(&self, step: u64, batches: Vec<Batch>) -> StepWork {
         let values = BTreeMap::from([("lr", learning_rate(&self.train, step, self.train.lr))]);
-        Work {
+        StepWork {
             step,
             batches,
             kept: None,
@@ -59,7 +59,7 @@ impl Learner {
     ///
     /// # Errors
     /// As [`Self::discriminator_step`] and [`Self::generator_step`].
-    pub fn advance(&mut self, step: u64, batches: Vec<Batch>) -> Result<Work> {
+    pub fn advance(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepWork> {
         let mut work = self.begin(step, batches);
         self.discriminator_step(&mut work)?;
         self.generator_step(&mut work)?;
@@ -145,7 +145,7 @@ impl Learner {
     ///
     /// # Errors
     /// [`Error::Diverged`], before anything is changed.
-    pub fn discriminator_step(&mut self, work: &mut Work) -> Result<()> {
+    pub fn discriminator_step(&mut self, work: &mut StepWork) -> Result<()> {
         if !self.is_adversarial(work.step) {
             return Ok(());
         }
@@ -202,7 +202,7 @@ impl Learner {
     ///
     /// # Errors
     /// [`Error::Diverged`], before anything is changed.
-    pub fn generator_step(&mut self, work: &mut Work) -> Result<()> {
+    pub fn generator_step(&mut self, work: &mut StepWork) -> Result<()> {
         let gradients = self.generator_gradients(work)?;
         let norm = optim::norm(&self.generator, &gradients);
         work.values.insert("grad_norm", norm);
@@ -221,7 +221,7 @@ impl Learner {
     ///
     /// # Errors
     /// If the crop is too small for the losses.
-    pub fn generator_gradients(&self, work: &mut Work) -> Result<GradientsParams> {
+    pub fn generator_gradients(&self, work: &mut StepWork) -> Result<GradientsParams> {
         let share = 1.0 / work.batches.len() as f64;
         let mut sum = GradientsAccumulator::new();
         let told: Vec<_> = work.values.keys().copied().collect();
@@ -270,7 +270,7 @@ impl Learner {
         gradient: Tensor<4>,
         pictures: &Tensor<4>,
         decoded: &Decoded,
-        work: &mut Work,
+        work: &mut StepWork,
         share: f64,
     ) -> Result<Tensor<4>> {
         let Some(critic) = &self.critic else {
@@ -327,7 +327,7 @@ impl Learner {
     }
 }
 
-impl Work {
+impl StepWork {
     fn add(&mut self, values: &[(&'static str, f64)], share: f64) {
         for (name, value) in values {
             *self.values.entry(name).or_default() += value * share;

@@ -8,7 +8,7 @@ use vae2x_core::{Precision, Result, VaeConfig};
 use vae2x_nn::device::{
     self as nn, DeviceEntry, DeviceKind, Limits, Properties, UNKNOWN_MEMORY, check_precision,
 };
-use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, EncodePlan, Job};
+use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, Demand, EncodePlan};
 
 use super::{Api, Device, EngineOptions};
 use crate::memory::available_bytes;
@@ -206,17 +206,17 @@ impl EngineOptions {
         /// 1024 pixels at base resolution.
         const ORDINARY: [usize; 2] = [128, 128];
         let limits = self.limits(entry.kind, &entry.properties()?);
-        let job = |precision: Precision| {
+        let demand = |precision: Precision| {
             check_precision(&entry.device, precision)?;
-            Ok(Job {
+            Ok(Demand {
                 cells: ORDINARY,
                 clip: false,
                 bytes: bytes_of(precision),
                 limits,
             })
         };
-        DecodePlan::new(config, &job(self.precision)?)?;
-        EncodePlan::new(config, &job(self.encoder_precision)?)?;
+        DecodePlan::new(config, &demand(self.precision)?)?;
+        EncodePlan::new(config, &demand(self.encoder_precision)?)?;
         Ok(())
     }
 

@@ -165,7 +165,7 @@ impl Engine for BurnEngine {
     fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>> {
         let place = self.decoder.place.clone();
         // What cannot be planned is refused before its weights are read.
-        let plan = place.planned(clip, |job| DecodePlan::new(&place.config, job))?;
+        let plan = place.planned(clip, |demand| DecodePlan::new(&place.config, demand))?;
         let read = |device: &Device| Decoder::load(&*self.weights, device);
         let pass = DecodePass {
             decoder: self.decoder.load(read)?,
@@ -178,7 +178,7 @@ impl Engine for BurnEngine {
 
     fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>> {
         let place = self.encoder.place.clone();
-        let plan = place.planned(clip, |job| EncodePlan::new(&place.config, job))?;
+        let plan = place.planned(clip, |demand| EncodePlan::new(&place.config, demand))?;
         let read = |device: &Device| Encoder::load(&*self.weights, device);
         let pass = EncodePass {
             encoder: self.encoder.load(read)?,

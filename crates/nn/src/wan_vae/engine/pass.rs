@@ -10,8 +10,8 @@ use vae2x_core::{Array, Extent, Result};
 
 use super::place::Place;
 use super::plan::decode::DecodePlan;
+use super::plan::demand::Demand;
 use super::plan::encode::EncodePlan;
-use super::plan::job::Job;
 use super::stream::Pass;
 use crate::array::to_array;
 use crate::wan_vae::conv::Keep;
@@ -58,7 +58,7 @@ impl Pass for DecodePass {
     }
 
     fn learn(&self, plan: &DecodePlan) {
-        let count = |job: &Job| Ok(DecodePlan::new(&self.place.config, job)?.bands.len());
+        let count = |demand: &Demand| Ok(DecodePlan::new(&self.place.config, demand)?.bands.len());
         self.place.learn(self.clip, plan.bands.len(), count);
     }
 
@@ -184,7 +184,7 @@ impl Pass for EncodePass {
     }
 
     fn learn(&self, plan: &EncodePlan) {
-        let count = |job: &Job| Ok(EncodePlan::new(&self.place.config, job)?.most_bands());
+        let count = |demand: &Demand| Ok(EncodePlan::new(&self.place.config, demand)?.most_bands());
         self.place.learn(self.clip, plan.most_bands(), count);
     }
 

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 use vae2x_core::arch::{self, Layer};
 use vae2x_core::{Array, Extent, Result, VaeConfig};
 
-use super::plan::job::Job;
+use super::plan::demand::Demand;
 use super::plan::stages::weights;
 use crate::array::to_tensor;
 use crate::device::{Limits, device_error};
@@ -63,9 +63,9 @@ impl Place {
     }
 
     /// A clip to plan for in `memory` bytes, in which the other half's weights lie too.
-    fn job(&self, clip: Extent, memory: u64) -> Job {
+    fn demand(&self, clip: Extent, memory: u64) -> Demand {
         let other = self.other.load(Ordering::Relaxed);
-        Job {
+        Demand {
             cells: clip.cells,
             clip: clip.is_clip(),
             bytes: DType::from(self.dtype).size(),
@@ -78,16 +78,16 @@ impl Place {
 
     /// What `plan` makes of the memory that was learned, or of all of it: what is too large for the one may be tried in the
     /// other.
-    pub fn planned<T>(&self, clip: Extent, plan: impl Fn(&Job) -> Result<T>) -> Result<T> {
+    pub fn planned<T>(&self, clip: Extent, plan: impl Fn(&Demand) -> Result<T>) -> Result<T> {
         let learned = self.memory.load(Ordering::Relaxed);
-        plan(&self.job(clip, learned)).or_else(|_| plan(&self.job(clip, self.limits.memory)))
+        plan(&self.demand(clip, learned)).or_else(|_| plan(&self.demand(clip, self.limits.memory)))
     }
 
     /// Lowers the memory until `bands`, the number that a plan has, are no fewer than `enough`, or could not be planned in
     /// less.
-    pub fn learn(&self, clip: Extent, enough: usize, bands: impl Fn(&Job) -> Result<usize>) {
+    pub fn learn(&self, clip: Extent, enough: usize, bands: impl Fn(&Demand) -> Result<usize>) {
         let mut memory = self.memory.load(Ordering::Relaxed);
-        while let Ok(count) = bands(&self.job(clip, memory)) {
+        while let Ok(count) = bands(&self.demand(clip, memory)) {
             self.memory.fetch_min(memory, Ordering::Relaxed);
             if count >= enough {
                 return;
@@ -128,10 +128,10 @@ mod tests {
     #[test]
     fn a_place_plans_as_small_as_it_has_learned_and_no_smaller_than_it_can() {
         let [place, _] = pair(Limits::default());
-        let count = |job: &Job| Ok(DecodePlan::new(&place.config, job)?.bands.len());
+        let count = |demand: &Demand| Ok(DecodePlan::new(&place.config, demand)?.bands.len());
         let learned = |cells| {
             let memory = place.memory.load(Ordering::Relaxed);
-            count(&place.job(image(cells), memory))
+            count(&place.demand(image(cells), memory))
         };
         let (large, small, huge) = ([48, 40], [3, 4], [48, 40_000]);
         assert_eq!(learned(large).unwrap(), 1);
@@ -153,7 +153,8 @@ mod tests {
             ..Limits::default()
         };
         let [decoder, encoder] = pair(limits);
-        let memory = |place: &Place| place.planned(image([2, 2]), |job| Ok(job.limits.memory));
+        let memory =
+            |place: &Place| place.planned(image([2, 2]), |demand| Ok(demand.limits.memory));
         assert_eq!(memory(&encoder).unwrap(), 1 << 30);
         decoder.note_loaded();
         assert_eq!(memory(&encoder).unwrap(), (1 << 30) - decoder.size);

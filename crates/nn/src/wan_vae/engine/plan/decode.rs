@@ -4,7 +4,7 @@ use vae2x_core::arch::{self, Layer};
 use vae2x_core::{Result, VaeConfig};
 
 use super::bands::{fewest_bands, halved};
-use super::job::Job;
+use super::demand::Demand;
 use super::stages::{WHOLE, blocks, ends, stages, weights};
 use crate::wan_vae::decoder::tail_rows;
 use crate::wan_vae::engine::memory::{self, Cost};
@@ -26,16 +26,16 @@ impl DecodePlan {
     ///
     /// # Errors
     /// [`Error::Memory`](vae2x_core::Error::Memory) with an estimate if single rows do not fit.
-    pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
+    pub fn new(config: &VaeConfig, demand: &Demand) -> Result<Self> {
         let layers = arch::decoder(config);
         let (trunk, tail) = layers.split_at(WHOLE);
-        let (trunk, _) = memory::run(trunk, job.frames(1));
-        let fixed = weights(&layers) + trunk.kept + 2 * tail_input(tail) * job.area();
-        let height = job.cells[0];
+        let (trunk, _) = memory::run(trunk, demand.frames(1));
+        let fixed = weights(&layers) + trunk.kept + 2 * tail_input(tail) * demand.area();
+        let height = demand.cells[0];
         let fits = |bands: &[Rows], parked: bool| {
             let costs: Vec<_> = bands
                 .iter()
-                .map(|&band| decode_cost(tail, job, band))
+                .map(|&band| decode_cost(tail, demand, band))
                 .collect();
             let most = costs.iter().copied().fold(trunk, Cost::then);
             let kept = if parked {
@@ -43,22 +43,22 @@ impl DecodePlan {
             } else {
                 Some(costs.iter().map(|c| c.kept).sum())
             };
-            job.fits(fixed + kept.unwrap_or(0), most)
+            demand.fits(fixed + kept.unwrap_or(0), most)
         };
-        for parked in job.ways_to_keep() {
+        for parked in demand.ways_to_keep() {
             if let Some(bands) = fewest_bands(height, |bands| fits(bands, parked)) {
                 return Ok(Self {
                     bands,
-                    queries: job.queries(),
+                    queries: demand.queries(),
                     parked,
                 });
             }
         }
         let least = Rows::bands(height, 1)
             .into_iter()
-            .map(|band| decode_cost(tail, job, band))
+            .map(|band| decode_cost(tail, demand, band))
             .fold(trunk, Cost::then);
-        Err(job.refused("decoding", fixed, least))
+        Err(demand.refused("decoding", fixed, least))
     }
 
     /// The next smaller plan, if there is one.
@@ -80,16 +80,16 @@ fn tail_input(tail: &[Layer]) -> usize {
 }
 
 /// What a band of the decoder's tail holds, with the pixels of the band before it, which wait to be fetched.
-pub(super) fn decode_cost(tail: &[Layer], job: &Job, band: Rows) -> Cost {
+pub(super) fn decode_cost(tail: &[Layer], demand: &Demand, band: Rows) -> Cost {
     let stages: Vec<_> = stages(tail).collect();
     let rows = tail_rows(
         &stages.iter().map(|stage| blocks(stage)).collect::<Vec<_>>(),
         band,
     );
-    let mut frames = job.frames(1);
+    let mut frames = demand.frames(1);
     let mut sum = Cost::default();
     for (i, (stage, rows)) in stages.into_iter().zip(rows).enumerate() {
-        frames.area = rows.input.len() * (job.cells[1] << i);
+        frames.area = rows.input.len() * (demand.cells[1] << i);
         let (cost, made) = memory::run(stage, frames);
         sum = sum.then(cost);
         frames = made;

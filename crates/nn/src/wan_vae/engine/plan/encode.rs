@@ -4,7 +4,7 @@ use vae2x_core::arch::{self, Layer};
 use vae2x_core::{Result, VaeConfig};
 
 use super::bands::{halved, more_bands};
-use super::job::Job;
+use super::demand::Demand;
 use super::stages::{WHOLE, blocks, ends, halves, stages, weights};
 use crate::wan_vae::encoder::stage_rows;
 use crate::wan_vae::engine::memory::{self, Cost, Frames};
@@ -26,17 +26,17 @@ impl EncodePlan {
     ///
     /// # Errors
     /// [`Error::Memory`](vae2x_core::Error::Memory) with an estimate if single rows do not fit.
-    pub fn new(config: &VaeConfig, job: &Job) -> Result<Self> {
+    pub fn new(config: &VaeConfig, demand: &Demand) -> Result<Self> {
         let layers = arch::encoder(config);
         let (front, rest) = layers.split_at(layers.len() - WHOLE);
         let front = Front::new(config, front);
         let stages = &front.stages;
-        let (rest, _) = memory::run(rest, job.frames(1));
+        let (rest, _) = memory::run(rest, demand.frames(1));
         let height =
-            |i: usize| ((job.cells[0] * front.spatial) >> i) >> usize::from(halves(stages[i]));
-        let cost = |i: usize, bands: &[Rows]| front.cost(i, job, bands);
+            |i: usize| ((demand.cells[0] * front.spatial) >> i) >> usize::from(halves(stages[i]));
+        let cost = |i: usize, bands: &[Rows]| front.cost(i, demand, bands);
         let fixed = weights(&layers) + rest.kept;
-        for parked in job.ways_to_keep() {
+        for parked in demand.ways_to_keep() {
             let mut bands: Vec<_> = (0..stages.len())
                 .map(|i| vec![Rows::whole(height(i))])
                 .collect();
@@ -45,11 +45,11 @@ impl EncodePlan {
             loop {
                 let all: usize = costs.iter().map(|cost| cost.kept).sum();
                 let kept = |cost: &StageCost| if parked { cost.one.kept } else { all };
-                let fits = |cost: &StageCost| job.fits(fixed + kept(cost), cost.one.then(rest));
+                let fits = |cost: &StageCost| demand.fits(fixed + kept(cost), cost.one.then(rest));
                 let Some(i) = costs.iter().position(|cost| !fits(cost)) else {
                     return Ok(Self {
                         stages: bands,
-                        queries: job.queries(),
+                        queries: demand.queries(),
                         parked,
                     });
                 };
@@ -63,7 +63,7 @@ impl EncodePlan {
         let least = (0..stages.len())
             .map(|i| cost(i, &Rows::bands(height(i), 1)).one)
             .fold(rest, Cost::then);
-        Err(job.refused("encoding", fixed, least))
+        Err(demand.refused("encoding", fixed, least))
     }
 
     /// Bands of the stage with the most.
@@ -114,13 +114,13 @@ impl<'l> Front<'l> {
     }
 
     /// What stage `i` holds in `bands`.
-    pub fn cost(&self, i: usize, job: &Job, bands: &[Rows]) -> StageCost {
-        let mut frames = job.frames(if job.clip { self.temporal } else { 1 });
+    pub fn cost(&self, i: usize, demand: &Demand, bands: &[Rows]) -> StageCost {
+        let mut frames = demand.frames(if demand.clip { self.temporal } else { 1 });
         for stage in &self.stages[..i] {
             frames = memory::run(stage, frames).1;
         }
         let stage = self.stages[i];
-        let [height, width] = job.cells.map(|cells| (cells * self.spatial) >> i);
+        let [height, width] = demand.cells.map(|cells| (cells * self.spatial) >> i);
         let run = |band: &Rows| {
             let rows = stage_rows(i, blocks(stage), halves(stage), *band);
             let area = rows.input.len() * width;

@@ -5,8 +5,8 @@
 
 mod bands;
 pub(in crate::wan_vae) mod decode;
+pub(in crate::wan_vae) mod demand;
 pub(in crate::wan_vae) mod encode;
-pub(in crate::wan_vae) mod job;
 pub(super) mod stages;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use vae2x_core::{Result, VaeConfig, arch};
 
 use super::decode::{DecodePlan, decode_cost};
+use super::demand::{Demand, MOST_VALUES};
 use super::encode::{EncodePlan, Front};
-use super::job::{Job, MOST_VALUES};
 use super::stages::{WHOLE, weights};
 use crate::device::Limits;
 use crate::wan_vae::encoder::stage_rows;
@@ -12,8 +12,8 @@ use crate::wan_vae::rows::Rows;
 
 const GIB: u64 = 1 << 30;
 
-fn job(cells: [usize; 2], clip: bool, limits: Limits) -> Job {
-    Job {
+fn demand(cells: [usize; 2], clip: bool, limits: Limits) -> Demand {
+    Demand {
         cells,
         clip,
         bytes: 4,
@@ -21,15 +21,15 @@ fn job(cells: [usize; 2], clip: bool, limits: Limits) -> Job {
     }
 }
 
-fn decode(job: &Job) -> Result<DecodePlan> {
-    DecodePlan::new(&VaeConfig::with_widths(96, 12), job)
+fn decode(demand: &Demand) -> Result<DecodePlan> {
+    DecodePlan::new(&VaeConfig::with_widths(96, 12), demand)
 }
 
 #[test]
 fn without_limits_nothing_is_cut() {
     for clip in [false, true] {
-        let job = job([128, 128], clip, Limits::default());
-        let plan = decode(&job).unwrap();
+        let demand = demand([128, 128], clip, Limits::default());
+        let plan = decode(&demand).unwrap();
         assert_eq!(
             plan,
             DecodePlan {
@@ -38,7 +38,7 @@ fn without_limits_nothing_is_cut() {
                 parked: false
             }
         );
-        let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
+        let plan = EncodePlan::new(&VaeConfig::default(), &demand).unwrap();
         assert!(
             plan.stages.iter().all(|bands| bands.len() == 1) && !plan.parked,
             "{plan:?}"
@@ -48,7 +48,7 @@ fn without_limits_nothing_is_cut() {
 
 #[test]
 fn a_gigabyte_is_enough_for_a_megapixel() {
-    let job = job(
+    let demand = demand(
         [128, 128],
         false,
         Limits {
@@ -56,9 +56,9 @@ fn a_gigabyte_is_enough_for_a_megapixel() {
             buffer: 2 * GIB,
         },
     );
-    let plan = decode(&job).unwrap();
+    let plan = decode(&demand).unwrap();
     assert!(plan.bands.len() > 1 && plan.queries < 128 * 128, "{plan:?}");
-    let plan = EncodePlan::new(&VaeConfig::default(), &job).unwrap();
+    let plan = EncodePlan::new(&VaeConfig::default(), &demand).unwrap();
     // The finest stage needs more bands than the coarsest.
     assert!(plan.stages[0].len() > plan.stages[3].len(), "{plan:?}");
 }
@@ -69,13 +69,13 @@ fn no_tensor_is_above_the_buffer() {
         memory: 64 * GIB,
         buffer: GIB / 4,
     };
-    let job = job([96, 160], true, limits);
-    let plan = decode(&job).unwrap();
+    let demand = demand([96, 160], true, limits);
+    let plan = decode(&demand).unwrap();
     let layers = arch::decoder(&VaeConfig::with_widths(96, 12));
     let largest = plan
         .bands
         .iter()
-        .map(|&band| decode_cost(&layers[WHOLE..], &job, band).largest)
+        .map(|&band| decode_cost(&layers[WHOLE..], &demand, band).largest)
         .max();
     assert!(
         largest.is_some_and(|values| values * 4 <= GIB as usize / 4),
@@ -83,12 +83,12 @@ fn no_tensor_is_above_the_buffer() {
     );
     assert!(plan.bands.len() > 1 && plan.queries * 96 * 160 * 4 <= GIB as usize / 4);
     // Bands have the full width, so some buffers are too small for any plan.
-    let refused = decode(&Job {
+    let refused = decode(&Demand {
         limits: Limits {
             buffer: GIB / 8,
             ..limits
         },
-        ..job
+        ..demand
     })
     .unwrap_err()
     .to_string();
@@ -97,15 +97,15 @@ fn no_tensor_is_above_the_buffer() {
 
 #[test]
 fn no_tensor_has_more_values_than_kernels_count() {
-    let job = Job {
+    let demand = Demand {
         bytes: 2,
-        ..job([176, 320], true, Limits::default())
+        ..demand([176, 320], true, Limits::default())
     };
     let config = VaeConfig::with_widths(96, 12);
     let largest =
-        |band: Rows| decode_cost(&arch::decoder(&config)[WHOLE..], &job, band).largest as u64;
+        |band: Rows| decode_cost(&arch::decoder(&config)[WHOLE..], &demand, band).largest as u64;
     assert!(largest(Rows::whole(176)) > MOST_VALUES);
-    let plan = DecodePlan::new(&config, &job).unwrap();
+    let plan = DecodePlan::new(&config, &demand).unwrap();
     assert!(
         plan.bands.iter().all(|&band| largest(band) <= MOST_VALUES),
         "{plan:?}"
@@ -113,12 +113,12 @@ fn no_tensor_has_more_values_than_kernels_count() {
     assert!(plan.queries as u64 * 176 * 320 <= MOST_VALUES, "{plan:?}");
     let layers = arch::encoder(&config);
     let front = Front::new(&config, &layers);
-    let job = Job {
+    let demand = Demand {
         cells: [320, 640],
-        ..job
+        ..demand
     };
-    let plan = EncodePlan::new(&config, &job).unwrap();
-    let largest = |i: usize| front.cost(i, &job, &plan.stages[i]).one.largest as u64;
+    let plan = EncodePlan::new(&config, &demand).unwrap();
+    let largest = |i: usize| front.cost(i, &demand, &plan.stages[i]).one.largest as u64;
     assert!(
         (0..plan.stages.len()).all(|i| largest(i) <= MOST_VALUES),
         "{plan:?}"
@@ -131,16 +131,16 @@ fn norms_in_f32_are_not_above_the_buffer_either() {
         memory: 64 * GIB,
         buffer: GIB / 4,
     };
-    let job = Job {
+    let demand = Demand {
         bytes: 2,
-        ..job([96, 160], false, limits)
+        ..demand([96, 160], false, limits)
     };
     let config = VaeConfig::default();
-    let finest = &EncodePlan::new(&config, &job).unwrap().stages[0];
+    let finest = &EncodePlan::new(&config, &demand).unwrap().stages[0];
     let norm = |band: Rows| {
         let pixels = stage_rows(0, config.num_res_blocks, true, band).input.len()
             * config.spatial()
-            * job.cells[1];
+            * demand.cells[1];
         (pixels * config.encoder_base_dim * size_of::<f32>()) as u64
     };
     let whole = Rows::whole(finest[0].height);
@@ -154,8 +154,8 @@ fn norms_in_f32_are_not_above_the_buffer_either() {
 #[test]
 fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
     let config = VaeConfig::default();
-    let job = |memory: u64| {
-        job(
+    let demand = |memory: u64| {
+        demand(
             [96, 96],
             true,
             Limits {
@@ -165,7 +165,7 @@ fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
         )
     };
     let plan = |memory: u64| {
-        EncodePlan::new(&config, &job(memory))
+        EncodePlan::new(&config, &demand(memory))
             .ok()
             .filter(|plan| !plan.parked)
     };
@@ -179,7 +179,7 @@ fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
             refused = middle
         }
     }
-    let (job, plan) = (job(accepted), plan(accepted).unwrap());
+    let (demand, plan) = (demand(accepted), plan(accepted).unwrap());
     assert!(plan.stages[0].len() > 2, "{plan:?}");
     let layers = arch::encoder(&config);
     let front = Front::new(&config, &layers);
@@ -189,9 +189,9 @@ fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
         .map(|&band| stage_rows(0, 2, true, band).input.len())
         .sum();
     let kept = 2 * (3 + 4 * config.encoder_base_dim) * rows * 8 * 96;
-    let working = front.cost(0, &job, &plan.stages[0]).one.working;
+    let working = front.cost(0, &demand, &plan.stages[0]).one.working;
     assert!(
-        weights(&layers) + kept + working <= job.memory(),
+        weights(&layers) + kept + working <= demand.memory(),
         "{kept} and {working} in {plan:?}"
     );
 }
@@ -199,7 +199,7 @@ fn what_bands_of_an_encoder_keep_fits_with_the_rows_that_neighbours_share() {
 #[test]
 fn a_clip_keeps_its_past_on_the_host_if_it_must() {
     let plan = |memory: u64| {
-        decode(&job(
+        decode(&demand(
             [60, 104],
             true,
             Limits {
@@ -215,7 +215,7 @@ fn a_clip_keeps_its_past_on_the_host_if_it_must() {
 
 #[test]
 fn plans_shrink_to_single_rows() {
-    let mut plan = decode(&job([9, 4], false, Limits::default())).unwrap();
+    let mut plan = decode(&demand([9, 4], false, Limits::default())).unwrap();
     let mut counts = vec![plan.bands.len()];
     while let Some(smaller) = plan.smaller() {
         plan = smaller;

@@ -1,4 +1,4 @@
-//! What to plan for, and what the device can hold.
+//! The demand that a plan must meet: the latent, and what the device can hold.
 
 use vae2x_core::Error;
 
@@ -14,9 +14,9 @@ const SCORES_SHARE: usize = 8;
 /// signed 32 bits.
 /// <https://github.com/tracel-ai/burn> 0.22.1 `kernel/conv/direct.rs`, cubek-convolution 0.3.1 `kernels/forward/direct.rs`
 pub(super) const MOST_VALUES: u64 = i32::MAX as u64;
-/// What to plan for.
+/// The latent to plan for, and the limits of the device.
 #[derive(Clone, Copy, Debug)]
-pub struct Job {
+pub struct Demand {
     /// Height and width of the latent.
     pub cells: [usize; 2],
     /// Whether frames come after the first.
@@ -27,7 +27,7 @@ pub struct Job {
     pub limits: Limits,
 }
 
-impl Job {
+impl Demand {
     /// Values that fit the memory.
     pub(super) fn memory(&self) -> usize {
         let usable = (u128::from(self.limits.memory) * u128::from(USABLE_SIXTEENTHS) / 16) as u64;
