@@ -141,14 +141,14 @@ pub fn fetch(name: &str) -> vae2x::Result<PathBuf> {
 
 /// Runs `work`, which may fetch files, with a progress bar for each.
 fn with_transfer_bar<T>(work: impl FnOnce(&mut dyn FnMut(Transfer<'_>)) -> T) -> T {
-    let mut bar: Option<(String, ui::Progress)> = None;
+    let mut bar: Option<(String, ui::Meter)> = None;
     let result = work(&mut |transfer: Transfer<'_>| {
         if bar.as_ref().is_none_or(|(file, _)| file != transfer.file) {
             if let Some((_, finished)) = bar.take() {
                 finished.finish();
             }
             let label = format!("downloading {}", transfer.file);
-            let progress = ui::Progress::new(label, transfer.total as f64, "bytes");
+            let progress = ui::Meter::new(label, transfer.total as f64, "bytes");
             bar = Some((transfer.file.to_owned(), progress));
         }
         if let Some((_, progress)) = &mut bar {

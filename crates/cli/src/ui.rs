@@ -51,8 +51,8 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Progress through a known number of units.
-pub struct Progress {
+/// Prints progress through a known number of units: a bar on a terminal, lines in a log.
+pub struct Meter {
     label: String,
     unit: &'static str,
     total: f64,
@@ -61,7 +61,7 @@ pub struct Progress {
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl Meter {
     /// Starts at 0 of `total` `unit`s.
     pub fn new(label: impl Into<String>, total: f64, unit: &'static str) -> Self {
         let label = label.into();

@@ -8,7 +8,7 @@ use vae2x_compare::sides::{self, Row, Side};
 
 use crate::args::CompareArgs;
 use crate::files::{check_distinct, check_writable};
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 use crate::usage;
 
 /// Runs the command.
@@ -28,7 +28,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
         skip_numbers: args.no_numbers,
     };
     let count = files(&rows).count();
-    let mut progress = Progress::new("reading", count as f64, "images");
+    let mut progress = Meter::new("reading", count as f64, "images");
     let mut done = 0;
     let read = rows.iter().map(|paths| {
         let inputs: Vec<_> = paths

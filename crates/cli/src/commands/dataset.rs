@@ -10,7 +10,7 @@ use vae2x_train::data::{Limits, list};
 
 use crate::args::ScanArgs;
 use crate::files::check_writable;
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 
 /// Runs the command.
 ///
@@ -24,7 +24,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
         min_sharpness: args.min_sharpness,
         min_jpeg_quality: args.min_jpeg_quality,
     };
-    let progress = Mutex::new(Progress::new("photos", sources.len() as f64, "photos"));
+    let progress = Mutex::new(Meter::new("photos", sources.len() as f64, "photos"));
     let entries = scan(&sources, &limits, &|done| {
         // A poisoned lock is not a reason to stop.
         if let Ok(mut progress) = progress.lock() {

@@ -10,7 +10,7 @@ use super::training::{open_device, vae_config};
 use crate::args::DegradeArgs;
 use crate::files::{check_distinct, check_writable, is_folder, keep_or_remove};
 use crate::latents::Reading;
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 use crate::usage;
 
 /// Runs the command.
@@ -78,7 +78,7 @@ fn each_file(
     targets: &[PathBuf],
     mut soften: impl FnMut(usize, &Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut progress = Progress::new("degrading", targets.len() as f64, "files");
+    let mut progress = Meter::new("degrading", targets.len() as f64, "files");
     keep_or_remove(&args.output, || {
         if args.input.is_dir() {
             let shown = || args.output.display().to_string();

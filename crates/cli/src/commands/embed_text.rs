@@ -10,7 +10,7 @@ use vae2x_soften::wan_dit::caption::CONTEXT;
 use super::training::{open_device, start_threads};
 use crate::args::EmbedTextArgs;
 use crate::files::{check_distinct, check_writable};
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 use crate::usage;
 
 /// Runs the command.
@@ -42,7 +42,7 @@ pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
         Umt5Weights::find(ModelTensors::open(&args.umt5, FILES)?)?,
         device,
     );
-    let mut progress = Progress::new("embedding", encoder.config().layers as f64, "layers");
+    let mut progress = Meter::new("embedding", encoder.config().layers as f64, "layers");
     let counts = vec![true; tokens.ids.len()];
     let hidden = encoder.encode(&[tokens.ids], &[counts], &mut |layer| {
         progress.set(layer as f64)

@@ -14,7 +14,7 @@ use vae2x_media::pixels::picture_size;
 use super::lpips::lpips;
 use super::table::{number, table};
 use crate::args::MetricsArgs;
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 use crate::usage;
 
 /// Runs the command.
@@ -38,7 +38,7 @@ pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
         reference,
         lpips: network.as_ref().map(|d| &**d as &Distance<'_>),
     };
-    let mut progress = Progress::new(
+    let mut progress = Meter::new(
         "measuring",
         rows.iter().map(|r| count(r) as f64).sum(),
         "images",

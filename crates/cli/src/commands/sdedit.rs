@@ -21,7 +21,7 @@ use vae2x_train::data::{Source as Photo, list};
 use super::training::{open_device, start_threads, stoppable};
 use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
 use crate::compute::{Compute, open_weights};
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 use crate::usage;
 
 /// Runs the command. What is known at once is checked before the model's files are hashed and loaded, which takes long.
@@ -115,7 +115,7 @@ fn make(job: &mut Job, args: &SdeditArgs, model: &Model, input: Input) -> anyhow
         patch,
     };
     let [all, there] = job.progress();
-    let mut progress = Progress::new("sdedit", (all - there) as f64, "items");
+    let mut progress = Meter::new("sdedit", (all - there) as f64, "items");
     let (mut done, mut warned) = (0, BTreeSet::new());
     let mut tell = |skipped: Option<&Skipped>| {
         done += 1;
@@ -152,16 +152,16 @@ fn load(weights: &DitWeights, device: &burn::tensor::Device) -> anyhow::Result<W
     Ok(model)
 }
 
-/// Progress through bytes.
+/// The progress of hashing bytes.
 struct Counter {
-    bar: Progress,
+    bar: Meter,
     done: u64,
 }
 
 impl Counter {
     fn new(label: &str, bytes: u64) -> Self {
         Self {
-            bar: Progress::new(label, bytes as f64, "bytes"),
+            bar: Meter::new(label, bytes as f64, "bytes"),
             done: 0,
         }
     }

@@ -13,7 +13,7 @@ use vae2x_media::picture::read_image;
 use super::table::{number, table};
 use crate::args::SpeckleArgs;
 use crate::compute::{Compute, vae_name};
-use crate::ui::{self, Progress};
+use crate::ui::{self, Meter};
 use crate::usage;
 
 /// Black, greys, white, muted red, green and blue.
@@ -43,7 +43,7 @@ pub fn speckle(args: &SpeckleArgs) -> anyhow::Result<()> {
 
 fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
     let files = list_inputs(&args.inputs, false)?;
-    let mut progress = Progress::new("measuring", files.len() as f64, "images");
+    let mut progress = Meter::new("measuring", files.len() as f64, "images");
     let measure = |(i, path): (usize, &PathBuf)| {
         let picture = read_image(path)?;
         picture.notes.iter().for_each(ui::note);
@@ -79,7 +79,7 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
 
 fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
     let vae = Compute::on(args.device)?.open(&vae_name(&args.vae)?)?;
-    let mut progress = Progress::new("colours", COLOURS.len() as f64, "colours");
+    let mut progress = Meter::new("colours", COLOURS.len() as f64, "colours");
     let measure = |(i, colour): (usize, &[u8; 3])| {
         let result = constant_colour(vae.config(), *colour, |image| round_trip(&vae, image));
         progress.set((i + 1) as f64);

@@ -132,7 +132,7 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
             failed.note(&name, result).is_some()
         })
         .collect();
-    let mut progress = ui::Progress::new(
+    let mut progress = ui::Meter::new(
         W::LABEL,
         fits.iter().map(|job| work.units(job)).sum(),
         W::UNIT,

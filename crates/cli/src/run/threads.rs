@@ -50,7 +50,7 @@ impl Skipped {
 pub fn run<W: Work>(
     work: &W,
     jobs: &[&W::Job],
-    progress: &mut ui::Progress,
+    progress: &mut ui::Meter,
     failed: &mut Failures,
 ) -> Result<(Vec<Written>, Clock)> {
     let skipped = Skipped(AtomicUsize::new(0));
@@ -183,7 +183,7 @@ struct Computing<'a, W: Work> {
     from_reader: Receiver<Read<W::Piece>>,
     to_writer: SyncSender<Computed<W::Result>>,
     skipped: &'a Skipped,
-    progress: &'a mut ui::Progress,
+    progress: &'a mut ui::Meter,
     clock: Clock,
     /// Units of the jobs before this one.
     done: f64,
