@@ -1,4 +1,4 @@
-//! Everything that can be wrong with what users give: a clear message, the right exit code, nothing left behind.
+//! Invalid inputs and command lines: a clear message, the right exit code, nothing left behind.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Decoding and encoding: the goldens through the program, every output format, every way to say it wrong.
+//! Decoding and encoding: the goldens through the program, every output format, invalid command lines.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `vae2x compare`: what is in the page, what is said, what is refused. How it behaves in a browser is tested in `crates/compare`.
+//! `vae2x compare`: the page's contents, messages and errors. How it behaves in a browser is tested in `crates/compare`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What `decode` does to images before it saves them: size, detail, colours, and ComfyUI's workflow.
+//! Finishing in `decode`: size, detail and colours of images, and ComfyUI's workflow.
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use crate::{ui, usage};
 
 /// Finishing, and the base decoder's name if its colours are matched.
 pub struct FinishPlan {
-    /// What is done to frames.
+    /// The finishing of frames.
     pub finish: Finish,
     /// The weights named by `--match-color base:WEIGHTS`.
     pub base: Option<String>,

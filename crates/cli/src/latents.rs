@@ -156,7 +156,7 @@ impl LatentInput {
         }
     }
 
-    /// What the file held besides its values, once it was read.
+    /// The contents of the file besides its values, once it was read.
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.get()
     }

@@ -1,4 +1,4 @@
-//! Latents with their space in the type: raw as the VAE speaks, or normalized per channel as diffusion models do.
+//! Latents with their space in the type: raw as the VAE uses them, or normalized per channel as diffusion models do.
 //!
 //! The only place where one becomes the other. [`guess`] decides which of the two an unmarked latent is.
 
@@ -6,7 +6,7 @@ use crate::array::Array;
 use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
-/// A latent as the VAE speaks: `[B, z_dim, T, h, w]`.
+/// A latent as the VAE uses it: `[B, z_dim, T, h, w]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raw(Array);
 
@@ -17,7 +17,7 @@ pub struct Normalized(Array);
 /// The two spaces by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
-    /// As the VAE speaks.
+    /// As the VAE uses it.
     Raw,
     /// `(raw - mean) / std` per channel.
     Normalized,

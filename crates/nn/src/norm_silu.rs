@@ -98,11 +98,11 @@ impl<C: CheckpointStrategy> NormSilu for Autodiff<Flex, C> {
     }
 }
 
-/// Images with what their pixels' lengths give.
+/// Images with the scales that follow from their pixels' lengths.
 struct Pixels<'a> {
     x: &'a [f32],
     gamma: &'a [f32],
-    /// Of a plane.
+    /// Pixels of a plane.
     size: usize,
     /// `sqrt(C) / max(|x|_2, epsilon)` of each pixel of each image.
     scales: Vec<f32>,

@@ -1,4 +1,4 @@
-//! What `decode --scale 1` and `--match-color` are worth, over a folder of photos:
+//! Measures the gain of `decode --scale 1` and `--match-color` over a folder of photos:
 //! `cargo run --release -p vae2x --example finishing -- PHOTOS --base WEIGHTS --vae WEIGHTS [--side 1024]`.
 //!
 //! Each photo is resized to a longer side of `--side`, halved to what is encoded, and decoded by both models. Prints PSNR to
@@ -83,9 +83,9 @@ fn photos(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What comes of a photo, `[3, H, W]` each.
+/// The images made from a photo, `[3, H, W]` each.
 struct Decoded {
-    /// What was encoded.
+    /// The encoded image.
     small: Array,
     base: Array,
     two_x: Array,
@@ -266,7 +266,7 @@ fn edge(way: Halve) -> anyhow::Result<Vec<(f64, f64)>> {
     Ok(seen)
 }
 
-/// What is left of a sine of `frequency` cycles per pixel of the result, at the phase that keeps most.
+/// The share that is left of a sine of `frequency` cycles per pixel of the result, at the phase that keeps most.
 fn contrast(way: Halve, frequency: f64) -> anyhow::Result<f64> {
     let mut most: f64 = 0.0;
     for phase in 0..16 {

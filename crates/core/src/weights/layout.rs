@@ -66,7 +66,7 @@ fn is_time_conv(spec: &TensorSpec) -> bool {
     spec.name.contains("time_conv.")
 }
 
-/// Of each kernel of `taps` temporal taps the last: canonical bytes to those of a 2-D file.
+/// The last tap of each kernel of `taps` temporal taps: canonical bytes to those of a 2-D file.
 pub(crate) fn last_taps(spec: &TensorSpec, dtype: DType, bytes: &[u8]) -> Vec<u8> {
     let [_, _, taps, h, w] = spec.shape[..] else {
         return bytes.to_vec();

@@ -5,7 +5,7 @@ use vae2x_core::weights::formula::unit;
 
 use super::*;
 
-/// Of the greatest value: what other orders of summation and fused operations cost.
+/// The cost of another order of summation and of fused operations, relative to the greatest value.
 const TOLERANCE: f32 = 2e-6;
 
 /// Channel counts of the models, and others.

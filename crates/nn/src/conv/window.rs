@@ -18,7 +18,7 @@ pub struct Window {
     pub outputs: usize,
     /// Height and width.
     pub kernel: [usize; 2],
-    /// Of the kernel, down and across.
+    /// The step of the kernel, down and across.
     pub stride: [usize; 2],
     /// Zeros above and to the left.
     pub padding: [usize; 2],

@@ -19,7 +19,7 @@ use crate::conv::conv2d;
 const KERNEL: usize = 4;
 const PADDING: usize = 1;
 const STRIDES: [usize; 5] = [2, 2, 2, 1, 1];
-/// Of LeakyReLU below 0.
+/// The slope of LeakyReLU below 0.
 const SLOPE: f64 = 0.2;
 /// Keeps vectors of length 0 from becoming NaN; torch's `normalize` has the same.
 const EPSILON: f32 = 1e-12;

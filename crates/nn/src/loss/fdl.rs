@@ -42,7 +42,7 @@ pub struct FdlConfig {
     pub patch: usize,
     /// Random kernels per stage.
     pub projections: usize,
-    /// Of the angles' term beside the magnitudes'.
+    /// The weight of the angles' term relative to the magnitudes'.
     pub phase_weight: f64,
     /// One per stage; a stage of weight 0 is left out.
     pub stage_weights: Vec<f64>,

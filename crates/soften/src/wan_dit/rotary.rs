@@ -1,7 +1,7 @@
 //! The rotary embedding of a token's frame, row and column.
 //!
 //! Neighbouring channels of a head are the parts of a complex number that is turned by an angle proportional to the position.
-//! Of a head of `d` channels, rows and columns have `2 (d / 6)` each, frames the rest.
+//! In a head of `d` channels, rows and columns have `2 (d / 6)` each, frames the rest.
 //! Source: Su et al., "RoFormer", 2021; the split is Wan2.1's.
 
 use burn::tensor::{Device, Tensor, TensorData};

@@ -188,7 +188,7 @@ impl EngineOptions {
         }
     }
 
-    /// What [`Device::Auto`] means among `devices`, of which `check` refuses some.
+    /// The choice of [`Device::Auto`] among `devices`, of which `check` refuses some.
     fn automatic(
         &self,
         devices: impl IntoIterator<Item = DeviceEntry>,
