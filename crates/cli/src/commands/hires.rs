@@ -14,7 +14,7 @@ use crate::run::{Direction, prepare, run};
 use crate::work::{RefinedLatent, Refining};
 use crate::{ui, usage};
 
-/// The form of the result.
+/// The next steps, in ComfyUI.
 const COMFY_HINT: &str = "next, in ComfyUI: put the file into input/, add LoadLatent and a KSampler of the same model at a denoise of \
                           0.3 to 0.6, and decode; or use SaveLatent after it, and `vae2x decode`";
 
