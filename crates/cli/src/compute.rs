@@ -88,6 +88,10 @@ impl Compute {
     /// # Errors
     /// If the device cannot run it.
     pub fn build(&self, builder: VaeBuilder) -> anyhow::Result<Vae> {
+        #[cfg(feature = "burn")]
+        if self.device == Device::Burn {
+            start_burn_threads(self.threads);
+        }
         let builder = builder
             .device(self.device)
             .precision(self.precision)
@@ -104,6 +108,14 @@ impl Compute {
             ui::note(format!("computing on {}", vae.engine()));
         }
     }
+}
+
+/// Starts the threads of the process that burn computes with on the CPU, unless they have started.
+#[cfg(feature = "burn")]
+fn start_burn_threads(threads: Option<usize>) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+    // A second model finds them started.
+    let _ = pool.build_global();
 }
 
 /// The value of `--vae`, before anything is read or fetched.
