@@ -3,6 +3,7 @@
 mod bad_input;
 #[cfg(feature = "burn")]
 mod burn;
+mod clips;
 mod codec;
 mod compare;
 #[cfg(feature = "train")]

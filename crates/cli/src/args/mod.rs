@@ -21,7 +21,7 @@ use parse::{
     precisions, space_choices, spaces, takings,
 };
 
-/// Decode, encode and upscale with the VAE of Wan2.1, Wan2.2-14B and Qwen-Image, at 1x or 2x.
+/// Decode, encode and upscale with the VAE of Wan2.1, Wan2.2-14B, Qwen-Image, Krea 2 and Anima, at 1x or 2x.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = crate::missing::help())]
 pub struct Cli {
