@@ -36,21 +36,14 @@ fn devices_that_cannot_be_meant_are_refused() {
         ]
         .concat())
     };
-    assert!(
-        decode(&["--device", "tpu"])
-            .fails(2)
-            .contains("expected auto, cpu")
-    );
-    assert!(
-        decode(&["--device", "cpu", "--dtype", "f16"])
-            .fails(2)
-            .contains("f32 or bf16")
-    );
+    assert!(decode(&["--device", "tpu"]).fails(2).contains("tpu"));
+    let half = decode(&["--device", "cpu", "--dtype", "f16"]).fails(2);
+    assert!(half.contains("cpu") && half.contains("f16"), "{half}");
     // Without a GPU, auto is the CPU, whatever software drivers there are.
     if !run(&["devices"]).ok().contains("GPU") {
-        assert!(decode(&["--dtype", "f16"]).fails(2).contains("no GPU"));
+        assert!(decode(&["--dtype", "f16"]).fails(2).contains("GPU"));
     }
-    assert!(decode(&["--memory", "much"]).fails(2).contains("4GiB"));
+    assert!(decode(&["--memory", "much"]).fails(2).contains("much"));
     for api in Api::ALL.into_iter().filter(|api| !api.is_built()) {
         let message = decode(&["--device", api.name()]).fails(2);
         assert!(message.contains(&format!("--features {api}")), "{message}");

@@ -205,7 +205,7 @@ fn layouts_round_trip_to_the_bit() {
         "--vae",
     ];
     let message = run(&[&clip[..], &[&at("2d.safetensors")]].concat()).fails(1);
-    assert!(message.contains("single frames"), "{message}");
+    assert!(message.contains("cases.safetensors"), "{message}");
     run(&[&clip[..], &[&at("from_2d.safetensors")]].concat()).ok();
 }
 
@@ -293,7 +293,7 @@ fn to_2x_is_nearest_neighbour() {
         "--to-2x",
     ])
     .fails(1);
-    assert!(message.contains("12 output channels"), "{message}");
+    assert!(message.contains(" 12 "), "{message}");
 }
 
 #[test]

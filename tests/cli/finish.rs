@@ -59,26 +59,16 @@ fn sizes_below_the_decoders_are_reduced() {
     let base = decode(&["--vae", "demo:base"]);
     assert_eq!(decode(&["--vae", "demo:base", "--scale", "1"]), base);
     let out = text(&folder.path().join("x.png"));
-    let message = run(&[
-        "decode",
-        &latent,
-        "--vae",
-        "demo:base",
-        "-o",
-        &out,
-        "--scale",
-        "2",
-    ])
-    .fails(2);
-    assert!(
-        message.contains("12 output channels") && message.contains("demo:base has 3"),
-        "{message}"
-    );
-    let message = run(&[
-        "decode", &latent, "--vae", "demo:2x", "-o", &out, "--scale", "4",
-    ])
-    .fails(2);
-    assert!(message.contains("48 output channels"), "{message}");
+    for (vae, scale, channels) in [("demo:base", "2", " 12 "), ("demo:2x", "4", " 48 ")] {
+        let message = run(&[
+            "decode", &latent, "--vae", vae, "-o", &out, "--scale", scale,
+        ])
+        .fails(2);
+        assert!(
+            message.contains(channels) && message.contains(vae),
+            "{message}"
+        );
+    }
     assert!(!Path::new(&out).exists());
 }
 
@@ -375,14 +365,17 @@ fn references_that_do_not_fit_are_told() {
         "--match-color",
     ];
     let said = run(&[&args[..], &[&asset("photos/chelsea.png")]].concat()).ok_stderr();
-    assert!(said.contains("(451x300) is stretched to 512x320"), "{said}");
+    assert!(
+        said.contains("451x300") && said.contains("512x320"),
+        "{said}"
+    );
     let said = run(&[
         &args[..],
         &[&asset("photos/chelsea.png"), "--match-color-by", "stats"],
     ]
     .concat())
     .ok_stderr();
-    assert!(!said.contains("stretched"), "{said}");
+    assert!(!said.contains("451x300"), "{said}");
     let message = run(&[&args[..], &["nowhere.png"]].concat()).fails(1);
     assert!(message.contains("nowhere.png"), "{message}");
     run(&[&args[..], &["base:"]].concat()).fails(2);

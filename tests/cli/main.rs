@@ -15,6 +15,7 @@ mod embed_text;
 mod files;
 mod finish;
 mod hub;
+mod messages;
 mod metrics;
 #[cfg(feature = "train")]
 mod sdedit;

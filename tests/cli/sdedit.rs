@@ -116,26 +116,20 @@ fn a_killed_job_resumes_to_the_same_bytes() {
             .collect::<Vec<_>>()
     };
     let said = run(&args(&whole)).ok();
-    assert!(
-        said.contains("320 items; 3 of 8 sources cannot be used"),
-        "{said}"
-    );
+    assert!(said.contains("320 items; 3 of 8"), "{said}");
     let mut names = entries(&whole);
     assert_eq!(names.pop().as_deref(), Some("pairs-00106.safetensors"));
     assert_eq!(names[0], "manifest.json", "no parts are left: {names:?}");
     let (left_out, pairs) = skipped(&whole);
-    let says = [
-        ("1_cut", "truncated"),
-        ("nan", "finite values"),
-        ("small", "smaller than the transformer's patch"),
-    ];
-    assert_eq!((left_out.len(), pairs), (3, 200));
-    for (name, why) in says {
-        assert!(
-            left_out[&format!("{name}.safetensors")].contains(why),
-            "{left_out:?}"
-        );
-    }
+    let names: Vec<&str> = left_out.keys().map(String::as_str).collect();
+    assert_eq!(
+        (&names[..], pairs),
+        (
+            &["1_cut.safetensors", "nan.safetensors", "small.safetensors"][..],
+            200
+        )
+    );
+    assert!(left_out.values().all(|why| !why.is_empty()));
 
     let mut child = vae2x()
         .args(args(&killed))
@@ -205,16 +199,16 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     fails(&[&a, &b, &a], &["both shard 0/2"]);
     fails(&[&a, &whole], &["do not belong together"]);
     let seed = make("seed", &["--shard", "1/2", "--seed", "7"]);
-    fails(&[&a, &seed], &["different jobs", "options"]);
-    fails(&[&given[0]], &["manifest.json is missing"]);
-    assert!(merge(&[&a, &b], "joined").fails(1).contains("is not empty"));
+    fails(&[&a, &seed], &[&a, &seed, "options"]);
+    fails(&[&given[0]], &[&given[0], "manifest.json"]);
+    assert!(merge(&[&a, &b], "joined").fails(1).contains("joined"));
     std::fs::create_dir(at("stray")).unwrap();
     std::fs::write(
         Path::new(&at("stray")).join("pairs-00007.safetensors"),
         "of another job",
     )
     .unwrap();
-    assert!(merge(&[&a, &b], "stray").fails(1).contains("is not empty"));
+    assert!(merge(&[&a, &b], "stray").fails(1).contains("stray"));
     std::fs::write(Path::new(&b).join("pairs-00001.safetensors"), "damaged").unwrap();
     let before = entries(folder.path());
     assert!(merge(&[&a, &b], "damaged").fails(1).contains("sha256"));
@@ -239,10 +233,7 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     );
     let idle =
         run(&[&job(&dit, &given, &at("idle"))[..], &["--shard", "4/5"]].concat()).ok_stderr();
-    assert!(
-        idle.contains("of 5 shards 3 have none: --per-file 1"),
-        "{idle}"
-    );
+    assert!(idle.contains("--per-file 1"), "{idle}");
     let manifest = Path::new(&b).join("manifest.json");
     let said = std::fs::read_to_string(&manifest).unwrap();
     for (index, of) in [(0_u64, 0_u64), (5, 2), (0, 1 << 40)] {
@@ -254,7 +245,7 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
         fails(&[&a, &b], &[&format!("shard {index}/{of}")]);
     }
     std::fs::remove_file(&manifest).unwrap();
-    assert!(resumed("1/2").fails(1).contains("without a manifest.json"));
+    assert!(resumed("1/2").fails(1).contains("manifest.json"));
     std::fs::remove_file(Path::new(&b).join("pairs-00001.safetensors")).unwrap();
     assert!(
         run(&[&job(&dit, &given, &b)[..], &["--shard", "0/2", "--resume"]].concat())
@@ -312,15 +303,10 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     fails(
         &job(&dit, &wide, &out),
         1,
-        &[
-            "umt5_empty_wan",
-            "'context'",
-            "tokens of 20 values",
-            "[1, 4096]",
-        ],
+        &["umt5_empty_wan", "'context'", " 20 ", "[1, 4096]"],
     );
     let none = [given[0].clone(), format!("{}/0.safetensors", given[0])];
-    fails(&job(&dit, &none, &out), 1, &["'context'", "no such tensor"]);
+    fails(&job(&dit, &none, &out), 1, &["'context'"]);
 
     // Other models.
     let other = folder.path().join("other.safetensors");
@@ -383,21 +369,12 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
         &["--latent-space", "normalized"],
     ]
     .concat();
-    fails(
-        &claimed,
-        1,
-        &[
-            "taken as normalized",
-            "those of raw latents",
-            "clip.safetensors",
-            "--latent-space raw",
-        ],
-    );
+    fails(&claimed, 1, &["clip.safetensors", "--latent-space raw"]);
 
     fails(
         &["sdedit", "--dit", &dit, "--context", &given[1], "-o", &out],
         2,
-        &["--latents DIR or --photos DIR"],
+        &["--latents", "--photos"],
     );
     fails(
         &[
@@ -417,12 +394,12 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     fails(
         &[&job(&dit, &given, &out)[..], &["--shard", "2/2"]].concat(),
         2,
-        &["I from 0 to N - 1"],
+        &["--shard", "2/2"],
     );
     fails(
         &[&job(&dit, &given, &out)[..], &["--t", "1.5"]].concat(),
         2,
-        &["from 0 to 1"],
+        &["1.5"],
     );
     fails(
         &[&job(&dit, &given, &out)[..], &["--t-median", "2"]].concat(),
@@ -440,11 +417,8 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     let out = text(&folder.path().join("heads"));
     let with = |more: &[&str]| run(&[&job(&original, &given, &out)[..], more].concat());
     with(&["--heads", "2"]).ok();
-    assert!(
-        with(&["--heads", "1", "--resume"])
-            .fails(1)
-            .contains("different input")
-    );
+    let said = with(&["--heads", "1", "--resume"]).fails(1);
+    assert!(said.contains("different input"), "{said}");
     let (out, vae) = (
         text(&folder.path().join("vae")),
         folder.path().join("vae.safetensors"),
@@ -533,21 +507,21 @@ fn a_broken_photo_is_left_out_by_shards_as_by_one_run() {
         .concat())
     };
     let said = make(&photos, "whole", "0/1").ok_stderr();
-    assert_eq!(said.matches("; it is skipped").count(), 2, "{said}");
+    assert!(
+        said.contains("1_cut.png: ") && said.contains("tiny.png: "),
+        "{said}"
+    );
     let (left_out, pairs) = skipped(&folder.path().join("whole"));
     assert_eq!(pairs, 6);
-    assert_eq!(left_out["1_cut.png"], "the picture is incomplete");
-    assert!(left_out["tiny.png"].contains("1x6 cells"), "{left_out:?}");
+    assert!(!left_out["1_cut.png"].is_empty());
+    assert!(left_out["tiny.png"].contains("1x6"), "{left_out:?}");
     make(&photos, "a", "0/2").ok();
     make(&photos, "b", "1/2").ok();
     let merge = |from: [&str; 2], to: &str| {
         run(&["sdedit", "merge", &at(from[0]), &at(from[1]), "-o", &at(to)])
     };
     let said = merge(["a", "b"], "joined").ok();
-    assert!(
-        said.contains("6 pairs of 2 shards; 2 of 5 sources"),
-        "{said}"
-    );
+    assert!(said.contains("6 pairs of 2 shards; 2 of 5"), "{said}");
     assert_eq!(
         bytes(&folder.path().join("joined")),
         bytes(&folder.path().join("whole"))
@@ -601,8 +575,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
         "--out",
         &at("flow"),
     ];
-    let said = run(&train).ok();
-    assert!(said.contains("velocity on held-out latents"), "{said}");
+    run(&train).ok();
     let made = entries(&folder.path().join("flow"));
     assert_eq!(
         made,
@@ -615,7 +588,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
             "model"
         ]
     );
-    assert!(run(&train).fails(1).contains("already holds a run"));
+    assert!(run(&train).fails(1).contains(&at("flow")));
 
     let (model, context) = (at("flow/model"), at("flow/context.safetensors"));
     let sdedit = [
@@ -704,10 +677,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
         ])
     };
     let said = spectrum(&at("report.html")).ok();
-    assert!(
-        said.contains("SDEdit over clean, dB from coarse to fine:"),
-        "{said}"
-    );
+    assert!(said.contains("SDEdit over clean, dB"), "{said}");
     let page = std::fs::read_to_string(at("report.html")).unwrap();
     assert!(
         page.starts_with("<!DOCTYPE html>")
@@ -716,11 +686,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
     );
     spectrum(&at("report.png")).ok();
     assert!(Path::new(&at("report.png")).exists());
-    assert!(
-        spectrum(&at("report.pdf"))
-            .fails(2)
-            .contains(".html or .png")
-    );
+    assert!(spectrum(&at("report.pdf")).fails(2).contains("report.pdf"));
     let whole = run(&[
         "spectrum",
         &format!("all={}", at("latents")),
@@ -731,11 +697,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
     ])
     .ok();
     assert!(whole.contains("all.html"));
-    assert!(
-        run(&["spectrum", "latents", "-o", &at("x.html")])
-            .fails(2)
-            .contains("NAME=LATENTS")
-    );
+    run(&["spectrum", "latents", "-o", &at("x.html")]).fails(2);
     assert!(
         run(&["spectrum", "a=nowhere", "-o", &at("x.html")])
             .fails(1)
@@ -749,7 +711,7 @@ fn from_photos_through_a_flow_model_and_a_proxy_to_spectra() {
             &at("x.html")
         ])
         .fails(1)
-        .contains("holds pairs")
+        .contains("pairs-00000.safetensors")
     );
     assert!(!Path::new(&at("x.html")).exists());
 }

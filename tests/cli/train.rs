@@ -62,7 +62,7 @@ fn a_run_leaves_its_folder_and_exports_load() {
     ])
     .ok_stderr();
     assert!(
-        said.contains("3 photos to train on, 1 held out") && said.contains("broken.jpg"),
+        said.contains("3 photos") && said.contains("1 held out") && said.contains("broken.jpg"),
         "{said}"
     );
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_run_leaves_its_folder_and_exports_load() {
     );
 
     let again = run(&["train", "decoder", "--config", &config, "--out", &out]).fails(1);
-    assert!(again.contains("already holds a run"), "{again}");
+    assert!(again.contains(&out), "{again}");
     assert!(
         run(&["train", "decoder", "--resume", &out])
             .ok()
@@ -163,9 +163,9 @@ fn configurations_that_cannot_be_meant_name_the_key() {
     };
     assert!(fails("[loss]\nl2 = 1.0", &[]).contains("l2"));
     assert!(fails("", &["train.stepz=1"]).contains("stepz"));
-    assert!(fails("", &["loss.fdl=1.0"]).contains("loss.vgg19=random:0"));
+    assert!(fails("", &["loss.fdl=1.0"]).contains("loss.vgg19"));
     assert!(fails("", &["data.photos=[\"nowhere\"]"]).contains("nowhere"));
-    assert!(fails("", &["data.crop=64", "data.min_side=200"]).contains("cannot be used"));
+    assert!(fails("", &["data.crop=64", "data.min_side=200"]).contains(".png"));
     assert!(fails("", &["degradation.kind=proxy"]).contains("degradation.proxy"));
     assert!(
         fails("", &["loss.fdl=1.0", "loss.vgg19=missing.safetensors"])
@@ -286,7 +286,7 @@ fn a_learning_rate_that_explodes_stops_the_run_and_names_step_photos_and_losses(
     ])
     .fails(1);
     assert!(
-        said.contains("step 0: ") && said.contains("above train.explode_loss = 1e-6"),
+        said.contains("step 0: ") && said.contains("train.explode_loss = 1e-6"),
         "{said}"
     );
 }
@@ -392,5 +392,5 @@ fn a_scan_says_what_to_drop_and_training_takes_its_manifest() {
         "--set",
         "train.steps=1",
     ];
-    assert!(run(&args).ok_stderr().contains("3 photos to train on"));
+    assert!(run(&args).ok_stderr().contains("3 photos"));
 }

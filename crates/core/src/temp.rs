@@ -202,11 +202,14 @@ mod tests {
     #[test]
     fn folders_and_missing_folders_are_refused_at_the_target() {
         let folder = tempfile::tempdir().unwrap();
-        let message = write_bytes(folder.path(), b"x").unwrap_err().to_string();
-        assert!(message.contains("not a regular file"), "{message}");
         let lost = folder.path().join("missing/a.bin");
-        let message = write_bytes(&lost, b"x").unwrap_err().to_string();
-        assert!(message.contains("missing/a.bin:"), "{message}");
+        for target in [folder.path(), &lost] {
+            let error = write_bytes(target, b"x").unwrap_err();
+            assert!(
+                matches!(&error, Error::Io { path, .. } if path == target),
+                "{error:?}"
+            );
+        }
         assert_eq!(entries(folder.path()), Vec::<String>::new());
     }
 

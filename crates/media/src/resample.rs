@@ -165,12 +165,10 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_refused() {
-        assert!(
-            halve(&wave(5, 4, 1.0))
-                .unwrap_err()
-                .to_string()
-                .contains("4x5")
-        );
+        assert!(matches!(
+            halve(&wave(5, 4, 1.0)),
+            Err(Error::Shape { got, .. }) if got == "4x5"
+        ));
         assert!(resize(&wave(4, 4, 1.0), [0, 4], Filter::Area).is_err());
         assert!(resize(&Array::zeros([1, 4, 4]), [2, 2], Filter::Area).is_err());
     }

@@ -304,8 +304,5 @@ fn what_cannot_fit_is_refused_before_the_weights_are_read() {
         Some(Error::Memory(message)) => message,
         other => panic!("{other:?}"),
     };
-    assert!(
-        message.contains("64x64") && message.contains("MB"),
-        "{message}"
-    );
+    assert!(message.contains("64x64"), "{message}");
 }

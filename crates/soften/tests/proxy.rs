@@ -14,6 +14,7 @@ use vae2x_soften::proxy::{Pair, PairFiles, Pairs, ProxyTraining, ProxyTrainingCo
 use vae2x_soften::sdedit::{Hashed, Job, Maker, Plan, SdeditOptions, Shard, Source, Time};
 use vae2x_soften::velocity::Velocity;
 use vae2x_testkit::compare::assert_same;
+use vae2x_train::Error;
 use vae2x_train::decoder::degradation::Degradation;
 use vae2x_train::log::NoScreen;
 use vae2x_train::run::{Record, Work};
@@ -171,17 +172,15 @@ fn held_out_pairs_that_do_not_fit_are_known_before_the_start() {
             degraded: latent,
             time: 0.1,
         };
-        ProxyTraining::new(&pairs, &config, empty.path(), &Device::flex())
-            .err()
-            .map(|e| e.to_string())
+        ProxyTraining::new(&pairs, &config, empty.path(), &Device::flex()).err()
     };
     // The one that is held out, and the first to train on, whose channels the others are to have.
-    let errors: Vec<String> = (0..4).filter_map(refused).collect();
+    let errors: Vec<Error> = (0..4).filter_map(refused).collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(
         errors
             .iter()
-            .all(|e| e.contains("pair ") && e.contains("expected two of")),
+            .all(|e| matches!(e, Error::Data(problem) if problem.starts_with("pair "))),
         "{errors:?}"
     );
 }
@@ -230,9 +229,20 @@ fn pairs_that_do_not_fit_are_refused() {
         ProxyTraining::new(pairs, &config, empty.path(), &Device::flex())
             .and_then(|mut fit| steps(&mut fit, 1))
             .unwrap_err()
-            .to_string()
     };
-    assert!(error(&pairs(1), 8).contains("1 latents"));
-    assert!(error(&pairs(3), 32).contains("sides of 32"));
-    assert!(error(&pairs(3), 2).contains("crop"));
+    let one = error(&pairs(1), 8);
+    assert!(
+        matches!(&one, Error::Data(problem) if problem.starts_with("1 ")),
+        "{one:?}"
+    );
+    let small = error(&pairs(3), 32);
+    assert!(
+        matches!(&small, Error::Data(problem) if problem.contains("32")),
+        "{small:?}"
+    );
+    let crop = error(&pairs(3), 2);
+    assert!(
+        matches!(&crop, Error::Config(problem) if problem.contains("crop")),
+        "{crop:?}"
+    );
 }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use common::{device, is_flex};
 use vae2x_core::weights::write::{Entry, write_arrays, write_safetensors};
 use vae2x_core::weights::{DType, ModelTensors, TensorFile};
-use vae2x_core::{Array, Result};
+use vae2x_core::{Array, Error, Result};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::wan_vae::parameters;
 use vae2x_soften::umt5::{self, Umt5, Umt5Weights};
@@ -174,12 +174,11 @@ fn comfyuis_prefix_with_and_without_a_vae_beside() {
         .map(|(name, array)| (name.as_str(), array))
         .collect();
     write_arrays(&path, &named, &Default::default()).unwrap();
-    assert!(
-        dit(&path, HEADS)
-            .unwrap_err()
-            .to_string()
-            .contains("blocks.0.ffn.0.bias")
-    );
+    assert!(matches!(
+        dit(&path, HEADS).err(),
+        Some(Error::TensorSet { missing, .. })
+            if missing == ["model.diffusion_model.blocks.0.ffn.0.bias"]
+    ));
 }
 
 #[test]
@@ -208,12 +207,15 @@ fn ready_made_captions_are_padded_with_zeros() {
         text_len: 100,
         ..config
     };
-    let error = caption::read(&open("data/umt5_video_negative_wan.safetensors"), &short)
-        .unwrap_err()
-        .to_string();
+    let error =
+        caption::read(&open("data/umt5_video_negative_wan.safetensors"), &short).unwrap_err();
     assert!(
-        error.contains("1 to 100 tokens") && error.contains("[126, 4096]"),
-        "{error}"
+        matches!(
+            &error,
+            Error::Tensor { tensor, expected, got, .. }
+                if tensor == "context" && expected.contains("100") && got.contains("[126, 4096]")
+        ),
+        "{error:?}"
     );
 }
 
@@ -254,15 +256,18 @@ fn a_batch_is_its_items() {
 
 #[test]
 fn what_is_no_such_transformer_is_named() {
-    let error = |path: &Path| dit(path, DitOptions::default()).unwrap_err().to_string();
-    assert!(
-        error(&fixture("vae_tiny_base/original.safetensors")).contains("this is an autoencoder")
-    );
-    assert!(error(&fixture("umt5_tiny/model.safetensors")).contains("this is a text encoder"));
-    assert!(
-        error(&fixture("data/wan_cheesecake_normalized.safetensors"))
-            .contains("first is 'latents'")
-    );
+    let taken_for = |path: &Path| match dit(path, DitOptions::default()).err() {
+        Some(Error::NotThisModel { path: at, found }) if at == path => found,
+        other => panic!("{other:?}"),
+    };
+    for (name, model) in [
+        ("vae_tiny_base/original.safetensors", "autoencoder"),
+        ("umt5_tiny/model.safetensors", "text encoder"),
+        ("data/wan_cheesecake_normalized.safetensors", "'latents'"),
+    ] {
+        let found = taken_for(&fixture(name));
+        assert!(found.contains(model), "{name}: {found}");
+    }
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.safetensors");
     let zeros = Array::zeros([1]);
@@ -271,7 +276,11 @@ fn what_is_no_such_transformer_is_named() {
         ("blocks.0.cross_attn.k_img.weight", "image-to-video"),
     ] {
         write_arrays(&other, &[(name, &zeros)], &Default::default()).unwrap();
-        assert!(error(&other).contains(says), "{}", error(&other));
+        assert!(
+            taken_for(&other).contains(says),
+            "{says}: {}",
+            taken_for(&other)
+        );
     }
 }
 
@@ -301,9 +310,11 @@ fn with_channels(folder: &Path, in_channels: usize, out_channels: usize) -> Stri
         .collect();
     let path = folder.join("model.safetensors");
     write_arrays(&path, &arrays, &Default::default()).unwrap();
-    dit(&path, DitOptions { heads: Some(1) })
-        .map(|_| String::new())
-        .unwrap_or_else(|e| e.to_string())
+    match dit(&path, DitOptions { heads: Some(1) }).err() {
+        None => String::new(),
+        Some(Error::NotThisModel { found, .. }) => found,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -344,13 +355,22 @@ fn sizes_that_do_not_fit_are_refused() {
             &fixture("dit_tiny/original.safetensors"),
             DitOptions { heads },
         )
-        .unwrap_err()
-        .to_string()
+        .err()
     };
-    assert!(heads(Some(5)).contains("5 heads do not divide a width of 24"));
+    let path = fixture("dit_tiny/original.safetensors");
+    let error = heads(Some(5));
     assert!(
-        heads(None).contains("original.safetensors"),
-        "no 128 channels per head here"
+        matches!(
+            &error,
+            Some(Error::Format { path: at, problem })
+                if *at == path && problem.contains("5 heads") && problem.contains("24")
+        ),
+        "{error:?}"
+    );
+    let error = heads(None);
+    assert!(
+        matches!(&error, Some(Error::Format { path: at, .. }) if *at == path),
+        "no 128 channels per head here: {error:?}"
     );
     let model = dit(&fixture("dit_tiny/original.safetensors"), HEADS).unwrap();
     let device = device();
@@ -362,12 +382,30 @@ fn sizes_that_do_not_fit_are_refused() {
                 Tensor::zeros(text, &device),
             )
             .unwrap_err()
-            .to_string()
     };
-    assert!(error([1, 16, 1, 4, 5], &[1.0], [1, 5, 20]).contains("w of 2"));
-    assert!(error([1, 48, 1, 4, 4], &[1.0], [1, 5, 20]).contains("[B, 16"));
-    assert!(error([1, 16, 1, 4, 4], &[1.0, 2.0], [1, 5, 20]).contains("one for each latent"));
-    assert!(error([1, 16, 1, 4, 4], &[1.0], [1, 5, 4096]).contains("[1, tokens, 20]"));
+    // The value that does not fit, and what would.
+    for (latent, times, text, what, fits) in [
+        ([1, 16, 1, 4, 5], &[1.0][..], [1, 5, 20], "latent", "w of 2"),
+        ([1, 48, 1, 4, 4], &[1.0], [1, 5, 20], "latent", "[B, 16"),
+        ([1, 16, 1, 4, 4], &[1.0, 2.0], [1, 5, 20], "timesteps", "1"),
+        (
+            [1, 16, 1, 4, 4],
+            &[1.0],
+            [1, 5, 4096],
+            "caption",
+            "[1, tokens, 20]",
+        ),
+    ] {
+        let error = error(latent, times, text);
+        assert!(
+            matches!(
+                &error,
+                Error::Shape { what: of, expected, .. }
+                    if of.contains(what) && expected.contains(fits)
+            ),
+            "{error:?}"
+        );
+    }
 }
 
 fn umt5(path: &Path) -> Result<Umt5> {
@@ -457,16 +495,23 @@ fn the_text_encoder_under_both_names() {
 fn captions_and_encoders_that_do_not_fit_are_refused() {
     let model = umt5(&fixture("umt5_tiny/model.safetensors")).unwrap();
     let error = |ids: &[Vec<u32>], counts: &[Vec<bool>]| {
-        model
-            .encode(ids, counts, &mut |_| ())
-            .unwrap_err()
-            .to_string()
+        model.encode(ids, counts, &mut |_| ()).unwrap_err()
     };
-    assert!(error(&[vec![1, 2], vec![3]], &[vec![true; 2], vec![true]]).contains("equal length"));
-    assert!(error(&[vec![1, 2]], &[vec![false; 2]]).contains("tokens that count"));
-    assert!(error(&[vec![96]], &[vec![true]]).contains("row 96"));
-    let other = umt5(&fixture("dit_tiny/original.safetensors"))
-        .unwrap_err()
-        .to_string();
-    assert!(other.contains("not a UMT5 encoder"), "{other}");
+    let unequal = error(&[vec![1, 2], vec![3]], &[vec![true; 2], vec![true]]);
+    assert!(
+        matches!(&unequal, Error::Shape { got, .. } if got.contains("[2, 1]")),
+        "{unequal:?}"
+    );
+    let uncounted = error(&[vec![1, 2]], &[vec![false; 2]]);
+    assert!(matches!(uncounted, Error::Shape { .. }), "{uncounted:?}");
+    let unknown = error(&[vec![96]], &[vec![true]]);
+    assert!(
+        matches!(&unknown, Error::Tensor { got, .. } if got == "row 96"),
+        "{unknown:?}"
+    );
+    let other = fixture("dit_tiny/original.safetensors");
+    assert!(matches!(
+        umt5(&other).err(),
+        Some(Error::NotThisModel { path, .. }) if path == other
+    ));
 }

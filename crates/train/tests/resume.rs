@@ -163,10 +163,7 @@ fn damaged_checkpoints_are_passed_over(whole: &Config, folder: &Path) {
     std::fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
     assert_eq!(newest(folder).progress.step, 4);
     let notes = run_until(whole, folder, &[Device::flex()], None).unwrap();
-    assert!(
-        notes[0].contains("damaged") && notes[0].contains("step-00000005"),
-        "{notes:?}"
-    );
+    assert!(notes[0].contains("step-00000005"), "{notes:?}");
     // What is damaged has not taken the place of one that is kept, the best at step 3 apart.
     let kept = Checkpoints::of(folder).steps().unwrap();
     assert!(

@@ -120,14 +120,10 @@ mod tests {
 
     #[test]
     fn sixteen_bits_need_png_or_exr() {
-        let message = PictureFormat::Jpeg
-            .check_depth(BitDepth::Sixteen)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("JPEG") && message.contains("--bit-depth 16"),
-            "{message}"
-        );
+        assert!(matches!(
+            PictureFormat::Jpeg.check_depth(BitDepth::Sixteen),
+            Err(Error::BadRequest(problem)) if problem.contains("JPEG")
+        ));
         assert!(PictureFormat::Webp.check_depth(BitDepth::Sixteen).is_err());
         assert!(PictureFormat::Png.check_depth(BitDepth::Sixteen).is_ok());
         assert!(PictureFormat::Exr.check_depth(BitDepth::Sixteen).is_ok());

@@ -385,11 +385,10 @@ mod tests {
                 cache: 0,
             },
         ));
-        let error = Loader::start(&dataset, 0, 2, 1)
-            .unwrap()
-            .take()
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("broken.jpg"), "{error}");
+        let taken = Loader::start(&dataset, 0, 2, 1).unwrap().take();
+        assert!(matches!(
+            taken,
+            Err(Error::Data(why)) if why.contains("broken.jpg")
+        ));
     }
 }

@@ -146,19 +146,33 @@ mod tests {
     #[test]
     fn a_proxy_that_is_missing_or_none_is_said() {
         let new = |config: &DegradationConfig| {
-            Degradation::new(config, 16, &Device::flex())
-                .unwrap_err()
-                .to_string()
+            Degradation::new(config, 16, &Device::flex()).err().unwrap()
         };
-        assert!(new(&config(DegradationKind::Proxy)).contains("needs degradation.proxy"));
+        let missing = new(&config(DegradationKind::Proxy));
+        assert!(
+            matches!(&missing, Error::Config(problem) if problem.contains("degradation.proxy")),
+            "{missing:?}"
+        );
         let of = |proxy: &str| {
             new(&DegradationConfig {
                 proxy: Some(proxy.into()),
                 ..config(DegradationKind::Proxy)
             })
         };
-        assert!(of("nowhere.safetensors").contains("nowhere.safetensors"));
+        use vae2x_core::Error as Core;
+        let missing = of("nowhere.safetensors");
+        assert!(
+            matches!(
+                &missing,
+                Error::Core(Core::Io { path, .. }) if path == Path::new("nowhere.safetensors")
+            ),
+            "{missing:?}"
+        );
         let model = vae2x_testkit::fixture("vae_tiny_base/original.safetensors");
-        assert!(of(model.to_str().unwrap()).contains("not a degradation proxy"));
+        let other = of(model.to_str().unwrap());
+        assert!(
+            matches!(&other, Error::Core(Core::Format { path, .. }) if *path == model),
+            "{other:?}"
+        );
     }
 }

@@ -333,9 +333,14 @@ mod tests {
 
     const LEAST: &str = "[model]\nbase = \"demo:base\"\n[data]\nphotos = [\"photos\"]\n";
 
-    fn error(text: &str, overrides: &[&str]) -> String {
+    /// What is wrong with a configuration.
+    #[track_caller]
+    fn problem(text: &str, overrides: &[&str]) -> String {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        Config::parse(text, &overrides).unwrap_err().to_string()
+        match Config::parse(text, &overrides) {
+            Err(Error::Config(problem)) => problem,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -360,44 +365,47 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_by_name() {
-        assert!(
-            error(&format!("{LEAST}[train]\nlearning_rate = 1.0\n"), &[]).contains("learning_rate")
-        );
-        assert!(error(LEAST, &["train.stepz=3"]).contains("stepz"));
-        assert!(error(LEAST, &["optimizer.lr=3"]).contains("optimizer"));
-        assert!(error(LEAST, &["train.lr"]).contains("key=value"));
-        assert!(error(LEAST, &["train.lr=fast"]).contains("fast"));
+        let text = format!("{LEAST}[train]\nlearning_rate = 1.0\n");
+        assert!(problem(&text, &[]).contains("learning_rate"));
+        for (change, name) in [
+            ("train.stepz=3", "stepz"),
+            ("optimizer.lr=3", "optimizer"),
+            ("train.lr", "train.lr"),
+            ("train.lr=fast", "fast"),
+        ] {
+            assert!(problem(LEAST, &[change]).contains(name), "{change}");
+        }
     }
 
     #[test]
     fn impossible_values_say_what_is_expected() {
-        assert!(error(LEAST, &["data.crop=100"]).contains("multiple of 16"));
-        assert!(error(LEAST, &["loss.fdl=1"]).contains("loss.vgg19=random:0"));
-        assert!(
-            error(
-                LEAST,
-                &["loss.fdl=1", "loss.vgg19=random:0", "loss.vgg_crop=8"]
-            )
-            .contains("16 or more")
-        );
-        assert!(error(LEAST, &["gan.weight=1", "data.crop=16"]).contains("discriminator"));
         let fdl = ["loss.fdl=1", "loss.vgg19=random:0"];
-        assert!(
-            error(
-                LEAST,
-                &[&fdl[..], &["loss.fdl_options.layer_weights=[0, 0]"]].concat()
-            )
-            .contains("all 0")
-        );
+        let small = [&fdl[..], &["loss.vgg_crop=8"]].concat();
+        let unweighted = [&fdl[..], &["loss.fdl_options.layer_weights=[0, 0]"]].concat();
         let large = [
             "loss.fdl_options.layer_weights=[0, 0, 1]",
             "loss.vgg_crop=32",
             "loss.fdl_options.patch=9",
         ];
-        assert!(error(LEAST, &[&fdl[..], &large].concat()).contains("has 8 pixels"));
-        assert!(error(LEAST, &["data.photos=[]"]).contains("data.photos"));
-        assert!(error("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
-        assert!(error(LEAST, &["train.parts=[\"encoder\"]"]).contains("decoder"));
+        let large = [&fdl[..], &large].concat();
+        // The key, and the number that is expected.
+        for (changes, key, expected) in [
+            (&["data.crop=100"][..], "data.crop", "16"),
+            (&["loss.fdl=1"], "loss.vgg19", "random:0"),
+            (&small, "VGG", "16"),
+            (&["gan.weight=1", "data.crop=16"], "data.crop", "32"),
+            (&unweighted, "loss.fdl_options.layer_weights", ""),
+            (&large, "loss.fdl_options.patch", "8"),
+            (&["data.photos=[]"], "data.photos", ""),
+            (&["train.parts=[\"encoder\"]"], "encoder", "decoder"),
+        ] {
+            let problem = problem(LEAST, changes);
+            assert!(
+                problem.contains(key) && problem.contains(expected),
+                "{changes:?}: {problem}"
+            );
+        }
+        assert!(problem("[model]\n[data]\nphotos=[\"a\"]", &[]).contains("model.base"));
     }
 
     #[test]
@@ -420,15 +428,14 @@ mod tests {
         for key in keys.iter().chain(&more) {
             for value in ["nan", "-1.0"] {
                 assert!(
-                    error(LEAST, &[&format!("{key}={value}")]).contains(key),
+                    problem(LEAST, &[&format!("{key}={value}")]).contains(key),
                     "{key} = {value}"
                 );
             }
         }
-        assert!(
-            error(LEAST, &["loss.fdl_options.layer_weights=[1.0, inf]"]).contains("layer_weights")
-        );
-        assert!(error(LEAST, &["gan.lr=0"]).contains("gan.lr"));
+        let weights = "loss.fdl_options.layer_weights";
+        assert!(problem(LEAST, &[&format!("{weights}=[1.0, inf]")]).contains(weights));
+        assert!(problem(LEAST, &["gan.lr=0"]).contains("gan.lr"));
         Config::parse(LEAST, &["train.explode=inf".into()]).unwrap();
     }
 }
