@@ -128,27 +128,34 @@ fn a_frame_is_read_without_the_others() {
         let want = clip.narrow1(frame..frame + 1).reshape([2, 2, 2]).unwrap();
         assert_eq!(file.read_frame("clip", frame).unwrap(), want);
     }
-    assert_says(
-        &file.read_frame("clip", 3).unwrap_err().to_string(),
-        &["'clip'", "more than 3", "[2, 3, 2, 2]"],
-    );
-    assert_says(
-        &file.read_frame("flat", 0).unwrap_err().to_string(),
-        &["'flat'", "two axes", "[4]"],
-    );
-    assert_says(
-        &file.read_frame("none", 0).unwrap_err().to_string(),
-        &["'none'"],
-    );
+    for (name, frame, shape) in [
+        ("clip", 3, "[2, 3, 2, 2]"),
+        ("flat", 0, "[4]"),
+        ("none", 0, ""),
+    ] {
+        let error = file.read_frame(name, frame).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                Error::Tensor { tensor, got, .. } if tensor == name && got.contains(shape)
+            ),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]
 fn metadata_and_unknown_names() {
     let file = TensorFile::open(&demo_model("demo_base.safetensors")).unwrap();
     assert!(file.metadata()["latents_mean"].starts_with("[-0.4452"));
-    assert_says(
-        &file.read("nothing").unwrap_err().to_string(),
-        &["demo_base.safetensors", "'nothing'"],
+    let error = file.read("nothing").unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::Tensor { path, tensor, .. }
+                if path.ends_with("demo_base.safetensors") && tensor == "nothing"
+        ),
+        "{error:?}"
     );
 }
 
@@ -628,10 +635,15 @@ fn other_files_are_named() {
     ] {
         assert_says(&refused(bytes.to_vec()), &[part]);
     }
-    let folder = TensorFile::open(&fixture("vae_tiny_base"))
-        .unwrap_err()
-        .to_string();
-    assert_says(&folder, &["vae_tiny_base", "not a regular file"]);
+    let folder = fixture("vae_tiny_base");
+    let error = TensorFile::open(&folder).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::Io { path, .. } | Error::Format { path, .. } if *path == folder
+        ),
+        "{error:?}"
+    );
     assert!(matches!(
         TensorFile::open(&fixture("nowhere")),
         Err(Error::Io { .. })

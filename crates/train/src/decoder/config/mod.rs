@@ -330,6 +330,7 @@ mod by_name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     const LEAST: &str = "[model]\nbase = \"demo:base\"\n[data]\nphotos = [\"photos\"]\n";
 
