@@ -29,7 +29,9 @@ latent() {
   local dict="{'descr': '<f4', 'fortran_order': False, 'shape': (1, 16, $1, 32, 32), }"
   # Magic, version and length of the header fill 10 of its 128 bytes.
   printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "$dict"
-  tail -c $((16 * 40 * 64 * 4)) tests/fixtures/data/wan_cheesecake_frame0.latent | head -c $((16 * $1 * cells * 4))
+  # The file ends with 16 channels of 40x64 cells.
+  local file=tests/fixtures/data/wan_cheesecake_frame0.latent bytes=$((16 * $1 * cells * 4))
+  head -c $(($(wc -c <"$file") - 16 * 40 * 64 * 4 + bytes)) "$file" | tail -c "$bytes"
 }
 latent 1 >"$work/frame.npy"
 latent 2 >"$work/clip.npy"
