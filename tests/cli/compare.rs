@@ -202,7 +202,7 @@ fn what_cannot_be_compared_is_refused_and_nothing_is_left() {
     refused(&[&a], 2, &[]);
     refused(&[&named("n", &a), &named("n", &b)], 2, &["'n'"]);
     refused(&[&at("a/x.png"), &at("b/x.webp")], 2, &["'x'"]);
-    refused(&[&a, &b, "--reference", "c"], 2, &["'c'", "a, b"]);
+    refused(&[&a, &b, "--reference", "c"], 2, &["--reference c", "a, b"]);
     refused(&[&a, &b, "--crop", "20x10"], 2, &["20x10"]);
     refused(&[&a, &b, "--crop", "40x10+20+0"], 1, &["'x'", "48x32"]);
     refused(&[&a, &b, "--crop", "5x10+0+0"], 1, &["24x16"]);

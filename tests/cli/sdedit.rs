@@ -183,7 +183,7 @@ fn shards_merged_are_one_run_and_what_is_amiss_is_named() {
     let merge =
         |dirs: &[&str], out: &str| run(&[&["sdedit", "merge"], dirs, &["-o", &at(out)]].concat());
     let said = merge(&[&b, &a], "joined").ok();
-    assert!(said.contains("8 pairs of 2 shards"), "{said}");
+    assert!(said.contains("8 pairs from 2 shards"), "{said}");
     assert_eq!(
         bytes(&folder.path().join("joined")),
         bytes(Path::new(&whole))
@@ -521,7 +521,7 @@ fn a_broken_photo_is_left_out_by_shards_as_by_one_run() {
         run(&["sdedit", "merge", &at(from[0]), &at(from[1]), "-o", &at(to)])
     };
     let said = merge(["a", "b"], "joined").ok();
-    assert!(said.contains("6 pairs of 2 shards; 2 of 5"), "{said}");
+    assert!(said.contains("6 pairs from 2 shards; 2 of 5"), "{said}");
     assert_eq!(
         bytes(&folder.path().join("joined")),
         bytes(&folder.path().join("whole"))

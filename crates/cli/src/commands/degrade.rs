@@ -31,7 +31,10 @@ pub fn run(args: &DegradeArgs) -> anyhow::Result<()> {
 fn latents(args: &DegradeArgs, t: f64, device: burn::tensor::Device) -> anyhow::Result<()> {
     match args.input.is_dir() {
         true if !is_folder(&args.output) => {
-            return usage("-o: the output for a folder of latents must be a folder");
+            return usage(format!(
+                "{}: the output for a folder of latents must be a folder",
+                args.output.display()
+            ));
         }
         true => (),
         false => check_writable(&args.output)?,
