@@ -499,7 +499,7 @@ fn captions_and_encoders_that_do_not_fit_are_refused() {
     };
     let unequal = error(&[vec![1, 2], vec![3]], &[vec![true; 2], vec![true]]);
     assert!(
-        matches!(&unequal, Error::Shape { got, .. } if got.contains("[2, 1]")),
+        matches!(&unequal, Error::Shape { got, .. } if got.contains("[2, 1, 2, 1]")),
         "{unequal:?}"
     );
     let uncounted = error(&[vec![1, 2]], &[vec![false; 2]]);
