@@ -187,9 +187,14 @@ impl Window {
         start..last.saturating_sub(self.padding[0]).clamp(start, height)
     }
 
+    /// None for output rows that see only padding.
+    ///
     /// # Shapes
     /// `[I, H, W]` -> `[rows, W, I]`
     fn channels_last(&self, image: &[f32], rows: Range<usize>) -> Vec<f32> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
         let [height, width] = self.size_in;
         let inputs = self.inputs;
         let mut pixels = vec![0.0; rows.len() * width * inputs];
