@@ -1,6 +1,7 @@
 //! The diffusion transformer and the text encoder against their goldens, from every layout and prefix, on burn-flex or the device that
 //! `VAE2X_TEST_DEVICE` names; captions as files hold them.
 
+#[path = "../../nn/tests/common/mod.rs"]
 mod common;
 
 use std::path::Path;

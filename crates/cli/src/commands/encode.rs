@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vae2x::{Device, Precision, Space, Vae};
+use vae2x::{Device, Precision, Space, Vae, VaeConfig};
 use vae2x_media::frames::{Edges, Fit, FrameSource, list_inputs};
 use vae2x_media::latent::LatentFormat;
 
@@ -29,22 +29,30 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     let space = space(args)?;
     let paths = targets(&args.output, &inputs, |_| "latent")?;
     check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
-    let vae = compute.open(&name)?;
-    note_precision(&compute, &vae);
     let edges = match args.pad {
         true => Edges::Pad,
         false => Edges::Crop,
     };
-    let fit = Fit::to(vae.config(), edges);
-    let look = |(path, target): (&PathBuf, PathBuf)| {
-        Ok(PixelInput {
-            path: path.clone(),
-            spec: Encoding::open(path, args.clip, fit)?.spec().clone(),
-            target,
-        })
+    // What cannot be read is known before a model is fetched; its own cells are known only then.
+    let look = |path: &PathBuf, config: &VaeConfig| {
+        let fitted = Encoding::open(path, args.clip, Fit::to(config, edges))?;
+        Ok(fitted.spec().clone())
     };
     let shown = |(path, _): &(&PathBuf, PathBuf)| path.display().to_string();
-    let (jobs, failed) = prepare(inputs.iter().zip(paths), shown, look);
+    let usual = VaeConfig::default();
+    let readable = |(path, target)| look(path, &usual).map(|_| (path, target));
+    let (inputs, mut failed) = prepare(inputs.iter().zip(paths), shown, readable);
+    if inputs.is_empty() {
+        return failed.result();
+    }
+    let vae = compute.open(&name)?;
+    note_precision(&compute, &vae);
+    let mut jobs = Vec::with_capacity(inputs.len());
+    for (path, target) in inputs {
+        let spec = failed.note(&path.display().to_string(), look(path, vae.config()));
+        let path = path.clone();
+        jobs.extend(spec.map(|spec| PixelInput { path, spec, target }));
+    }
     let work = Encoding {
         vae,
         edges,
