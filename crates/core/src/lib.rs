@@ -11,6 +11,7 @@
 pub mod arch;
 pub mod array;
 pub mod config;
+pub mod device;
 pub mod engine;
 pub mod error;
 pub mod latent;

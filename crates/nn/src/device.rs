@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, DeviceType, FloatDType, Tensor};
+use vae2x_core::device::Api;
 use vae2x_core::{Error, Precision, Result};
 
 /// What a device can hold, in bytes.
@@ -37,71 +38,25 @@ pub(crate) fn is_flex_f32<const D: usize>(x: &Tensor<D>) -> bool {
     }
 }
 
-/// An interface to devices. Each is a cargo feature of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// NVIDIA's.
-    Cuda,
-    /// Apple's.
-    Metal,
-    /// Any vendor's, on Linux, Windows and Android.
-    Vulkan,
-    /// Whatever of Vulkan, Metal, DirectX 12 and OpenGL wgpu finds.
-    WebGpu,
-    /// PyTorch's library: CUDA devices, or the CPU.
-    LibTorch,
-}
-
-impl Api {
-    /// All interfaces, the preferred one first where several reach a device.
-    pub const ALL: [Self; 5] = [
-        Self::Cuda,
-        Self::Metal,
-        Self::Vulkan,
-        Self::WebGpu,
-        Self::LibTorch,
-    ];
-
-    /// The name on the command line and of the cargo feature.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cuda => "cuda",
-            Self::Metal => "metal",
-            Self::Vulkan => "vulkan",
-            Self::WebGpu => "webgpu",
-            Self::LibTorch => "libtorch",
-        }
-    }
-
-    /// Whether this build has it.
-    pub fn is_built(self) -> bool {
-        self.device_type().is_some()
-    }
-
-    #[allow(unreachable_patterns)] // Where all are built.
-    fn device_type(self) -> Option<DeviceType> {
-        match self {
-            #[cfg(feature = "cuda")]
-            Self::Cuda => Some(DeviceType::Cuda),
-            #[cfg(feature = "metal")]
-            Self::Metal => Some(DeviceType::Metal),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => Some(DeviceType::Vulkan),
-            #[cfg(feature = "webgpu")]
-            Self::WebGpu => Some(DeviceType::Wgpu),
-            #[cfg(feature = "libtorch")]
-            Self::LibTorch => Some(DeviceType::LibTorch),
-            _ => None,
-        }
-    }
-
+/// The devices that burn reaches through an interface. Each interface is a cargo feature of the same name.
+pub trait Devices: Sized {
     /// Its devices on this machine: GPUs with their own memory first, then GPUs that share the CPU's memory, then others.
     /// Empty where no driver is installed. Opens none.
     ///
     /// # Errors
     /// [`Error::Missing`] if this build lacks it, [`Error::Device`] if a driver fails.
-    pub fn devices(self) -> Result<Vec<DeviceEntry>> {
-        let Some(device_type) = self.device_type() else {
+    fn devices(self) -> Result<Vec<DeviceEntry>>;
+
+    /// The device at `index` of [`Self::devices`], or the first.
+    ///
+    /// # Errors
+    /// As [`Self::devices`]; [`Error::NoDevice`] if there is no such device, or as [`DeviceEntry::check`].
+    fn device(self, index: Option<usize>) -> Result<DeviceEntry>;
+}
+
+impl Devices for Api {
+    fn devices(self) -> Result<Vec<DeviceEntry>> {
+        let Some(device_type) = device_type(self) else {
             let feature = self.name();
             return Err(Error::Missing {
                 what: format!("the device '{feature}'"),
@@ -113,7 +68,7 @@ impl Api {
                 .into_iter()
                 .collect::<Vec<_>>())
         })?;
-        devices.extend(self.cpu());
+        devices.extend(cpu_of(self));
         let mut listed: Vec<_> = devices
             .into_iter()
             .map(|device| (kind(&device), device))
@@ -130,22 +85,7 @@ impl Api {
             .collect())
     }
 
-    /// LibTorch lists GPUs only.
-    fn cpu(self) -> Option<Device> {
-        match self {
-            #[cfg(feature = "libtorch")]
-            #[allow(deprecated)]
-            // burn recommends its own backends; this one is for those who have PyTorch.
-            Self::LibTorch => Some(Device::libtorch()),
-            _ => None,
-        }
-    }
-
-    /// The device at `index` of [`Self::devices`], or the first.
-    ///
-    /// # Errors
-    /// As [`Self::devices`]; [`Error::NoDevice`] if there is no such device, or as [`DeviceEntry::check`].
-    pub fn device(self, index: Option<usize>) -> Result<DeviceEntry> {
+    fn device(self, index: Option<usize>) -> Result<DeviceEntry> {
         let mut devices = self.devices()?;
         let (index, count, name) = (index.unwrap_or(0), devices.len(), self.name());
         if index < count {
@@ -159,9 +99,32 @@ impl Api {
     }
 }
 
-impl std::fmt::Display for Api {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+/// burn's name for an interface, if this build has it.
+#[allow(unreachable_patterns)] // Where all are built.
+fn device_type(api: Api) -> Option<DeviceType> {
+    match api {
+        #[cfg(feature = "cuda")]
+        Api::Cuda => Some(DeviceType::Cuda),
+        #[cfg(feature = "metal")]
+        Api::Metal => Some(DeviceType::Metal),
+        #[cfg(feature = "vulkan")]
+        Api::Vulkan => Some(DeviceType::Vulkan),
+        #[cfg(feature = "webgpu")]
+        Api::WebGpu => Some(DeviceType::Wgpu),
+        #[cfg(feature = "libtorch")]
+        Api::LibTorch => Some(DeviceType::LibTorch),
+        _ => None,
+    }
+}
+
+/// LibTorch lists GPUs only.
+fn cpu_of(api: Api) -> Option<Device> {
+    match api {
+        #[cfg(feature = "libtorch")]
+        #[allow(deprecated)]
+        // burn recommends its own backends; this one is for those who have PyTorch.
+        Api::LibTorch => Some(Device::libtorch()),
+        _ => None,
     }
 }
 
@@ -191,7 +154,7 @@ impl std::fmt::Display for DeviceKind {
 pub struct DeviceEntry {
     /// The interface that reaches it.
     pub api: Api,
-    /// Its place in [`Api::devices`].
+    /// Its place in [`Devices::devices`].
     pub index: usize,
     /// Its kind.
     pub kind: DeviceKind,
@@ -439,7 +402,10 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_built_names_its_feature() {
-        for api in Api::ALL.into_iter().filter(|api| !api.is_built()) {
+        for api in Api::ALL
+            .into_iter()
+            .filter(|&api| device_type(api).is_none())
+        {
             let refused = api.device(None).err();
             let is_missing =
                 matches!(&refused, Some(Error::Missing { feature, .. }) if *feature == api.name());

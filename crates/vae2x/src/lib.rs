@@ -63,7 +63,7 @@ mod upscale;
 mod vae;
 
 pub use demo::DEMO_MODELS;
-pub use device::{Api, Device};
+pub use device::{Api, Device, is_built};
 #[cfg(feature = "burn")]
 pub use device::{DeviceInfo, devices, memory_for_training, open_for_training};
 pub use finish::{Colours, Detail, Finish, Finisher, Light, Taking};

@@ -1,6 +1,6 @@
 //! `vae2x devices`: the available compute devices.
 
-use vae2x::{Api, Vae, available_bytes};
+use vae2x::{Api, Vae, available_bytes, is_built};
 
 use crate::ui;
 
@@ -17,7 +17,7 @@ pub fn devices() -> anyhow::Result<()> {
     );
     let mut text = row("cpu", &what, Some(available_bytes()));
     text += &through_burn();
-    let missing = Api::ALL.into_iter().filter(|api| !api.is_built());
+    let missing = Api::ALL.into_iter().filter(|&api| !is_built(api));
     let missing: Vec<_> = missing.map(Api::name).collect();
     if !missing.is_empty() {
         text += &format!(

@@ -1,7 +1,8 @@
 //! The device under test: burn-flex, or what the environment names.
 
 use burn::tensor::Device;
-use vae2x_nn::device::Api;
+use vae2x_core::device::Api;
+use vae2x_nn::device::Devices;
 use vae2x_testkit::tolerance;
 
 /// Such as `vulkan`, or `cuda:1` for the second, in a build that has it.

@@ -6,11 +6,11 @@ use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
 use vae2x_core::{Precision, Result, VaeConfig};
 use vae2x_nn::device::{
-    self as nn, DeviceEntry, DeviceKind, Limits, Properties, UNKNOWN_MEMORY, check_precision,
+    DeviceEntry, DeviceKind, Devices, Limits, Properties, UNKNOWN_MEMORY, check_precision,
 };
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, Demand, EncodePlan};
 
-use super::{Api, Device, EngineOptions};
+use super::{Api, Device, EngineOptions, is_built};
 use crate::memory::available_bytes;
 
 /// A device that was found, or an interface without any.
@@ -26,7 +26,7 @@ pub struct DeviceInfo {
 
 /// The devices that this build reaches through GPU interfaces, opened to be asked for their names and memory.
 pub fn devices() -> Vec<DeviceInfo> {
-    let built = Api::ALL.into_iter().filter(|api| api.is_built());
+    let built = Api::ALL.into_iter().filter(|&api| is_built(api));
     built.flat_map(through).collect()
 }
 
@@ -36,7 +36,7 @@ fn through(api: Api) -> Vec<DeviceInfo> {
         description,
         memory: None,
     };
-    match api.in_nn().devices() {
+    match api.devices() {
         Ok(found) if found.is_empty() => {
             vec![without_device("no device or no driver found".into())]
         }
@@ -115,7 +115,7 @@ fn bytes_of(precision: Precision) -> usize {
 fn entry(device: Device, notify: impl Fn(&str)) -> Result<Option<DeviceEntry>> {
     match device {
         Device::Cpu | Device::Burn => Ok(None),
-        Device::Gpu { api, index } => api.in_nn().device(index).map(Some),
+        Device::Gpu { api, index } => api.device(index).map(Some),
         Device::Auto => Ok(first_gpu(
             reached(),
             |entry| entry.properties().map(|_| ()),
@@ -153,30 +153,8 @@ fn first_gpu(
 
 /// The devices that this build reaches, those of the best interface first.
 fn reached() -> impl Iterator<Item = DeviceEntry> {
-    let apis = Api::ALL.into_iter().filter(|api| api.is_built());
-    apis.flat_map(|api| api.in_nn().devices().unwrap_or_default())
-}
-
-impl Api {
-    fn in_nn(self) -> nn::Api {
-        match self {
-            Self::Cuda => nn::Api::Cuda,
-            Self::Metal => nn::Api::Metal,
-            Self::Vulkan => nn::Api::Vulkan,
-            Self::WebGpu => nn::Api::WebGpu,
-            Self::LibTorch => nn::Api::LibTorch,
-        }
-    }
-
-    fn of(api: nn::Api) -> Self {
-        match api {
-            nn::Api::Cuda => Self::Cuda,
-            nn::Api::Metal => Self::Metal,
-            nn::Api::Vulkan => Self::Vulkan,
-            nn::Api::WebGpu => Self::WebGpu,
-            nn::Api::LibTorch => Self::LibTorch,
-        }
-    }
+    let apis = Api::ALL.into_iter().filter(|&api| is_built(api));
+    apis.flat_map(|api| api.devices().unwrap_or_default())
 }
 
 impl EngineOptions {
@@ -196,7 +174,7 @@ impl EngineOptions {
     ) -> Device {
         let gpu = first_gpu(devices, check, |text| self.notify(text));
         gpu.map_or(Device::Cpu, |gpu| Device::Gpu {
-            api: Api::of(gpu.api),
+            api: gpu.api,
             index: Some(gpu.index),
         })
     }
@@ -235,7 +213,7 @@ impl EngineOptions {
     ) -> Result<(Arc<dyn Engine>, Device)> {
         let (name, limits, on) = match device {
             Device::Gpu { api, index } => {
-                let entry = api.in_nn().device(index)?;
+                let entry = api.device(index)?;
                 let properties = entry.properties()?;
                 self.note_what_is_assumed(&entry, &properties);
                 let limits = self.limits(entry.kind, &properties);
@@ -281,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    fn gpu(api: nn::Api, index: usize, kind: DeviceKind) -> DeviceEntry {
+    fn gpu(api: Api, index: usize, kind: DeviceKind) -> DeviceEntry {
         DeviceEntry {
             api,
             index,
@@ -293,12 +271,12 @@ mod tests {
     #[test]
     fn auto_is_the_first_gpu_that_can_be_used_and_never_a_software_driver() {
         let software = [
-            gpu(nn::Api::Vulkan, 0, DeviceKind::Cpu),
-            gpu(nn::Api::LibTorch, 0, DeviceKind::Cpu),
+            gpu(Api::Vulkan, 0, DeviceKind::Cpu),
+            gpu(Api::LibTorch, 0, DeviceKind::Cpu),
         ];
         let gpus = [
-            gpu(nn::Api::Vulkan, 1, DeviceKind::Gpu),
-            gpu(nn::Api::WebGpu, 0, DeviceKind::SharedGpu),
+            gpu(Api::Vulkan, 1, DeviceKind::Gpu),
+            gpu(Api::WebGpu, 0, DeviceKind::SharedGpu),
         ];
         let both = || software.iter().chain(&gpus).chain(&software).cloned();
         let on = |api: Api, index: usize| Device::Gpu {

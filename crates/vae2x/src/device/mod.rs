@@ -12,62 +12,20 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use vae2x_core::device::Api;
 use vae2x_core::engine::{Engine, Notify};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Error, Precision, Result};
 use vae2x_cpu::{CpuEngine, CpuOptions, Isa};
 
-/// An interface through which GPUs are reached. Each is a cargo feature of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// NVIDIA's.
-    Cuda,
-    /// Apple's.
-    Metal,
-    /// Any vendor's, on Linux, Windows and Android.
-    Vulkan,
-    /// Whichever of Vulkan, Metal, DirectX 12 and OpenGL wgpu finds.
-    WebGpu,
-    /// PyTorch's library: its first CUDA device, or the CPU.
-    LibTorch,
-}
-
-impl Api {
-    /// Every interface, the best for a device that several reach first.
-    pub const ALL: [Self; 5] = [
-        Self::Cuda,
-        Self::Metal,
-        Self::Vulkan,
-        Self::WebGpu,
-        Self::LibTorch,
-    ];
-
-    /// The name on the command line, and the cargo feature.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cuda => "cuda",
-            Self::Metal => "metal",
-            Self::Vulkan => "vulkan",
-            Self::WebGpu => "webgpu",
-            Self::LibTorch => "libtorch",
-        }
-    }
-
-    /// Whether this build has it.
-    pub fn is_built(self) -> bool {
-        match self {
-            Self::Cuda => cfg!(feature = "cuda"),
-            Self::Metal => cfg!(feature = "metal"),
-            Self::Vulkan => cfg!(feature = "vulkan"),
-            Self::WebGpu => cfg!(feature = "webgpu"),
-            Self::LibTorch => cfg!(feature = "libtorch"),
-        }
-    }
-}
-
-impl fmt::Display for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+/// Whether this build has an interface.
+pub fn is_built(api: Api) -> bool {
+    match api {
+        Api::Cuda => cfg!(feature = "cuda"),
+        Api::Metal => cfg!(feature = "metal"),
+        Api::Vulkan => cfg!(feature = "vulkan"),
+        Api::WebGpu => cfg!(feature = "webgpu"),
+        Api::LibTorch => cfg!(feature = "libtorch"),
     }
 }
 
@@ -98,7 +56,7 @@ impl Device {
     pub fn require_built(self) -> Result<()> {
         let feature = match self {
             Self::Burn if !cfg!(feature = "burn") => "burn",
-            Self::Gpu { api, .. } if !api.is_built() => api.name(),
+            Self::Gpu { api, .. } if !is_built(api) => api.name(),
             _ => return Ok(()),
         };
         Err(Error::Missing {
@@ -241,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_built_names_its_feature() {
-        for api in Api::ALL.into_iter().filter(|api| !api.is_built()) {
+        for api in Api::ALL.into_iter().filter(|&api| !is_built(api)) {
             let error = Device::Gpu { api, index: None }.require_built();
             assert!(
                 matches!(error, Err(Error::Missing { feature, .. }) if feature == api.name()),
