@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use vae2x::{Image, Progress, Upscale, Vae};
+use vae2x::{Extent, Image, Progress, Upscale, Vae};
 use vae2x_media::picture::BitDepth;
 
 use crate::run::{Need, Sink, Source, Stage, Work, Written};
@@ -72,6 +72,10 @@ impl Work for Upscaling {
     }
 
     fn stage<'a>(&'a self, _: &'a EnlargedImage) -> Result<Box<dyn Stage<Image, Image> + 'a>> {
+        // Reads the weights of both halves for images; they stay for the images that follow.
+        let image = Extent::image([1, 1]);
+        self.vae.encoder(image)?;
+        self.vae.decoder(image)?;
         Ok(Box::new(Enlarging(self)))
     }
 
