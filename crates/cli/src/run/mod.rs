@@ -137,7 +137,7 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
         fits.iter().map(|job| work.units(job)).sum(),
         W::UNIT,
     );
-    let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed)?;
+    let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed);
     progress.finish();
     if !written.is_empty() {
         ui::print(&work.report(&written))?;

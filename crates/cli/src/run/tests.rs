@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use vae2x::{Estimate, Progress};
 
+use super::threads::WAITING;
 use super::{Failures, Need, Sink, Source, Stage, Work, Written, prepare};
 
-/// Jobs are numbers; each has three pieces, `10 job + 0, 1, 2`, which are doubled.
+/// Jobs are numbers; each has nine pieces, `10 job + 0, 1, ..`, which are doubled.
 #[derive(Default)]
 struct Doubling {
     /// Fails on this piece of job 2.
@@ -28,7 +29,7 @@ struct Doubling {
     finished: Mutex<Vec<(u32, Vec<u32>)>>,
 }
 
-const PIECES: u32 = 3;
+const PIECES: u32 = 9;
 
 impl Work for Doubling {
     type Job = u32;
@@ -153,7 +154,7 @@ fn every_piece_passes_in_order() {
     let work = Doubling::default();
     assert_eq!(finished(&work), (vec![1, 2, 3], None));
     let results = work.finished.lock().unwrap();
-    assert_eq!(results[1], (2, vec![40, 42, 44]));
+    assert_eq!(results[1], (2, (20..20 + PIECES).map(|n| 2 * n).collect()));
 }
 
 #[test]
@@ -235,6 +236,18 @@ fn inputs_that_cannot_be_looked_at_are_counted() {
     let (jobs, failed) = prepare([2], |n| format!("job {n}"), look);
     assert!(jobs.is_empty());
     assert_eq!(failed.result().unwrap_err().to_string(), "there is no 2");
+}
+
+#[test]
+fn no_more_is_computed_of_what_cannot_be_written() {
+    let work = Doubling {
+        write: Some(0),
+        ..Doubling::default()
+    };
+    let error = super::run(&work, &[2], Failures::among(1)).err();
+    assert_eq!(error.unwrap().to_string(), "writing fails");
+    // There is room for those that wait, one to be handed over, and the one that fails.
+    assert!(work.computed.load(SeqCst) <= WAITING + 2);
 }
 
 #[test]

@@ -27,10 +27,10 @@ enum Computed<O> {
     /// The input is complete.
     End,
     /// The input has failed: nothing of it is kept that is not yet a file.
-    Failed,
+    Failed(anyhow::Error),
 }
 
-/// Jobs that need no more reading, since they have failed: all up to this number.
+/// Jobs of which no more is read or computed, since they have failed: all up to this number.
 struct Skipped(AtomicUsize);
 
 impl Skipped {
@@ -43,16 +43,13 @@ impl Skipped {
     }
 }
 
-/// Passes every job, in order, through its source, its stage and its sink.
-///
-/// # Errors
-/// If a thread ends without an error. Errors of jobs go to `failed`.
+/// Passes every job, in order, through its source, its stage and its sink. Errors of jobs go to `failed` as they end.
 pub fn run<W: Work>(
     work: &W,
     jobs: &[&W::Job],
     progress: &mut ui::Meter,
     failed: &mut Failures,
-) -> Result<(Vec<Written>, Clock)> {
+) -> (Vec<Written>, Clock) {
     let skipped = Skipped(AtomicUsize::new(0));
     thread::scope(|scope| {
         // Without room in the channel, only what the reader has in hand is in memory.
@@ -60,7 +57,7 @@ pub fn run<W: Work>(
         let (to_writer, results) = sync_channel(WAITING);
         let skip = &skipped;
         scope.spawn(move || read(work, jobs, skip, &pieces));
-        let writer = scope.spawn(move || write(work, jobs, &results));
+        let writer = scope.spawn(move || write(work, jobs, skip, &results, failed));
         let mut computing = Computing {
             work,
             from_reader,
@@ -70,21 +67,13 @@ pub fn run<W: Work>(
             clock: Clock::default(),
             done: 0.0,
         };
-        let mut computed = Vec::with_capacity(jobs.len());
         for (index, job) in jobs.iter().enumerate() {
-            computed.push(computing.job(index, job));
+            computing.job(index, job);
         }
         let mut clock = computing.finish();
         let saved = writer.join().unwrap_or_else(|panic| rethrow(panic));
-        let mut written = Vec::new();
         clock.save_s = saved.save_s;
-        for ((job, computed), saved) in jobs.iter().zip(computed).zip(saved.jobs) {
-            let name = work.name(job);
-            // If both fail, writing did so first: the error of computing only follows from it.
-            let result = saved.and_then(|files| computed.map(|()| files));
-            written.extend(failed.note(&name, result).into_iter().flatten());
-        }
-        Ok((written, clock))
+        (saved.written, clock)
     })
 }
 
@@ -126,28 +115,38 @@ fn read_job<W: Work>(
 
 /// The result of the writer thread.
 struct Saved {
-    /// Per job, the files written.
-    jobs: Vec<Result<Vec<Written>>>,
+    /// All files.
+    written: Vec<Written>,
     save_s: f64,
 }
 
-/// The writer thread.
-fn write<W: Work>(work: &W, jobs: &[&W::Job], results: &Receiver<Computed<W::Result>>) -> Saved {
+/// The writer thread, which sees the end of every job, and so notes those that failed.
+fn write<W: Work>(
+    work: &W,
+    jobs: &[&W::Job],
+    skipped: &Skipped,
+    results: &Receiver<Computed<W::Result>>,
+    failed: &mut Failures,
+) -> Saved {
     let mut saved = Saved {
-        jobs: Vec::with_capacity(jobs.len()),
+        written: Vec::new(),
         save_s: 0.0,
     };
-    for job in jobs {
-        let result = write_job(work, job, results, &mut saved.save_s);
-        saved.jobs.push(result);
+    for (index, job) in jobs.iter().enumerate() {
+        let fail = || skipped.skip(index);
+        let result = write_job(work, job, results, fail, &mut saved.save_s);
+        let files = failed.note(&work.name(job), result);
+        saved.written.extend(files.into_iter().flatten());
     }
     saved
 }
 
+/// Writes one job; `fail` is called as soon as that cannot be done, so that no more of it is computed.
 fn write_job<W: Work>(
     work: &W,
     job: &W::Job,
     results: &Receiver<Computed<W::Result>>,
+    fail: impl Fn(),
     save_s: &mut f64,
 ) -> Result<Vec<Written>> {
     let mut sink = None;
@@ -162,12 +161,14 @@ fn write_job<W: Work>(
                     };
                     sink.push(result)
                 });
-                failure = pushed.err();
+                failure = pushed.inspect_err(|_| fail()).err();
             }
             // Results after a failure are dropped, so that computing does not wait.
             Ok(Computed::Result(_)) => {}
             Ok(Computed::End) => break,
-            Ok(Computed::Failed) | Err(_) => return failure.map_or(Ok(Vec::new()), Err),
+            // If both fail, writing did so first: the error of computing only follows from it.
+            Ok(Computed::Failed(error)) => return Err(failure.unwrap_or(error)),
+            Err(_) => return Err(failure.unwrap_or_else(|| anyhow!("computing has stopped"))),
         }
     }
     match (failure, sink) {
@@ -191,9 +192,9 @@ struct Computing<'a, W: Work> {
 
 impl<W: Work> Computing<'_, W> {
     /// Runs one job, and sends the writer its end.
-    fn job(&mut self, index: usize, job: &W::Job) -> Result<()> {
+    fn job(&mut self, index: usize, job: &W::Job) {
         let mut ended = false;
-        let result = self.pieces(job, &mut ended);
+        let result = self.pieces(index, job, &mut ended);
         if result.is_err() {
             self.skipped.skip(index);
         }
@@ -207,15 +208,14 @@ impl<W: Work> Computing<'_, W> {
         self.done += self.work.units(job);
         let end = match result {
             Ok(()) => Computed::End,
-            Err(_) => Computed::Failed,
+            Err(error) => Computed::Failed(named(error, &self.work.name(job))),
         };
-        // A writer that is gone reports the reason itself.
+        // A writer that is gone has panicked, which joining it tells.
         let _ = self.to_writer.send(end);
-        result.map_err(|error| named(error, &self.work.name(job)))
     }
 
     /// Computes all pieces of a job; `ended` becomes true when the reader has sent the last one.
-    fn pieces(&mut self, job: &W::Job, ended: &mut bool) -> Result<()> {
+    fn pieces(&mut self, index: usize, job: &W::Job, ended: &mut bool) -> Result<()> {
         let work = self.work;
         let mut stage = timed(&mut self.clock.load_s, || work.stage(job))?;
         let mut units = 0.0;
@@ -230,6 +230,9 @@ impl<W: Work> Computing<'_, W> {
                 }
                 Err(_) => return Err(anyhow!("reading stopped")),
             };
+            if self.skipped.is_skipped(index) {
+                return Err(anyhow!("writing has stopped"));
+            }
             let size = work.piece_units(&piece);
             let results = self.step(&mut *stage, piece, units, size)?;
             units += size;
