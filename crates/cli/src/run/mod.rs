@@ -116,7 +116,7 @@ fn line(written: &Written) -> String {
     }
 }
 
-/// Runs the work on all jobs. Inputs that fail are reported as they do, and do not stop the others; `failed` are those that
+/// Runs the work on all jobs. Inputs that fail are reported at once and do not stop the others; `failed` are those that
 /// could not be opened.
 ///
 /// # Errors
