@@ -22,7 +22,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 cells=$((32 * 32))
-cargo run --release -q -p vae2x-core --example formula_weights -- "$work/w.safetensors" --base-dim 96 --out-channels 12 >&2
+cargo run --release -q -p vae2x-bench -- weights "$work/w.safetensors" >&2
 
 # A raw latent of $1 latent frames as an npy file: values of a real one, in whatever order.
 latent() {

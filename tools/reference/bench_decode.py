@@ -1,7 +1,7 @@
 """Times PyTorch's decoding of one latent on the CPU, for comparison with vae2x on the same machine side by side.
 
     pip install torch diffusers safetensors
-    cargo run --release -p vae2x-core --example formula_weights -- W.safetensors
+    cargo run --release -p vae2x-bench -- weights W.safetensors
     python tools/reference/bench_decode.py W.safetensors --cells 64x64 [--frames 1] [--threads 2] [--runs 5]
 
 (a) diffusers as it ships, f32; for one frame also (b) the same network with two-dimensional convolutions, channels last, f32,

@@ -1,7 +1,7 @@
 """Prints the table of docs/performance.md: decoding on this machine's CPU, vae2x beside PyTorch on the same weights.
 
     pip install torch diffusers safetensors
-    cargo run --release -p vae2x-core --example formula_weights -- W.safetensors
+    cargo run --release -p vae2x-bench -- weights W.safetensors
     python tools/reference/bench_table.py W.safetensors [--cases 32,64,128,clip] [--runs 5] [--threads 2]
 
 Every number is the minimum of its runs after a warm-up, one process per variant, vae2x before and after the others so that a

@@ -1,12 +1,16 @@
-"""Times training steps of PyTorch eager on the model and losses of crates/train/examples/step_time.rs.
+"""Times training steps of PyTorch eager on the model and losses of `vae2x-bench step-time`.
 
     pip install torch diffusers numpy
-    python tools/reference/bench_train.py BASE_DIM CROP BATCH STEPS [--fdl-stages N] [--projections N] [--patch N] [--vgg-crop N] [--no-lpips] [--no-gan]
+    python tools/reference/bench_train.py BASE_DIM CROP BATCH STEPS [--device cuda] [--bf16] [--fdl-stages N] [--projections N]
+        [--patch N] [--vgg-crop N] [--no-lpips] [--no-gan]
 
 Weights are random: they do not change the time. Single-frame convolutions as in diffusers (3-D, time padded) are replaced by
-their 2-D form, as ours are. f32. Prints seconds of each step, images per second without the first, and peak memory.
+their 2-D form, as ours are. f32, or autocast to bf16. Prints JSON: seconds of each step, images per second without the first, and
+peak memory.
 """
 import argparse
+import contextlib
+import json
 import resource
 import time
 
@@ -24,8 +28,14 @@ parser.add_argument("--patch", type=int, default=5)
 parser.add_argument("--vgg-crop", type=int, default=0)
 parser.add_argument("--no-lpips", action="store_true")
 parser.add_argument("--no-gan", action="store_true")
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--bf16", action="store_true")
 args = parser.parse_args()
 torch.manual_seed(0)
+torch.set_default_device(args.device)
+cuda = args.device.startswith("cuda")
+# Networks in bf16, losses in f32.
+narrow = (lambda: torch.autocast(torch.device(args.device).type, torch.bfloat16)) if args.bf16 else contextlib.nullcontext
 
 
 def last_tap(self, x, cache_x=None):
@@ -92,22 +102,32 @@ def window(x):
 
 
 def step(source, target):
-    with torch.no_grad():
+    with torch.no_grad(), narrow():
         latent = vae.quant_conv(vae.encoder(source[:, :, None]))[:, :16]
-    decoded = F.pixel_shuffle(vae.decoder(vae.post_quant_conv(latent))[:, :, 0], 2)
+    with narrow():
+        decoded = F.pixel_shuffle(vae.decoder(vae.post_quant_conv(latent))[:, :, 0], 2)
+    decoded = decoded.float()
     if not args.no_gan:
         d_adam.zero_grad()
-        (0.5 * (((critic(target) - 1) ** 2).mean() + (critic(decoded.detach()) ** 2).mean())).backward()
+        with narrow():
+            real, false = critic(target), critic(decoded.detach())
+        (0.5 * (((real.float() - 1) ** 2).mean() + (false.float() ** 2).mean())).backward()
         d_adam.step()
     loss = (decoded - target).abs().mean()
     x, y = window(decoded), window(target)
     if not args.no_lpips:
-        pairs = zip(features(vgg16, x), features(vgg16, y))
+        with narrow():
+            pairs = list(zip(features(vgg16, x), features(vgg16, y)))
+        pairs = [(a.float(), b.float()) for a, b in pairs]
         loss = loss + 0.05 * sum(((unit(a) - unit(b)) ** 2).sum(1).mean() for a, b in pairs)
-    loss = loss + fdl(features(vgg19, x), features(vgg19, y))
+    with narrow():
+        deep = features(vgg19, x), features(vgg19, y)
+    loss = loss + fdl(*([a.float() for a in side] for side in deep))
     if not args.no_gan:
         critic.requires_grad_(False)
-        loss = loss + 0.05 * ((critic(decoded) - 1) ** 2).mean()
+        with narrow():
+            judged = critic(decoded)
+        loss = loss + 0.05 * ((judged.float() - 1) ** 2).mean()
         critic.requires_grad_(True)
     g_adam.zero_grad()
     loss.backward()
@@ -123,7 +143,21 @@ seconds = []
 for _ in range(args.steps):
     start = time.perf_counter()
     step(source * 2 - 1, target * 2 - 1)
+    if cuda:
+        torch.cuda.synchronize()
     seconds.append(time.perf_counter() - start)
 rate = args.batch * len(seconds[1:]) / sum(seconds[1:]) if args.steps > 1 else args.batch / seconds[0]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print({"seconds": [round(s, 3) for s in seconds], "images_per_second": round(rate, 3), "peak_mib": peak})
+line = {
+    "what": "step",
+    "engine": "PyTorch eager",
+    "device": torch.cuda.get_device_name() if cuda else args.device,
+    "dtype": "bf16" if args.bf16 else "f32",
+    "base_dim": args.base_dim,
+    "crop": args.crop,
+    "batch": args.batch,
+    "seconds": [round(s, 4) for s in seconds],
+    "images_per_second": round(rate, 3),
+    "device_mb": torch.cuda.max_memory_reserved() // 1_000_000 if cuda else None,
+    "process_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000,
+}
+print(json.dumps(line))

@@ -5,7 +5,7 @@ pub mod compare;
 pub mod tolerance;
 pub mod vae;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vae2x_core::weights::TensorFile;
 
@@ -37,5 +37,35 @@ fn in_repository(folder: &str, path: &str) -> PathBuf {
 /// # Panics
 /// If it cannot be read.
 pub fn open(path: &str) -> TensorFile {
-    TensorFile::open(&fixture(path)).unwrap_or_else(|e| panic!("{e}"))
+    Fixtures::default().open(path)
+}
+
+/// The folder `tests/fixtures`, or a copy of it that programs outside the repository are given.
+pub struct Fixtures(PathBuf);
+
+impl Default for Fixtures {
+    /// That of the repository.
+    fn default() -> Self {
+        Self(in_repository("tests", "fixtures"))
+    }
+}
+
+impl Fixtures {
+    /// A copy.
+    pub fn at(folder: &Path) -> Self {
+        Self(folder.into())
+    }
+
+    /// A file or folder in it.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.0.join(path)
+    }
+
+    /// Opens a tensor file.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn open(&self, path: &str) -> TensorFile {
+        TensorFile::open(&self.path(path)).unwrap_or_else(|e| panic!("{e}"))
+    }
 }

@@ -7,8 +7,8 @@ use vae2x_core::engine::{Decoder, Encoder, Engine, pixel_shuffle};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, Extent};
 
-use crate::compare::{assert_close, assert_same};
-use crate::open;
+use crate::compare::{assert_close, assert_same, relative_l2};
+use crate::{Fixtures, open};
 
 /// Clips and images against the goldens of `tests/fixtures/FOLDER/cases.safetensors`, both ways.
 ///
@@ -24,12 +24,8 @@ pub fn check_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
 /// # Panics
 /// As [`check_fixtures`].
 pub fn check_decode_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
-    let cases = open(&format!("{folder}/cases.safetensors"));
-    for name in names(&cases, "decode") {
-        let latent = read(&cases, &format!("{name}.latent"));
-        let raw = read(&cases, &format!("{name}.raw"));
-        let what = format!("{folder} {name}");
-        check_decode(engine, &what, &latent, &raw, tolerance);
+    for case in decode_cases(engine, &Fixtures::default(), folder) {
+        assert_close(&case.name, &case.got, &case.want, tolerance);
     }
 }
 
@@ -38,26 +34,99 @@ pub fn check_decode_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: 
 /// # Panics
 /// As [`check_fixtures`].
 pub fn check_encode_fixtures(engine: &Arc<dyn Engine>, folder: &str, tolerance: f64) {
-    let cases = open(&format!("{folder}/cases.safetensors"));
-    for name in names(&cases, "encode") {
-        let pixels = read(&cases, &format!("{name}.pixels"));
-        let latent = read(&cases, &format!("{name}.latent"));
-        for b in 0..pixels.shape()[0] {
-            let got = encode_whole(engine, &pixels.item(b));
-            let what = format!("{folder} {name}[{b}]");
-            assert_close(&what, &got, &latent.item(b), tolerance);
-        }
+    for case in encode_cases(engine, &Fixtures::default(), folder) {
+        assert_close(&case.name, &case.got, &case.want, tolerance);
     }
 }
 
-/// Decodes each item of `latent` `[B, z, T, h, w]` and compares with `raw` `[B, 3 r^2, F, 8h, 8w]`.
-fn check_decode(engine: &Arc<dyn Engine>, what: &str, latent: &Array, raw: &Array, tolerance: f64) {
+/// The name of every case of [`check_fixtures`] and its relative L2 error.
+///
+/// # Panics
+/// If a case cannot be run or the folder holds none.
+pub fn fixture_errors(
+    engine: &Arc<dyn Engine>,
+    fixtures: &Fixtures,
+    folder: &str,
+) -> Vec<(String, f64)> {
+    let (decode, encode) = (
+        decode_cases(engine, fixtures, folder),
+        encode_cases(engine, fixtures, folder),
+    );
+    decode
+        .chain(encode)
+        .map(|case| (case.name, relative_l2(case.got.data(), case.want.data())))
+        .collect()
+}
+
+/// What an engine made of a golden's input.
+struct Case {
+    name: String,
+    got: Array,
+    want: Array,
+}
+
+/// Decodes each item of each latent `[B, z, T, h, w]`; wanted is `raw` `[B, 3 r^2, F, 8h, 8w]`, shuffled.
+fn decode_cases(
+    engine: &Arc<dyn Engine>,
+    fixtures: &Fixtures,
+    folder: &str,
+) -> impl Iterator<Item = Case> {
     let scale = engine.config().scale().unwrap();
-    for b in 0..latent.shape()[0] {
-        let got = decode_whole(engine, &latent.item(b));
-        let want = pixel_shuffle(&raw.item(b), scale).unwrap();
-        assert_close(&format!("{what}[{b}]"), &got, &want, tolerance);
-    }
+    cases(
+        fixtures,
+        folder,
+        "decode",
+        ["latent", "raw"],
+        move |name, latent, raw| Case {
+            name,
+            got: decode_whole(engine, &latent),
+            want: pixel_shuffle(&raw, scale).unwrap(),
+        },
+    )
+}
+
+fn encode_cases(
+    engine: &Arc<dyn Engine>,
+    fixtures: &Fixtures,
+    folder: &str,
+) -> impl Iterator<Item = Case> {
+    cases(
+        fixtures,
+        folder,
+        "encode",
+        ["pixels", "latent"],
+        move |name, pixels, want| Case {
+            name,
+            got: encode_whole(engine, &pixels),
+            want,
+        },
+    )
+}
+
+/// `run` on the items of `NAME.INPUT` and `NAME.OUTPUT` of every case of a side.
+fn cases(
+    fixtures: &Fixtures,
+    folder: &str,
+    side: &str,
+    [input, output]: [&'static str; 2],
+    run: impl Fn(String, Array, Array) -> Case,
+) -> impl Iterator<Item = Case> {
+    let (file, folder) = (
+        fixtures.open(&format!("{folder}/cases.safetensors")),
+        folder.to_owned(),
+    );
+    names(&file, side).into_iter().flat_map(move |name| {
+        let input = read(&file, &format!("{name}.{input}"));
+        let output = read(&file, &format!("{name}.{output}"));
+        let case = |b: usize| {
+            run(
+                format!("{folder} {name}[{b}]"),
+                input.item(b),
+                output.item(b),
+            )
+        };
+        (0..input.shape()[0]).map(case).collect::<Vec<_>>()
+    })
 }
 
 /// The first frame of each clip of `tests/fixtures/FOLDER` is the image that its first latent frame is, and a session that

@@ -73,7 +73,8 @@ fn rates(
     .map(|seconds| flop / seconds / 1e9)
 }
 
-fn main() {
+/// Prints a line per shape.
+pub fn run() {
     println!(
         "batch inputs outputs side kernel stride: ours, burn's; values, input's gradient, weight's gradient"
     );

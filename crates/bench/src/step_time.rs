@@ -1,8 +1,4 @@
-//! Times training steps of a model by formula: `step_time BASE_DIM CROP BATCH STEPS [KEY=VALUE ...]`, the rest being overrides of the configuration.
-//!
-//! Prints JSON: seconds of each step, images per second without the first step, peak memory, and the seconds of a step's parts by
-//! themselves; what they lack of a step is the adversarial loss. The model is that of `tools/reference/bench_train.py`, which times
-//! PyTorch.
+//! Times training steps of a model by formula, which is that of `tools/reference/bench_train.py`, where PyTorch is timed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +6,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use vae2x_core::weights::formula::{FormulaWeights, unit};
@@ -22,7 +18,9 @@ use vae2x_train::decoder::losses::{PictureLosses, VggChoices};
 use vae2x_train::decoder::model::{Generator, Overlay, decode, encode};
 use vae2x_train::decoder::{Inputs, build};
 use vae2x_train::run::optim::{self, Adam, AdamOptions};
-use vae2x_train::{Config, Result, VggChoice};
+use vae2x_train::{Config, VggChoice};
+
+use crate::device::{on_burn, peak_mb, reserved_mb, sync, timed};
 
 /// All losses, with the published sizes.
 const CONFIG: &str = r#"
@@ -35,7 +33,7 @@ loss = { l1 = 1.0, lpips = 0.05, fdl = 1.0, vgg16 = "random:0", vgg19 = "random:
 /// Runs of each part.
 const PART_RUNS: u64 = 3;
 
-fn picture(side: usize, batch: usize) -> Result<Array> {
+fn picture(side: usize, batch: usize) -> anyhow::Result<Array> {
     let values = unit("picture", batch * 3 * side * side)
         .map(|v| 0.8 * v)
         .collect();
@@ -48,7 +46,7 @@ fn parts(
     inputs: &Inputs,
     target: &Tensor<4>,
     input: &Tensor<4>,
-) -> Result<BTreeMap<&'static str, f64>> {
+) -> anyhow::Result<BTreeMap<&'static str, f64>> {
     let (base, device) = (inputs.base.as_ref(), target.device());
     let encoder = Encoder::load(base, &device)?;
     let mut generator = Generator::load(
@@ -65,49 +63,62 @@ fn parts(
     let mut least = BTreeMap::new();
     for step in 0..PART_RUNS {
         let mut start = Instant::now();
-        let mut lap = |part| {
+        let mut lap = |part| -> anyhow::Result<()> {
+            sync(&device)?;
             let seconds = std::mem::replace(&mut start, Instant::now())
                 .elapsed()
                 .as_secs_f64();
             let least = least.entry(part).or_insert(f64::INFINITY);
             *least = seconds.min(*least);
+            Ok(())
         };
         let [latent, _] = encode(&encoder, input.clone());
-        lap("encoder");
+        lap("encoder")?;
         let pictures = decode(&generator.decoder, latent, config.scale())?.pictures;
-        lap("decoder, values");
+        lap("decoder, values")?;
         let mut rng = ChaCha8Rng::seed_from_u64(step);
         let pull = losses.pull(&pictures.clone().without_autodiff(), target, step, &mut rng)?;
-        lap("losses, values and gradients");
+        lap("losses, values and gradients")?;
         let gradients = (pictures * pull.gradient).sum().backward();
-        lap("decoder, gradients");
+        lap("decoder, gradients")?;
         let gradients = GradientsParams::from_grads(gradients, &generator);
         generator = adam.step(config.train.lr, generator, gradients);
         average = optim::average(average, &generator, config.train.ema);
-        lap("optimizer and average");
+        lap("optimizer and average")?;
     }
     Ok(least)
 }
 
-/// In MiB; 0 where the system does not report it.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok())
-        .unwrap_or(0)
-        / 1024
+#[derive(clap::Args)]
+pub struct Args {
+    /// Width of the finest stages.
+    base_dim: usize,
+    /// Side of the targets; inputs have half of it.
+    crop: usize,
+    /// Images per step.
+    batch: usize,
+    /// Steps; the first compiles and tunes kernels.
+    steps: usize,
+    /// Overrides of the configuration, such as train.precision=bf16.
+    overrides: Vec<String>,
+    /// The device.
+    #[arg(long, default_value = "burn")]
+    device: vae2x::Device,
+    /// Do not time the parts of a step by themselves.
+    #[arg(long)]
+    whole: bool,
 }
 
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(1);
-    let (base_dim, crop, batch, steps) = (number(0), number(1), number(2), number(3));
+/// Prints the seconds of each step, images per second without the first step, memory, and the seconds of a step's parts by
+/// themselves; what they lack of a step is the adversarial loss.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let (crop, batch) = (args.crop, args.batch);
     let mut overrides = vec![
         format!("data.crop={crop}"),
         format!("train.batch={batch}"),
         format!("eval.size={crop}"),
     ];
-    overrides.extend(args.into_iter().skip(4));
+    overrides.extend(args.overrides.iter().cloned());
     let config = Config::parse(CONFIG, &overrides)?;
     let parse = |name: &Option<String>| {
         let parse =
@@ -118,44 +129,55 @@ fn main() -> Result<()> {
         vgg16: parse(&config.loss.vgg16)?,
         vgg19: parse(&config.loss.vgg19)?,
     };
-    let base = Arc::new(FormulaWeights::new(VaeConfig::with_widths(base_dim, 3)));
-    let device = Device::flex();
+    let base = Arc::new(FormulaWeights::new(VaeConfig::with_widths(
+        args.base_dim,
+        3,
+    )));
+    let device = on_burn(args.device)?;
     let inputs = Inputs { base, choices };
     let mut learner = build(&config, &inputs, None, &device)?;
     let (target, input) = (picture(crop, batch)?, picture(crop / 2, batch)?);
     let mut seconds = Vec::new();
-    for step in 0..steps as u64 {
+    for step in 0..args.steps as u64 {
         let batches = vec![Batch {
             names: vec!["formula".into(); batch],
             target: to_tensor(&target, "target", &device)?,
             input: to_tensor(&input, "input", &device)?,
         }];
-        let start = Instant::now();
-        let mut work = learner.begin(step, batches);
-        learner.discriminator_step(&mut work)?;
-        let discriminator = start.elapsed().as_secs_f64();
-        learner.generator_step(&mut work)?;
-        learner.update_average(step);
-        let whole = start.elapsed().as_secs_f64();
-        eprintln!(
-            "step {step}: {whole:.2} s, {discriminator:.2} of them until the discriminator's update; {:?}",
-            work.values
-        );
+        let (values, whole) = timed(&device, || {
+            let mut work = learner.begin(step, batches);
+            learner.discriminator_step(&mut work)?;
+            learner.generator_step(&mut work)?;
+            learner.update_average(step);
+            Ok(work.values)
+        })?;
+        eprintln!("step {step}: {whole:.2} s; {values:?}");
         seconds.push(whole);
     }
     let measured = &seconds[usize::from(seconds.len() > 1)..];
     let rate = (batch * measured.len()) as f64 / measured.iter().sum::<f64>();
-    let peak_mib = peak_memory();
+    let (device_mb, process_mb) = (reserved_mb(&device), peak_mb());
     drop(learner);
-    let parts = parts(
-        &config,
-        &inputs,
-        &to_tensor(&target, "target", &device)?,
-        &to_tensor(&input, "input", &device)?,
-    )?;
-    let told = serde_json::json!({
-        "seconds": seconds, "images_per_second": rate, "peak_mib": peak_mib, "parts": parts
+    let parts = if args.whole {
+        None
+    } else {
+        let target = to_tensor(&target, "target", &device)?;
+        let input = to_tensor(&input, "input", &device)?;
+        Some(parts(&config, &inputs, &target, &input)?)
+    };
+    let json = serde_json::json!({
+        "what": "step",
+        "device": args.device.to_string(),
+        "dtype": config.train.precision.name(),
+        "base_dim": args.base_dim,
+        "crop": crop,
+        "batch": batch,
+        "seconds": seconds,
+        "images_per_second": rate,
+        "device_mb": device_mb,
+        "process_mb": process_mb,
+        "parts": parts,
     });
-    println!("{told}");
+    println!("{json}");
     Ok(())
 }
