@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use std::sync::Arc;
 
-use common::{bands_tolerance, device, is_flex};
+use common::{device, is_flex};
 use proptest::prelude::*;
 use vae2x_core::engine::{self, Engine};
 use vae2x_core::weights::{VaeWeights, Weights};
@@ -67,7 +67,7 @@ fn upload(array: &Array, device: &Device) -> Tensor<5> {
 fn finest(device: &Device) -> (FloatDType, f64) {
     match is_flex(device) {
         true => (FloatDType::F64, tolerance::BANDS_F64),
-        false => (FloatDType::F32, bands_tolerance()),
+        false => (FloatDType::F32, tolerance::BANDS_F32),
     }
 }
 
@@ -195,7 +195,7 @@ fn an_engine_in_bands_is_the_engine() {
             &format!("{} bands", plan.bands.len()),
             &got,
             &whole,
-            bands_tolerance(),
+            tolerance::BANDS_F32,
         );
     }
 }

@@ -10,10 +10,6 @@ pub const GPU_F32: f64 = 1e-5;
 /// An image in bands against the whole one: the same sums, but matrix products of other sizes may be tiled differently.
 pub const BANDS_F32: f64 = 1e-6;
 
-/// As [`BANDS_F32`] through PyTorch's library, which chooses among algorithms by a tensor's size and not only tiles: a band and
-/// the whole may each be 1.5e-6 from the `float64` goldens, on different sides.
-pub const BANDS_LIBTORCH: f64 = 3e-6;
-
 /// As [`BANDS_F32`], computed in `f64` and compared as `f32`: only the last rounding may differ.
 pub const BANDS_F64: f64 = 5e-8;
 

@@ -1,7 +1,6 @@
 //! The convolutions: causal in time, per frame, per pixel, over time alone.
 
 use burn::module::{Module, Param};
-use burn::tensor::module;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::Result;
@@ -10,7 +9,7 @@ use vae2x_core::weights::Weights;
 
 use super::frames::{from_frames, to_frames};
 use crate::array::to_tensor;
-use crate::conv::conv2d;
+use crate::conv::{conv2d, conv3d};
 
 /// Frames before the present one that a causal convolution sees.
 const PAST: usize = 2;
@@ -237,10 +236,4 @@ impl TimeConv {
         let options = ConvOptions::new([stride, 1, 1], [0, 0, 0], [1, 1, 1], 1);
         conv3d(x, self.weight.val(), self.bias.val(), options)
     }
-}
-
-/// Convolves in the precision of `x`, as [`conv2d`] does.
-fn conv3d(x: Tensor<5>, weight: Tensor<5>, bias: Tensor<1>, options: ConvOptions<3>) -> Tensor<5> {
-    let dtype = x.dtype();
-    module::conv3d(x, weight.cast(dtype), Some(bias.cast(dtype)), options)
 }

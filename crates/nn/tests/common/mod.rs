@@ -3,7 +3,6 @@
 use burn::tensor::Device;
 use vae2x_core::device::Api;
 use vae2x_nn::device::Devices;
-use vae2x_testkit::tolerance;
 
 /// Such as `vulkan`, or `cuda:1` for the second, in a build that has it.
 const VARIABLE: &str = "VAE2X_TEST_DEVICE";
@@ -29,13 +28,4 @@ pub fn device() -> Device {
 #[allow(dead_code)] // Not in every test program.
 pub fn is_flex(device: &Device) -> bool {
     *device == Device::flex()
-}
-
-/// How near images in bands come to whole ones in `f32`, on the device under test.
-#[allow(dead_code)] // Not in every test program.
-pub fn bands_tolerance() -> f64 {
-    match std::env::var(VARIABLE) {
-        Ok(name) if name.starts_with("libtorch") => tolerance::BANDS_LIBTORCH,
-        _ => tolerance::BANDS_F32,
-    }
 }
