@@ -37,6 +37,8 @@ fn is_bad_request(error: &anyhow::Error) -> bool {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "cuda-llvm")]
+    vae2x::restart_for_cuda();
     if let Err(missing) = missing::check(std::env::args_os()) {
         ui::say(format_args!("error: {missing}"));
         return ExitCode::from(2);

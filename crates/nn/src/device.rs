@@ -38,6 +38,19 @@ pub(crate) fn is_flex_f32<const D: usize>(x: &Tensor<D>) -> bool {
     }
 }
 
+/// Whether `x` is on LibTorch's CPU device.
+#[cfg(feature = "libtorch")]
+#[allow(deprecated)]
+pub(crate) fn is_libtorch_cpu<const D: usize>(x: &Tensor<D>) -> bool {
+    x.device().without_autodiff() == Device::libtorch()
+}
+
+/// As there is none in this build.
+#[cfg(not(feature = "libtorch"))]
+pub(crate) fn is_libtorch_cpu<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}
+
 /// The devices that burn reaches through an interface. Each interface is a cargo feature of the same name.
 pub trait Devices: Sized {
     /// Its devices on this machine: GPUs with their own memory first, then GPUs that share the CPU's memory, then others.
@@ -103,7 +116,7 @@ impl Devices for Api {
 #[allow(unreachable_patterns)] // Where all are built.
 fn device_type(api: Api) -> Option<DeviceType> {
     match api {
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "cuda-llvm")]
         Api::Cuda => Some(DeviceType::Cuda),
         #[cfg(feature = "metal")]
         Api::Metal => Some(DeviceType::Metal),
@@ -194,12 +207,16 @@ impl Properties {
 }
 
 impl DeviceEntry {
-    /// Refuses what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
+    /// Refuses CUDA without what compiling its kernels takes, and what is known to crash: software Vulkan drivers lack `VK_KHR_workgroup_memory_explicit_layout`, without which
     /// cubecl-spirv 0.11.3 makes invalid modules. An environment variable lifts this for builds with a corrected version.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the reason.
     pub fn check(&self) -> Result<()> {
+        #[cfg(feature = "cuda-llvm")]
+        if self.api == Api::Cuda {
+            return crate::cuda::check();
+        }
         const CORRECTED: &str = "VAE2X_SOFTWARE_VULKAN";
         let is_spirv = cfg!(feature = "vulkan") && matches!(self.api, Api::Vulkan | Api::WebGpu);
         if is_spirv && self.kind == DeviceKind::Cpu && std::env::var_os(CORRECTED).is_none() {

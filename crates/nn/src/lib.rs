@@ -5,6 +5,8 @@
 
 pub mod array;
 pub mod conv;
+#[cfg(any(feature = "cuda-llvm", test))]
+pub mod cuda;
 pub mod degradation;
 pub mod device;
 pub mod discriminator;

@@ -63,6 +63,8 @@ mod upscale;
 mod vae;
 
 pub use demo::DEMO_MODELS;
+#[cfg(feature = "cuda-llvm")]
+pub use device::restart_for_cuda;
 pub use device::{Api, Device, is_built};
 #[cfg(feature = "burn")]
 pub use device::{DeviceInfo, devices, memory_for_training, open_for_training};

@@ -21,11 +21,30 @@ use vae2x_cpu::{CpuEngine, CpuOptions, Isa};
 /// Whether this build has an interface.
 pub fn is_built(api: Api) -> bool {
     match api {
-        Api::Cuda => cfg!(feature = "cuda"),
+        Api::Cuda => cfg!(feature = "cuda-llvm"),
         Api::Metal => cfg!(feature = "metal"),
         Api::Vulkan => cfg!(feature = "vulkan"),
         Api::WebGpu => cfg!(feature = "webgpu"),
         Api::LibTorch => cfg!(feature = "libtorch"),
+    }
+}
+
+/// For programs, as the first thing in `main`: starts the program again, with variables that lead to the CUDA of a PyTorch or a
+/// toolkit that CubeCL and the loader would not find by themselves. Returns if they need none, or if it cannot be done; what is
+/// missing is then told when a device is opened.
+#[cfg(feature = "cuda-llvm")]
+pub fn restart_for_cuda() {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        let environment = vae2x_nn::cuda::environment();
+        let mut args = std::env::args_os();
+        if let (false, Ok(program)) = (environment.is_empty(), std::env::current_exe()) {
+            let mut command = std::process::Command::new(program);
+            command.arg0(args.next().unwrap_or_default());
+            // It returns only if it fails.
+            command.args(args).envs(environment).exec();
+        }
     }
 }
 
