@@ -1,16 +1,16 @@
-"""Times PyTorch's decoding of one latent on the GPU, for the table of bench.sh.
+"""Times PyTorch's decoding of one latent on a GPU or, on a machine without one, on the CPU.
 
     pip install torch diffusers safetensors
-    python tools/gpu/bench_pytorch.py W.safetensors --cells 64x64 [--frames 1] [--runs 5] [--gpu 0]
+    python tools/gpu/bench_pytorch.py W.safetensors --cells 64x64 [--frames 1] [--runs 5] [--gpu 0] [--dtypes f32,bf16,f16]
 
-(a) diffusers as it ships, in f32 and bf16; for one frame also (b) the same network with two-dimensional convolutions, channels
-last, in f32 and bf16, and (c) that through torch.compile. Prints rows of a table: the first run, the minimum of the others, and the
-peak of the memory that PyTorch's allocator reserved. From latents on the device to pixels in the host's memory. Each variant runs in
-a process of its own, so that the memory is its own. Whether f32 is computed through TF32, which PyTorch's settings decide, is said on
-standard error.
+diffusers as it ships; for one frame also the same network with two-dimensional convolutions, channels last, and that through
+torch.compile. Prints a JSON line each: the first run, the least of the others, and the peak of the memory that PyTorch's allocator
+reserved. From latents on the device to pixels in the host's memory. Each variant runs in a process of its own, so that the memory is
+its own. Whether f32 is computed through TF32, which PyTorch's settings decide, is in each line.
 """
 import argparse
 import importlib.util
+import json
 import pathlib
 import subprocess
 import sys
@@ -19,7 +19,7 @@ import time
 import torch
 from safetensors.torch import load_file
 
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 SINGLE_FRAME = ["PyTorch 2-D", "torch.compile 2-D"]
 
 
@@ -46,7 +46,7 @@ def decoder(args, device):
     image = clip[:, :, 0].to(memory_format=torch.channels_last)
     decode = flat.decode
     if args.variant == "torch.compile 2-D":
-        decode = torch.compile(decode, mode="max-autotune-no-cudagraphs")
+        decode = torch.compile(decode, mode="max-autotune-no-cudagraphs" if device.type == "cuda" else "default")
     return lambda: decode(image)
 
 
@@ -67,8 +67,20 @@ def measure(args):
             start = time.perf_counter()
             run().float().cpu()
             times.append(time.perf_counter() - start)
-    memory = torch.cuda.max_memory_reserved() // 1_000_000 if cuda else ""
-    print(f"| {args.what} | {args.variant} | {args.dtype} | {times[0]:.4f} | {min(times[1:]):.4f} | {memory} |", flush=True)
+    line = {
+        "what": "decode",
+        "engine": args.variant,
+        "dtype": args.dtype,
+        "cells": args.cells,
+        "latent_frames": args.frames,
+        "first_s": times[0],
+        "seconds": min(times[1:]),
+        "device_mb": torch.cuda.max_memory_reserved() // 1_000_000 if cuda else None,
+        "device": torch.cuda.get_device_name() if cuda else device.type,
+        "torch": torch.__version__,
+        "tf32": {"products": torch.backends.cuda.matmul.allow_tf32, "convolutions": torch.backends.cudnn.allow_tf32},
+    }
+    print(json.dumps(line), flush=True)
 
 
 def main():
@@ -78,19 +90,21 @@ def main():
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--gpu", type=int, default=0)
-    parser.add_argument("--what", default="")
+    parser.add_argument("--dtypes", default="f32,bf16")
+    parser.add_argument("--variants", default=",".join(["diffusers", *SINGLE_FRAME]))
     parser.add_argument("--variant", choices=["diffusers", *SINGLE_FRAME])
     parser.add_argument("--dtype", choices=list(DTYPES))
     args = parser.parse_args()
     if args.variant:
         return measure(args)
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    print(f"PyTorch {torch.__version__}: allow_tf32 is {matmul} for products, {cudnn} for convolutions", file=sys.stderr)
-    for dtype in DTYPES:
-        for variant in ["diffusers"] + (SINGLE_FRAME if args.frames == 1 else []):
+    failed = False
+    for variant in args.variants.split(","):
+        if variant in SINGLE_FRAME and args.frames != 1:
+            continue
+        for dtype in args.dtypes.split(","):
             command = [sys.executable, *sys.argv, "--variant", variant, "--dtype", dtype]
-            if subprocess.run(command).returncode:
-                print(f"| {args.what} | {variant} | {dtype} | failed | | |", flush=True)
+            failed |= subprocess.run(command).returncode != 0
+    sys.exit(failed)
 
 
 main()
