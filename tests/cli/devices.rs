@@ -2,7 +2,7 @@
 
 use vae2x::{Api, is_built};
 
-use crate::support::{fixture, run};
+use crate::support::{finish, fixture, run, vae2x};
 
 #[test]
 fn devices_are_listed_and_missing_ones_named() {
@@ -24,6 +24,22 @@ fn devices_are_listed_and_missing_ones_named() {
             "{api} in {said}"
         );
     }
+}
+
+#[test]
+fn every_device_is_checked() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = vae2x();
+    command
+        .args(["devices", "--check"])
+        .env("XDG_CACHE_HOME", cache.path());
+    let said = finish(&mut command).ok();
+    let right = |name: &str| {
+        said.lines()
+            .any(|line| line.starts_with(name) && line.contains("right, "))
+    };
+    assert!(right("cpu "), "{said}");
+    assert_eq!(right("burn "), cfg!(feature = "burn"), "{said}");
 }
 
 #[test]

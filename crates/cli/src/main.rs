@@ -68,7 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Preview(args) => commands::preview::preview(&args),
         Command::Info(args) => commands::info::info(&args),
         Command::Convert(args) => commands::convert::convert(&args),
-        Command::Devices => commands::devices::devices(),
+        Command::Devices(args) => commands::devices::devices(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Metrics(args) => commands::metrics::metrics(&args),
         Command::Speckle(args) => commands::speckle::speckle(&args),

@@ -65,7 +65,7 @@ mod vae;
 pub use demo::DEMO_MODELS;
 #[cfg(feature = "cuda-llvm")]
 pub use device::restart_for_cuda;
-pub use device::{Api, Device, is_built};
+pub use device::{Api, Check, Device, check_device, is_built};
 #[cfg(feature = "burn")]
 pub use device::{DeviceInfo, devices, memory_for_training, open_for_training};
 pub use finish::{Colours, Detail, Finish, Finisher, Light, Taking};

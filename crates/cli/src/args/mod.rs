@@ -48,7 +48,7 @@ pub enum Command {
     /// Convert weights to another layout or precision, or to the start of a 2x decoder.
     Convert(ConvertArgs),
     /// List available compute devices.
-    Devices,
+    Devices(DevicesArgs),
     /// Compare images, or folders of them, in one HTML page: flip, wipe, zoom, differences,
     /// numbers.
     Compare(CompareArgs),
@@ -305,6 +305,15 @@ pub struct InfoArgs {
     /// Reading of latents.
     #[command(flatten)]
     pub latent: LatentArgs,
+}
+
+/// `vae2x devices`
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// Decode a small clip on every device and compare it with the CPU: some drivers return wrong
+    /// values without an error
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// `vae2x convert`

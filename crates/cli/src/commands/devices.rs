@@ -1,15 +1,71 @@
 //! `vae2x devices`: the available compute devices.
 
-use vae2x::{Api, Vae, available_bytes, is_built};
+use vae2x::{Api, Device, Error, Vae, available_bytes, check_device, is_built};
 
+use crate::args::DevicesArgs;
 use crate::ui;
 
 /// Runs the command.
 ///
 /// # Errors
-/// If standard output cannot be written.
-pub fn devices() -> anyhow::Result<()> {
-    let cpu = Vae::open("demo:base")?.device(vae2x::Device::Cpu).build()?;
+/// If standard output cannot be written, or a device that was checked cannot be used.
+pub fn devices(args: &DevicesArgs) -> anyhow::Result<()> {
+    match args.check {
+        true => check(),
+        false => list(),
+    }
+}
+
+/// Decodes on every device, and prints how near it comes to the CPU.
+fn check() -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    for name in names() {
+        let device: Device = name.parse().map_err(anyhow::Error::msg)?;
+        let found = match check_device(device) {
+            Ok(check) if check.is_right() => {
+                let decibels = match check.decibels.is_finite() {
+                    true => format!("{:.0} dB", check.decibels),
+                    false => "every bit".into(),
+                };
+                format!("right, {decibels}, {:.1} s", check.seconds)
+            }
+            Ok(check) => {
+                wrong.push(name.clone());
+                format!("WRONG, {:.0} dB", check.decibels)
+            }
+            // Known beforehand, such as of a software driver.
+            Err(Error::NoDevice(why)) => format!("cannot be used: {why}"),
+            Err(error) => {
+                wrong.push(name.clone());
+                format!("cannot be used: {error}")
+            }
+        };
+        ui::print(&format!("{name:<12} {found}\n"))?;
+    }
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "{} of these devices cannot be used: {}; a newer driver may help",
+        wrong.len(),
+        wrong.join(", ")
+    );
+    Ok(())
+}
+
+/// The devices of this machine that this build reaches.
+fn names() -> Vec<String> {
+    #[cfg(feature = "burn")]
+    let burn = {
+        let gpus = vae2x::devices().into_iter().map(|gpu| gpu.name);
+        // An interface without a device is listed by its bare name.
+        std::iter::once("burn".to_owned()).chain(gpus.filter(|name| name.contains(':')))
+    };
+    #[cfg(not(feature = "burn"))]
+    let burn = std::iter::empty();
+    std::iter::once("cpu".to_owned()).chain(burn).collect()
+}
+
+fn list() -> anyhow::Result<()> {
+    let cpu = Vae::open("demo:base")?.device(Device::Cpu).build()?;
     let what = format!(
         "the CPU, {} threads, {}",
         cpu.threads(),

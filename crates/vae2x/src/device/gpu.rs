@@ -4,13 +4,13 @@ use std::sync::{Arc, Once};
 
 use vae2x_core::engine::Engine;
 use vae2x_core::weights::Weights;
-use vae2x_core::{Precision, Result, VaeConfig};
+use vae2x_core::{Error, Precision, Result, VaeConfig};
 use vae2x_nn::device::{
     DeviceEntry, DeviceKind, Devices, Limits, Properties, UNKNOWN_MEMORY, check_precision,
 };
 use vae2x_nn::wan_vae::{BurnEngine, BurnOptions, DecodePlan, Demand, EncodePlan};
 
-use super::{Api, Device, EngineOptions, is_built};
+use super::{Api, Check, Device, EngineOptions, check_device, is_built, known};
 use crate::memory::available_bytes;
 
 /// A device that was found, or an interface without any.
@@ -118,8 +118,8 @@ fn entry(device: Device, notify: impl Fn(&str)) -> Result<Option<DeviceEntry>> {
         Device::Gpu { api, index } => api.device(index).map(Some),
         Device::Auto => Ok(first_gpu(
             reached(),
-            |entry| entry.properties().map(|_| ()),
-            notify,
+            |entry| computes_rightly(entry, &notify),
+            &notify,
         )),
     }
 }
@@ -157,11 +157,48 @@ fn reached() -> impl Iterator<Item = DeviceEntry> {
     apis.flat_map(|api| api.devices().unwrap_or_default())
 }
 
+/// Remembers what was found of a GPU.
+pub(super) fn remember(device: Device, check: &Check) {
+    let Device::Gpu { api, index } = device else {
+        return;
+    };
+    if let Ok(entry) = api.device(index) {
+        known::remember(&entry, check.decibels);
+    }
+}
+
+/// Refuses a device that computes something else than the CPU. Each is checked once, and what was found is remembered.
+fn computes_rightly(entry: &DeviceEntry, notify: impl Fn(&str)) -> Result<()> {
+    let check = match known::recall(entry) {
+        Some(decibels) => Check {
+            decibels,
+            seconds: 0.0,
+        },
+        None => {
+            notify(&format!("checking {} once", entry.name()));
+            check_device(Device::Gpu {
+                api: entry.api,
+                index: Some(entry.index),
+            })?
+        }
+    };
+    if check.is_right() {
+        return Ok(());
+    }
+    Err(Error::Device(format!(
+        "it computes wrong values ({:.0} dB against the CPU); a newer driver may help, and `vae2x devices --check` checks again",
+        check.decibels
+    )))
+}
+
 impl EngineOptions {
     /// The same device with [`Device::Auto`] settled.
     pub(super) fn settled(&self, weights: &dyn Weights) -> Device {
         match self.device {
-            Device::Auto => self.automatic(reached(), |entry| self.check(weights.config(), entry)),
+            Device::Auto => self.automatic(reached(), |entry| {
+                self.check(weights.config(), entry)?;
+                computes_rightly(entry, |text| self.notify(text))
+            }),
             device => device,
         }
     }
@@ -254,8 +291,6 @@ impl EngineOptions {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-
-    use vae2x_core::Error;
 
     use super::*;
 

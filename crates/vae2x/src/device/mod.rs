@@ -2,8 +2,11 @@
 //!
 //! Every build knows every name, so that a device that is not in this build is not taken for one that does not exist.
 
+mod check;
 #[cfg(feature = "burn")]
 mod gpu;
+#[cfg(feature = "burn")]
+mod known;
 
 #[cfg(feature = "burn")]
 pub use gpu::{DeviceInfo, devices, memory_for_training, open_for_training};
@@ -12,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use check::{Check, check_device};
 pub use vae2x_core::device::Api;
 use vae2x_core::engine::{Engine, Notify};
 use vae2x_core::weights::Weights;
