@@ -87,7 +87,7 @@ def main():
         print("\n## Layers: what bounds them")
         for top in of("ceilings"):
             print(f"\nIn {top['dtype']} a product of {top['product']}x{top['product']} matrices reaches {top['tflops']:.3g} TFLOP/s, a copy "
-                  f"{top['gb_per_s']:.3g} GB/s.")
+                  f"{top['gb_per_s']:.0f} GB/s.")
         rows = [
             [f"{l['inputs']} -> {l['outputs']}, {l['kernel']}x{l['kernel']}", l["size"], l["count"], f"{1e3 * l['seconds']:.3g}", f"{l['share']:.0%}",
              f"{l['tflops']:.3g}", f"{l['of_product']:.0%}", f"{l['of_copy']:.0%}"]
