@@ -19,7 +19,7 @@ llvm=$(tools/gpu/llvm.sh)
 eval "$llvm"
 built=${CARGO_TARGET_DIR:-target}/release/vae2x-bench
 for features in cuda-llvm cuda; do
-  cargo build --release -p vae2x-bench --features "$features" >&2
+  cargo build --release -p vae2x-bench --features "$features,tuning" >&2
   name=vae2x-bench
   [[ $features == cuda ]] || name+=-llvm
   strip -o "$stage/$name" "$built"
