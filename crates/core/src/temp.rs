@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -40,20 +40,31 @@ pub struct TempFile {
 }
 
 impl TempFile {
-    /// Creates an empty file that is to become `target`. A `target` that is a link stands for the file it points to.
+    /// Creates an empty file that is to become `target`. A `target` that is a link stands for the file it points to. It gets
+    /// the permissions of the file that it replaces.
     ///
     /// # Errors
-    /// [`Error::Io`] at `target` if its folder cannot be written, or if it exists and is not a regular file.
+    /// [`Error::Io`] at `target` if its folder cannot be written, or if it exists and is not a regular file or marked read-only.
     pub fn create(target: &Path) -> Result<Self> {
         let at_target = |e| Error::io(target, e);
-        let target = match target.metadata() {
-            Ok(found) if found.is_file() => target.canonicalize().map_err(at_target)?,
+        let (target, replaced) = match target.metadata() {
+            // The folder decides who may replace a file, but this mark asks that nobody does.
+            Ok(found) if found.is_file() && found.permissions().readonly() => {
+                return Err(at_target(std::io::Error::new(
+                    ErrorKind::PermissionDenied,
+                    "exists and is marked read-only",
+                )));
+            }
+            Ok(found) if found.is_file() => {
+                let target = target.canonicalize().map_err(at_target)?;
+                (target, Some(found.permissions()))
+            }
             Ok(_) => {
                 return Err(at_target(std::io::Error::other(
                     "exists and is not a regular file",
                 )));
             }
-            Err(_) => target.to_path_buf(),
+            Err(_) => (target.to_path_buf(), None),
         };
         let (temp, file) = create_beside(&target).map_err(at_target)?;
         let created = Self {
@@ -61,6 +72,9 @@ impl TempFile {
             temp,
             file: Some(file),
         };
+        if let (Some(permissions), Some(file)) = (replaced, &created.file) {
+            take_permissions(file, permissions).map_err(at_target)?;
+        }
         #[cfg(unix)]
         leftovers::remove_beside(&created);
         Ok(created)
@@ -105,6 +119,16 @@ impl Drop for TempFile {
             let _ = std::fs::remove_file(&self.temp);
         }
     }
+}
+
+/// Gives a file the permissions of another; not what they mean for programs, such as whose rights they run with.
+fn take_permissions(file: &File, permissions: Permissions) -> std::io::Result<()> {
+    #[cfg(unix)]
+    let permissions = {
+        use std::os::unix::fs::PermissionsExt;
+        Permissions::from_mode(permissions.mode() & 0o777)
+    };
+    file.set_permissions(permissions)
 }
 
 /// Creates, locks and lists a file under a temporary name in the folder of `target`.
@@ -483,5 +507,33 @@ mod tests {
         write_bytes(&link, b"new").unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(std::fs::read(&real).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_stay_and_a_read_only_file_is_not_replaced() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o7777;
+        for (before, after) in [(0o600, 0o600), (0o664, 0o664), (0o4755, 0o755)] {
+            std::fs::write(&path, b"old").unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            // From the start, not only when it is complete.
+            let temp = TempFile::create(&path).unwrap();
+            assert_eq!(
+                temp.temp.metadata().unwrap().permissions().mode() & 0o7777,
+                after
+            );
+            temp.persist().unwrap();
+            assert_eq!(mode(), after);
+        }
+        std::fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        let refused = write_bytes(&path, b"new").unwrap_err().to_string();
+        assert!(
+            refused.ends_with("exists and is marked read-only"),
+            "{refused}"
+        );
+        assert_eq!(entries(folder.path()), ["a"]);
     }
 }
