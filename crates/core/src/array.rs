@@ -33,6 +33,21 @@ impl Array {
         Self { shape, data }
     }
 
+    /// An array of zeros, if there is memory for it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_zeros(shape: impl Into<Vec<usize>>) -> Result<Self> {
+        let shape = shape.into();
+        let refused = || Error::OutOfMemory(format!("values of shape {shape:?}"));
+        let count = element_count(&shape).ok_or_else(refused)?;
+        // Asked for first and given back untouched, as only `vec!` takes zeros as the system has them.
+        Vec::<f32>::new()
+            .try_reserve_exact(count)
+            .map_err(|_| refused())?;
+        Ok(Self::zeros(shape))
+    }
+
     /// Extents, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -101,6 +116,38 @@ impl Array {
             .copied()
             .collect();
         Self { shape, data }
+    }
+
+    /// Refuses values that are NaN or infinite. `what` names the array.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the place of the first.
+    pub fn require_finite(&self, what: impl FnOnce() -> String) -> Result<()> {
+        let broken = |value: &f32| !value.is_finite();
+        let Some(first) = self.data.iter().position(broken) else {
+            return Ok(());
+        };
+        Err(Error::NotFinite {
+            what: format!("{}, first at {:?}", what(), self.index_of(first)),
+            count: self.data.iter().filter(|&value| broken(value)).count(),
+            total: self.data.len(),
+        })
+    }
+
+    /// The index along each axis of element `flat`.
+    fn index_of(&self, mut flat: usize) -> Vec<usize> {
+        let mut index: Vec<_> = self
+            .shape
+            .iter()
+            .rev()
+            .map(|&extent| {
+                let i = flat % extent;
+                flat /= extent;
+                i
+            })
+            .collect();
+        index.reverse();
+        index
     }
 
     /// Joins arrays along axis 1; all other extents must agree.
