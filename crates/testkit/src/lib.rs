@@ -2,6 +2,7 @@
 //! engine must pass. Everything here panics on failure, as tests do; a missing fixture is a failure.
 
 pub mod compare;
+pub mod files;
 pub mod tolerance;
 pub mod vae;
 
