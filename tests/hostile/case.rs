@@ -188,7 +188,7 @@ impl Case {
             ));
         }
         let failed = outcome.code != Some(0) && !self.goes_on;
-        faults.extend(changes(&before, &listing(), failed, &self.replaces));
+        faults.extend(changes(&before, &listing(), failed, &self.replaces, &args));
         for check in self.checks {
             faults.extend(check(&room, &outcome).err());
         }
@@ -244,6 +244,7 @@ fn changes(
     after: &BTreeMap<PathBuf, Entry>,
     failed: bool,
     replaces: &[String],
+    args: &[&str],
 ) -> Vec<String> {
     let name = |path: &Path| {
         path.file_name()
@@ -261,7 +262,8 @@ fn changes(
         }
     }
     for path in after.keys().filter(|path| !before.contains_key(*path)) {
-        let temporary = name(path).contains(".tmp") || name(path).starts_with('.');
+        let hidden = name(path).starts_with('.') && !args.contains(&name(path).as_str());
+        let temporary = hidden || name(path).contains(".tmp");
         if failed || temporary {
             faults.push(format!("leaves {}", name(path).escape_debug()));
         }

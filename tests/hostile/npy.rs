@@ -180,8 +180,7 @@ fn headers() -> Vec<Case> {
             "npz",
             Error,
             zip(&[("arr_0.npy", &NPY.with(&[0; 64]))], false),
-        )
-        .says("npz"),
+        ),
     ]
 }
 

@@ -1,6 +1,5 @@
 //! Entries of folders that are no files.
 
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// A fifo, which blocks whoever opens it.
@@ -12,9 +11,4 @@ pub fn fifo(path: &Path) {
 /// A socket. It stays when its listener is gone.
 pub fn socket(path: &Path) {
     std::os::unix::net::UnixListener::bind(path).expect("a socket");
-}
-
-/// A link, with no regard to where it leads.
-pub fn link(target: &str) -> impl FnOnce(&Path) + Send + use<'_> {
-    move |path| symlink(target, path).expect("a link")
 }

@@ -175,8 +175,12 @@ fn values() -> Vec<Case> {
             let bytes = patched(whole, at, &value.to_le_bytes());
             let title = format!("{name} in {key}[{element}]");
             let finite = value.is_finite();
+            // A frame of its own meets the last of three taps in time, and this is the first.
+            let unread = (key, element) == ("decoder.conv1.weight", 0);
             let expect = |direction| {
-                if key.starts_with(direction) && !finite {
+                if unread {
+                    Either
+                } else if key.starts_with(direction) && !finite {
                     Error
                 } else {
                     Either
@@ -299,7 +303,7 @@ fn configs() -> Vec<Case> {
         text("byte order mark", Either, b"\xef\xbb\xbf{}".into()),
         text("UTF-16", Error, [&b"\xff\xfe"[..], &utf16].concat()),
         folder("is a fifo", Error, special::fifo),
-        folder("is a folder", Error, |path| {
+        folder("is a folder", Either, |path| {
             std::fs::create_dir(path).expect("a folder")
         }),
         folder("is /dev/zero", Error, |path| {

@@ -75,14 +75,6 @@ pub fn position(bytes: &[u8], part: &[u8]) -> usize {
         .expect("it is there")
 }
 
-/// Where `part` last is in `bytes`.
-pub fn last_position(bytes: &[u8], part: &[u8]) -> usize {
-    bytes
-        .windows(part.len())
-        .rposition(|w| w == part)
-        .expect("it is there")
-}
-
 /// `[[[...]]]`, `depth` deep.
 pub fn nested(depth: usize) -> String {
     "[".repeat(depth) + &"]".repeat(depth)
