@@ -140,6 +140,11 @@ impl Case {
         self.removes(name)
     }
 
+    /// A folder whose files the run changes and removes.
+    pub fn grows(self, name: &'static str) -> Self {
+        self.removes(name)
+    }
+
     /// What else must be true after the run.
     pub fn check(
         mut self,
@@ -156,7 +161,12 @@ impl Case {
         }
         let listing = || {
             let mut found = listing(room.folder());
-            found.retain(|path, _| !self.meanwhile.iter().any(|name| path.ends_with(name)));
+            found.retain(|path, _| {
+                !self
+                    .meanwhile
+                    .iter()
+                    .any(|name| path.starts_with(room.path(name)))
+            });
             found
         };
         let before = listing();
@@ -262,7 +272,9 @@ fn changes(
         }
     }
     for path in after.keys().filter(|path| !before.contains_key(*path)) {
-        let hidden = name(path).starts_with('.') && !args.contains(&name(path).as_str());
+        let hidden = name(path).starts_with('.')
+            && name(path) != ".lock"
+            && !args.contains(&name(path).as_str());
         let temporary = hidden || name(path).contains(".tmp");
         if failed || temporary {
             faults.push(format!("leaves {}", name(path).escape_debug()));

@@ -32,13 +32,15 @@ mod terminal;
 mod torch;
 #[cfg(unix)]
 mod trace;
+#[cfg(all(unix, feature = "train"))]
+mod training;
 #[cfg(unix)]
 mod weights;
 
 #[cfg(unix)]
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let classes = [
+    let classes = vec![
         safetensors::cases(),
         weights::cases(),
         torch::cases(),
@@ -49,6 +51,8 @@ fn main() {
         terminal::cases(),
         html::cases(),
         determinism::cases(),
+        #[cfg(feature = "train")]
+        training::cases(),
     ];
     libtest_mimic::run(&arguments, classes.into_iter().flatten().collect()).exit();
 }

@@ -6,12 +6,14 @@ use std::io::{Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::trace;
 
-/// The program.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_vae2x");
+/// The program: the one that was built with the tests, or another build of it.
+pub static PROGRAM: LazyLock<String> =
+    LazyLock::new(|| std::env::var("VAE2X_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_vae2x").into()));
 /// Address space of a process, in KiB.
 const ADDRESS_SPACE: u64 = 2 << 20;
 /// A run that computes longer, on all cores together, is slow: ten seconds of two cores. It does not grow with the load.
@@ -100,7 +102,7 @@ impl Room {
         } else {
             format!("{run}; code=$?; {}; exit $code", setting.after)
         };
-        let shell = [&setting.within[..], &["bash", "-c", &script, PROGRAM]].concat();
+        let shell = [&setting.within[..], &["bash", "-c", &script, &PROGRAM]].concat();
         let mut command = Command::new(shell[0]);
         command
             .args(&shell[1..])

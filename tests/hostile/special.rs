@@ -12,3 +12,8 @@ pub fn fifo(path: &Path) {
 pub fn socket(path: &Path) {
     std::os::unix::net::UnixListener::bind(path).expect("a socket");
 }
+
+/// A link, wherever it leads.
+pub fn link(target: &str, path: &Path) {
+    std::os::unix::fs::symlink(target, path).expect("a link");
+}

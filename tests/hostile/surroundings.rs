@@ -417,7 +417,7 @@ fn users() -> Vec<Trial> {
                 room.open();
                 let can = std::process::Command::new(within[0])
                     .args(&within[1..])
-                    .args(["test", "-x", PROGRAM])
+                    .args(["test", "-x", &PROGRAM])
                     .status();
                 let setting = match can {
                     Ok(status) if status.success() => Setting {
