@@ -13,6 +13,9 @@ const FINEST: f64 = 0.5;
 /// Pixels of the image per unit of a chart.
 const SCALE: usize = 2;
 
+/// Nothing is loaded and no script runs.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'";
 const STYLE: &str =
     "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#202020}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}table{border-collapse:collapse;margin:1rem 0}
@@ -161,6 +164,7 @@ impl<'a> Report<'a> {
             html lang="en" {
                 head {
                     meta charset="utf-8";
+                    meta http-equiv="Content-Security-Policy" content=(POLICY);
                     meta name="viewport" content="width=device-width";
                     title { "Spectra: " (names) }
                     style { (PreEscaped(STYLE)) }
@@ -289,6 +293,7 @@ mod tests {
                 || page.matches("http://").count() == page.matches("http://www.w3.org").count()
         );
         assert!(!page.contains("src=") && !page.contains("href="));
+        assert!(page.contains("default-src 'none'"));
     }
 
     #[test]

@@ -33,6 +33,21 @@ impl Array {
         Self { shape, data }
     }
 
+    /// An array of zeros, if there is memory for it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_zeros(shape: impl Into<Vec<usize>>) -> Result<Self> {
+        let shape = shape.into();
+        let refused = || Error::OutOfMemory(format!("values of shape {shape:?}"));
+        let count = element_count(&shape).ok_or_else(refused)?;
+        // Asked for first and given back untouched, as only `vec!` takes zeros as the system has them.
+        Vec::<f32>::new()
+            .try_reserve_exact(count)
+            .map_err(|_| refused())?;
+        Ok(Self::zeros(shape))
+    }
+
     /// Extents, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.shape

@@ -14,6 +14,7 @@ pub mod config;
 pub mod device;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod latent;
 pub mod precision;
 pub mod temp;

@@ -119,6 +119,65 @@ fn truncated_fixtures_are_refused() {
     }
 }
 
+/// Each opcode of one byte makes something; a file of 16 MB must not make a gigabyte of it.
+#[test]
+fn a_pickle_of_millions_of_values_is_refused() {
+    const LONG: usize = 15 << 20;
+    for (start, repeated) in [
+        (&b")"[..], &b"\x85"[..]),
+        (b"N", b"\x94"),
+        (b"", b"N"),
+        (b"", b"("),
+        (b"", b"}"),
+        (b"}q\x00", b"h\x00h\x00s"),
+    ] {
+        let script = repeated.repeat(LONG / repeated.len());
+        let pickle = Pickle::new().op(start).op(&script).stop();
+        let refused = TensorFile::from_bytes("long", torch(&pickle, &[0; 4])).unwrap_err();
+        assert!(
+            refused.to_string().contains("do not need"),
+            "{repeated:?}: {refused}"
+        );
+    }
+}
+
+#[test]
+fn the_number_of_tensors_and_the_header_have_limits() {
+    let empty = |count: usize| {
+        let names: Vec<String> = (0..count).map(|i| i.to_string()).collect();
+        let tensors: Vec<(&str, DType, &[usize])> = names
+            .iter()
+            .map(|name| (name.as_str(), DType::U8, &[0usize][..]))
+            .collect();
+        TensorFile::from_bytes("many", zeros(&tensors))
+    };
+    assert_eq!(empty(20_000).unwrap().tensors().len(), 20_000);
+    let refused = empty(200_000).unwrap_err().to_string();
+    assert!(
+        refused.contains("200000 tensors; expected at most"),
+        "{refused}"
+    );
+    let long = json!({"__metadata__": {"note": "a".repeat(17 << 20)}});
+    let refused = TensorFile::from_bytes("long", safetensors(&long, &[])).unwrap_err();
+    assert!(refused.to_string().contains("header of"), "{refused}");
+}
+
+/// Members are stored as they are, so both sizes in the directory are the same.
+#[test]
+fn a_size_that_lies_is_refused() {
+    let mut file = small_torch();
+    let entry = file
+        .windows(4)
+        .position(|w| w == b"PK\x01\x02")
+        .expect("an entry of the directory");
+    file[entry + 20] ^= 1;
+    let refused = TensorFile::from_bytes("lies", file).unwrap_err();
+    assert!(
+        refused.to_string().contains("its size is given"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn a_file_that_shrinks_after_opening_is_an_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -80,19 +80,24 @@ impl Machine {
         self.shared.pool.install(work)
     }
 
-    /// Runs all tasks, each on one thread.
-    pub fn run<T: Send>(&self, tasks: Vec<T>, work: impl Fn(T, &mut Scratch) + Sync) {
+    /// Runs all tasks, each on one thread, until one fails.
+    pub fn run<T: Send>(
+        &self,
+        tasks: Vec<T>,
+        work: impl Fn(T, &mut Scratch) -> Result<()> + Sync,
+    ) -> Result<()> {
         let lock = || {
             let scratch = &self.shared.scratch;
             scratch.lock().unwrap_or_else(PoisonError::into_inner)
         };
         self.shared.pool.install(|| {
-            tasks.into_par_iter().with_max_len(1).for_each(|task| {
+            tasks.into_par_iter().with_max_len(1).try_for_each(|task| {
                 let mut scratch = lock().pop().unwrap_or_default();
-                work(task, &mut scratch);
+                let done = work(task, &mut scratch);
                 lock().push(scratch);
-            });
-        });
+                done
+            })
+        })
     }
 
     /// Lends memory for expanded weights to `work`; it is kept between calls.
@@ -119,13 +124,13 @@ impl Machine {
 }
 
 /// At least `n` values, of whatever content.
-pub(crate) fn at_least(buffer: &mut Pages, n: usize) -> &mut [f32] {
+pub(crate) fn at_least(buffer: &mut Pages, n: usize) -> Result<&mut [f32]> {
     if buffer.len() < n {
         // The old memory goes first.
         *buffer = Pages::default();
-        *buffer = Pages::large(n);
+        *buffer = Pages::large(n)?;
     }
-    &mut buffer[..n]
+    Ok(&mut buffer[..n])
 }
 
 #[cfg(test)]

@@ -80,7 +80,6 @@ impl Output {
     pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
         let target = target(path)?;
         check_counts(&target, inputs)?;
-        check_not_an_input(&target, inputs)?;
         match &target {
             Target::Picture(file) => PictureFormat::from_path(file)
                 .unwrap_or_default()
@@ -89,10 +88,42 @@ impl Output {
             Target::Array(..) => {}
         }
         check_writable(&target)?;
-        Ok(Self {
+        let output = Self {
             inputs: name_series(inputs),
             target,
             options,
+        };
+        output.keep(inputs.iter().map(|input| input.path.as_path()))?;
+        Ok(output)
+    }
+
+    /// Refuses the plan if one of its files would replace one of `files`, which the work reads.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] naming the file.
+    pub fn keep<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        // Links and other spellings of a path are followed; what does not exist cannot be replaced.
+        let found = files
+            .into_iter()
+            .filter_map(|path| path.canonicalize().ok());
+        let kept: HashSet<PathBuf> = found.collect();
+        let replaced = |path: &PathBuf| path.canonicalize().is_ok_and(|path| kept.contains(&path));
+        match self.files().find(replaced) {
+            Some(path) => Err(Error::BadRequest(format!(
+                "{}: the output would overwrite an input",
+                path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// All files of the plan.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let inputs = self.inputs.iter().enumerate();
+        inputs.flat_map(move |(input, planned)| {
+            let frames = move |item| (0..planned.frames).map(move |frame| (item, frame));
+            let places = (0..planned.items).flat_map(frames);
+            places.filter_map(move |(item, frame)| self.file(input, item, frame))
         })
     }
 
@@ -210,26 +241,6 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
         path.display(),
         folder.display()
     )))
-}
-
-/// Refuses to overwrite an input.
-fn check_not_an_input(target: &Target, inputs: &[Input]) -> Result<()> {
-    let (Target::Picture(path) | Target::Array(path, _)) = target else {
-        return Ok(());
-    };
-    let Ok(resolved) = path.canonicalize() else {
-        return Ok(());
-    };
-    match inputs
-        .iter()
-        .any(|i| i.path.canonicalize().is_ok_and(|input| input == resolved))
-    {
-        true => Err(Error::BadRequest(format!(
-            "{}: the output would overwrite the input",
-            path.display()
-        ))),
-        false => Ok(()),
-    }
 }
 
 /// Creates a target folder, then creates and drops a temporary file where the output goes.

@@ -308,6 +308,79 @@ fn a_bomb_is_refused_before_it_is_decoded() {
     assert!(problem.starts_with("100000x100000 pixels"), "{problem}");
 }
 
+/// A WebP of a single colour takes 38 bytes at any size.
+#[test]
+fn a_large_image_in_a_tiny_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.webp");
+    let mut pixels = image::RgbImage::new(2200, 2200);
+    pixels.fill(200);
+    pixels.save(&path).unwrap();
+    let file = std::fs::read(&path).unwrap();
+    assert!(file.len() < 4096, "{}", file.len());
+    for error in [
+        decode_image(&path, &file).unwrap_err(),
+        read_image(&path).unwrap_err(),
+        look_at_image(&path).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("2200x2200 pixels"), "{error}");
+    }
+}
+
+#[test]
+fn a_jpeg_cut_in_its_pixels_is_refused_even_if_it_ends_properly() {
+    let name = Path::new("a.jpg");
+    let noise = |i: usize| ((i * 7919) % 251) as f32 / 125.0 - 1.0;
+    let flat = |_| 0.25;
+    for values in [noise, flat] {
+        for [h, w] in [[64, 64], [57, 131], [8, 8]] {
+            let image = Array::new([3, h, w], (0..3 * h * w).map(values).collect()).unwrap();
+            let options = PictureOptions::default();
+            let whole = encode_image(&image, PictureFormat::Jpeg, &options).unwrap();
+            assert!(decode_image(name, &whole).is_ok(), "{h}x{w}");
+            let scan = whole.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap() + 14;
+            for cut in [scan, (scan + whole.len()) / 2] {
+                let cut = [&whole[..cut], &[0xff, 0xd9]].concat();
+                match decode_image(name, &cut) {
+                    Ok(_) => panic!("{h}x{w}: {} of {} bytes", cut.len(), whole.len()),
+                    Err(e) => assert!(e.to_string().starts_with("a.jpg: the"), "{e}"),
+                }
+            }
+        }
+    }
+}
+
+/// A profile of zeros of 64 MiB is 64 kB in a PNG.
+#[test]
+fn a_profile_that_unpacks_to_much_is_left_out_with_a_note() {
+    let mut info = png::Info::with_size(4, 4);
+    info.icc_profile = Some(vec![0; 64 << 20].into());
+    let mut file = Vec::new();
+    let mut writer = png::Encoder::with_info(&mut file, info)
+        .unwrap()
+        .write_header()
+        .unwrap();
+    writer.write_image_data(&[0; 16]).unwrap();
+    writer.finish().unwrap();
+    let notes = decode_image(Path::new("a.png"), &file).unwrap().notes;
+    assert_eq!(
+        notes,
+        ["a.png: its colour profile cannot be read; its colours are taken as sRGB"]
+    );
+}
+
+/// A sparse file, and one whose kind is not that of its name.
+#[test]
+fn a_file_longer_than_its_pixels_can_take_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    write_image(&path, &gradient(8, 8), &PictureOptions::default()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(1 << 30).unwrap();
+    let refused = read_image(&path).unwrap_err().to_string();
+    assert!(refused.contains("1073741824 bytes; at most"), "{refused}");
+}
+
 #[test]
 fn what_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -69,7 +69,7 @@ pub use device::{DeviceInfo, devices, memory_for_training, open_for_training};
 pub use finish::{Colours, Detail, Finish, Finisher, Light, Taking};
 pub use image::Image;
 pub use latent::{Latent, LatentOptions};
-pub use memory::{available_bytes, check_memory};
+pub use memory::{available_bytes, check_bytes, check_memory};
 pub use open::{local_path, open_weights};
 pub use pixels::Pixels;
 pub use session::{DecodeSession, EncodeSession, join_frames};

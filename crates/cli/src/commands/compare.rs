@@ -1,11 +1,12 @@
 //! `vae2x compare`: images, or folders of them, in one HTML page.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vae2x_compare::page::{Input, Page, RowOptions, row};
 use vae2x_compare::sides::{self, Row, Side};
 
+use super::measuring;
 use crate::args::CompareArgs;
 use crate::files::{check_distinct, check_writable};
 use crate::ui::{self, Meter};
@@ -31,6 +32,8 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let mut progress = Meter::new("reading", count as f64, "images");
     let mut done = 0;
     let read = rows.iter().map(|paths| {
+        let files = paths.pictures.iter().flatten();
+        measuring::check_memory(files.map(PathBuf::as_path), measuring::Working::Numbers)?;
         let inputs: Vec<_> = paths
             .pictures
             .iter()

@@ -32,6 +32,7 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
         return failed.result();
     }
     let output = plan(args, &inputs)?;
+    output.keep(models(args, &name))?;
     let (vae, base) = finishing.open(&compute, &name)?;
     let is_finished = finishing.finish.is_asked_for();
     let finisher = finishing.finish.for_decoder(vae.config(), vae.name())?;
@@ -56,11 +57,16 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
 fn check_paths(args: &DecodeArgs, vae: &str) -> anyhow::Result<()> {
     let timings = args.run.timings.as_deref();
     let outputs: Vec<&Path> = [args.output.as_path()].into_iter().chain(timings).collect();
+    let inputs = args.inputs.iter().map(PathBuf::as_path);
+    check_distinct(inputs.chain(models(args, vae)), &outputs)?;
+    timings.map_or(Ok(()), check_writable)
+}
+
+/// The weights, and the image or the weights that colours are matched with.
+fn models<'a>(args: &'a DecodeArgs, vae: &'a str) -> impl Iterator<Item = &'a Path> {
     let reference = args.match_color.as_deref();
     let reference = reference.map(|text| Path::new(text.strip_prefix("base:").unwrap_or(text)));
-    let inputs = args.inputs.iter().map(PathBuf::as_path);
-    check_distinct(inputs.chain([Path::new(vae)]).chain(reference), &outputs)?;
-    timings.map_or(Ok(()), check_writable)
+    [Path::new(vae)].into_iter().chain(reference)
 }
 
 /// Where the frames of each input go.

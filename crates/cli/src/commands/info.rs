@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use vae2x::VaeConfig;
-use vae2x_core::weights::{TensorFile, VaeWeights, Weights};
+use vae2x_core::weights::{Oddities, TensorFile, VaeWeights, Weights};
 use vae2x_media::latent::{Decision, LatentFile, decide_space};
 
 use crate::args::InfoArgs;
@@ -51,6 +51,9 @@ fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
         .iter()
         .map(|(dtype, tensors)| (dtype.to_string(), json!(tensors)))
         .collect();
+    let Oddities { zero, not_finite } = weights.find_oddities()?;
+    warn_of(weights, "are zeros alone", &zero);
+    warn_of(weights, "have values that are not finite", &not_finite);
     Ok(json!({
         "file": weights.path(),
         "kind": "weights",
@@ -62,7 +65,24 @@ fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
         "scale": config.scale()?,
         "clips": weights.has_time(),
         "config": config_json(config),
+        "zero_tensors": zero,
+        "not_finite_tensors": not_finite,
     }))
+}
+
+/// Warns of tensors that no trained model has.
+fn warn_of(weights: &VaeWeights, what: &str, names: &[String]) {
+    const NAMED: usize = 4;
+    if names.is_empty() {
+        return;
+    }
+    let (count, path) = (names.len(), weights.path().display());
+    let first = names[..count.min(NAMED)].join(", ");
+    let more = match count.saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    ui::warn(format!("{path}: {count} tensors {what}: {first}{more}"));
 }
 
 fn config_json(config: &VaeConfig) -> Value {

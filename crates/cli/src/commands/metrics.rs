@@ -1,6 +1,6 @@
 //! `vae2x metrics`: how far images are from their references, as a table or JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use vae2x_media::picture::read_image;
 use vae2x_media::pixels::picture_size;
 
 use super::lpips::lpips;
+use super::measuring;
 use super::table::{number, table};
 use crate::args::MetricsArgs;
 use crate::ui::{self, Meter};
@@ -118,6 +119,8 @@ struct Mean {
 
 impl Job<'_> {
     fn measure(&self, row: &Row, each: &mut dyn FnMut(Line)) -> anyhow::Result<()> {
+        let files = row.pictures.iter().flatten();
+        measuring::check_memory(files.map(PathBuf::as_path), measuring::Working::Numbers)?;
         let mut pictures = Vec::new();
         for (side, path) in row.pictures.iter().enumerate() {
             if let Some(path) = path {

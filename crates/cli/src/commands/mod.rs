@@ -17,6 +17,7 @@ pub mod export;
 pub mod hires;
 pub mod info;
 mod lpips;
+mod measuring;
 pub mod metrics;
 pub mod preview;
 #[cfg(feature = "train")]

@@ -10,6 +10,7 @@ use vae2x_measure::speckle::{Period, Speckle, speckle as score};
 use vae2x_media::frames::list_inputs;
 use vae2x_media::picture::read_image;
 
+use super::measuring;
 use super::table::{number, table};
 use crate::args::SpeckleArgs;
 use crate::compute::{Compute, vae_name};
@@ -45,6 +46,7 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
     let files = list_inputs(&args.inputs, false)?;
     let mut progress = Meter::new("measuring", files.len() as f64, "images");
     let measure = |(i, path): (usize, &PathBuf)| {
+        measuring::check_memory([path.as_path()], measuring::Working::Speckle)?;
         let picture = read_image(path)?;
         picture.notes.iter().for_each(ui::note);
         let score =

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::{ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::picture::{
-    PictureFormat, PictureOptions, decode_image, encode_image, look_at_image,
+    PictureFormat, PictureOptions, decode_image, encode_image, image_bytes, look_at_image,
 };
 use vae2x_media::pixels;
 
@@ -129,9 +129,7 @@ pub(super) fn load(input: &Input, crop: Option<Crop>) -> Result<Loaded> {
 }
 
 fn load_file(path: &Path, crop: Option<Crop>) -> Result<Loaded> {
-    // Refuses anything but a regular file, and files that are too large, before it is read.
-    look_at_image(path)?;
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes = image_bytes(path)?;
     let picture = decode_image(path, &bytes)?;
     let header = header(path, &bytes)?;
     let pixels = cut(picture.pixels, crop)?;

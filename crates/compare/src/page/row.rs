@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use vae2x_core::{Array, Error, Result};
+use vae2x_media::picture::image_bytes;
 use vae2x_media::pixels::picture_size;
 
 use super::input::{self, Crop, Input, Source};
@@ -48,7 +49,7 @@ impl Shown {
         match &self.source {
             Source::Png(bytes) => Ok(Cow::Borrowed(bytes)),
             Source::File(path) => {
-                let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+                let bytes = image_bytes(path)?;
                 match bytes.len() as u64 == self.length {
                     true => Ok(Cow::Owned(bytes)),
                     false => Err(Error::format(

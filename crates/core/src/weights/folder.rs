@@ -1,20 +1,17 @@
 //! Finds the files of a model: a file and the `config.json` next to it, or those of a folder.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Name of the configuration in a diffusers folder.
 pub(crate) const CONFIG: &str = "config.json";
 /// Name of the VAE's weights in a diffusers folder.
 pub(crate) const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
-/// Far more than a list of two hundred tensors takes.
-const MAX_JSON: u64 = 16 << 20;
 
 /// How the files of a kind of model are named in folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +124,7 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     struct Index {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    let text = read_text(index)?;
+    let text = files::read_text(index, files::MAX_TEXT)?;
     let parsed: Index = serde_json::from_str(&text)
         .map_err(|e| Error::format(index, format!("invalid index of shards: {e}")))?;
     let names: BTreeSet<_> = parsed.weight_map.into_values().collect();
@@ -148,26 +145,8 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
 
 fn read_config(folder: &Path) -> Result<Option<String>> {
     let path = folder.join(CONFIG);
-    if path.is_file() {
-        read_text(&path).map(Some)
-    } else {
-        Ok(None)
+    match path.exists() {
+        true => files::read_text(&path, files::MAX_TEXT).map(Some),
+        false => Ok(None),
     }
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    let failed = |e| Error::io(path, e);
-    let mut text = String::new();
-    File::open(path)
-        .map_err(failed)?
-        .take(MAX_JSON + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MAX_JSON {
-        return Err(Error::format(
-            path,
-            format!("more than {MAX_JSON} bytes of JSON"),
-        ));
-    }
-    Ok(text)
 }

@@ -40,7 +40,7 @@ pub use folder::FileNames;
 pub use layout::Layout;
 pub use model::{ModelTensors, ModelWeights, Report};
 pub use table::TensorInfo;
-pub use vae::VaeWeights;
+pub use vae::{Oddities, VaeWeights};
 
 use crate::arch::TensorSpec;
 use crate::array::Array;

@@ -250,25 +250,60 @@ impl ModelWeights {
     /// As [`Self::tensor`], or if the size is another.
     pub fn read(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let slot = self.slot(name, shape)?;
-        self.files[slot.file].read_into(&slot.name, out)
+        self.files[slot.file].read_into(&slot.name, out)?;
+        self.require_finite(slot, out)
     }
 
     /// Reads a tensor by its canonical name, widened to `f32`.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the model has no such tensor in this shape; [`Error::Io`].
+    /// [`Error::Tensor`] if the model has no such tensor in this shape; [`Error::NotFinite`] if there are values that nothing
+    /// can be computed with; [`Error::Io`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
         let slot = self.slot(name, shape)?;
-        self.files[slot.file].read(&slot.name)
+        let tensor = self.files[slot.file].read(&slot.name)?;
+        self.require_finite(slot, tensor.data())?;
+        Ok(tensor)
     }
 
     /// Reads some rows of a tensor by its canonical name, widened to `f32`.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if there is no such tensor or row; [`Error::Io`].
+    /// [`Error::Tensor`] if there is no such tensor or row; [`Error::NotFinite`]; [`Error::Io`].
     pub fn rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
         let slot = self.find(name)?;
-        self.files[slot.file].read_rows(&slot.name, rows)
+        let rows = self.files[slot.file].read_rows(&slot.name, rows)?;
+        self.require_finite(slot, rows.data())?;
+        Ok(rows)
+    }
+
+    /// Refuses weights with which nothing can be computed, as [`Self::read`] does.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] naming the file and the tensor there; [`Error::Tensor`] if there is no such tensor.
+    pub(super) fn check_finite(&self, name: &str, values: &[f32]) -> Result<()> {
+        self.require_finite(self.find(name)?, values)
+    }
+
+    fn require_finite(&self, slot: &Slot, values: &[f32]) -> Result<()> {
+        let count = values.iter().filter(|v| !v.is_finite()).count();
+        match count {
+            0 => Ok(()),
+            _ => Err(Error::NotFinite {
+                what: format!(
+                    "{}: tensor '{}'",
+                    self.files[slot.file].path().display(),
+                    slot.name
+                ),
+                count,
+                total: values.len(),
+            }),
+        }
+    }
+
+    /// A tensor's name in its file; `None` if the model has no such tensor.
+    pub fn name_in_file(&self, name: &str) -> Option<&str> {
+        self.slots.get(name).map(|slot| slot.name.as_str())
     }
 
     fn find(&self, name: &str) -> Result<&Slot> {

@@ -5,15 +5,19 @@
 //! (<https://github.com/python/cpython/blob/v3.13.0/Lib/pickletools.py>).
 //!
 //! Values are copies or indices into one [`Heap`], so that shared and self-containing structures need neither reference
-//! counts nor deep recursion, and memory grows by a constant per byte of the pickle at most.
+//! counts nor deep recursion. What a pickle may do and make is limited by what a file of tensors needs, so that a short
+//! one takes neither much memory nor much time.
 
 use std::collections::HashMap;
 
 use super::dtype::DType;
 use super::pickle_names::{Name, known_name};
+use super::table::MAX_TENSORS;
 
-/// More than any model has. A few bytes of pickle make a tensor of a few hundred bytes, so their number needs a limit.
-const MAX_TENSORS: usize = 1 << 17;
+/// Opcodes that are run: for each tensor, its name, its storage, shape, strides and hooks, and recalled names.
+const MAX_STEPS: usize = 64 * MAX_TENSORS;
+/// Texts, lists, dictionaries and recalled values together, and values on the stack at any time.
+const MAX_VALUES: usize = 24 * MAX_TENSORS;
 /// More axes than any weight has; a short pickle must not make long copies of one shape.
 const MAX_AXES: usize = 8;
 /// More than any call of `torch.save` passes; for the same reason.
@@ -78,11 +82,15 @@ pub(crate) fn load(bytes: &[u8]) -> Outcome<(Value, Heap)> {
         rest: bytes,
         ..Machine::default()
     };
-    loop {
+    for _ in 0..MAX_STEPS {
         if let Some(result) = machine.step()? {
             return Ok((result, machine.heap));
         }
+        machine.check_size()?;
     }
+    Err(format!(
+        "the pickle takes more than {MAX_STEPS} steps, which files of tensors do not need"
+    ))
 }
 
 #[derive(Default)]
@@ -96,6 +104,23 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
+    fn check_size(&self) -> Outcome<()> {
+        let Heap {
+            texts,
+            lists,
+            dicts,
+            storages,
+            ..
+        } = &self.heap;
+        let made = texts.len() + lists.len() + dicts.len() + storages.len() + self.memo.len();
+        match made.max(self.stack.len() + self.marks.len()) <= MAX_VALUES {
+            true => Ok(()),
+            false => Err(format!(
+                "the pickle makes more than {MAX_VALUES} values, which files of tensors do not need"
+            )),
+        }
+    }
+
     /// Runs one opcode; a value if it was the last.
     fn step(&mut self) -> Outcome<Option<Value>> {
         let [opcode] = self.take()?;

@@ -6,11 +6,11 @@ use safetensors::tensor::Metadata;
 
 use super::dtype::DType;
 use super::source::Source;
-use super::table::{Contents, Place, TensorInfo};
+use super::table::{Contents, MAX_TENSORS, Place, TensorInfo};
 use crate::error::Result;
 
-/// The format's own limit on the length of a header.
-const MAX_HEADER: u64 = 100_000_000;
+/// Bytes of a header: what the tensors of a file take, with long names and long metadata. The format itself allows 100 MB.
+const MAX_HEADER: u64 = 16 << 20;
 /// Bytes of the header's length.
 const PREFIX: usize = 8;
 
@@ -24,6 +24,13 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     let header = read_header(source)?;
     let parsed: Metadata = serde_json::from_slice(&header[PREFIX..])
         .map_err(|e| source.problem(format!("the safetensors header is invalid: {e}")))?;
+    let tensors = parsed.tensors();
+    if tensors.len() > MAX_TENSORS {
+        return Err(source.problem(format!(
+            "{} tensors; expected at most {MAX_TENSORS}",
+            tensors.len()
+        )));
+    }
     let expected = header.len() as u128 + parsed.data_len() as u128;
     if expected != u128::from(source.len()) {
         let found = source.len();
@@ -40,7 +47,7 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     contents
         .metadata
         .extend(parsed.metadata().clone().unwrap_or_default());
-    for (name, tensor) in parsed.tensors() {
+    for (name, tensor) in tensors {
         let dtype = dtype(tensor.dtype).ok_or_else(|| {
             source.problem(format!(
                 "tensor '{name}' has the unknown type {:?}",

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Bytes with a name, readable at any position from any thread.
 #[derive(Debug)]
@@ -27,14 +28,7 @@ enum Store {
 impl Source {
     /// Opens a regular file.
     pub fn open(path: &Path) -> Result<Self> {
-        // Before it is opened: opening a pipe waits for a writer.
-        if !path.metadata().map_err(|e| Error::io(path, e))?.is_file() {
-            return Err(Error::format(
-                path,
-                "not a regular file; expected a tensor file",
-            ));
-        }
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let file = files::open(path)?;
         let found = file.metadata().map_err(|e| Error::io(path, e))?;
         Ok(Self {
             path: path.to_path_buf(),

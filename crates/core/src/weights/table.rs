@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::dtype::DType;
 use crate::array::element_count;
 
+/// Tensors of a file. Models have thousands; a short header must not buy much memory and time.
+pub(crate) const MAX_TENSORS: usize = 1 << 16;
+
 /// Type and shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {

@@ -11,13 +11,13 @@ use zip::{CompressionMethod, ZipArchive};
 use super::dtype::DType;
 use super::pickle::{self, Heap, Tensor, Value};
 use super::source::Source;
-use super::table::{Contents, Place, TensorInfo, strided_place};
+use super::table::{Contents, MAX_TENSORS, Place, TensorInfo, strided_place};
 use crate::error::{Error, Result};
 
 /// A pickle of as many tensors as are read takes less.
 const MAX_PICKLE: u64 = 16 << 20;
 /// Members of an archive, of which each storage is one.
-const MAX_MEMBERS: usize = 1 << 18;
+const MAX_MEMBERS: usize = 2 * MAX_TENSORS;
 /// Dictionaries within dictionaries.
 const MAX_DEPTH: usize = 8;
 /// Characters of a tensor's full name.
@@ -101,7 +101,12 @@ fn members(source: &Source) -> Result<BTreeMap<String, Member>> {
         let offset = member
             .data_start()
             .ok_or_else(|| source.problem(format!("'{name}' has no data")))?;
-        let size = member.size();
+        let (size, packed) = (member.size(), member.compressed_size());
+        if size != packed {
+            return Err(source.problem(format!(
+                "'{name}' is stored as it is, but its size is given as {size} bytes and as {packed}"
+            )));
+        }
         if offset
             .checked_add(size)
             .is_none_or(|end| end > source.len())
@@ -185,6 +190,10 @@ impl Walk<'_> {
         let heap = self.heap;
         match value {
             Value::Tensor(tensor) => {
+                // One tensor may go by many names.
+                if self.found.len() >= MAX_TENSORS {
+                    return Err(format!("more than {MAX_TENSORS} names of tensors"));
+                }
                 let earlier = self.found.insert(name.clone(), tensor);
                 return earlier.map_or(Ok(()), |_| Err(format!("two tensors named '{name}'")));
             }

@@ -28,6 +28,15 @@ pub struct VaeWeights {
     dtypes: BTreeMap<DType, usize>,
 }
 
+/// Tensors that no trained model has, as the file names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// Weights, not biases, that are zeros alone.
+    pub zero: Vec<String>,
+    /// Tensors with NaN or infinities.
+    pub not_finite: Vec<String>,
+}
+
 impl VaeWeights {
     /// Opens a file, a diffusers folder (`config.json` and `diffusion_pytorch_model*.safetensors`, also in shards), a
     /// folder with such a folder named `vae`, or a folder with a single `.safetensors` or `.pth` file. A `config.json`
@@ -138,6 +147,34 @@ impl VaeWeights {
         dtype.unwrap_or_else(|| self.dtype())
     }
 
+    /// Reads all tensors and lists those that no trained model has.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn find_oddities(&self) -> Result<Oddities> {
+        let mut found = Oddities::default();
+        for spec in arch::tensors(&self.config) {
+            let Some(name) = self.weights.name_in_file(&spec.name) else {
+                continue;
+            };
+            let tensor = self.widened(&spec)?;
+            if tensor.data().iter().any(|v| !v.is_finite()) {
+                found.not_finite.push(name.into());
+            } else if spec.shape.len() > 1 && tensor.data().iter().all(|v| *v == 0.0) {
+                found.zero.push(name.into());
+            }
+        }
+        Ok(found)
+    }
+
+    /// A tensor as it is, in `f32`.
+    fn widened(&self, spec: &TensorSpec) -> Result<Array> {
+        let (dtype, bytes) = self.tensor_bytes(spec)?;
+        let values = dtype.widen(&bytes);
+        let values = values.ok_or_else(|| self.not_of_this_model(spec))?;
+        Array::new(spec.shape.clone(), values)
+    }
+
     fn not_of_this_model(&self, spec: &TensorSpec) -> Error {
         Error::Tensor {
             path: self.path().to_path_buf(),
@@ -154,13 +191,11 @@ impl Weights for VaeWeights {
     }
 
     fn tensor(&self, spec: &TensorSpec) -> Result<Array> {
-        let (dtype, bytes) = self.tensor_bytes(spec)?;
-        Array::new(
-            spec.shape.clone(),
-            dtype
-                .widen(&bytes)
-                .ok_or_else(|| self.not_of_this_model(spec))?,
-        )
+        let tensor = self.widened(spec)?;
+        if self.weights.name_in_file(&spec.name).is_some() {
+            self.weights.check_finite(&spec.name, tensor.data())?;
+        }
+        Ok(tensor)
     }
 
     fn read(&self, spec: &TensorSpec, out: &mut [f32]) -> Result<()> {

@@ -76,7 +76,7 @@ struct Task {
 }
 
 fn values(n: usize) -> Pages {
-    let mut values = Pages::large(n);
+    let mut values = Pages::large(n).expect("memory for a benchmark");
     values
         .iter_mut()
         .enumerate()

@@ -42,15 +42,15 @@ impl CpuEngine {
             size: [h, w],
             threads: machine.threads,
         };
-        let mut state = State::new(plan, &model.plans.tables, options);
-        let input = crate::buffers::frames::frame(latent, 0, state.input());
+        let mut state = State::new(plan, &model.plans.tables, options)?;
+        let input = crate::buffers::frames::frame(latent, 0, state.input())?;
         let mut runner = Runner {
             model,
             machine,
             plan,
             state: &mut state,
         };
-        runner.run(vec![input], &mut |_, _, _| (), &mut |_| ());
+        runner.run(vec![input], &mut |_, _, _| (), &mut |_| ())?;
         let times = plan.steps.iter().zip(state.seconds());
         Ok(times
             .map(|(step, &seconds)| self.step_time(step, [h, w], seconds))

@@ -1,19 +1,19 @@
 //! Frames on their way in and out: arrays, whose channels are planes, to rows of pixels and back.
 
-use vae2x_core::Array;
+use vae2x_core::{Array, Result};
 
 use crate::buffers::pages::Pages;
 use crate::buffers::rows::Extent;
 
 /// Frame `t` of `[C, T, H, W]` as rows of pixels with margins, as [`crate::buffers::rows::Rows`] holds them.
-pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
+pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Result<Pages> {
     let Extent {
         channels,
         width,
         height,
         ..
     } = extent;
-    let mut values = Pages::zeros(extent.stride() * height);
+    let mut values = Pages::zeros(extent.stride() * height)?;
     let (count, frames) = (array.shape()[0], array.shape()[1]);
     for c in 0..count {
         let plane = &array.data()[(c * frames + t) * height * width..][..height * width];
@@ -29,7 +29,7 @@ pub(crate) fn frame(array: &Array, t: usize, extent: Extent) -> Pages {
             }
         }
     }
-    values
+    Ok(values)
 }
 
 /// The frames that leave a session: `[C, F, r H, r W]`, filled row by row from pixels of `C r^2` channels (and
@@ -42,12 +42,12 @@ pub(crate) struct OutputFrames {
 
 impl OutputFrames {
     /// Zeros of `shape`.
-    pub fn new(shape: [usize; 4], scale: usize) -> Self {
-        Self {
-            array: Array::zeros(shape),
+    pub fn new(shape: [usize; 4], scale: usize) -> Result<Self> {
+        Ok(Self {
+            array: Array::try_zeros(shape)?,
             scale,
             frame: 0,
-        }
+        })
     }
 
     /// Writes row `y` of the frame `ahead` of the present one: channel `r^2 c + r i + j` is plane `c` at `(r y + i, r x
@@ -96,10 +96,10 @@ mod tests {
     #[test]
     fn rows_are_shuffled_as_core_defines_it() {
         let raw = Array::new([12, 2, 3, 5], (0..360).map(|i| i as f32).collect()).unwrap();
-        let mut output = OutputFrames::new([3, 2, 6, 10], 2);
+        let mut output = OutputFrames::new([3, 2, 6, 10], 2).unwrap();
         let extent = Extent::new(12, 5, 3);
         for t in 0..2 {
-            let values = frame(&raw, t, extent);
+            let values = frame(&raw, t, extent).unwrap();
             for (y, row) in values.chunks_exact(extent.stride()).enumerate() {
                 output.row(0, y, &row[16..][..5 * 16]);
             }

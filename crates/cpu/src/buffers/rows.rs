@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use vae2x_core::Result;
+
 use crate::buffers::pages::Pages;
 use crate::kernels::{STEP4, padded};
 
@@ -41,9 +43,9 @@ impl Extent {
     }
 
     /// The pixels of some rows of a slot, which is allocated if it is not yet.
-    fn pixels_mut<'a>(&self, slot: &'a mut Pages, ys: Range<usize>) -> Vec<&'a mut [f32]> {
+    fn pixels_mut<'a>(&self, slot: &'a mut Pages, ys: Range<usize>) -> Result<Vec<&'a mut [f32]>> {
         if slot.is_empty() {
-            *slot = Pages::large(self.stride() * self.capacity);
+            *slot = Pages::large(self.stride() * self.capacity)?;
         }
         let mut rows: Vec<Option<&mut [f32]>> =
             slot.chunks_exact_mut(self.stride()).map(Some).collect();
@@ -53,7 +55,7 @@ impl Extent {
                 .take()
                 .map(|row| &mut row[pixels.clone()])
         });
-        taken.flatten().collect()
+        Ok(taken.flatten().collect())
     }
 
     /// Values of all slots.
@@ -71,13 +73,13 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub fn new(extent: Extent) -> Self {
+    pub fn new(extent: Extent) -> Result<Self> {
         let slots = (0..extent.slots).map(|_| Pages::default()).collect();
-        Self {
+        Ok(Self {
             extent,
             slots,
-            zeros: Pages::zeros(extent.stride()),
-        }
+            zeros: Pages::zeros(extent.stride())?,
+        })
     }
 
     fn place(&self, y: usize) -> usize {
@@ -111,7 +113,7 @@ impl Rows {
         frame: usize,
         count: usize,
         ys: Range<usize>,
-    ) -> Vec<Vec<&mut [f32]>> {
+    ) -> Result<Vec<Vec<&mut [f32]>>> {
         let (extent, slots) = (self.extent, self.slots.len());
         debug_assert!(ys.len() <= extent.capacity && count <= slots);
         let mut picked: Vec<Option<&mut Pages>> = self.slots.iter_mut().map(Some).collect();
@@ -149,8 +151,9 @@ mod tests {
         let mut rows = Rows::new(Extent {
             capacity: 3,
             ..Extent::new(5, 6, 10)
-        });
-        for (y, row) in (4..7).zip(rows.pixels_mut(0, 1, 4..7).remove(0)) {
+        })
+        .unwrap();
+        for (y, row) in (4..7).zip(rows.pixels_mut(0, 1, 4..7).unwrap().remove(0)) {
             row.fill(y as f32);
         }
         for y in 4..7 {

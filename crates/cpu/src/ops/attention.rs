@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use vae2x_core::Result;
+
 use super::{Cut, Target, Task};
 use crate::buffers::pages::Pages;
 use crate::buffers::rows::Rows;
@@ -44,11 +46,11 @@ pub(crate) fn memory_values(pixels: usize, channels: usize) -> usize {
 }
 
 /// Runs attention over a whole frame.
-pub(crate) fn run(machine: &Machine, attention: &Attention<'_>, target: Target<'_>) {
+pub(crate) fn run(machine: &Machine, attention: &Attention<'_>, target: Target<'_>) -> Result<()> {
     let extent = attention.input.extent;
     let pixels = extent.width * extent.height;
     let half = KEYS * extent.channels;
-    let mut memory = Pages::large(memory_values(pixels, extent.channels));
+    let mut memory = Pages::large(memory_values(pixels, extent.channels))?;
     let blocks: Vec<(usize, &mut [f32])> = memory.chunks_exact_mut(2 * half).enumerate().collect();
     let count = |i: usize| KEYS.min(pixels - i * KEYS);
     machine.run(blocks, |(i, block), scratch| {
@@ -58,8 +60,8 @@ pub(crate) fn run(machine: &Machine, attention: &Attention<'_>, target: Target<'
             i * KEYS..i * KEYS + count(i),
             [keys, values],
             scratch,
-        );
-    });
+        )
+    })?;
     let block = |(i, block)| {
         let (keys, values) = <[f32]>::split_at(block, half);
         KeyBlock {
@@ -82,7 +84,7 @@ pub(crate) fn run(machine: &Machine, attention: &Attention<'_>, target: Target<'
     };
     machine.run(cut.tasks(target), |mut task, scratch| {
         attention.task(machine, &blocks, &mut task, scratch)
-    });
+    })
 }
 
 impl Attention<'_> {
@@ -117,11 +119,11 @@ impl Attention<'_> {
         range: Range<usize>,
         [keys, values]: [&mut [f32]; 2],
         scratch: &mut Scratch,
-    ) {
+    ) -> Result<()> {
         let (c, width, count) = (self.channels(), self.input.extent.width, range.len());
         let (a, m) = (
-            at_least(&mut scratch.v, count * c),
-            at_least(&mut scratch.m, count * c),
+            at_least(&mut scratch.v, count * c)?,
+            at_least(&mut scratch.m, count * c)?,
         );
         for (i, at) in range.enumerate() {
             let pixel = &self.input.pixels(self.frame, at / width)[at % width * c..][..c];
@@ -142,6 +144,7 @@ impl Attention<'_> {
                 .for_each(|(value, bias)| *value += bias);
             to_blocks(pixel, &mut values[i * BLOCK..], count * BLOCK);
         }
+        Ok(())
     }
 
     fn task(
@@ -150,11 +153,11 @@ impl Attention<'_> {
         blocks: &[KeyBlock<'_>],
         task: &mut Task<'_>,
         scratch: &mut Scratch,
-    ) {
+    ) -> Result<()> {
         let (c, columns) = (self.channels(), task.columns.clone());
         let rows = task.units.len() * columns.len();
-        let (a, p) = at_least(&mut scratch.v, rows * (c + KEYS)).split_at_mut(rows * c);
-        let (m, scores) = at_least(&mut scratch.m, rows * (c + KEYS)).split_at_mut(rows * c);
+        let (a, p) = at_least(&mut scratch.v, rows * (c + KEYS))?.split_at_mut(rows * c);
+        let (m, scores) = at_least(&mut scratch.m, rows * (c + KEYS))?.split_at_mut(rows * c);
         for (i, y) in task.units.clone().enumerate() {
             let pixels = &self.input.pixels(self.frame, y)[columns.start * c..columns.end * c];
             for (x, pixel) in pixels.chunks_exact(c).enumerate() {
@@ -174,6 +177,7 @@ impl Attention<'_> {
         }
         self.product(machine, 3, rows, a, m);
         self.finish(machine, task, m);
+        Ok(())
     }
 
     /// Adds the bias and scales for the softmax, whose exponentials are powers of two.

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use vae2x_core::Result;
+
 use super::{Cut, Target, Task};
 use crate::buffers::rows::Rows;
 use crate::kernels::{self, BLOCK, Bias, Gemm, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
@@ -68,7 +70,12 @@ pub(crate) fn scratch_values(method: Method, k: usize, outputs: usize) -> usize 
 }
 
 /// Runs units of a convolution.
-pub(crate) fn run(machine: &Machine, conv: &Conv<'_>, units: Range<usize>, target: Target<'_>) {
+pub(crate) fn run(
+    machine: &Machine,
+    conv: &Conv<'_>,
+    units: Range<usize>,
+    target: Target<'_>,
+) -> Result<()> {
     let method = conv.weights.spec.method;
     let cut = Cut {
         units,
@@ -79,16 +86,16 @@ pub(crate) fn run(machine: &Machine, conv: &Conv<'_>, units: Range<usize>, targe
     };
     machine.run(cut.tasks(target), |mut task, scratch| {
         conv.task(machine, &mut task, scratch)
-    });
+    })
 }
 
 impl Conv<'_> {
-    fn task(&self, machine: &Machine, task: &mut Task<'_>, scratch: &mut Scratch) {
+    fn task(&self, machine: &Machine, task: &mut Task<'_>, scratch: &mut Scratch) -> Result<()> {
         let spec = &self.weights.spec;
         let elements = spec.method.elements();
         let layout = Layout::new(task, self.weights);
-        let v = at_least(&mut scratch.v, elements * layout.input);
-        let m = at_least(&mut scratch.m, elements * layout.output);
+        let v = at_least(&mut scratch.v, elements * layout.input)?;
+        let m = at_least(&mut scratch.m, elements * layout.output)?;
         for (i, past) in self.frames.iter().enumerate() {
             self.gather(machine, past, task, &layout, v);
             for e in 0..elements {
@@ -107,6 +114,7 @@ impl Conv<'_> {
             }
         }
         self.scatter(machine, task, &layout, m);
+        Ok(())
     }
 
     /// Fills the inputs of the matrix products.

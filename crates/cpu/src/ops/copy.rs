@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use vae2x_core::Result;
+
 use super::{Cut, Target};
 use crate::buffers::rows::Rows;
 use crate::machine::Machine;
@@ -16,7 +18,7 @@ pub(crate) fn run(
     frame: usize,
     units: Range<usize>,
     target: Target<'_>,
-) {
+) -> Result<()> {
     let columns = input.extent.width;
     let cut = Cut {
         units,
@@ -34,5 +36,6 @@ pub(crate) fn run(
         }
         let rows = 0..task.units.len();
         task.activate(machine.isa, rows);
-    });
+        Ok(())
+    })
 }

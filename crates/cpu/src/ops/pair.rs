@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use vae2x_core::Result;
+
 use super::conv::{Conv, Layout, Product, window};
 use super::{Cut, Target, Task};
 use crate::buffers::rows::Rows;
@@ -45,7 +47,7 @@ pub(crate) fn run(
     pair: &Pair<'_>,
     units: Range<usize>,
     [first, second]: [Target<'_>; 2],
-) {
+) -> Result<()> {
     let cut = Cut {
         units,
         columns: pair.columns,
@@ -60,15 +62,20 @@ pub(crate) fn run(
         .collect();
     machine.run(tasks, |tasks, scratch| {
         pair.task(machine, tasks.into(), scratch)
-    });
+    })
 }
 
 impl Pair<'_> {
-    fn task(&self, machine: &Machine, mut tasks: [Task<'_>; 2], scratch: &mut Scratch) {
+    fn task(
+        &self,
+        machine: &Machine,
+        mut tasks: [Task<'_>; 2],
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         let outputs = self.weights.spec.padded_outputs();
         let layout = Layout::new(&tasks[0], self.weights);
-        let v = at_least(&mut scratch.v, ELEMENTS.len() * ELEMENTS4 * layout.input);
-        let (a, b) = at_least(&mut scratch.m, 2 * ELEMENTS4 * layout.output)
+        let v = at_least(&mut scratch.v, ELEMENTS.len() * ELEMENTS4 * layout.input)?;
+        let (a, b) = at_least(&mut scratch.m, 2 * ELEMENTS4 * layout.output)?
             .split_at_mut(ELEMENTS4 * layout.output);
         for (t, v) in v.chunks_exact_mut(ELEMENTS4 * layout.input).enumerate() {
             self.gather(machine, &tasks[0], t, &layout, v);
@@ -107,6 +114,7 @@ impl Pair<'_> {
             };
             conv.scatter(machine, task, &layout, m);
         }
+        Ok(())
     }
 
     /// The elements in space of the element `t` along time.

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use vae2x_core::Result;
+
 use crate::buffers::pages::Pages;
 use crate::buffers::rows::{Extent, Rows};
 use crate::machine::Machine;
@@ -88,7 +90,7 @@ pub(crate) fn extents(
 
 impl State {
     /// Before the first frame.
-    pub fn new(plan: &Plan, tables: &Tables, options: RunOptions) -> Self {
+    pub fn new(plan: &Plan, tables: &Tables, options: RunOptions) -> Result<Self> {
         let RunOptions {
             mode,
             size,
@@ -98,15 +100,15 @@ impl State {
         let rows = extents(plan, schedule, size, mode)
             .into_iter()
             .map(Rows::new)
-            .collect();
-        Self {
+            .collect::<Result<_>>()?;
+        Ok(Self {
             mode,
             size,
             rows,
             input: plan.input,
             frames: 0,
             seconds: vec![0.0; plan.steps.len()],
-        }
+        })
     }
 
     /// Time spent in each step so far.
@@ -128,13 +130,13 @@ impl State {
 
 impl Runner<'_> {
     /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows
-    /// of those that do not. `progress` is called with the fraction done.
+    /// of those that do not. `progress` is called with the fraction done. After an error the state is not to be used.
     pub fn run(
         &mut self,
         frames: Vec<Pages>,
         emit: Emit<'_>,
         progress: &mut dyn FnMut(f32),
-    ) -> Vec<Pages> {
+    ) -> Result<Vec<Pages>> {
         let now = self.state.frames..self.state.frames + frames.len();
         frames.into_iter().for_each(|frame| self.state.put(frame));
         let plan = self.plan;
@@ -152,7 +154,7 @@ impl Runner<'_> {
             let step = &plan.steps[index];
             let rows = schedule.output(index, &units);
             let start = Instant::now();
-            self.step(step, units.clone(), rows.clone(), now.clone());
+            self.step(step, units.clone(), rows.clone(), now.clone())?;
             self.state.seconds[index] += start.elapsed().as_secs_f64();
             schedule.finish(index, units.end);
             done += self.cost(step) * rows.len() as f64
@@ -169,13 +171,13 @@ impl Runner<'_> {
             }
             progress((done / total) as f32);
         }
-        match self.state.mode {
+        Ok(match self.state.mode {
             Mode::Clip => now
                 .flat_map(|n| plan.outputs.iter().map(move |&id| (id, n)))
                 .map(|(id, n)| self.state.rows[id].take(n))
                 .collect(),
             Mode::Image | Mode::ClipEnd => Vec::new(),
-        }
+        })
     }
 
     fn release(&mut self, schedule: &Schedule<'_>) {
@@ -203,7 +205,13 @@ impl Runner<'_> {
     }
 
     /// Runs units of a step, which make the output rows `made`, for the frames `now`.
-    fn step(&mut self, step: &Step, units: Range<usize>, made: Range<usize>, now: Range<usize>) {
+    fn step(
+        &mut self,
+        step: &Step,
+        units: Range<usize>,
+        made: Range<usize>,
+        now: Range<usize>,
+    ) -> Result<()> {
         let mut raw = step.raw.map(|id| std::mem::take(&mut self.state.rows[id]));
         let mut act = step
             .act
@@ -215,8 +223,8 @@ impl Runner<'_> {
         let norm = step.act.map(|(_, norm)| self.model.norm(norm));
         let width = self.plan.extent(step.target(), self.state.size).width;
         let (mut raws, mut acts) = (
-            written(&mut raw, &now, &made),
-            written(&mut act, &now, &made),
+            written(&mut raw, &now, &made)?,
+            written(&mut act, &now, &made)?,
         );
         let mut next = || Target {
             channels,
@@ -227,8 +235,8 @@ impl Runner<'_> {
         let targets: Vec<_> = now.clone().map(|_| next()).collect();
         let work = StepPart { units, width, now };
         match step.op {
-            Op::Conv(index) => self.conv(step, self.model.conv(index), work, targets),
-            Op::Attention(parts) => self.attention(step, parts, work, targets),
+            Op::Conv(index) => self.conv(step, self.model.conv(index), work, targets)?,
+            Op::Attention(parts) => self.attention(step, parts, work, targets)?,
             Op::Copy => {
                 for (target, n) in targets.into_iter().zip(work.now) {
                     copy::run(
@@ -237,16 +245,23 @@ impl Runner<'_> {
                         n,
                         work.units.clone(),
                         target,
-                    );
+                    )?;
                 }
             }
         }
         for (id, rows) in step.targets().zip([raw, act].into_iter().flatten()) {
             self.state.rows[id] = rows;
         }
+        Ok(())
     }
 
-    fn attention(&self, step: &Step, parts: [usize; 4], work: StepPart, targets: Vec<Target<'_>>) {
+    fn attention(
+        &self,
+        step: &Step,
+        parts: [usize; 4],
+        work: StepPart,
+        targets: Vec<Target<'_>>,
+    ) -> Result<()> {
         let weights = parts.map(|index| self.model.conv(index));
         let residual = &self.state.rows[step.residual.expect("attention is added to its input")];
         for (target, frame) in targets.into_iter().zip(work.now) {
@@ -256,11 +271,18 @@ impl Runner<'_> {
                 residual,
                 frame,
             };
-            attention::run(self.machine, &job, target);
+            attention::run(self.machine, &job, target)?;
         }
+        Ok(())
     }
 
-    fn conv(&self, step: &Step, weights: &ConvWeights, work: StepPart, targets: Vec<Target<'_>>) {
+    fn conv(
+        &self,
+        step: &Step,
+        weights: &ConvWeights,
+        work: StepPart,
+        targets: Vec<Target<'_>>,
+    ) -> Result<()> {
         let (input, spec) = (&self.state.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         let residual = step.residual.map(|id| &self.state.rows[id]);
@@ -272,7 +294,7 @@ impl Runner<'_> {
             }
         };
         self.machine.with_expanded(|memory| {
-            let sets = &weights.sets(self.machine, &wanted, memory);
+            let sets = &weights.sets(self.machine, &wanted, memory)?;
             match <[Target<'_>; 2]>::try_from(targets) {
                 Ok(targets) if together => {
                     let pair = pair::Pair {
@@ -283,12 +305,12 @@ impl Runner<'_> {
                         frame: work.now.start,
                         columns,
                     };
-                    pair::run(self.machine, &pair, work.units, targets);
+                    pair::run(self.machine, &pair, work.units, targets)
                 }
                 Ok(targets) => self.conv_frames(step, weights, sets, work, targets.into()),
                 Err(targets) => self.conv_frames(step, weights, sets, work, targets),
             }
-        });
+        })
     }
 
     /// Frames before frame `n` that a convolution sees.
@@ -307,7 +329,7 @@ impl Runner<'_> {
         sets: &Sets<'_>,
         work: StepPart,
         targets: Vec<Target<'_>>,
-    ) {
+    ) -> Result<()> {
         let (input, spec) = (&self.state.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         for (target, n) in targets.into_iter().zip(work.now) {
@@ -325,8 +347,9 @@ impl Runner<'_> {
                 residual,
                 columns,
             };
-            conv::run(self.machine, &conv, work.units.clone(), target);
+            conv::run(self.machine, &conv, work.units.clone(), target)?;
         }
+        Ok(())
     }
 }
 
@@ -335,11 +358,10 @@ fn written<'r>(
     rows: &'r mut Option<Rows>,
     now: &Range<usize>,
     made: &Range<usize>,
-) -> Option<std::vec::IntoIter<Vec<&'r mut [f32]>>> {
-    rows.as_mut().map(|rows| {
-        rows.pixels_mut(now.start, now.len(), made.clone())
-            .into_iter()
-    })
+) -> Result<Option<std::vec::IntoIter<Vec<&'r mut [f32]>>>> {
+    let Some(rows) = rows else { return Ok(None) };
+    let pixels = rows.pixels_mut(now.start, now.len(), made.clone())?;
+    Ok(Some(pixels.into_iter()))
 }
 
 /// The part of a step that is to run.

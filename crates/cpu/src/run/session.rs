@@ -42,7 +42,7 @@ impl Stream {
     fn new(model: Arc<Model>, machine: Machine, is_clip: bool, size: [usize; 2]) -> Result<Self> {
         let way = if is_clip {
             model.prepare_clip(&machine)?;
-            Way::Clip(parts(&model, machine.threads, size))
+            Way::Clip(parts(&model, machine.threads, size)?)
         } else {
             model.prepare_image(&machine)?;
             Way::Image(size)
@@ -54,8 +54,14 @@ impl Stream {
         })
     }
 
-    /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `output`.
-    fn step(&mut self, frames: &Array, output: &mut OutputFrames, progress: Progress<'_>) {
+    /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `output`. An error leaves the state half
+    /// written; the door in `core` lets nothing in after it.
+    fn step(
+        &mut self,
+        frames: &Array,
+        output: &mut OutputFrames,
+        progress: Progress<'_>,
+    ) -> Result<()> {
         let Self {
             model,
             machine,
@@ -64,12 +70,12 @@ impl Stream {
         machine.enter(|| match way {
             Way::Image(size) => image(model, machine, *size, frames, output, progress),
             Way::Clip(parts) => clip(model, machine, parts, frames, output, progress),
-        });
+        })
     }
 }
 
 /// The stages of a clip of frames of height and width `size`, before the first frame.
-fn parts(model: &Model, threads: usize, mut size: [usize; 2]) -> Vec<Part> {
+fn parts(model: &Model, threads: usize, mut size: [usize; 2]) -> Result<Vec<Part>> {
     let stages = &model.plans.clip;
     let mut parts = Vec::new();
     for (i, stage) in stages.iter().enumerate() {
@@ -84,13 +90,13 @@ fn parts(model: &Model, threads: usize, mut size: [usize; 2]) -> Vec<Part> {
             threads,
         };
         parts.push(Part {
-            state: State::new(plan, &model.plans.tables, options),
+            state: State::new(plan, &model.plans.tables, options)?,
             frames: 0,
         });
         let output = plan.extent(plan.outputs[0], size);
         size = [output.height, output.width];
     }
-    parts
+    Ok(parts)
 }
 
 fn image(
@@ -100,15 +106,15 @@ fn image(
     frames: &Array,
     output: &mut OutputFrames,
     progress: Progress<'_>,
-) {
+) -> Result<()> {
     let plan = &model.plans.image;
     let options = RunOptions {
         mode: Mode::Image,
         size,
         threads: machine.threads,
     };
-    let mut state = State::new(plan, &model.plans.tables, options);
-    let input = frame(frames, 0, state.input());
+    let mut state = State::new(plan, &model.plans.tables, options)?;
+    let input = frame(frames, 0, state.input())?;
     let mut runner = Runner {
         model,
         machine,
@@ -119,7 +125,8 @@ fn image(
         vec![input],
         &mut |_, y, pixels| output.row(0, y, pixels),
         progress,
-    );
+    )?;
+    Ok(())
 }
 
 fn clip(
@@ -129,11 +136,11 @@ fn clip(
     frames: &Array,
     output: &mut OutputFrames,
     progress: Progress<'_>,
-) {
+) -> Result<()> {
     let input = parts[0].state.input();
     let values = (0..frames.shape()[1])
         .map(|t| frame(frames, t, input))
-        .collect();
+        .collect::<Result<_>>()?;
     let mut feed = Feed {
         model,
         machine,
@@ -143,7 +150,7 @@ fn clip(
             }
         },
     };
-    feed.feed(0, parts, values);
+    feed.feed(0, parts, values)
 }
 
 /// What leaves the last stage.
@@ -174,9 +181,9 @@ struct Feed<'f> {
 
 impl Feed<'_> {
     /// Puts frames into the first of `parts`, which is stage `index`, and what leaves it into the others.
-    fn feed(&mut self, index: usize, parts: &mut [Part], frames: Vec<Pages>) {
+    fn feed(&mut self, index: usize, parts: &mut [Part], frames: Vec<Pages>) -> Result<()> {
         let Some((part, rest)) = parts.split_first_mut() else {
-            return;
+            return Ok(());
         };
         let stage = &self.model.plans.clip[index];
         let mut frames = frames.into_iter();
@@ -189,31 +196,32 @@ impl Feed<'_> {
             };
             let group: Vec<Pages> = [frame].into_iter().chain(second).collect();
             let count = group.len();
-            results.append(&mut self.step(stage, part, group));
+            results.append(&mut self.step(stage, part, group)?);
             if rest.is_empty() {
                 (self.out)(Event::Done(count));
             }
         }
-        if !results.is_empty() {
-            self.feed(index + 1, rest, results);
+        match results.is_empty() {
+            true => Ok(()),
+            false => self.feed(index + 1, rest, results),
         }
     }
 
     /// The frames that leave whole; the last stage's leave through `out`.
-    fn step(&mut self, stage: &Stage, part: &mut Part, frames: Vec<Pages>) -> Vec<Pages> {
+    fn step(&mut self, stage: &Stage, part: &mut Part, frames: Vec<Pages>) -> Result<Vec<Pages>> {
         let n = part.frames;
         part.frames += frames.len();
         match stage {
-            Stage::TimeUp(_) if n == 0 => return frames,
+            Stage::TimeUp(_) if n == 0 => return Ok(frames),
             Stage::TimeDown(_) if n == 0 => {
-                frames
-                    .iter()
-                    .for_each(|frame| part.state.put(frame.clone()));
-                return frames;
+                for frame in &frames {
+                    part.state.put(frame.try_clone()?);
+                }
+                return Ok(frames);
             }
             Stage::TimeDown(_) if n % 2 == 1 => {
                 frames.into_iter().for_each(|frame| part.state.put(frame));
-                return vec![];
+                return Ok(vec![]);
             }
             _ => {}
         }
@@ -267,8 +275,8 @@ impl Decode for Decoding {
             .clip
             .cells
             .map(|n| self.scale * self.config.spatial() * n);
-        let mut output = OutputFrames::new([IMAGE_CHANNELS, frames, h, w], self.scale);
-        self.stream.step(latent, &mut output, progress);
+        let mut output = OutputFrames::new([IMAGE_CHANNELS, frames, h, w], self.scale)?;
+        self.stream.step(latent, &mut output, progress)?;
         self.done += 1;
         Ok(output.into_array())
     }
@@ -302,8 +310,8 @@ impl Encode for Encoding {
     fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
         let [h, w] = self.clip.cells;
         // The mean comes first; the log-variance is left.
-        let mut output = OutputFrames::new([self.config.z_dim, 1, h, w], 1);
-        self.stream.step(pixels, &mut output, progress);
+        let mut output = OutputFrames::new([self.config.z_dim, 1, h, w], 1)?;
+        self.stream.step(pixels, &mut output, progress)?;
         Ok(output.into_array())
     }
 }

@@ -75,7 +75,7 @@ impl ConvWeights {
                 &self.taps
             };
             if kept.get().is_none() {
-                let taps = self.read_taps(frames, self.storage, &self.read()?);
+                let taps = self.read_taps(frames, self.storage, &self.read()?)?;
                 kept.get_or_init(|| taps);
             }
             return Ok(());
@@ -91,7 +91,8 @@ impl ConvWeights {
         }
         let tensor = self.read()?;
         for set in missing {
-            self.sets[set].get_or_init(|| self.pack(machine, &tensor, set));
+            let packed = self.pack(machine, &tensor, set)?;
+            self.sets[set].get_or_init(|| packed);
         }
         Ok(())
     }
@@ -99,7 +100,7 @@ impl ConvWeights {
     fn read(&self) -> Result<Pages> {
         let weight = self.spec.conv.weight();
         // Pages, not a vector: tensors of this size would stay with the allocator.
-        let mut tensor = Pages::zeros(weight.shape.iter().product());
+        let mut tensor = Pages::zeros(weight.shape.iter().product())?;
         self.source.read(&weight, &mut tensor)?;
         Ok(tensor)
     }
@@ -117,7 +118,7 @@ impl ConvWeights {
         machine: &Machine,
         wanted: &[usize],
         memory: &'a mut Pages,
-    ) -> Sets<'a> {
+    ) -> Result<Sets<'a>> {
         let mut sets: Sets<'a> = [&[]; SETS];
         let missing: Vec<usize> = wanted
             .iter()
@@ -125,7 +126,7 @@ impl ConvWeights {
             .filter(|&set| self.sets[set].get().is_none())
             .collect();
         if !missing.is_empty() {
-            self.expand(machine, &missing, memory);
+            self.expand(machine, &missing, memory)?;
         }
         let packed = wanted
             .iter()
@@ -135,11 +136,11 @@ impl ConvWeights {
             .iter()
             .zip(memory.chunks_exact(self.spec.packed_len()))
             .for_each(|(&set, values)| sets[set] = values);
-        sets
+        Ok(sets)
     }
 
     /// Expands the kept taps into one run of `memory` per set, panel by panel on all threads.
-    fn expand(&self, machine: &Machine, sets: &[usize], memory: &mut Pages) {
+    fn expand(&self, machine: &Machine, sets: &[usize], memory: &mut Pages) -> Result<()> {
         let all = self.spec.frames();
         // The last set of taps is all that images need.
         let (taps, frames) = match self.last_taps.get() {
@@ -150,7 +151,7 @@ impl ConvWeights {
             ),
         };
         let (length, panels) = (self.spec.packed_len(), self.spec.padded_outputs() / BLOCK);
-        let memory = at_least(memory, sets.len() * length);
+        let memory = at_least(memory, sets.len() * length)?;
         let parts = memory
             .chunks_exact_mut(length)
             .zip(sets)
@@ -178,18 +179,19 @@ impl ConvWeights {
                     elements,
                 },
             );
-        });
+            Ok(())
+        })
     }
 
     /// The taps of the last `frames` temporal ones, laid out by panels.
-    fn read_taps(&self, frames: usize, storage: Storage, tensor: &[f32]) -> Pages {
+    fn read_taps(&self, frames: usize, storage: Storage, tensor: &[f32]) -> Result<Pages> {
         let (spec, count) = (&self.spec, taps_len(&self.spec, frames));
         let all = spec.frames();
         let values = spec.padded_outputs() / BLOCK * count;
         let mut taps = Pages::zeros(match storage {
             Storage::F32 => values,
             Storage::Bf16 => values.div_ceil(2),
-        });
+        })?;
         let mut put: Box<dyn FnMut(usize, f32)> = match storage {
             Storage::F32 => Box::new(|at, value| taps[at] = value),
             Storage::Bf16 => {
@@ -211,10 +213,10 @@ impl ConvWeights {
             }
         }
         drop(put);
-        taps
+        Ok(taps)
     }
 
-    fn pack(&self, machine: &Machine, tensor: &[f32], set: usize) -> Pages {
+    fn pack(&self, machine: &Machine, tensor: &[f32], set: usize) -> Result<Pages> {
         match self.spec.method {
             Method::Winograd => {
                 // The last tap, which single frames meet, needs no others.
@@ -224,8 +226,8 @@ impl ConvWeights {
                 } else {
                     (all, combination(set, all))
                 };
-                let taps = self.read_taps(frames, Storage::F32, tensor);
-                let mut packed = Pages::zeros(self.spec.packed_len());
+                let taps = self.read_taps(frames, Storage::F32, tensor)?;
+                let mut packed = Pages::zeros(self.spec.packed_len())?;
                 let (count, panels) = (
                     taps_len(&self.spec, frames),
                     self.spec.padded_outputs() / BLOCK,
@@ -241,7 +243,7 @@ impl ConvWeights {
                         },
                     );
                 }
-                packed
+                Ok(packed)
             }
             _ => pack_others(&self.spec, tensor, &combination(set, self.spec.frames())),
         }
@@ -302,7 +304,7 @@ impl Kernels<'_> {
 }
 
 /// Weights of every method but Winograd's. The sums behind an enlargement's elements are taken in double precision.
-fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Pages {
+fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Result<Pages> {
     let inputs = spec.conv.inputs;
     let area = tensor.len() / (spec.conv.outputs * inputs * combination.len());
     let kernels = Kernels {
@@ -312,7 +314,7 @@ fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Pages {
         combination,
     };
     let panel = spec.method.elements() * spec.k() * BLOCK;
-    let mut packed = Pages::zeros(spec.packed_len());
+    let mut packed = Pages::zeros(spec.packed_len())?;
     for (o, output) in spec.outputs.clone().enumerate() {
         for input in 0..inputs {
             let taps = kernels.taps(output, input);
@@ -329,7 +331,7 @@ fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Pages {
             }
         }
     }
-    packed
+    Ok(packed)
 }
 
 /// What a pixel and its differences from its neighbours are multiplied by; see `kernels/winograd.rs`.
@@ -397,7 +399,7 @@ mod tests {
         packed.prepare(&machine, Use::Image).unwrap();
         let tensor = packed.source.tensor(&conv.weight()).unwrap();
         let mut memory = Pages::default();
-        let sets = packed.sets(&machine, &[0], &mut memory);
+        let sets = packed.sets(&machine, &[0], &mut memory).unwrap();
         for o in 0..32 {
             for i in 0..3 {
                 let want = if o < 20 {
@@ -418,13 +420,15 @@ mod tests {
         let packed = weights(&spec, Storage::F32);
         packed.prepare(&machine, Use::Pairs).unwrap();
         let kept = weights(&spec, Storage::F32);
-        let taps = kept.read_taps(3, Storage::F32, &kept.read().unwrap());
+        let taps = kept
+            .read_taps(3, Storage::F32, &kept.read().unwrap())
+            .unwrap();
         kept.taps.get_or_init(|| taps);
         let wanted = [0, 2, HALF_SUM, HALF_DIFFERENCE];
         let (mut memory, mut unused) = (Pages::default(), Pages::default());
         let (kept, packed) = (
-            kept.sets(&machine, &wanted, &mut memory),
-            packed.sets(&machine, &wanted, &mut unused),
+            kept.sets(&machine, &wanted, &mut memory).unwrap(),
+            packed.sets(&machine, &wanted, &mut unused).unwrap(),
         );
         assert!(
             wanted
@@ -454,7 +458,7 @@ mod tests {
             for (storage, tolerance) in [(Storage::F32, 2e-7), (Storage::Bf16, 4e-3)] {
                 let weights = weights(&spec, storage);
                 let tensor = weights.read().unwrap();
-                let taps = weights.read_taps(3, storage, &tensor);
+                let taps = weights.read_taps(3, storage, &tensor).unwrap();
                 weights.taps.get_or_init(|| taps);
                 for set in 0..SETS {
                     let combination = combination(set, 3);
@@ -471,7 +475,7 @@ mod tests {
                         });
                     }
                     let mut memory = Pages::default();
-                    let got = weights.sets(&machine, &[set], &mut memory)[set];
+                    let got = weights.sets(&machine, &[set], &mut memory).unwrap()[set];
                     let error = relative_l2(got, &want);
                     assert!(error <= tolerance, "{isa} {storage:?} set {set}: {error}");
                 }

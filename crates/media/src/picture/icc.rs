@@ -7,6 +7,10 @@ use vae2x_core::Array;
 
 use crate::pixels as range;
 
+/// A note on a profile that is not understood.
+pub(super) const UNREADABLE: &str =
+    "its colour profile cannot be read; its colours are taken as sRGB";
+
 /// Pixels converted at a time.
 const BLOCK: usize = 4096;
 
@@ -14,7 +18,7 @@ const BLOCK: usize = 4096;
 /// `None` if the profile is sRGB.
 pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Option<String> {
     let Ok(parsed) = ColorProfile::new_from_slice(profile) else {
-        return Some("its colour profile cannot be read; its colours are taken as sRGB".into());
+        return Some(UNREADABLE.into());
     };
     if is_srgb(&parsed) == Some(true) {
         return None;

@@ -3,17 +3,21 @@
 //! [`read_image`] finds the format from the first bytes, turns the image upright, converts its
 //! colours to sRGB and notes what it changed or left out. [`write_image`] takes the format from the
 //! extension and writes the file whole or not at all. The `image` crate decodes and encodes, except
-//! PNG output, whose text chunks need the `png` crate.
+//! PNG output, whose text chunks need the `png` crate, and JPEG input, where `zune-jpeg` is asked to
+//! refuse what is cut.
 
 mod format;
 mod icc;
+mod jpeg;
+mod limits;
 mod read;
 mod text;
 mod write;
 
 pub use format::{BitDepth, PictureFormat, is_picture_name};
+pub use limits::MAX_PIXELS;
 pub use read::{
-    ImageHead, MAX_PIXELS, Opacity, Picture, decode_image, image_head, look_at_image, read_image,
+    ImageHead, Opacity, Picture, decode_image, image_bytes, image_head, look_at_image, read_image,
     read_image_with,
 };
 pub use text::COMFY_TEXTS;

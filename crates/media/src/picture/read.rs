@@ -2,23 +2,19 @@
 //!
 //! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless a
 //! colour profile says otherwise, floats (EXR) as linear light; all are converted to sRGB. EXIF
-//! orientation is applied. Transparency is dropped with a note, unless it is asked for. The size is
-//! checked before pixels are decoded, so that a small file cannot claim all memory.
+//! orientation is applied. Transparency is dropped with a note, unless it is asked for. What a
+//! file may claim is judged before pixels are decoded, by [`limits`].
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation as O;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
-use vae2x_core::{Array, Error, Result};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader};
+use vae2x_core::{Array, Error, Result, files};
 
 use super::format::BitDepth;
-use super::{icc, text};
+use super::{icc, jpeg, limits, text};
 use crate::pixels;
-
-/// Most pixels that an image may have: 16384 x 8192, beyond what the model can take on any machine.
-pub const MAX_PIXELS: u64 = 1 << 27;
 
 /// An image as read from a file.
 #[derive(Clone, Debug)]
@@ -49,8 +45,8 @@ pub enum Opacity {
 /// Reads an image file.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not an image, damaged, or above
-/// [`MAX_PIXELS`].
+/// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not an image, damaged, above
+/// [`MAX_PIXELS`](super::MAX_PIXELS), or has far more pixels than a file of its size can show.
 pub fn read_image(path: &Path) -> Result<Picture> {
     read_image_with(path, Opacity::Ignore)
 }
@@ -60,12 +56,18 @@ pub fn read_image(path: &Path) -> Result<Picture> {
 /// # Errors
 /// As [`read_image`].
 pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
-    require_file(path)?;
-    decode(
-        path,
-        &std::fs::read(path).map_err(|e| Error::io(path, e))?,
-        opacity,
-    )
+    decode(path, &image_bytes(path)?, opacity)
+}
+
+/// The bytes of an image file, once its header has been found fit to be read.
+///
+/// # Errors
+/// As [`image_head`]; [`Error::Format`] for a file that is much longer than its pixels can take.
+pub fn image_bytes(path: &Path) -> Result<Vec<u8>> {
+    let file = files::open(path)?;
+    let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+    let (decoder, _) = open(path, BufReader::new(file), length)?;
+    files::read(path, limits::file_bytes(decoder.dimensions()))
 }
 
 /// The contents of an image file's header.
@@ -84,13 +86,19 @@ pub struct ImageHead {
 /// # Errors
 /// As [`read_image`], as far as the header shows.
 pub fn image_head(path: &Path) -> Result<ImageHead> {
-    require_file(path)?;
-    let open_file = || File::open(path).map_err(|e| Error::io(path, e));
-    let (decoder, orientation) = open(path, BufReader::new(open_file()?))?;
+    let mut file = files::open(path)?;
+    let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+    let (decoder, orientation) = open(path, BufReader::new(&file), length)?;
+    let (size, depth) = (
+        upright(decoder.dimensions(), orientation),
+        depth(decoder.color_type()),
+    );
+    drop(decoder);
+    file.rewind().map_err(|e| Error::io(path, e))?;
     Ok(ImageHead {
-        size: upright(decoder.dimensions(), orientation),
-        depth: depth(decoder.color_type()),
-        text: text::read(BufReader::new(open_file()?)),
+        size,
+        depth,
+        text: text::read(BufReader::new(file)).0,
     })
 }
 
@@ -114,17 +122,6 @@ fn upright((width, height): (u32, u32), orientation: O) -> [usize; 2] {
     }
 }
 
-/// Refuses anything but a regular file, before it is opened: opening a pipe waits for a writer.
-fn require_file(path: &Path) -> Result<()> {
-    match std::fs::metadata(path)
-        .map_err(|e| Error::io(path, e))?
-        .is_file()
-    {
-        true => Ok(()),
-        false => Err(Error::format(path, "not a regular file; expected an image")),
-    }
-}
-
 /// Reads an image held in memory; `name` stands for its path in errors and notes.
 ///
 /// # Errors
@@ -134,52 +131,54 @@ pub fn decode_image(name: &Path, bytes: &[u8]) -> Result<Picture> {
 }
 
 fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
-    if is_cut_jpeg(bytes) {
-        return Err(Error::format(
-            name,
-            "the JPEG is truncated: the end of the image is missing",
-        ));
-    }
-    Ok(Picture {
-        text: text::read(Cursor::new(bytes)),
-        ..read(name, Cursor::new(bytes), opacity)?
-    })
+    let (text, note) = text::read(Cursor::new(bytes));
+    let mut picture = read(name, bytes, opacity)?;
+    let note = note.map(|note| format!("{}: {note}", name.display()));
+    picture.notes.extend(note);
+    Ok(Picture { text, ..picture })
 }
 
-/// Whether the last scan of a JPEG has no end; decoders silently fill the rest with grey. An
-/// embedded thumbnail has markers of its own, before those of the image.
-fn is_cut_jpeg(bytes: &[u8]) -> bool {
-    const MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
-    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|w| w == marker);
-    bytes.starts_with(&MAGIC) && last(START_OF_SCAN) > last(END_OF_IMAGE)
-}
-
-/// A decoder for an image of allowed size, and the orientation to apply.
-fn open<'a, R: BufRead + Seek + 'a>(path: &Path, source: R) -> Result<(impl ImageDecoder + 'a, O)> {
+/// A decoder for an image of allowed size, in a file of `length` bytes, and the orientation to apply.
+fn open<'a, R: BufRead + Seek + 'a>(
+    path: &Path,
+    mut source: R,
+    length: u64,
+) -> Result<(Box<dyn ImageDecoder + 'a>, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
-    let mut reader = ImageReader::new(source)
-        .with_guessed_format()
-        .map_err(|e| Error::io(path, e))?;
-    if reader.format().is_none() {
-        return Err(Error::format(
-            path,
-            "not an image: expected PNG, JPEG, WebP, EXR or BMP",
-        ));
-    }
-    reader.limits(limits());
-    let mut decoder = reader.into_decoder().map_err(fail)?;
-    check_size(path, decoder.dimensions())?;
+    let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
+    let mut decoder: Box<dyn ImageDecoder + 'a> = if start.starts_with(&jpeg::MAGIC) {
+        Box::new(jpeg::JpegDecoder::new(source).map_err(fail)?)
+    } else {
+        let size = limits::png_size(start);
+        // The decoder of PNG unpacks metadata as soon as it is made.
+        size.map_or(Ok(()), |size| limits::check_size(path, size, length))?;
+        let mut reader = ImageReader::new(source)
+            .with_guessed_format()
+            .map_err(|e| Error::io(path, e))?;
+        if reader.format().is_none() {
+            return Err(Error::format(
+                path,
+                "not an image: expected PNG, JPEG, WebP, EXR or BMP",
+            ));
+        }
+        reader.limits(limits::decoder(size));
+        Box::new(reader.into_decoder().map_err(fail)?)
+    };
+    limits::check_size(path, decoder.dimensions(), length)?;
     let orientation = decoder.orientation().map_err(fail)?;
     Ok((decoder, orientation))
 }
 
-fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<Picture> {
+fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     let fail = |e: ImageError| from_image_error(path, e);
-    let (mut decoder, orientation) = open(path, source)?;
+    let (mut decoder, orientation) = open(path, Cursor::new(bytes), bytes.len() as u64)?;
     let profile = decoder.icc_profile().map_err(fail)?;
+    limits::check_memory(path, decoder.dimensions(), decoder.total_bytes())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    if bytes.starts_with(&jpeg::MAGIC) && jpeg::is_cut(bytes, &image) {
+        let problem = "the JPEG is truncated: the end of the image is missing";
+        return Err(Error::format(path, problem));
+    }
     image.apply_orientation(orientation);
 
     let mut notes = Vec::new();
@@ -198,7 +197,11 @@ fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<P
     }
     let (mut pixels, clipped) = to_array(path, image)?;
     notes.extend(clipped);
-    notes.extend(profile.and_then(|profile| icc::to_srgb(&profile, &mut pixels, is_grey)));
+    notes.extend(match profile {
+        Some(profile) => icc::to_srgb(&profile, &mut pixels, is_grey),
+        // The decoder of PNG leaves out a profile that is damaged or unpacks to too much.
+        None => limits::png_has_profile(bytes).then(|| icc::UNREADABLE.into()),
+    });
     let notes = notes
         .into_iter()
         .map(|note| format!("{}: {note}", path.display()))
@@ -210,27 +213,6 @@ fn read<R: BufRead + Seek>(path: &Path, source: R, opacity: Opacity) -> Result<P
         text: Vec::new(),
         notes,
     })
-}
-
-/// Limits what a decoder may allocate to the largest image as RGBA of 32-bit floats.
-fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_PIXELS * 16);
-    limits
-}
-
-fn check_size(path: &Path, (width, height): (u32, u32)) -> Result<()> {
-    match u64::from(width) * u64::from(height) {
-        0 => Err(Error::format(
-            path,
-            format!("an empty image of {width}x{height} pixels"),
-        )),
-        1..=MAX_PIXELS => Ok(()),
-        _ => Err(Error::format(
-            path,
-            format!("{width}x{height} pixels; at most {MAX_PIXELS} are read"),
-        )),
-    }
 }
 
 fn is_transparent(image: &DynamicImage) -> bool {
@@ -328,6 +310,13 @@ fn from_image_error(path: &Path, error: ImageError) -> Error {
         ImageError::Unsupported(e) => {
             Error::format(path, format!("{e}; PNG, JPEG, WebP, EXR and BMP are read"))
         }
+        ImageError::Limits(_) => Error::format(
+            path,
+            format!(
+                "its metadata takes more than {} bytes",
+                limits::MAX_METADATA
+            ),
+        ),
         e => Error::format(path, format!("the image is damaged: {e}")),
     }
 }

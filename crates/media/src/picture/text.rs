@@ -11,40 +11,76 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{BufRead, Seek, Write};
 
+use png::text_metadata::{ITXtChunk, TEXtChunk, ZTXtChunk};
+
+use super::limits::MAX_METADATA;
+
 /// The texts that ComfyUI puts into images and latents.
 pub const COMFY_TEXTS: [&str; 2] = ["prompt", "workflow"];
 
-/// Most bytes that a compressed text may become.
-const MAX_TEXT: usize = 1 << 26;
-
-/// ComfyUI's keywords and texts in a PNG file; empty if there are none, and for other files.
-pub(super) fn read(file: impl BufRead + Seek) -> Vec<(String, String)> {
-    let Ok(reader) = png::Decoder::new(file).read_info() else {
-        return Vec::new();
+/// ComfyUI's keywords and texts in a PNG file, each at most once, and a sentence if one is left out;
+/// empty if there are none, and for other files.
+pub(super) fn read(file: impl BufRead + Seek) -> (Vec<(String, String)>, Option<String>) {
+    let limits = png::Limits {
+        bytes: MAX_METADATA as usize,
+    };
+    let mut decoder = png::Decoder::new_with_limits(file, limits);
+    decoder.set_ignore_iccp_chunk(true);
+    let Ok(reader) = decoder.read_info() else {
+        return Default::default();
     };
     let info = reader.info();
-    let mut found: Vec<(String, String)> = Vec::new();
-    found.extend(
-        info.uncompressed_latin1_text
-            .iter()
-            .map(|t| (t.keyword.clone(), t.text.clone())),
-    );
-    for chunk in &info.compressed_latin1_text {
-        let mut chunk = chunk.clone();
-        let text = chunk
-            .decompress_text_with_limit(MAX_TEXT)
-            .and_then(|()| chunk.get_text());
-        found.extend(text.ok().map(|text| (chunk.keyword.clone(), text)));
+    let plain = info.uncompressed_latin1_text.iter();
+    let zipped = info.compressed_latin1_text.iter();
+    let unicode = info.utf8_text.iter();
+    let chunks = plain
+        .map(|chunk| (&chunk.keyword, Chunk::Plain(chunk)))
+        .chain(zipped.map(|chunk| (&chunk.keyword, Chunk::Zipped(chunk))))
+        .chain(unicode.map(|chunk| (&chunk.keyword, Chunk::Unicode(chunk))));
+    let (mut seen, mut found, mut note) = (Vec::new(), Vec::new(), None);
+    for (keyword, chunk) in chunks {
+        if !COMFY_TEXTS.contains(&keyword.as_str()) || seen.contains(&keyword) {
+            continue;
+        }
+        seen.push(keyword);
+        match chunk.text() {
+            Ok(text) if text.is_empty() => {}
+            Ok(text) => found.push((keyword.clone(), text)),
+            Err(_) => {
+                let most = MAX_METADATA;
+                note = Some(format!(
+                    "its text '{keyword}' is left out: it is damaged or takes more than {most} bytes"
+                ));
+            }
+        }
     }
-    for chunk in &info.utf8_text {
-        let mut chunk = chunk.clone();
-        let text = chunk
-            .decompress_text_with_limit(MAX_TEXT)
-            .and_then(|()| chunk.get_text());
-        found.extend(text.ok().map(|text| (chunk.keyword.clone(), text)));
+    (found, note)
+}
+
+/// A text chunk of a PNG file.
+enum Chunk<'a> {
+    Plain(&'a TEXtChunk),
+    Zipped(&'a ZTXtChunk),
+    Unicode(&'a ITXtChunk),
+}
+
+impl Chunk<'_> {
+    fn text(self) -> Result<String, png::DecodingError> {
+        let most = MAX_METADATA as usize;
+        match self {
+            Self::Plain(chunk) => Ok(chunk.text.clone()),
+            Self::Zipped(chunk) => {
+                let mut chunk = chunk.clone();
+                chunk.decompress_text_with_limit(most)?;
+                Ok(chunk.get_text()?)
+            }
+            Self::Unicode(chunk) => {
+                let mut chunk = chunk.clone();
+                chunk.decompress_text_with_limit(most)?;
+                Ok(chunk.get_text()?)
+            }
+        }
     }
-    found.retain(|(keyword, text)| COMFY_TEXTS.contains(&keyword.as_str()) && !text.is_empty());
-    found
 }
 
 /// Adds a text chunk.
@@ -109,7 +145,7 @@ mod tests {
 
         #[test]
         fn rubbish_has_no_text(file in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(read(Cursor::new(&file)).is_empty());
+            prop_assert!(read(Cursor::new(&file)).0.is_empty());
         }
     }
 
@@ -128,11 +164,25 @@ mod tests {
         writer.write_image_data(&[0]).unwrap();
         writer.finish().unwrap();
         assert_eq!(
-            read(Cursor::new(&file)),
+            read(Cursor::new(&file)).0,
             [
                 ("prompt".into(), "é".into()),
                 ("workflow".into(), "蛋".into())
             ]
         );
+    }
+
+    #[test]
+    fn a_text_that_unpacks_to_much_is_left_out_with_a_note() {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 1, 1);
+        let long = "a".repeat(MAX_METADATA as usize + 1);
+        encoder.add_ztxt_chunk("prompt".into(), long).unwrap();
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[0]).unwrap();
+        writer.finish().unwrap();
+        let (found, note) = read(Cursor::new(&file));
+        assert!(found.is_empty());
+        assert!(note.unwrap().contains("'prompt' is left out"));
     }
 }
