@@ -15,7 +15,7 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}
 cargo +nightly build --release --target "$host"
-for name in tensor_file vae_weights latent image; do
+for name in tensor_file vae_weights latent image photos pairs runs; do
   case $name in
     image) kinds=(-name '*.png' -o -name '*.jpg' -o -name '*.webp' -o -name '*.exr' -o -name '*.bmp') ;;
     *) kinds=(-name '*.safetensors' -o -name '*.latent' -o -name '*.npy' -o -name '*.pth') ;;
@@ -26,6 +26,8 @@ for name in tensor_file vae_weights latent image; do
   find ../tests/fixtures ../crates/*/assets -type f -size -200k \( "${kinds[@]}" \) | while read -r seed; do
     cp "$seed" "$corpus/$(basename "$(dirname "$seed")")-$(basename "$seed")"
   done
+  # Small files of what has no fixtures.
+  if [ -d "seeds/$name" ]; then cp "seeds/$name"/* "$corpus"; fi
   "$target/$host/release/$name" "$corpus" -max_total_time="$seconds" -max_len=200000 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512 \
     -artifact_prefix=artifacts/ -print_final_stats=1 2>&1 | grep -E '^(stat::|==|SUMMARY|ERROR|artifact)|panicked' 
 done

@@ -14,6 +14,8 @@ mod devices;
 mod embed_text;
 mod files;
 mod finish;
+#[cfg(feature = "train")]
+mod hostile_training;
 mod hub;
 mod messages;
 mod metrics;

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
@@ -31,6 +32,38 @@ pub fn vae2x() -> Command {
 /// Runs the program with `args`.
 pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Run {
     finish(vae2x().args(args))
+}
+
+/// Runs the program with `args`, and kills it if it hangs. What it prints must fit into a pipe.
+#[track_caller]
+pub fn run_soon<S: AsRef<OsStr>>(args: &[S]) -> Run {
+    const LONGEST: Duration = Duration::from_secs(60);
+    let mut command = vae2x();
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let started = Instant::now();
+    while child.try_wait().expect("it can be waited for").is_none() {
+        if started.elapsed() > LONGEST {
+            let _ = child.kill();
+            panic!("it hangs: {command:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Run {
+        output: child.wait_with_output().expect("it can be read"),
+    }
+}
+
+/// Makes a named pipe in place of whatever is there.
+#[cfg(unix)]
+pub fn make_pipe(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo starts").success());
 }
 
 /// Runs a prepared command.

@@ -118,6 +118,38 @@ impl Array {
         Self { shape, data }
     }
 
+    /// Refuses values that are NaN or infinite. `what` names the array.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the place of the first.
+    pub fn require_finite(&self, what: impl FnOnce() -> String) -> Result<()> {
+        let broken = |value: &f32| !value.is_finite();
+        let Some(first) = self.data.iter().position(broken) else {
+            return Ok(());
+        };
+        Err(Error::NotFinite {
+            what: format!("{}, first at {:?}", what(), self.index_of(first)),
+            count: self.data.iter().filter(|&value| broken(value)).count(),
+            total: self.data.len(),
+        })
+    }
+
+    /// The index along each axis of element `flat`.
+    fn index_of(&self, mut flat: usize) -> Vec<usize> {
+        let mut index: Vec<_> = self
+            .shape
+            .iter()
+            .rev()
+            .map(|&extent| {
+                let i = flat % extent;
+                flat /= extent;
+                i
+            })
+            .collect();
+        index.reverse();
+        index
+    }
+
     /// Joins arrays along axis 1; all other extents must agree.
     ///
     /// # Errors

@@ -155,31 +155,7 @@ pub fn picture_size(image: &Array) -> Result<[usize; 2]> {
 /// # Errors
 /// [`Error::NotFinite`] with `what` and the place of the first.
 pub fn require_finite(what: &str, array: &Array) -> Result<()> {
-    let broken = |value: &f32| !value.is_finite();
-    let Some(first) = array.data().iter().position(broken) else {
-        return Ok(());
-    };
-    Err(Error::NotFinite {
-        what: format!("{what}, first at {:?}", index_of(array, first)),
-        count: array.data().iter().filter(|&value| broken(value)).count(),
-        total: array.data().len(),
-    })
-}
-
-/// The index along each axis of element `flat`.
-fn index_of(array: &Array, mut flat: usize) -> Vec<usize> {
-    let mut index: Vec<_> = array
-        .shape()
-        .iter()
-        .rev()
-        .map(|&extent| {
-            let i = flat % extent;
-            flat /= extent;
-            i
-        })
-        .collect();
-    index.reverse();
-    index
+    array.require_finite(|| what.to_string())
 }
 
 #[cfg(test)]

@@ -6,12 +6,19 @@
 //!
 //! This crate never trains a decoder: `vae2x-train` uses a finished proxy through `vae2x-nn`, and never sees this crate.
 
+// Some of what networks need is not used without them.
+#![cfg_attr(not(feature = "networks"), allow(dead_code))]
+
+#[cfg(feature = "networks")]
 pub mod flow;
 pub mod latents;
 pub mod proxy;
 pub mod sdedit;
 #[cfg(feature = "text")]
 pub mod text;
+#[cfg(feature = "networks")]
 pub mod umt5;
+#[cfg(feature = "networks")]
 pub mod velocity;
+#[cfg(feature = "networks")]
 pub mod wan_dit;

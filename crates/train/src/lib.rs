@@ -6,12 +6,18 @@
 //!
 //! This crate never draws on the screen (its caller passes a [`Screen`](log::Screen)), and never fetches a file.
 
+// Some of what networks need is not used without them.
+#![cfg_attr(not(feature = "networks"), allow(dead_code))]
+
 pub mod data;
+#[cfg(feature = "networks")]
 pub mod decoder;
 pub mod error;
 pub mod log;
 pub mod run;
 
+#[cfg(feature = "networks")]
 pub use decoder::config::{Config, VggChoice};
+#[cfg(feature = "networks")]
 pub use decoder::{Inputs, RunOptions, train};
 pub use error::{Error, Result};

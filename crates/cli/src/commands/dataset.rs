@@ -18,14 +18,14 @@ use crate::ui::{self, Meter};
 /// If no photos are found or the manifest cannot be written.
 pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
-    let sources = list(&args.places)?;
+    let listing = list(&args.places)?;
     let limits = Limits {
         min_side: args.min_side,
         min_sharpness: args.min_sharpness,
         min_jpeg_quality: args.min_jpeg_quality,
     };
-    let progress = Mutex::new(Meter::new("photos", sources.len() as f64, "photos"));
-    let entries = scan(&sources, &limits, &|done| {
+    let progress = Mutex::new(Meter::new("photos", listing.photos.len() as f64, "photos"));
+    let entries = scan(&listing, &limits, &|done| {
         // A poisoned lock is not a reason to stop.
         if let Ok(mut progress) = progress.lock() {
             progress.set(done as f64);

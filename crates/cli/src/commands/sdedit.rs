@@ -79,7 +79,12 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
 }
 
 fn join(args: &MergeArgs) -> anyhow::Result<()> {
-    let manifest = merge(&args.folders, &args.output)?;
+    let Some(manifest) = stoppable(|stop| merge(&args.folders, &args.output, stop))? else {
+        return ui::print(&format!(
+            "{}: stopped; nothing is left\n",
+            args.output.display()
+        ));
+    };
     let (folder, pairs, shards) = (args.output.display(), manifest.pairs(), args.folders.len());
     ui::print(&format!(
         "{folder}: {pairs} pairs from {shards} shards{}\n",
@@ -350,11 +355,17 @@ impl Input {
         let Some(name) = &args.vae else {
             return usage("--photos needs --vae WEIGHTS to encode them");
         };
-        let photos = list(&[folder.display().to_string()])?;
+        let listing = list(&[folder.display().to_string()])?;
+        for (path, why) in &listing.damaged {
+            ui::warn(format!(
+                "{}: {why}; the rest of it is skipped",
+                path.display()
+            ));
+        }
         let vae = open_weights(name)?;
         let side = usize::from(args.short_side) / vae.config().spatial();
         Ok(Self {
-            of: Kind::Photos(photos),
+            of: Kind::Photos(listing.photos),
             vae: Some(vae),
             largest: Some([1, side, RATIO * side]),
         })

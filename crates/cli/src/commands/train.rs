@@ -9,10 +9,13 @@ use vae2x_core::weights::Weights;
 use vae2x_core::weights::formula::FormulaWeights;
 use vae2x_train::decoder::checkpoint::Progress;
 use vae2x_train::decoder::losses::VggChoices;
+use vae2x_train::decoder::memory::need;
 use vae2x_train::run::{CONFIG_FILE, check_new};
 use vae2x_train::{Config, Inputs, RunOptions, VggChoice};
 
-use super::training::{RunScreen, config_and_folder, open_device, start_threads, stoppable};
+use super::training::{
+    RunScreen, check_memory, config_and_folder, open_device, start_threads, stoppable,
+};
 use crate::args::TrainArgs;
 use crate::compute::{fetch, open_weights};
 use crate::{ui, usage};
@@ -25,6 +28,11 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let job = Job::new(args)?;
     let inputs = inputs(&job.config)?;
+    let base = inputs.base.as_ref();
+    let need = need(&job.config, base.config(), base.has_time());
+    for &device in &args.device {
+        check_memory(&need, device)?;
+    }
     ui::note(format!("run in {}", job.folder.display()));
     let progress = job.run(&inputs, args.no_tui)?;
     let best = progress

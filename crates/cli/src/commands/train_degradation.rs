@@ -9,7 +9,7 @@ use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
 use super::training::{
-    RunScreen, config_and_folder, open_device, start_threads, stoppable, stopped,
+    RunScreen, check_memory, config_and_folder, open_device, start_threads, stoppable, stopped,
 };
 use crate::args::TrainDegradationArgs;
 use crate::{ui, usage};
@@ -22,7 +22,11 @@ pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;
     let (folder, config) = match &args.run.resume {
-        Some(folder) => (folder.clone(), open_config(&folder.join(CONFIG_FILE))?),
+        Some(folder) => {
+            let config = open_config(&folder.join(CONFIG_FILE))?;
+            check_memory(&config.need(), args.device)?;
+            (folder.clone(), config)
+        }
         None => new_run(args)?,
     };
     ui::note(format!("run in {}", folder.display()));
@@ -42,6 +46,7 @@ fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, ProxyTrainin
     let Some(pairs) = &config.pairs else {
         return usage("--pairs DIR is missing");
     };
+    check_memory(&config.need(), args.device)?;
     PairFiles::open(pairs)?.refuse_raw()?;
     create(&folder, &config)?;
     Ok((folder, config))

@@ -8,7 +8,8 @@ use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
 use super::training::{
-    RunScreen, config_and_folder, open_device, start_threads, stoppable, stopped, vae_config,
+    RunScreen, check_memory, config_and_folder, open_device, start_threads, stoppable, stopped,
+    vae_config,
 };
 use crate::args::TrainFlowArgs;
 use crate::{ui, usage};
@@ -23,6 +24,7 @@ pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     let (folder, config, latents) = match &args.run.resume {
         Some(folder) => {
             let config = open_config(&folder.join(CONFIG_FILE))?;
+            check_memory(&config.need(), args.device)?;
             let latents = open(&config)?;
             (folder.clone(), config, latents)
         }
@@ -47,6 +49,7 @@ fn new_run(args: &TrainFlowArgs) -> anyhow::Result<(PathBuf, FlowTrainingConfig,
     config.latents = args.latents.clone().or(config.latents);
     config.vae = args.vae.clone().or(config.vae);
     config.latent_space = args.latent_space.unwrap_or(config.latent_space);
+    check_memory(&config.need(), args.device)?;
     let latents = open(&config)?;
     create(&folder, &config)?;
     Ok((folder, config, latents))

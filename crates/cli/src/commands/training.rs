@@ -10,6 +10,7 @@ use vae2x::Device;
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_train::log::{Line, Screen};
+use vae2x_train::run::memory::{Need, Place};
 
 use crate::args::TrainingArgs;
 use crate::compute::open_weights;
@@ -62,6 +63,19 @@ pub fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
 pub fn open_device(device: Device) -> anyhow::Result<burn::tensor::Device> {
     device.require_built()?;
     Ok(vae2x::open_for_training(device, |text| ui::note(text))?)
+}
+
+/// Refuses a run that cannot fit into the device's memory, or into the machine's.
+///
+/// # Errors
+/// If it cannot, with the values that ask for the most; if the device cannot be opened.
+pub fn check_memory(need: &Need, device: Device) -> anyhow::Result<()> {
+    let machine = vae2x::available_bytes();
+    if matches!(device, Device::Cpu | Device::Burn) {
+        return Ok(need.check(None, machine)?);
+    }
+    need.check(Some(Place::Host), machine)?;
+    Ok(need.check(Some(Place::Device), vae2x::memory_for_training(device)?)?)
 }
 
 /// The configuration file of a new run, and the folder that it is to have.

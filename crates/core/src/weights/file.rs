@@ -117,6 +117,16 @@ impl TensorFile {
         Array::new(shape, data)
     }
 
+    /// As [`Self::read`], for a tensor whose values are all finite.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`Error::NotFinite`].
+    pub fn read_finite(&self, name: &str) -> Result<Array> {
+        let array = self.read(name)?;
+        array.require_finite(|| format!("{}: tensor '{name}'", self.path().display()))?;
+        Ok(array)
+    }
+
     /// As [`Self::read`], into `out`, which has exactly the tensor's size. Allocates little.
     ///
     /// # Errors

@@ -266,6 +266,15 @@ impl ModelWeights {
         Ok(tensor)
     }
 
+    /// As [`Self::tensor`], for a tensor whose values are all finite.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`]; [`Error::NotFinite`].
+    pub fn finite(&self, name: &str, shape: &[usize]) -> Result<Array> {
+        let slot = self.slot(name, shape)?;
+        self.files[slot.file].read_finite(&slot.name)
+    }
+
     /// Reads some rows of a tensor by its canonical name, widened to `f32`.
     ///
     /// # Errors

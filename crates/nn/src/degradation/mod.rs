@@ -231,7 +231,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`Error::Format`] if it is not a proxy's file; [`Error::NotThisModel`] if it is for another channel count;
-    /// [`Error::TensorSet`], [`Error::Tensor`].
+    /// [`Error::TensorSet`], [`Error::Tensor`], [`Error::NotFinite`].
     pub fn from_file(file: TensorFile, channels: usize, device: &Device) -> Result<Self> {
         let path = file.path().to_path_buf();
         let Some(text) = file.metadata().get(METADATA) else {
@@ -263,7 +263,7 @@ impl Proxy {
             .map(|spec| (spec.clone(), spec.name));
         let weights: ModelWeights =
             ModelTensors::from_file(file, None).assign(wanted, |_| false)?;
-        Self::load(&config, &|name, shape| weights.tensor(name, shape), device)
+        Self::load(&config, &|name, shape| weights.finite(name, shape), device)
     }
 
     /// The sizes.
@@ -426,6 +426,17 @@ mod tests {
                 Some(Error::NotThisModel { path: at, found })
                     if *at == path && found.contains(" 3 ") && found.contains("16")
             ),
+            "{error:?}"
+        );
+        let mut broken: Vec<(&str, Array)> =
+            arrays.iter().map(|(n, a)| (*n, (*a).clone())).collect();
+        broken[1].1.data_mut()[0] = f32::INFINITY;
+        let broken: Vec<(&str, &Array)> = broken.iter().map(|(n, a)| (*n, a)).collect();
+        let config = (METADATA.to_string(), serde_json::to_string(&TINY).unwrap());
+        write_arrays(&path, &broken, &[config].into()).unwrap();
+        let error = open(3).err();
+        assert!(
+            matches!(&error, Some(Error::NotFinite { what, count: 1, .. }) if what.contains(broken[1].0)),
             "{error:?}"
         );
         write_arrays(&path, &arrays, &Default::default()).unwrap();

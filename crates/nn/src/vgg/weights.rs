@@ -14,7 +14,7 @@ const RELU_GAIN: f32 = std::f32::consts::SQRT_2;
 /// Tensors of a file as torchvision or timm writes it; the classifier is not read.
 ///
 /// # Errors
-/// The source's: [`Error::Tensor`] if the file lacks a tensor or holds it in another shape.
+/// The source's: [`Error::Tensor`] if the file lacks a tensor or holds it in another shape, [`Error::NotFinite`].
 pub fn from_file(file: &TensorFile) -> Box<VggSource<'_>> {
     Box::new(|name, shape| {
         let known = file.tensors().get(name);
@@ -27,7 +27,7 @@ pub fn from_file(file: &TensorFile) -> Box<VggSource<'_>> {
             )
         })?;
         match info.shape == shape {
-            true => file.read(name),
+            true => file.read_finite(name),
             false => Err(tensor_error(
                 file,
                 name,

@@ -14,9 +14,11 @@ use vae2x_media::latent::SpaceChoice;
 use vae2x_nn::array::to_tensor;
 
 use crate::latents::LatentFolder;
+use vae2x_train::run::memory::{Need, Place};
 use vae2x_train::run::noise::normal;
 use vae2x_train::run::{
-    Network, Record, SmallOptions, SmallTraining, Work, check, crop, random, resume, split,
+    LARGEST_CROP, MOST_CROPS, Network, Record, SmallOptions, SmallTraining, Work, at_most, check,
+    crop, random, resume, split,
 };
 use vae2x_train::{Error, Result};
 
@@ -25,6 +27,9 @@ const SPLIT: u64 = u64::MAX;
 const HELD_OUT: u64 = u64::MAX - 1;
 /// Width of the caption's only token.
 const TEXT_DIM: usize = 16;
+/// Sizes that no run has use for.
+const MOST_LAYERS: usize = 1 << 10;
+const WIDEST: usize = 1 << 16;
 /// Sines and cosines of the time.
 const FREQ_DIM: usize = 256;
 /// Times at which the held-out latents are measured.
@@ -101,6 +106,13 @@ impl FlowTrainingConfig {
     /// [`Error::Config`].
     pub fn validate(&self) -> Result<()> {
         self.options().validate()?;
+        at_most(&[
+            ("layers", self.layers, MOST_LAYERS),
+            ("dim", self.dim, WIDEST),
+            ("ffn_dim", self.ffn_dim, WIDEST),
+            ("batch", self.batch, MOST_CROPS),
+            ("crop", self.crop, LARGEST_CROP),
+        ])?;
         self.model(1).validate()?;
         check(self.batch > 0, "batch must be 1 or more")?;
         check(
@@ -111,6 +123,33 @@ impl FlowTrainingConfig {
             self.time_power > 0.0 && self.time_power.is_finite(),
             "time_power: expected a positive number",
         )
+    }
+
+    /// The least memory that a run takes.
+    pub fn need(&self) -> Need {
+        /// Of the latents, which are not known yet: next to the width, they count for little.
+        const CHANNELS: usize = 1;
+        let size = format!(
+            "layers = {}, dim = {}, ffn_dim = {}",
+            self.layers, self.dim, self.ffn_dim
+        );
+        let tokens = (self.batch * (self.crop / 2) * (self.crop / 2)) as f64;
+        // For each token, what the linear maps have seen: norm, attended values, both again for the caption, norm; hidden values.
+        let values = tokens * (self.layers * (5 * self.dim + self.ffn_dim)) as f64;
+        Need::default()
+            .and_trained(
+                &format!("the model ({size})"),
+                &specs(&self.model(CHANNELS)),
+                self.ema > 0.0,
+            )
+            .and(
+                Place::Device,
+                format!(
+                    "what the backward pass needs of a batch (batch = {}, crop = {}, {size})",
+                    self.batch, self.crop
+                ),
+                values * size_of::<f32>() as f64,
+            )
     }
 
     /// The options that all small networks share.

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use vae2x_core::latent::Space;
 use vae2x_core::weights::TensorFile;
@@ -69,7 +70,8 @@ impl Pairs for Vec<Pair> {
 #[derive(Debug)]
 struct Item {
     file: usize,
-    name: String,
+    /// Shared by the frames of a clip, of which a small file may have many.
+    name: Arc<str>,
     frame: usize,
     latent: usize,
 }
@@ -101,9 +103,10 @@ impl PairFiles {
                 let next = latents.len();
                 let latent = *latents.entry(key).or_insert(next);
                 let frames = frames(&tensors, name)?;
+                let name: Arc<str> = name.into();
                 items.extend((0..frames).map(|frame| Item {
                     file,
-                    name: name.into(),
+                    name: name.clone(),
                     frame,
                     latent,
                 }));
@@ -206,14 +209,14 @@ impl PairFiles {
 }
 
 /// The names of a file's pairs.
-pub(super) fn names(file: &TensorFile) -> impl Iterator<Item = &str> {
+pub(crate) fn names(file: &TensorFile) -> impl Iterator<Item = &str> {
     file.tensors()
         .keys()
         .filter_map(|key| key.strip_suffix(CLEAN))
 }
 
 /// How many frames a pair has, after a look at its shapes.
-fn frames(file: &TensorFile, name: &str) -> Result<usize> {
+pub(crate) fn frames(file: &TensorFile, name: &str) -> Result<usize> {
     let shape = |part: &str| {
         file.tensors()
             .get(&format!("{name}.{part}"))
@@ -241,6 +244,35 @@ fn frames(file: &TensorFile, name: &str) -> Result<usize> {
     }
 }
 
+/// The flow time of a pair.
+pub(crate) fn time(file: &TensorFile, name: &str) -> Result<f32> {
+    let name = format!("{name}.t");
+    match file.read(&name)?.data() {
+        [time] if (0.0..=1.0).contains(time) => Ok(*time),
+        values => Err(Error::Data(format!(
+            "{}: {name} is {values:?}; expected a time from 0 to 1",
+            file.path().display()
+        ))),
+    }
+}
+
+/// The tensor `NAME.PART` of a pair, or a frame of it, all of its values finite.
+pub(crate) fn latent(
+    file: &TensorFile,
+    name: &str,
+    part: &str,
+    frame: Option<usize>,
+) -> Result<Array> {
+    let name = format!("{name}.{part}");
+    let Some(frame) = frame else {
+        return Ok(file.read_finite(&name)?);
+    };
+    let latent = file.read_frame(&name, frame)?;
+    latent
+        .require_finite(|| format!("{}: tensor '{name}', frame {frame}", file.path().display()))?;
+    Ok(latent)
+}
+
 impl Pairs for PairFiles {
     fn len(&self) -> usize {
         self.items.len()
@@ -251,29 +283,14 @@ impl Pairs for PairFiles {
             file, name, frame, ..
         } = &self.items[index];
         let file = TensorFile::open(&self.paths[*file])?;
-        let latent = |part: &str| {
-            let name = format!("{name}.{part}");
-            let is_clip = file
-                .tensors()
-                .get(&name)
-                .is_some_and(|info| info.shape.len() == 4);
-            if is_clip {
-                file.read_frame(&name, *frame)
-            } else {
-                file.read(&name)
-            }
-        };
-        let time = f64::from(file.read(&format!("{name}.t"))?.data()[0]);
-        if !(0.0..=1.0).contains(&time) {
-            return Err(Error::Data(format!(
-                "{}: {name}.t is {time}; expected 0 to 1",
-                file.path().display()
-            )));
-        }
+        // The file may have changed since it was listed.
+        frames(&file, name)?;
+        let is_clip = file.tensors()[&format!("{name}.clean")].shape.len() == 4;
+        let part = |part: &str| latent(&file, name, part, is_clip.then_some(*frame));
         Ok(Pair {
-            clean: latent("clean")?,
-            degraded: latent("degraded")?,
-            time,
+            clean: part("clean")?,
+            degraded: part("degraded")?,
+            time: f64::from(time(&file, name)?),
         })
     }
 

@@ -12,7 +12,7 @@ use vae2x_nn::degradation::Proxy;
 use vae2x_train::run::checkpoint::write;
 use vae2x_train::{Error, Result};
 
-use super::pairs::names;
+use super::pairs::{frames, latent, names, time};
 use crate::latents::LatentFolder;
 
 /// A trained proxy on a device.
@@ -70,10 +70,8 @@ impl Softener {
         let file = TensorFile::open(source)?;
         let mut arrays: Vec<(String, Array)> = Vec::new();
         for name in names(&file) {
-            let (clean, time) = (
-                file.read(&format!("{name}.clean"))?,
-                file.read(&format!("{name}.t"))?,
-            );
+            frames(&file, name)?;
+            let (clean, time) = (latent(&file, name, "clean", None)?, time(&file, name)?);
             let shape = clean.shape().to_vec();
             let [c, t, h, w] = match shape[..] {
                 [c, h, w] => [c, 1, h, w],
@@ -86,13 +84,11 @@ impl Softener {
                     source.display()
                 )));
             }
-            let latent = clean.clone().reshape([1, c, t, h, w])?;
-            let softened = self
-                .soften(&latent, &[f64::from(time.data()[0])])?
-                .reshape(shape)?;
+            let batch = clean.clone().reshape([1, c, t, h, w])?;
+            let softened = self.soften(&batch, &[f64::from(time)])?.reshape(shape)?;
             arrays.push((format!("{name}.clean"), clean));
             arrays.push((format!("{name}.degraded"), softened));
-            arrays.push((format!("{name}.t"), time));
+            arrays.push((format!("{name}.t"), Array::new([1], vec![time])?));
         }
         if !arrays.is_empty() {
             write(target, &arrays, Default::default())?;

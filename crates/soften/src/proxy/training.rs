@@ -15,13 +15,18 @@ use super::measure::{Measured, measure};
 use super::pairs::{Pair, Pairs};
 use crate::latents::spread;
 use vae2x_train::run::checkpoint::write;
+use vae2x_train::run::memory::{Need, Place};
 use vae2x_train::run::{
-    Network, Record, SmallOptions, SmallTraining, Work, check, crop, random, resume, split,
+    LARGEST_CROP, MOST_CROPS, Network, Record, SmallOptions, SmallTraining, Work, at_most, check,
+    crop, random, resume, split,
 };
 use vae2x_train::{Error, Result};
 
 /// The stream of random numbers that splits pairs; steps have those before it.
 const SPLIT: u64 = u64::MAX;
+/// Sizes that no run has use for.
+const WIDEST: usize = 1 << 13;
+const MOST_BLOCKS: usize = 1 << 10;
 /// Held-out pairs that are measured on at a checkpoint: less work than a few steps.
 const LOOKED_AT: usize = 16;
 
@@ -101,7 +106,41 @@ impl ProxyTrainingConfig {
             "width and blocks must be 1 or more",
         )?;
         check(self.batch > 0, "batch must be 1 or more")?;
-        check(self.crop >= 4, "crop: expected 4 cells or more")
+        check(self.crop >= 4, "crop: expected 4 cells or more")?;
+        at_most(&[
+            ("width", self.width, WIDEST),
+            ("blocks", self.blocks, MOST_BLOCKS),
+            ("batch", self.batch, MOST_CROPS),
+            ("crop", self.crop, LARGEST_CROP),
+        ])
+    }
+
+    /// The least memory that a run takes.
+    pub fn need(&self) -> Need {
+        /// Of the latents, which are not known yet: next to the width inside, they count for little.
+        const CHANNELS: usize = 1;
+        let sizes = ProxyConfig {
+            channels: CHANNELS,
+            width: self.width,
+            blocks: self.blocks,
+        };
+        let model = format!(
+            "the proxy (width = {}, blocks = {})",
+            self.width, self.blocks
+        );
+        let cells = (self.batch * self.crop * self.crop) as f64;
+        // What both convolutions of a block and its modulation have seen.
+        let values = 3.0 * cells * (self.width * self.blocks) as f64;
+        Need::default()
+            .and_trained(&model, &specs(&sizes), self.ema > 0.0)
+            .and(
+                Place::Device,
+                format!(
+                    "what the backward pass needs of a batch (batch = {}, crop = {}, width = {}, blocks = {})",
+                    self.batch, self.crop, self.width, self.blocks
+                ),
+                values * size_of::<f32>() as f64,
+            )
     }
 
     /// The options that all small networks share.
@@ -351,6 +390,36 @@ mod tests {
 
         fn latent(&self, index: usize) -> usize {
             index / 3
+        }
+    }
+
+    #[test]
+    fn sizes_have_limits_and_what_they_ask_for_is_known() {
+        let config = |width, blocks, batch| ProxyTrainingConfig {
+            width,
+            blocks,
+            batch,
+            ..ProxyTrainingConfig::default()
+        };
+        let (least, most) = (1 << 30, 1 << 36);
+        config(96, 6, 16).need().check(None, least).unwrap();
+        for (config, key) in [
+            (config(1_000_000_000, 6, 16), "width"),
+            (config(96, usize::MAX, 16), "blocks"),
+            (config(96, 6, 1_000_000_000), "batch"),
+        ] {
+            assert!(matches!(
+                config.validate(),
+                Err(Error::Config(problem)) if problem.starts_with(key)
+            ));
+        }
+        for (config, named) in [
+            (config(8000, 1000, 1), "width = 8000, blocks = 1000"),
+            (config(96, 6, 60000), "batch = 60000"),
+        ] {
+            config.validate().unwrap();
+            let error = config.need().check(None, most).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
         }
     }
 

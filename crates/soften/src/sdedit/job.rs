@@ -113,6 +113,8 @@ fn look(source: &dyn Source, index: usize, name: &str) -> Result<Found> {
 pub struct Job {
     folder: PathBuf,
     manifest: Manifest,
+    /// What the manifest of a job that was done before says of the files that are still there.
+    recorded: Vec<FileEntry>,
     /// In the folder of parts, which goes when the job is done.
     _lock: Lock,
 }
@@ -132,6 +134,11 @@ impl Job {
         {
             return Err(another(folder, what));
         }
+        // Those that are gone are made again, on whatever machine this is.
+        let mut recorded = found
+            .as_ref()
+            .map_or(Vec::new(), |found| found.files.clone());
+        recorded.retain(|entry| folder.join(&entry.file.name).exists());
         let parts = folder.join(PARTS);
         std::fs::create_dir_all(&parts).map_err(|e| Error::io(&parts, e))?;
         let lock = Lock::take(&parts)?;
@@ -142,6 +149,7 @@ impl Job {
         Ok(Self {
             folder: folder.to_path_buf(),
             manifest,
+            recorded,
             _lock: lock,
         })
     }
@@ -162,8 +170,7 @@ impl Job {
 
     /// The job's files, in order.
     fn files(&self) -> impl Iterator<Item = usize> + '_ {
-        let shard = self.manifest.shard();
-        (0..self.manifest.plan.files()).filter(move |&file| shard.has(file))
+        self.manifest.shard().files(self.manifest.plan.files())
     }
 
     /// Items to make, and those that are there already.
@@ -291,17 +298,35 @@ impl Job {
             .try_for_each(|path| std::fs::remove_file(path).map_err(|e| Error::io(path, e)))
     }
 
+    /// A file for the manifest: with the pairs of its items, and with the bytes that a finished job had.
+    fn entry(&self, file: usize) -> Result<FileEntry> {
+        let name = file_name(file);
+        let entry = FileEntry::read(&self.folder, &name)?;
+        let problem = |what: String| Error::run(self.folder.join(&name), what);
+        self.manifest
+            .plan
+            .check_file(file, &entry)
+            .map_err(|what| problem(format!("not a file of this job: {what}")))?;
+        match self.recorded.iter().find(|known| known.file.name == name) {
+            Some(known) if known.file.sha256 != entry.file.sha256 => Err(problem(format!(
+                "changed since the job was done: sha256 {}, but the manifest has {}; delete the file to have it made again",
+                entry.file.sha256, known.file.sha256
+            ))),
+            _ => Ok(entry),
+        }
+    }
+
     /// Ends a job of which every item is there.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// As [`Self::run`]; [`Error::Run`] for a file of other pairs, or one that has changed since the job was done.
     pub fn finish(&mut self) -> Result<()> {
         self.unpacked()
             .into_iter()
             .try_for_each(|file| self.pack(file))?;
         self.manifest.files = self
             .files()
-            .map(|file| FileEntry::read(&self.folder, &file_name(file)))
+            .map(|file| self.entry(file))
             .collect::<Result<_>>()?;
         self.manifest.check_used()?;
         self.manifest.write(&self.folder)?;

@@ -3,21 +3,24 @@
 //! It is written when a job starts, with what the job is ([`Plan`]), and again when it is done, with every file's hash and pairs.
 //! The second follows from the first and the files alone, so that equal jobs leave equal folders.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use vae2x_core::temp;
 use vae2x_core::weights::TensorFile;
+use vae2x_core::{Error as CoreError, files, temp};
 
-use super::pair::SdeditOptions;
+use super::options::SdeditOptions;
+use crate::proxy::pairs::{frames, names, time};
 use vae2x_train::{Error, Result};
 
 /// Its name.
 pub const MANIFEST_FILE: &str = "manifest.json";
+/// Bytes of the largest one that is read: millions of pairs.
+const LARGEST: u64 = 1 << 30;
 /// Raised when the format changes.
 const FORMAT: u32 = 1;
 /// The metadata key of the items that a file lacks.
@@ -46,7 +49,7 @@ pub fn hash_files<'a>(
     let mut hash = Sha256::new();
     let mut buffer = vec![0; PIECE];
     for path in files {
-        let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+        let mut file = files::open(path)?;
         loop {
             let n = file.read(&mut buffer).map_err(|e| Error::io(path, e))?;
             if n == 0 {
@@ -90,9 +93,9 @@ impl Shard {
         self.index < self.of && self.of <= Self::MOST
     }
 
-    /// Whether a file belongs to it.
-    pub fn has(self, file: usize) -> bool {
-        file % self.of == self.index
+    /// Its files, of a job that has `files`.
+    pub fn files(self, files: usize) -> impl Iterator<Item = usize> {
+        (self.index..files).step_by(self.of)
     }
 }
 
@@ -152,6 +155,48 @@ impl Plan {
     pub fn items_of(&self, file: usize) -> std::ops::Range<usize> {
         let per_file = self.options.per_file;
         file * per_file..((file + 1) * per_file).min(self.items())
+    }
+
+    /// The item that a pair is of, by its name: `SOURCE#DRAW`, or for latents in a batch `SOURCE:INDEX#DRAW`.
+    fn item_of(items: &HashMap<(&str, usize), usize>, pair: &str) -> Option<usize> {
+        let (of, draw) = pair.rsplit_once('#')?;
+        let draw = draw.parse().ok()?;
+        let of_batch = || {
+            let (source, index) = of.rsplit_once(':')?;
+            index.parse::<usize>().ok()?;
+            items.get(&(source, draw))
+        };
+        items.get(&(of, draw)).or_else(of_batch).copied()
+    }
+
+    /// Checks that a finished file, `file` by its number, has pairs of all its items that it does not list as skipped, and of no others.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check_file(&self, file: usize, entry: &FileEntry) -> Result<(), String> {
+        let per_latent = self.options.per_latent;
+        let source = |item: usize| self.sources[item / per_latent].as_str();
+        let items: HashMap<_, _> = self
+            .items_of(file)
+            .map(|item| ((source(item), item % per_latent), item))
+            .collect();
+        let mut found = HashSet::new();
+        for pair in &entry.pairs {
+            let item = Self::item_of(&items, &pair.name);
+            found.insert(
+                item.ok_or_else(|| format!("the pair '{}' is not of this file", pair.name))?,
+            );
+        }
+        let skipped: HashSet<&str> = entry.skipped.iter().map(|s| s.name.as_str()).collect();
+        let lacks = |&item: &usize| !found.contains(&item) && !skipped.contains(source(item));
+        match self.items_of(file).find(lacks) {
+            Some(item) => Err(format!(
+                "the pair '{}#{}' is missing",
+                source(item),
+                item % per_latent
+            )),
+            None => Ok(()),
+        }
     }
 
     /// The first difference to another plan, as a word; names of hashed files do not count.
@@ -248,25 +293,15 @@ impl FileEntry {
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
         let tensors = TensorFile::open(&path)?;
-        let names = tensors
-            .tensors()
-            .keys()
-            .filter_map(|key| key.strip_suffix(".clean"));
         let entry = |name: &str| -> Result<PairEntry> {
-            let t = tensors
-                .read(&format!("{name}.t"))?
-                .data()
-                .first()
-                .copied()
-                .unwrap_or_default();
-            let shape = tensors.tensors()[&format!("{name}.clean")].shape.clone();
+            frames(&tensors, name)?;
             Ok(PairEntry {
                 name: name.into(),
-                t,
-                shape,
+                t: time(&tensors, name)?,
+                shape: tensors.tensors()[&format!("{name}.clean")].shape.clone(),
             })
         };
-        let pairs = names.map(entry).collect::<Result<_>>()?;
+        let pairs = names(&tensors).map(entry).collect::<Result<_>>()?;
         let skipped = Skipped::from_file(&tensors)?;
         Ok(Self {
             file: hash_files(Path::new(name), [path.as_path()], &mut |_| ())?,
@@ -334,10 +369,12 @@ impl Manifest {
     /// [`Error::Data`] for one that is damaged or of another format.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(MANIFEST_FILE);
-        let text = match std::fs::read(&path) {
+        let text = match files::read(&path, LARGEST) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(&path, e)),
+            Err(CoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(e) => return Err(e.into()),
         };
         let bad = |what: String| Error::Data(format!("{}: {what}", path.display()));
         let manifest: Self = serde_json::from_slice(&text)
@@ -364,5 +401,140 @@ impl Manifest {
         let path = folder.join(MANIFEST_FILE);
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::io(&path, e.into()))?;
         Ok(temp::write_bytes(&path, format!("{text}\n").as_bytes())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdedit::Time;
+    use proptest::prelude::*;
+
+    fn plan(per_latent: usize, per_file: usize) -> Plan {
+        Plan {
+            model: Hashed::default(),
+            context: Hashed::default(),
+            vae: None,
+            options: SdeditOptions {
+                time: Time::Fixed(0.1),
+                steps: 1,
+                per_latent,
+                seed: 0,
+                per_file,
+            },
+            input: BTreeMap::new(),
+            // As names of files may be.
+            sources: ["a", "b:1", "c#2"].map(String::from).to_vec(),
+        }
+    }
+
+    fn entry(pairs: &[&str], skipped: &[&str]) -> FileEntry {
+        let pair = |name: &&str| PairEntry {
+            name: name.to_string(),
+            t: 0.1,
+            shape: vec![16, 8, 8],
+        };
+        let skip = |name: &&str| Skipped {
+            name: name.to_string(),
+            why: "damaged".into(),
+        };
+        FileEntry {
+            file: Hashed::default(),
+            pairs: pairs.iter().map(pair).collect(),
+            skipped: skipped.iter().map(skip).collect(),
+        }
+    }
+
+    #[test]
+    fn files_have_the_pairs_of_their_items() {
+        let plan = plan(2, 3);
+        let check =
+            |file, pairs: &[&str], skipped: &[&str]| plan.check_file(file, &entry(pairs, skipped));
+        check(0, &["a#0", "a#1", "b:1#0"], &[]).unwrap();
+        // Latents in a batch, of which the second source has one more.
+        check(0, &["a:0#0", "a:1#0", "a#1", "b:1:7#0"], &[]).unwrap();
+        check(1, &["b:1#1"], &["c#2"]).unwrap();
+        check(1, &["b:1#1", "c#2#0", "c#2#1"], &[]).unwrap();
+        for (pairs, named) in [
+            (&["a#0", "a#1"][..], "'b:1#0' is missing"),
+            (
+                &["a#0", "a#1", "b:1#0", "b:1#1"],
+                "'b:1#1' is not of this file",
+            ),
+            (&["a#0", "a#1", "b:1#0", "a"], "'a' is not"),
+            (&["a#0", "a#1", "b:x#0"], "'b:x#0' is not"),
+            (&["a#0", "a#1", "b#0"], "'b#0' is not"),
+            (&["a#00x", "a#1", "b:1#0"], "'a#00x' is not"),
+        ] {
+            let problem = check(0, pairs, &[]).unwrap_err();
+            assert!(problem.contains(named), "{pairs:?}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_shard_has_every_nth_file() {
+        let files = |index, of| Shard { index, of }.files(5).collect::<Vec<_>>();
+        assert_eq!(files(0, 1), [0, 1, 2, 3, 4]);
+        assert_eq!((files(1, 2), files(7, 8)), (vec![1, 3], vec![]));
+        // As many as there can be, one at a time.
+        let shard = Shard {
+            index: 3,
+            of: 1 << 20,
+        };
+        assert_eq!(shard.files(usize::MAX).nth(2), Some(3 + (2 << 20)));
+    }
+
+    /// Reads `text` as the manifest of a folder, and asks it for what is asked of one.
+    fn use_manifest(text: &[u8]) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(MANIFEST_FILE), text).unwrap();
+        let Ok(Some(manifest)) = Manifest::read(folder.path()) else {
+            return;
+        };
+        let files = manifest.plan.files();
+        for file in manifest
+            .shard()
+            .files(files)
+            .take(2)
+            .chain(files.checked_sub(1))
+        {
+            manifest.files.iter().for_each(|entry| {
+                let _ = manifest.plan.check_file(file, entry);
+            });
+        }
+        let _ = (manifest.pairs(), manifest.skipped(), manifest.check_used());
+    }
+
+    fn text() -> String {
+        let mut manifest = Manifest::new(plan(2, 3), Shard { index: 1, of: 2 });
+        manifest.files = vec![entry(&["b:1#1"], &["c#2"])];
+        serde_json::to_string(&manifest).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_held_back() {
+        for most in [u64::MAX, 1 << 63, 1 << 40, 65_535, 0] {
+            for key in ["per_latent", "per_file", "steps", "index", "of", "format"] {
+                let text = text();
+                let (before, after) = text.split_once(&format!("\"{key}\":")).unwrap();
+                let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+                use_manifest(format!("{before}\"{key}\":{most}{rest}").as_bytes());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Damaged manifests are errors, or manifests.
+        #[test]
+        fn damaged_manifests_do_not_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+            let mut bytes = text().into_bytes();
+            for (at, value) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            use_manifest(&bytes);
+        }
     }
 }

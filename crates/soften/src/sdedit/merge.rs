@@ -1,20 +1,21 @@
 //! Joins the shards of a job, in a temporary folder next to the target, which is renamed when it is complete.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use vae2x_core::temp;
+use vae2x_core::{files, temp};
 
-use super::manifest::{FileEntry, Manifest, Shard, file_name, hash_files};
+use super::manifest::{FileEntry, MANIFEST_FILE, Manifest, Shard, file_name, hash_files};
 use vae2x_train::{Error, Result};
 
 /// Checks that `folders` are all shards of one job, each once and complete, and copies them into `target`, which then is what the job
-/// without shards would have made. Gives its manifest.
+/// without shards would have made. Gives its manifest; `None` if `stop` was set before the end, and nothing is left then.
 ///
 /// # Errors
 /// [`Error::Run`] if there is anything in `target`; [`Error::Data`] naming what is missing, twice there, different or damaged; files that
 /// cannot be read or written. `target` is as it was then.
-pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
+pub fn merge(folders: &[PathBuf], target: &Path, stop: &AtomicBool) -> Result<Option<Manifest>> {
     let filling = filling(target)?;
     let shards = folders
         .iter()
@@ -40,12 +41,40 @@ pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
     );
     joined.files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     joined.check_used()?;
-    let filled = fill(&filling, &shards, &joined).and_then(|()| replace(&filling, target));
-    if filled.is_err() {
+    clear(&filling)?;
+    let filled = fill(&filling, &shards, &joined, stop).and_then(|is_done| {
+        if is_done {
+            replace(&filling, target)?;
+        }
+        Ok(is_done)
+    });
+    if !matches!(filled, Ok(true)) {
         // The first error is the one to report.
         let _ = std::fs::remove_dir_all(&filling);
     }
-    filled.map(|()| joined)
+    Ok(filled?.then_some(joined))
+}
+
+/// Removes what a killed merge has left in the folder to fill.
+fn clear(folder: &Path) -> Result<()> {
+    let fail = |e| Error::io(folder, e);
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(fail(e)),
+    };
+    for entry in entries {
+        let name = entry.map_err(fail)?.file_name();
+        let name = name.to_string_lossy();
+        let name = name.trim_start_matches('.');
+        if !(name.starts_with("pairs-") || name.starts_with(MANIFEST_FILE)) {
+            return Err(Error::run(
+                folder,
+                format!("is in the way: it holds '{name}', which no merge has left there"),
+            ));
+        }
+    }
+    std::fs::remove_dir_all(folder).map_err(fail)
 }
 
 /// The folder to fill, for a `target` that is empty or not there.
@@ -70,19 +99,32 @@ fn filling(target: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Copies all files, checking each, after what a killed merge has left there.
-fn fill(folder: &Path, shards: &[(&PathBuf, Manifest)], joined: &Manifest) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(folder, e)),
-        _ => std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?,
-    }
+/// Copies all files, checking each; `false` if it was stopped.
+fn fill(
+    folder: &Path,
+    shards: &[(&PathBuf, Manifest)],
+    joined: &Manifest,
+    stop: &AtomicBool,
+) -> Result<bool> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     for (from, shard) in shards {
-        shard
-            .files
-            .iter()
-            .try_for_each(|entry| copy(from, folder, entry))?;
+        let numbers = shard.shard().files(shard.plan.files());
+        for (file, entry) in numbers.zip(&shard.files) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            shard.plan.check_file(file, entry).map_err(|what| {
+                let path = from.join(&entry.file.name);
+                Error::Data(format!(
+                    "{}: not a file of this job: {what}",
+                    path.display()
+                ))
+            })?;
+            copy(from, folder, entry)?;
+        }
     }
-    joined.write(folder)
+    joined.write(folder)?;
+    Ok(true)
 }
 
 /// Gives `folder` the name of `target`, which is empty if it is there.
@@ -97,16 +139,10 @@ fn read(folder: &Path) -> Result<Manifest> {
     let bad = |what: &str| Error::Data(format!("{}: {what}", folder.display()));
     let manifest = Manifest::read(folder)?
         .ok_or_else(|| bad("not a folder of sdedit pairs: manifest.json is missing"))?;
-    let shard = manifest.shard();
-    let wanted = (0..manifest.plan.files())
-        .filter(|&file| shard.has(file))
-        .map(file_name);
-    match manifest
-        .files
-        .iter()
-        .map(|entry| &entry.file.name)
-        .eq(wanted.collect::<Vec<_>>().iter())
-    {
+    // Compared one by one: the manifest alone says how many there are to be.
+    let wanted = manifest.shard().files(manifest.plan.files()).map(file_name);
+    let names = manifest.files.iter().map(|entry| entry.file.name.as_str());
+    match names.eq(wanted) {
         true => Ok(manifest),
         false => Err(bad("this job is not finished; continue it with --resume")),
     }
@@ -114,27 +150,35 @@ fn read(folder: &Path) -> Result<Manifest> {
 
 /// Every shard once, and every pair.
 fn check_complete(shards: &[(&PathBuf, Manifest)]) -> Result<()> {
+    /// Missing shards that an error names.
+    const NAMED: usize = 8;
     let of = shards[0].1.shard().of;
-    let mut seen = vec![None; of];
+    let mut seen = BTreeMap::new();
     for (folder, manifest) in shards {
         let shard = manifest.shard();
         if shard.of != of {
             let what = format!("shard {shard} and shards of {of} do not belong together");
             return Err(Error::Data(format!("{}: {what}", folder.display())));
         }
-        if let Some(other) = seen[shard.index].replace(*folder) {
+        if let Some(other) = seen.insert(shard.index, *folder) {
             let (a, b) = (other.display(), folder.display());
             return Err(Error::Data(format!("{a} and {b} are both shard {shard}")));
         }
     }
-    let missing: Vec<String> = (0..of)
-        .filter(|&i| seen[i].is_none())
-        .map(|i| format!("{i}/{of}"))
-        .collect();
-    if !missing.is_empty() {
+    let missing = of - seen.len();
+    if missing > 0 {
+        let named: Vec<String> = (0..of)
+            .filter(|i| !seen.contains_key(i))
+            .map(|i| format!("{i}/{of}"))
+            .take(NAMED)
+            .collect();
+        let more = match missing - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         return Err(Error::Data(format!(
-            "shards are missing: {}",
-            missing.join(", ")
+            "shards are missing: {}{more}",
+            named.join(", ")
         )));
     }
     let mut names = BTreeSet::new();
@@ -155,16 +199,21 @@ fn check_complete(shards: &[(&PathBuf, Manifest)]) -> Result<()> {
 
 fn copy(folder: &Path, target: &Path, entry: &FileEntry) -> Result<()> {
     let from = folder.join(&entry.file.name);
-    let found = hash_files(&from, [from.as_path()], &mut |_| ())?;
-    if found != entry.file {
-        let what = format!(
+    let bad = |what: String| Error::Data(format!("{}: {what}", from.display()));
+    let hashed = hash_files(&from, [from.as_path()], &mut |_| ())?;
+    if hashed != entry.file {
+        return Err(bad(format!(
             "damaged: sha256 {}, but the manifest has {}",
-            found.sha256, entry.file.sha256
-        );
-        return Err(Error::Data(format!("{}: {what}", from.display())));
+            hashed.sha256, entry.file.sha256
+        )));
+    }
+    if FileEntry::read(folder, &entry.file.name)? != *entry {
+        return Err(bad(
+            "the manifest lists other pairs than the file has".into()
+        ));
     }
     Ok(temp::write(&target.join(&entry.file.name), |out| {
-        let mut file = std::fs::File::open(&from).map_err(|e| vae2x_core::Error::io(&from, e))?;
+        let mut file = files::open(&from)?;
         std::io::copy(&mut file, out)
             .map(drop)
             .map_err(|e| vae2x_core::Error::io(&from, e))

@@ -7,14 +7,20 @@
 //!
 //! [`pair`] is the maths, [`Source`] where latents come from, [`Job`] the loop, [`Manifest`] the description of a folder, [`merge`](fn@merge) joins shards.
 
+#[cfg(feature = "networks")]
 mod job;
 mod manifest;
 mod merge;
+mod options;
+#[cfg(feature = "networks")]
 mod pair;
 mod source;
 
+#[cfg(feature = "networks")]
 pub use job::{Job, Maker};
 pub use manifest::{Hashed, MANIFEST_FILE, Manifest, Plan, Shard, Skipped, hash_files};
 pub use merge::merge;
-pub use pair::{SdeditOptions, Time, pair};
+pub use options::{SdeditOptions, Time};
+#[cfg(feature = "networks")]
+pub use pair::pair;
 pub use source::{Cropped, Photos, Source};

@@ -107,9 +107,9 @@ impl Umt5Weights {
     /// A tensor by its canonical name.
     ///
     /// # Errors
-    /// As [`ModelWeights::tensor`].
+    /// As [`ModelWeights::finite`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
-        self.weights.tensor(name, shape)
+        self.weights.finite(name, shape)
     }
 
     /// The embeddings of some tokens `[tokens, width]`.

@@ -97,9 +97,9 @@ impl DitWeights {
     /// A tensor by its canonical name: what [`super::WanDit::load`] asks for.
     ///
     /// # Errors
-    /// As [`ModelWeights::tensor`].
+    /// As [`ModelWeights::finite`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
-        self.weights.tensor(name, shape)
+        self.weights.finite(name, shape)
     }
 }
 

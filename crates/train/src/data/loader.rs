@@ -73,7 +73,7 @@ impl Dataset {
             crop,
             seed,
             state: Mutex::default(),
-            budget: (cache << 20) / size_of::<f32>(),
+            budget: cache.saturating_mul(1 << 20) / size_of::<f32>(),
         }
     }
 
@@ -314,7 +314,9 @@ mod tests {
             scale: [0.7, 1.0],
             flip: true,
         };
-        let sources = crate::data::list(&[folder.display().to_string()]).unwrap();
+        let sources = crate::data::list(&[folder.display().to_string()])
+            .unwrap()
+            .photos;
         Arc::new(Dataset::new(
             sources,
             DatasetOptions {
@@ -364,7 +366,9 @@ mod tests {
     fn nothing_usable_is_an_error_and_not_a_loop() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("broken.jpg"), b"none").unwrap();
-        let sources = crate::data::list(&[folder.path().display().to_string()]).unwrap();
+        let sources = crate::data::list(&[folder.path().display().to_string()])
+            .unwrap()
+            .photos;
         let limits = Limits {
             min_side: 16,
             min_sharpness: 0.0,

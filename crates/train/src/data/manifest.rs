@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::source::Source;
 
+/// Bytes of the longest line that is read.
+pub const LONGEST_LINE: u64 = 1 << 20;
+
 /// A line of a manifest.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

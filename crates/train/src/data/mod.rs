@@ -8,10 +8,11 @@ pub mod loader;
 pub mod manifest;
 pub mod photo;
 pub mod scan;
+mod shard;
 mod source;
 
 pub use crop::{CropOptions, Sample};
-pub use list::list;
+pub use list::{Listing, list};
 pub use loader::{Dataset, Loader};
 pub use photo::{Limits, Quality};
 pub use source::Source;

@@ -2,13 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::PathBuf;
 
 use rayon::prelude::*;
-use vae2x_core::{Array, Result as CoreResult};
+use vae2x_core::{Array, Result as CoreResult, files};
 use vae2x_media::resample::{Filter, resize};
 
+use super::list::Listing;
 use super::manifest::Entry;
 use super::photo::{self, Limits};
 use super::source::Source;
@@ -24,27 +23,52 @@ const PART_BITS: u32 = u64::BITS.div_ceil(PARTS);
 const THUMBNAIL: f64 = 6.0;
 /// Bytes at the beginning of a file in which metadata is looked for.
 const HEAD: u64 = 1 << 18;
+/// Bytes of the longest `.license` file that is read.
+const LONGEST_LICENCE_FILE: u64 = 1 << 16;
+/// Characters of a licence that are kept.
+const LONGEST_LICENCE: usize = 1000;
 
 /// Measures every photo, in parallel, and marks what to drop; what cannot be read too becomes an entry with its reason. `progress` is
 /// called with the number done.
-pub fn scan(sources: &[Source], limits: &Limits, progress: &(dyn Fn(usize) + Sync)) -> Vec<Entry> {
+pub fn scan(listing: &Listing, limits: &Limits, progress: &(dyn Fn(usize) + Sync)) -> Vec<Entry> {
     let done = std::sync::atomic::AtomicUsize::new(0);
-    let measured = sources.par_iter().map(|source| {
+    let measured = listing.photos.par_iter().map(|source| {
         let entry = measure(source, limits);
         progress(1 + done.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         entry
     });
     let mut entries: Vec<(Entry, Option<Look>)> = measured.collect();
     mark_duplicates(&mut entries);
-    entries.into_iter().map(|(entry, _)| entry).collect()
+    let damaged = listing.damaged.iter().map(|(path, why)| {
+        let mut entry = entry(&Source {
+            path: path.clone(),
+            member: None,
+        });
+        entry.drop.push(format!("broken: {why}"));
+        entry
+    });
+    let photos = entries.into_iter().map(|(entry, _)| entry);
+    photos.chain(damaged).collect()
 }
 
-fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
+/// An entry without measurements. A manifest is text: a path that is not cannot stand in it, and its entry only tells of it.
+fn entry(source: &Source) -> Entry {
     let mut entry = Entry {
         path: source.path.clone(),
         member: source.member.clone(),
         ..Entry::default()
     };
+    if source.path.to_str().is_none() {
+        entry.path = source.path.to_string_lossy().into_owned().into();
+        entry
+            .drop
+            .push("broken: its path is not Unicode, and cannot be written".into());
+    }
+    entry
+}
+
+fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
+    let mut entry = entry(source);
     let measured =
         photo::read(source).and_then(|(picture, quality)| Ok((Look::of(&picture)?, quality)));
     match measured {
@@ -58,7 +82,7 @@ fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
             entry.jpeg_quality = quality.jpeg_quality;
             entry.hash = format!("{:016x}", look.hash);
             entry.licence = licence(source);
-            entry.drop = limits.reasons(&quality);
+            entry.drop.extend(limits.reasons(&quality));
             (entry, Some(look))
         }
     }
@@ -154,29 +178,18 @@ fn mark_duplicates(entries: &mut [(Entry, Option<Look>)]) {
 /// `SPDX-License-Identifier` of a file `NAME.license` next to the photo, else the licence's address or the rights in XMP.
 fn licence(source: &Source) -> Option<String> {
     if source.member.is_none() {
-        let beside = PathBuf::from(format!("{}.license", source.path.display()));
-        let text = std::fs::read_to_string(beside).ok();
+        let beside = source.path.with_added_extension("license");
+        let text = files::read(&beside, LONGEST_LICENCE_FILE).ok();
+        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let id = text.as_deref().and_then(|t| {
             t.lines()
                 .find_map(|l| l.split_once("SPDX-License-Identifier:"))
         });
         if let Some((_, id)) = id {
-            return Some(id.trim().to_string());
+            return Some(id.trim().chars().take(LONGEST_LICENCE).collect());
         }
     }
-    let mut head = Vec::new();
-    match source.member {
-        None => std::fs::File::open(&source.path)
-            .ok()?
-            .take(HEAD)
-            .read_to_end(&mut head)
-            .ok()?,
-        Some(_) => {
-            head = source.read().ok()?;
-            head.truncate(HEAD as usize);
-            head.len()
-        }
-    };
+    let head = source.head(HEAD).ok()?;
     let text = String::from_utf8_lossy(&head);
     let between = |start: &str, end: &str| {
         Some(
@@ -200,7 +213,8 @@ fn licence(source: &Source) -> Option<String> {
                 .to_string(),
         )
     };
-    address.or_else(rights)
+    let found = address.or_else(rights)?;
+    Some(found.chars().take(LONGEST_LICENCE).collect())
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
+use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_array;
+use vae2x_nn::discriminator;
+use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 
-use super::config::Config;
+use super::config::{Config, Part};
 use super::learner::{Learner, discriminator_names};
-use crate::run::checkpoint::{find, metadata, weights, write};
+use crate::run::checkpoint::{Expected, find, metadata, read, weights, write};
 use crate::{Error, Result};
 
 const PROGRESS: &str = "vae2x.progress";
@@ -37,6 +39,18 @@ pub struct Progress {
     pub best: Option<(u64, f64)>,
 }
 
+impl Progress {
+    /// Refuses numbers that no run reaches.
+    fn check(&self) -> Result<(), String> {
+        /// Beyond it, counting on would come to the end of the numbers.
+        const MOST: u64 = 1 << 62;
+        match [self.step, self.samples].into_iter().find(|&n| n > MOST) {
+            Some(n) => Err(format!("{n} steps or samples; expected at most {MOST}")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A checkpoint file whose header has been read.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -55,7 +69,10 @@ impl Checkpoint {
     /// [`Error::Run`] if it is not a checkpoint.
     pub fn open(path: &Path) -> Result<Self> {
         let file = TensorFile::open(path)?;
-        let progress = metadata(&file, PROGRESS, |text| serde_json::from_str(text))?;
+        let progress: Progress = metadata(&file, PROGRESS, |text| serde_json::from_str(text))?;
+        progress
+            .check()
+            .map_err(|what| Error::run(path, format!("{PROGRESS}: {what}")))?;
         let config = metadata(&file, CONFIG, |text| Config::parse(text, &[]))?;
         Ok(Self {
             progress,
@@ -82,14 +99,50 @@ impl Checkpoint {
             .any(|name| name.starts_with(&prefix))
     }
 
+    /// Whether the run has trained the encoder.
+    pub fn has_encoder(&self) -> bool {
+        self.config.part() != Part::Decoder
+    }
+
+    /// Checks that the file has every tensor of the run's state, in its shape, and no others. `vae` is the model that is trained, and
+    /// `has_time` whether it has temporal taps.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::TensorSet`], [`vae2x_core::Error::Tensor`].
+    pub fn check(&self, vae: &VaeConfig, has_time: bool) -> vae2x_core::Result<()> {
+        let encoder = self.has_encoder().then(|| encoder_specs(vae, has_time));
+        let specs = [decoder_specs(vae, has_time), encoder.unwrap_or_default()].concat();
+        let parameters = || {
+            specs
+                .iter()
+                .map(|spec| (spec.name.as_str(), &spec.shape[..]))
+        };
+        let mut expected = Expected::default()
+            .weights(GENERATOR, parameters())
+            .states(&format!("{OPTIMIZER}.{GENERATOR}"), parameters());
+        if self.has_average() {
+            expected = expected.weights(AVERAGE, parameters());
+        }
+        if self.has_discriminator() {
+            let tensors = discriminator::tensors(self.config.gan.width);
+            let tensors = || {
+                tensors
+                    .iter()
+                    .map(|(name, shape)| (name.as_str(), &shape[..]))
+            };
+            expected = expected
+                .weights(DISCRIMINATOR, tensors())
+                .states(&format!("{OPTIMIZER}.{DISCRIMINATOR}"), tensors());
+        }
+        expected.check(&self.file)
+    }
+
     /// A tensor of the discriminator.
     ///
     /// # Errors
-    /// If it is missing or of another shape.
+    /// If it is missing, of another shape, or not finite.
     pub fn discriminator(&self, name: &str, shape: &[usize]) -> vae2x_core::Result<Array> {
-        self.file
-            .read(&format!("{DISCRIMINATOR}.{name}"))?
-            .reshape(shape)
+        read(&self.file, &format!("{DISCRIMINATOR}.{name}"), shape)
     }
 
     /// Gives both optimizers their state back. The networks have theirs from the start.
@@ -98,7 +151,7 @@ impl Checkpoint {
     /// Reading errors.
     pub fn restore(&self, learner: &mut Learner, width: usize) -> Result<()> {
         let device = learner.device().clone();
-        let find = |name: &str| find(&self.file, name);
+        let find = |name: &str| Ok(find(&self.file, name)?);
         learner
             .adam
             .restore(&generator_names(learner), &find, &device)?;

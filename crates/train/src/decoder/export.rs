@@ -14,6 +14,7 @@ use vae2x_core::{Error as CoreError, VaeConfig};
 
 use super::checkpoint::{AVERAGE, Checkpoint, GENERATOR};
 use super::config::Part;
+use crate::run::checkpoint::read;
 use crate::{Error, Result};
 
 /// How to write a model.
@@ -30,7 +31,8 @@ pub struct ExportOptions {
 /// Writes the model of a checkpoint. `base` is the model that the run started from; a VAE trained from scratch has none.
 ///
 /// # Errors
-/// If the run has no average and one is asked for; reading and writing errors. No half-written file remains.
+/// If the run has no average and one is asked for, or the checkpoint lacks tensors or has values that are not finite; reading and
+/// writing errors. No half-written file remains.
 pub fn export(
     checkpoint: &Checkpoint,
     base: Option<&VaeWeights>,
@@ -63,6 +65,7 @@ pub fn export(
             ));
         }
     };
+    checkpoint.check(&config, base.is_none_or(Weights::has_time))?;
     let export = Export {
         checkpoint,
         base,
@@ -131,7 +134,7 @@ impl Export<'_> {
     fn bytes(&self, spec: &TensorSpec, dtype: DType) -> vae2x_core::Result<Vec<u8>> {
         match (self.trained(spec), self.base) {
             (Some(name), _) => {
-                let values = self.checkpoint.file.read(&name)?.into_data();
+                let values = read(&self.checkpoint.file, &name, &spec.shape)?.into_data();
                 dtype.narrow(&values).ok_or_else(|| {
                     CoreError::BadRequest(format!("weights cannot be written as {dtype}"))
                 })

@@ -12,6 +12,7 @@ pub mod export;
 pub mod learner;
 pub mod losses;
 mod meeting;
+pub mod memory;
 pub mod model;
 mod ranks;
 mod schedule;

@@ -10,6 +10,7 @@ use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 use vae2x_nn::wan_vae::{Decoder, DecoderState, Encoder, EncoderState};
 
 use super::widen::{Widening, widen};
+use crate::run::checkpoint::read;
 use crate::{Error, Result};
 
 /// The networks in training.
@@ -140,7 +141,7 @@ impl<'a> Overlay<'a> {
         let name = format!("{prefix}.{}", spec.name);
         file.tensors()
             .contains_key(&name)
-            .then(|| file.read(&name)?.reshape(spec.shape.clone()))
+            .then(|| read(file, &name, &spec.shape))
     }
 }
 

@@ -8,7 +8,7 @@ use vae2x_core::weights::Weights;
 use vae2x_nn::discriminator::formula_tensor;
 
 use super::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest};
-use super::config::Config;
+use super::config::{Config, Part};
 use super::eval::{EvalLpips, Evaluation, EvaluationOptions};
 use super::learner::{Learner, Start};
 use super::losses::VggChoices;
@@ -51,7 +51,7 @@ pub(super) fn newest(
 /// Both networks with their optimizers, as a checkpoint has them or as they start.
 ///
 /// # Errors
-/// If weights are missing or of another model.
+/// If weights are missing or of another model, or a checkpoint is not whole.
 pub fn build(
     config: &Config,
     inputs: &Inputs,
@@ -66,6 +66,14 @@ pub fn build(
             None => overlay,
         })
     };
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.check(overlay(GENERATOR)?.config(), base.has_time())?;
+        if checkpoint.has_encoder() && config.part() == Part::Decoder {
+            return Err(Error::Config(
+                "train.parts is [\"decoder\"], but the run has trained the encoder too; expected [\"all\"]".into(),
+            ));
+        }
+    }
     // A run may begin to have a discriminator later.
     let critic = checkpoint.filter(|checkpoint| checkpoint.has_discriminator());
     let start_value = |name: &str, shape: &[usize]| match critic {
@@ -100,7 +108,18 @@ pub(super) struct Photos {
     pub held_out: Vec<Source>,
 }
 
-pub(super) fn photos(config: &Config) -> Result<Photos> {
+/// Lists the photos of a run, and tells of tar shards that cannot be listed whole.
+pub(super) fn photos(config: &Config, screen: &mut dyn Screen) -> Result<Photos> {
+    let mut list = |places: &[String]| -> Result<Vec<Source>> {
+        let listing = list(places)?;
+        for (path, why) in listing.damaged {
+            screen.note(&format!(
+                "skipped what is left of {}: {why}",
+                path.display()
+            ));
+        }
+        Ok(listing.photos)
+    };
     let held_out = list(&config.data.held_out)?;
     let mut train = list(&config.data.photos)?;
     let places: HashSet<_> = held_out.iter().map(Source::place).collect();
@@ -182,6 +201,7 @@ pub(super) fn ranks(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::NoScreen;
 
     /// The same file by another spelling, by a link, and inside a tar file by another spelling.
     #[cfg(unix)]
@@ -210,7 +230,7 @@ mod tests {
             Config::parse(&text, &[]).unwrap()
         };
         let left = |held_out: &str| {
-            let photos = photos(&config(held_out)).unwrap();
+            let photos = photos(&config(held_out), &mut NoScreen).unwrap();
             photos
                 .train
                 .iter()

@@ -52,7 +52,7 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         .unwrap_or_default();
     let (learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices)?;
     drop(checkpoint);
-    let photos = photos(config)?;
+    let photos = photos(config, screen)?;
     screen.note(&format!(
         "{} photos to train on, {} held out",
         photos.train.len(),

@@ -3,10 +3,10 @@
 //! A resumed run cuts the file back to its checkpoint: later lines, and the torn last line of a killed process, are written again.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use vae2x_core::temp;
+use vae2x_core::files;
 
 use super::line::Line;
 use crate::{Error, Result};
@@ -24,28 +24,22 @@ impl JsonLog {
     /// # Errors
     /// If it cannot be written.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(Error::io(path, e)),
+        let fail = |e| Error::io(path, e);
+        let kept = match path.metadata() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Kept::default(),
+            _ => Kept::find(path, step)?,
         };
-        // In bytes: what a power cut leaves at the end need not be text.
-        let is_kept =
-            |line: &&[u8]| serde_json::from_slice::<Line>(line).is_ok_and(|line| line.step <= step);
-        let kept: Vec<&[u8]> = bytes
-            .split(|&b| b == b'\n')
-            .take_while(is_kept)
-            .flat_map(|line| [line, b"\n"])
-            .collect();
-        let kept = kept.concat();
-        if kept != bytes {
-            temp::write_bytes(path, &kept)?;
-        }
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
-            .map_err(|e| Error::io(path, e))?;
+            .map_err(fail)?;
+        if file.metadata().map_err(fail)?.len() > kept.bytes {
+            file.set_len(kept.bytes).map_err(fail)?;
+        }
+        if kept.is_torn {
+            file.write_all(b"\n").map_err(fail)?;
+        }
         Ok(Self {
             path: path.to_path_buf(),
             file,
@@ -73,6 +67,38 @@ impl JsonLog {
     }
 }
 
+/// The beginning of a log that stays.
+#[derive(Default)]
+struct Kept {
+    bytes: u64,
+    /// Whether its last line has no end.
+    is_torn: bool,
+}
+
+impl Kept {
+    /// The lines up to `step`, without gap. In bytes: what a power cut leaves at the end need not be text.
+    fn find(path: &Path, step: u64) -> Result<Self> {
+        /// Of a line; no interval has so many numbers.
+        const LONGEST: u64 = 1 << 20;
+        let mut reader = BufReader::new(files::open(path)?);
+        let (mut kept, mut line) = (Self::default(), Vec::new());
+        loop {
+            line.clear();
+            (&mut reader)
+                .take(LONGEST)
+                .read_until(b'\n', &mut line)
+                .map_err(|e| Error::io(path, e))?;
+            match serde_json::from_slice::<Line>(&line) {
+                Ok(known) if known.step <= step => {
+                    kept.bytes += line.len() as u64;
+                    kept.is_torn = !line.ends_with(b"\n");
+                }
+                _ => return Ok(kept),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +117,10 @@ mod tests {
         (1..=5).for_each(|step| log.add(&line(step)).unwrap());
         drop(log);
         let whole = std::fs::read_to_string(&path).unwrap();
+        // A line without its end is whole.
+        std::fs::write(&path, whole.trim_end()).unwrap();
+        drop(JsonLog::open(&path, 5).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         // Killed while writing, or without power: half a line, and what was never text.
         for torn in [
             &b"{\"step\":6,\"ki"[..],

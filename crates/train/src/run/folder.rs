@@ -4,12 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vae2x_core::temp;
+use vae2x_core::{files, temp};
 
 use crate::{Error, Result};
 
 /// The file of a run folder that holds its configuration.
 pub const CONFIG_FILE: &str = "config.toml";
+
+/// Bytes of the longest configuration.
+const LARGEST: usize = 1 << 20;
 
 /// Checks that a new run may begin in a folder.
 ///
@@ -64,7 +67,7 @@ pub fn open_config<C: DeserializeOwned>(
     overrides: &[String],
     validate: impl Fn(&C) -> Result<()>,
 ) -> Result<C> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let text = files::read_text(path, LARGEST as u64)?;
     parse_config(&text, overrides, validate).map_err(|e| match e {
         Error::Config(problem) => Error::Config(format!("{}: {problem}", path.display())),
         other => other,
@@ -80,6 +83,10 @@ pub fn parse_config<C: DeserializeOwned>(
     overrides: &[String],
     validate: impl Fn(&C) -> Result<()>,
 ) -> Result<C> {
+    check(
+        text.len() <= LARGEST,
+        &format!("{} bytes; expected at most {LARGEST}", text.len()),
+    )?;
     let bad = |e: toml::de::Error| Error::Config(e.to_string().trim_end().to_string());
     let config: C = if overrides.is_empty() {
         toml::from_str(text).map_err(bad)?
@@ -121,6 +128,19 @@ fn set(table: &mut toml::Table, change: &str) -> Result<()> {
     let text = || toml::Value::String(change[key.len() + 1..].to_string());
     place.insert(last.into(), value.unwrap_or_else(text));
     Ok(())
+}
+
+/// Checks sizes and counts against the most that they may be: key, value, most.
+///
+/// # Errors
+/// [`Error::Config`] with the first that is too large.
+pub fn at_most(limits: &[(&str, usize, usize)]) -> Result<()> {
+    match limits.iter().find(|(_, value, most)| value > most) {
+        Some((key, value, most)) => Err(Error::Config(format!(
+            "{key} is {value}; expected at most {most}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// An [`Error::Config`] with `problem`, unless a condition holds.

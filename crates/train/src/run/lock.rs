@@ -4,6 +4,8 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use vae2x_core::files;
+
 use crate::{Error, Result};
 
 /// The file that is locked.
@@ -19,9 +21,12 @@ impl Lock {
     /// Locks a folder that exists. File systems without locks are trusted.
     ///
     /// # Errors
-    /// [`Error::Run`] if another process holds the lock.
+    /// [`Error::Run`] if another process holds the lock; a lock that is a link or a special file; if it cannot be made.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK_FILE);
+        if let Ok(found) = path.symlink_metadata() {
+            files::require_regular(&path, &found)?;
+        }
         let file = File::options()
             .create(true)
             .write(true)
@@ -43,6 +48,23 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_is_a_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join(LOCK_FILE);
+        for target in ["/dev/null", "elsewhere"] {
+            std::os::unix::fs::symlink(target, &lock).unwrap();
+            let error = Lock::take(folder.path()).unwrap_err().to_string();
+            assert!(
+                error.contains(LOCK_FILE) && error.contains("regular"),
+                "{error}"
+            );
+            std::fs::remove_file(&lock).unwrap();
+        }
+        assert!(!folder.path().join("elsewhere").exists());
+    }
 
     #[test]
     fn a_folder_is_locked_once_at_a_time() {

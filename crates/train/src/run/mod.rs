@@ -7,18 +7,25 @@
 pub mod checkpoint;
 mod folder;
 mod lock;
+pub mod memory;
+#[cfg(feature = "networks")]
 pub mod noise;
+#[cfg(feature = "networks")]
 pub mod optim;
 mod record;
+#[cfg(feature = "networks")]
 mod small;
 mod work;
 
 pub use folder::{
-    CONFIG_FILE, check, check_new, create, open_config, parse_config, to_toml, write_config,
+    CONFIG_FILE, at_most, check, check_new, create, open_config, parse_config, to_toml,
+    write_config,
 };
 pub use lock::Lock;
 pub use record::Record;
+#[cfg(feature = "networks")]
 pub use small::{
-    CHECKPOINT_FILE, Network, SmallOptions, SmallTraining, crop, random, resume, split,
+    CHECKPOINT_FILE, LARGEST_CROP, MOST_CROPS, Network, SmallOptions, SmallTraining, crop, random,
+    resume, split,
 };
 pub use work::{Intervals, Work, train};

@@ -78,7 +78,7 @@ impl Adam {
     /// Takes state back; `find` gives an array by its name, `None` if there is none.
     ///
     /// # Errors
-    /// What `find` returns.
+    /// What `find` returns; [`Error::Core`](crate::Error::Core) for steps that are no number of steps, or squares below 0.
     pub fn restore(
         &mut self,
         names: &[String],
@@ -91,7 +91,7 @@ impl Adam {
             self.states
                 .push(match (part("m")?, part("v")?, part("t")?) {
                     (Some(m), Some(v), Some(t)) => {
-                        let time = t.data().first().map_or(0, |&t| t as usize);
+                        let time = steps(name, &t, &v)?;
                         let [m, v] = [to_tensor(&m, name, device)?, to_tensor(&v, name, device)?];
                         Some(AdamWState::new(AdaptiveMomentumState::new(time, m, v)))
                     }
@@ -99,6 +99,25 @@ impl Adam {
                 });
         }
         Ok(())
+    }
+}
+
+/// The number of a parameter's steps, given its averages of squares.
+fn steps(name: &str, t: &Array, v: &Array) -> Result<usize> {
+    let wrong = |part: &str, expected: &str, got: String| {
+        Err(vae2x_core::Error::Shape {
+            what: format!("{name}.{part}"),
+            expected: expected.into(),
+            got,
+        }
+        .into())
+    };
+    if let Some(square) = v.data().iter().find(|v| **v < 0.0) {
+        return wrong("v", "averages of squares", square.to_string());
+    }
+    match t.data() {
+        [steps] if *steps >= 1.0 && *steps < i32::MAX as f32 => Ok(*steps as usize),
+        values => wrong("t", "a number of steps", format!("{values:?}")),
     }
 }
 

@@ -16,7 +16,7 @@ use vae2x_core::arch::TensorSpec;
 use vae2x_core::weights::TensorFile;
 use vae2x_nn::layers::TensorSource;
 
-use super::checkpoint::{self, find, metadata, write};
+use super::checkpoint::{self, Expected, find, metadata, write};
 use super::folder::check;
 use super::optim::{self, Adam, AdamOptions};
 use super::work::Intervals;
@@ -29,6 +29,10 @@ pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 const CLIP: f64 = 1.0;
 /// AdamW's decay of its averages of gradients and of their squares.
 const BETAS: [f32; 2] = [0.9, 0.99];
+/// Crops of a batch, and cells along a crop's side, that no small network is trained with.
+pub const MOST_CROPS: usize = 1 << 16;
+/// See [`MOST_CROPS`].
+pub const LARGEST_CROP: usize = 1 << 12;
 /// Prefixes of names in a checkpoint.
 const MODEL: &str = "model";
 const AVERAGE: &str = "average";
@@ -143,6 +147,23 @@ pub struct Network<'a, M> {
     pub start: &'a TensorSource<'a>,
 }
 
+/// Checks that a checkpoint has the weights of a network and what its optimizer keeps, and nothing else.
+fn check_whole(file: &TensorFile, specs: &[TensorSpec], with_average: bool) -> Result<()> {
+    let parameters = || {
+        specs
+            .iter()
+            .map(|spec| (spec.name.as_str(), &spec.shape[..]))
+    };
+    let mut expected = Expected::default()
+        .weights(MODEL, parameters())
+        .states(OPTIMIZER, parameters());
+    let is_average = |name: &String| name.starts_with(&format!("{AVERAGE}."));
+    if with_average || file.tensors().keys().any(is_average) {
+        expected = expected.weights(AVERAGE, parameters());
+    }
+    Ok(expected.check(file)?)
+}
+
 /// A network with its optimizer.
 pub struct SmallTraining<M> {
     options: SmallOptions,
@@ -170,10 +191,13 @@ impl<M: Module> SmallTraining<M> {
         let Network { specs, load, start } = network;
         let under = |prefix: &'static str| {
             move |name: &str, shape: &[usize]| match checkpoint {
-                Some(file) => file.read(&format!("{prefix}.{name}"))?.reshape(shape),
+                Some(file) => checkpoint::read(file, &format!("{prefix}.{name}"), shape),
                 None => start(name, shape),
             }
         };
+        if let Some(file) = checkpoint {
+            check_whole(file, &specs, options.ema > 0.0)?;
+        }
         let module = load(&under(MODEL), &device.clone().autodiff())?;
         let average = (options.ema > 0.0)
             .then(|| load(&under(AVERAGE), device))
@@ -191,8 +215,11 @@ impl<M: Module> SmallTraining<M> {
             average,
         };
         if let Some(file) = checkpoint {
-            fit.adam
-                .restore(&fit.optimizer_names(), &|name| find(file, name), device)?;
+            fit.adam.restore(
+                &fit.optimizer_names(),
+                &|name| Ok(find(file, name)?),
+                device,
+            )?;
             fit.step = metadata(file, STEP, str::parse)?;
         }
         Ok(fit)

@@ -4,13 +4,24 @@ use vae2x_core::{Precision, VaeConfig};
 
 use super::{Config, Part};
 use crate::decoder::terms::{Network, TERMS};
-use crate::run::check;
+use crate::run::{at_most, check};
 use crate::{Error, Result};
 
 /// The side that five stages of a VGG can halve.
 const SMALLEST_VGG: usize = 16;
 /// The side that leaves the discriminator a logit, in whole latent cells.
 const SMALLEST_GAN: usize = 32;
+/// Counts that no run has use for; what is below, and still too much for the machine, [`need`](crate::decoder::memory::need) finds.
+const MOST_CROPS: usize = 1 << 16;
+const LARGEST_SIDE: usize = 1 << 13;
+const MOST_WORKERS: usize = 1 << 10;
+const MOST_AHEAD: usize = 1 << 10;
+/// MiB: 16 TiB.
+const LARGEST_CACHE: usize = 1 << 24;
+const WIDEST: usize = 1 << 10;
+const MOST_PROJECTIONS: usize = 1 << 16;
+/// Latent cells: beyond it nothing is left of the largest crop.
+const WIDEST_BLUR: f64 = 256.0;
 
 impl Config {
     /// Checks every value.
@@ -78,6 +89,7 @@ impl Config {
             "train.precision: expected f32 or bf16; gradients in f16 would need scaling",
         )?;
         self.validate_numbers()?;
+        self.validate_limits()?;
         check(
             loss.vgg_crop <= data.crop,
             "loss.vgg_crop: expected at most data.crop",
@@ -156,6 +168,28 @@ impl Config {
         )
     }
 
+    /// Sizes and counts that would ask for more memory than any machine has.
+    fn validate_limits(&self) -> Result<()> {
+        let (train, data) = (&self.train, &self.data);
+        let limits = [
+            ("train.batch", train.batch, MOST_CROPS),
+            ("train.accumulate", train.accumulate, MOST_CROPS),
+            ("data.crop", data.crop, LARGEST_SIDE),
+            ("data.workers", data.workers, MOST_WORKERS),
+            ("data.prefetch", data.prefetch, MOST_AHEAD),
+            ("data.cache", data.cache, LARGEST_CACHE),
+            ("eval.size", self.eval.size, LARGEST_SIDE),
+            ("gan.width", self.gan.width, WIDEST),
+            (
+                "loss.fdl_options.projections",
+                self.loss.fdl_options.projections,
+                MOST_PROJECTIONS,
+            ),
+            ("model.base_dim", self.model.base_dim.unwrap_or(0), WIDEST),
+        ];
+        at_most(&limits)
+    }
+
     /// Numbers in their ranges; NaN is in none.
     fn validate_numbers(&self) -> Result<()> {
         let (train, loss, fdl) = (&self.train, &self.loss, &self.loss.fdl_options);
@@ -207,6 +241,11 @@ impl Config {
             (0.0..=1.0).contains(&self.degradation.t_max),
             "degradation.t_max",
             "a number from 0 to 1",
+        )?;
+        check(
+            self.degradation.blur <= WIDEST_BLUR,
+            "degradation.blur",
+            &format!("at most {WIDEST_BLUR} latent cells"),
         )
     }
 }

@@ -410,6 +410,94 @@ mod tests {
     }
 
     #[test]
+    fn sizes_and_counts_have_limits() {
+        let keys = [
+            "train.batch",
+            "train.accumulate",
+            "data.workers",
+            "data.prefetch",
+            "data.cache",
+            "gan.width",
+            "loss.fdl_options.projections",
+            "model.base_dim",
+        ];
+        for key in keys {
+            for value in ["100000000", "9223372036854775807"] {
+                let problem = problem(LEAST, &[&format!("{key}={value}")]);
+                assert!(
+                    problem.contains(key) && problem.contains(value),
+                    "{problem}"
+                );
+            }
+        }
+        for key in ["data.crop", "eval.size"] {
+            assert!(problem(LEAST, &[&format!("{key}=1000000000")]).contains(key));
+        }
+        assert!(problem(LEAST, &["degradation.blur=1e30"]).contains("degradation.blur"));
+    }
+
+    /// Every value of a configuration, by its key.
+    fn keys() -> Vec<String> {
+        let config = Config::parse(LEAST, &[]).unwrap();
+        let table: toml::Table = config.to_toml().unwrap().parse().unwrap();
+        let mut tables = vec![(String::new(), table)];
+        let mut keys = Vec::new();
+        while let Some((prefix, table)) = tables.pop() {
+            for (key, value) in table {
+                let key = format!("{prefix}{key}");
+                match value {
+                    toml::Value::Table(table) => tables.push((format!("{key}."), table)),
+                    _ => keys.push(key),
+                }
+            }
+        }
+        keys
+    }
+
+    proptest::proptest! {
+        /// Whatever a value is, it is refused, or what it takes is known.
+        #[test]
+        fn values_have_their_ranges(
+            key in proptest::sample::select(keys()),
+            whole in proptest::num::i64::ANY,
+            bits in proptest::num::f64::ANY,
+            which in 0..4,
+        ) {
+            let value = match which {
+                0 => whole.to_string(),
+                1 => format!("{bits:?}"),
+                2 => format!("[{whole}, {bits:?}]"),
+                _ => (whole % (1 << 14)).to_string(),
+            };
+            // NaN and infinity are written otherwise in TOML.
+            let value = value.replace("NaN", "nan");
+            let more = ["gan.weight=0.1", "loss.fdl=1", "loss.vgg19=random:0"].map(String::from);
+            let overrides = [&more[..], &[format!("{key}={value}")]].concat();
+            if let Ok(config) = Config::parse(LEAST, &overrides) {
+                let vae = vae2x_core::VaeConfig::with_widths(4, 12);
+                let need = crate::decoder::memory::need(&config, &vae, true);
+                // More than this no value asks for.
+                need.check(None, 1 << 60).unwrap();
+            }
+        }
+
+        /// Damaged configurations are errors, or configurations.
+        #[test]
+        fn damaged_configurations_do_not_panic(
+            edits in proptest::collection::vec((proptest::num::usize::ANY, proptest::num::u8::ANY), 1..4),
+        ) {
+            let mut bytes = include_bytes!("../../../../../configs/decoder_2x.toml").to_vec();
+            for (at, value) in edits {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            if let Ok(text) = String::from_utf8(bytes) {
+                let _ = Config::parse(&text, &[]);
+            }
+        }
+    }
+
+    #[test]
     fn numbers_that_are_none_or_negative_are_refused_by_their_key() {
         let keys = [
             "loss.l1",
