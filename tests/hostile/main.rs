@@ -23,8 +23,6 @@ mod room;
 #[cfg(unix)]
 mod safetensors;
 #[cfg(unix)]
-mod special;
-#[cfg(unix)]
 mod surroundings;
 #[cfg(unix)]
 mod terminal;

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::png::photo;
 use crate::make::tensors::{latent, latent8, plain_latent};
-use crate::special;
 
 const PNG: &[u8] = b"\x89PNG";
 

@@ -5,10 +5,11 @@ use std::os::unix::fs::symlink;
 use libtest_mimic::Trial;
 use serde_json::{Map, Value, json};
 
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::tensors::*;
 use crate::make::{nested, patched, png};
-use crate::special;
 
 const DECODE: &[&str] = &[
     "decode",

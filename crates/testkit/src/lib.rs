@@ -3,6 +3,8 @@
 
 pub mod compare;
 pub mod files;
+#[cfg(unix)]
+pub mod special;
 pub mod tolerance;
 pub mod vae;
 

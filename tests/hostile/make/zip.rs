@@ -37,14 +37,37 @@ pub fn zip(members: &[(&str, &[u8])], compress: bool) -> Vec<u8> {
         directory.extend(name.as_bytes());
     }
     let start = body.len() as u32;
-    let count = (members.len() as u16).to_le_bytes();
     body.extend(&directory);
+    let count = u16::try_from(members.len()).unwrap_or(u16::MAX);
+    if count == u16::MAX {
+        body.extend(zip64_end(
+            [members.len(), directory.len(), start as usize],
+            body.len(),
+        ));
+    }
+    let count = count.to_le_bytes();
     body.extend(b"PK\x05\x06\0\0\0\0");
     body.extend([count, count].concat());
     body.extend((directory.len() as u32).to_le_bytes());
     body.extend(start.to_le_bytes());
     body.extend([0; 2]);
     body
+}
+
+/// What goes before the end record where there are too many members for it. It lies at `place`.
+fn zip64_end([count, size, start]: [usize; 3], place: usize) -> Vec<u8> {
+    let mut bytes = b"PK\x06\x06".to_vec();
+    bytes.extend(44u64.to_le_bytes());
+    bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(
+        [count, count, size, start]
+            .map(|n| (n as u64).to_le_bytes())
+            .concat(),
+    );
+    bytes.extend(b"PK\x06\x07\0\0\0\0");
+    bytes.extend((place as u64).to_le_bytes());
+    bytes.extend(1u32.to_le_bytes());
+    bytes
 }
 
 /// A torch file: a pickle and the storages that it names.

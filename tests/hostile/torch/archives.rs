@@ -169,8 +169,8 @@ pub fn archives() -> Vec<Case> {
         )
     }));
     cases.push(
-        file("60,000 members", Error, INFO, || {
-            let names: Vec<String> = (0..60_000).map(|i| format!("a/{i:x}")).collect();
+        file("200,000 members", Error, INFO, || {
+            let names: Vec<String> = (0..200_000).map(|i| format!("a/{i:x}")).collect();
             zip(
                 &names
                     .iter()

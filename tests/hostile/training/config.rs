@@ -1,9 +1,10 @@
 //! Values of configurations that make no sense, or ask for too much.
 
 use super::{CONFIG, photos, train};
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success};
 use crate::make::nested;
-use crate::special;
 
 /// Values that are refused.
 const REFUSED: &[&str] = &[

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{CONFIG, PEAK, photos, train};
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::Random;
 use crate::make::png::photo;
 use crate::make::tar::{KIND, Member, SIZE, edited, pax, plain, special as entry, tar};
 use crate::make::tensors::{cell, file, latent8, pickle, tensor};
-use crate::special;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = shards();

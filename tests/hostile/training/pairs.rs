@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::PEAK;
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::tensors::{
     Tensor, cell, file, latent8, noise, pickle, plain_latent, same, tensor, with_metadata,
 };
-use crate::special;
 
 /// A proxy of a few parameters.
 const CONFIG: &str = "width = 4\nblocks = 1\nsteps = 2\nbatch = 1\ncrop = 8\nlr = 1e-3\nloss = \"l2\"\nheld_out = 0.5\n";

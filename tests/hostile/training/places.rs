@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::{CONFIG, PEAK, train};
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Expect, Success, case};
 use crate::make::png::photo;
-use crate::special;
 
 /// Scans `ph` and trains on it, with a good photo beside what `make` puts there.
 pub fn place(name: &str, expect: Expect, make: fn(&Path)) -> [Case; 2] {

@@ -8,12 +8,13 @@ use libtest_mimic::Trial;
 use serde_json::{Map, Value, json};
 
 use super::{CONFIG, PEAK, TRAIN, photos};
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::png::photo;
 use crate::make::tensors::{edited, split};
 use crate::make::{Random, patched};
 use crate::room::Room;
-use crate::special;
 
 const LAST: &str = "checkpoints/step-00000004.safetensors";
 const RESUME: &[&str] = &[

@@ -7,10 +7,11 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::PEAK;
+use vae2x_testkit::special;
+
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::tensors::{file, noise, pickle, plain_latent, same, tensor};
 use crate::room::Room;
-use crate::special;
 
 const JOB: &[&str] = &[
     "sdedit",
