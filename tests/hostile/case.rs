@@ -40,8 +40,7 @@ pub struct Case {
     peak: u64,
     replaces: Vec<String>,
     goes_on: bool,
-    /// What someone else removes or makes meanwhile.
-    meanwhile: Vec<&'static str>,
+    ignored: Vec<&'static str>,
     checks: Vec<Check>,
 }
 
@@ -58,7 +57,7 @@ pub fn case(name: impl Into<String>, expect: Expect, args: &[&str]) -> Case {
         peak: PEAK,
         replaces: Vec::new(),
         goes_on: false,
-        meanwhile: Vec::new(),
+        ignored: Vec::new(),
         checks: Vec::new(),
     }
 }
@@ -129,20 +128,10 @@ impl Case {
         self
     }
 
-    /// An entry of the folder that someone else removes meanwhile.
-    pub fn removes(mut self, name: &'static str) -> Self {
-        self.meanwhile.push(name);
+    /// An entry of the folder whose changes are not looked at.
+    pub fn ignores(mut self, name: &'static str) -> Self {
+        self.ignored.push(name);
         self
-    }
-
-    /// An entry of the folder that someone else makes meanwhile.
-    pub fn adds(self, name: &'static str) -> Self {
-        self.removes(name)
-    }
-
-    /// A folder whose files the run changes and removes.
-    pub fn grows(self, name: &'static str) -> Self {
-        self.removes(name)
     }
 
     /// What else must be true after the run.
@@ -163,7 +152,7 @@ impl Case {
             let mut found = listing(room.folder());
             found.retain(|path, _| {
                 !self
-                    .meanwhile
+                    .ignored
                     .iter()
                     .any(|name| path.starts_with(room.path(name)))
             });

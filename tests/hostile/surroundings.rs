@@ -104,14 +104,14 @@ fn vanishing() -> Vec<Case> {
     vec![
         large("a folder that vanishes meanwhile", "van/o.png")
             .make(|room| fs::create_dir(room.path("van")).expect("a folder"))
-            .removes("van")
+            .ignores("van")
             .setting(|s| {
                 s.meanwhile = Some(|folder| {
                     temporary(&folder.join("van")) && fs::remove_dir_all(folder.join("van")).is_ok()
                 })
             }),
         large("a name that becomes a folder meanwhile", "turn.png")
-            .adds("turn.png")
+            .ignores("turn.png")
             .setting(|s| {
                 s.meanwhile = Some(|folder| {
                     temporary(folder) && fs::create_dir(folder.join("turn.png")).is_ok()

@@ -1,4 +1,8 @@
 //! Tar archives of the old, GNU and pax kinds.
+#![cfg_attr(
+    not(feature = "train"),
+    allow(dead_code, reason = "most are for training's reader")
+)]
 
 const BLOCK: usize = 512;
 /// Where the size, the checksum and the kind of a member stand in its header.
