@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
+#[cfg(unix)]
+pub use vae2x_testkit::special::fifo as make_pipe;
 
 /// A finished run.
 pub struct Run {
@@ -65,14 +67,6 @@ pub fn run_soon<S: AsRef<OsStr>>(args: &[S]) -> Run {
     Run {
         output: child.wait_with_output().expect("it can be read"),
     }
-}
-
-/// Makes a named pipe in place of whatever is there.
-#[cfg(unix)]
-pub fn make_pipe(path: &Path) {
-    let _ = std::fs::remove_file(path);
-    let made = Command::new("mkfifo").arg(path).status();
-    assert!(made.expect("mkfifo starts").success());
 }
 
 /// Runs a prepared command.

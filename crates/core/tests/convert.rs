@@ -1,15 +1,14 @@
 //! Converting models between layouts, precisions and scales, there and back.
 
-mod common;
-
 use std::path::Path;
 
-use common::*;
 use vae2x_core::Error;
 use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::weights::{
     ConvertOptions, DType, Layout, TensorFile, VaeWeights, Weights, convert,
 };
+use vae2x_testkit::files::*;
+use vae2x_testkit::{demo_model, fixture};
 
 const KEEP: ConvertOptions = ConvertOptions {
     layout: Layout::Original,

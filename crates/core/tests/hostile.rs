@@ -3,9 +3,6 @@
 //! Mutations come from a seeded generator, so that a failure repeats. The damage goes where the structure is: headers,
 //! pickles, archive directories. The fuzz targets of this repository go further; this is the part that every test run does.
 
-mod common;
-
-use common::*;
 use proptest::prelude::*;
 use serde_json::json;
 use vae2x_core::VaeConfig;
@@ -13,6 +10,8 @@ use vae2x_core::arch;
 use vae2x_core::weights::formula::FormulaWeights;
 use vae2x_core::weights::write::{Entry, write_safetensors};
 use vae2x_core::weights::{DType, TensorFile, VaeWeights, Weights};
+use vae2x_testkit::files::*;
+use vae2x_testkit::fixture;
 
 /// Opens a file and reads all it says it holds. What it returns does not matter; that it returns does.
 fn survive(bytes: Vec<u8>) -> bool {

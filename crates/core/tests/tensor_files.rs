@@ -1,13 +1,12 @@
 //! Reading tensor files: what good files hold, and what bad ones are told.
 
-mod common;
-
-use common::*;
 use serde_json::json;
 use vae2x_core::weights::formula;
 use vae2x_core::weights::write::write_arrays;
 use vae2x_core::weights::{DType, Format, TensorFile};
 use vae2x_core::{Array, Error};
+use vae2x_testkit::files::*;
+use vae2x_testkit::fixture;
 
 fn open(bytes: Vec<u8>) -> Result<TensorFile, Error> {
     TensorFile::from_bytes("given", bytes)

@@ -1,17 +1,16 @@
 //! Finding a model in files and folders: layouts, prefixes, configurations, and what is said of wrong ones.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::*;
 use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::weights::layout::Layout;
 use vae2x_core::weights::write::{Entry, write_safetensors};
 use vae2x_core::weights::{ConvertOptions, DType, TensorFile, VaeWeights, Weights, convert};
 use vae2x_core::{Error, VaeConfig};
+use vae2x_testkit::files::*;
+use vae2x_testkit::fixture;
 
 /// Asserts that two sets of weights are the same, bit for bit.
 #[track_caller]

@@ -2,6 +2,9 @@
 //! engine must pass. Everything here panics on failure, as tests do; a missing fixture is a failure.
 
 pub mod compare;
+pub mod files;
+#[cfg(unix)]
+pub mod special;
 pub mod tolerance;
 pub mod vae;
 

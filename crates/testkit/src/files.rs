@@ -1,35 +1,18 @@
-//! Fixtures and handmade files for the tests of weight files.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! Handmade files of tensors, right and wrong: safetensors, npy, torch.
 
 use std::io::{Cursor, Write};
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use vae2x_core::weights::DType;
 
-/// A file of the golden fixtures.
-pub fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures")).join(name)
-}
-
-/// A model that ships with the program.
-pub fn demo_model(name: &str) -> PathBuf {
-    PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../vae2x/assets/models"
-    ))
-    .join(name)
-}
-
 /// A safetensors file with this header.
 pub fn safetensors(header: &Value, data: &[u8]) -> Vec<u8> {
-    let header = header.to_string();
-    [
-        &(header.len() as u64).to_le_bytes()[..],
-        header.as_bytes(),
-        data,
-    ]
-    .concat()
+    safetensors_text(header.to_string().as_bytes(), data)
+}
+
+/// A safetensors file with these bytes as its header.
+pub fn safetensors_text(header: &[u8], data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes()[..], header, data].concat()
 }
 
 /// A safetensors file of tensors with zeros.
@@ -90,29 +73,35 @@ pub fn torch(pickle: &[u8], storage: &[u8]) -> Vec<u8> {
 pub struct Pickle(Vec<u8>);
 
 impl Pickle {
+    /// An empty pickle of protocol 2.
     pub fn new() -> Self {
         Self(vec![0x80, 2])
     }
 
+    /// Opcodes and what follows them.
     pub fn op(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
+    /// A string.
     pub fn text(self, text: &str) -> Self {
         self.op(b"X")
             .op(&(text.len() as u32).to_le_bytes())
             .op(text.as_bytes())
     }
 
+    /// An integer.
     pub fn int(self, value: i64) -> Self {
         self.op(&[0x8A, 8]).op(&value.to_le_bytes())
     }
 
+    /// A tuple of integers.
     pub fn ints(self, values: &[i64]) -> Self {
         values.iter().fold(self.op(b"("), |p, &v| p.int(v)).op(b"t")
     }
 
+    /// A global, such as a class.
     pub fn name(self, module: &str, name: &str) -> Self {
         self.op(b"c")
             .op(module.as_bytes())
@@ -121,14 +110,14 @@ impl Pickle {
             .op(b"\n")
     }
 
-    /// A tensor of the storage named `0`.
+    /// A tensor.
     pub fn tensor(self, view: &View) -> Self {
         let class = format!("{}Storage", view.class);
         self.name("torch._utils", "_rebuild_tensor_v2")
             .op(b"((")
             .text("storage")
             .name("torch", &class)
-            .text("0")
+            .text(view.key)
             .text("cpu")
             .int(view.len)
             .op(b"tQ")
@@ -140,22 +129,32 @@ impl Pickle {
             .op(b")RtR")
     }
 
+    /// The bytes, ended.
     pub fn stop(self) -> Vec<u8> {
         self.op(b".").0
     }
 }
 
 /// A tensor's view of its storage.
+#[derive(Clone, Copy)]
 pub struct View {
+    /// Name of the storage.
+    pub key: &'static str,
+    /// Class of the storage, without `Storage`.
     pub class: &'static str,
+    /// Elements of the storage.
     pub len: i64,
+    /// Its first element in the storage.
     pub offset: i64,
+    /// Its axes.
     pub shape: &'static [i64],
+    /// Elements from one to the next along each axis.
     pub strides: &'static [i64],
 }
 
 /// `FloatStorage` of 6 elements as `[2, 3]`.
 pub const PLAIN: View = View {
+    key: "0",
     class: "Float",
     len: 6,
     offset: 0,
