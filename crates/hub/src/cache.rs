@@ -88,13 +88,7 @@ impl RepoCache {
     pub(crate) fn link(&self, blob: &str, commit: &str, file: &str) -> Result<()> {
         let pointer = self.pointer(commit, file);
         self.folder_of(&pointer)?;
-        remove(&pointer)?;
-        match link(&self.blob(blob), blob, &pointer, file) {
-            // Another program was faster.
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && pointer.is_file() => Ok(()),
-            Err(source) => Err(failed(&pointer, source)),
-            Ok(()) => Ok(()),
-        }
+        link(&self.blob(blob), blob, &pointer, file).map_err(|source| failed(&pointer, source))
     }
 
     /// Opens the beginning of a file that is on its way, empty if there is none.
@@ -233,17 +227,23 @@ fn is_own(metadata: &std::fs::Metadata) -> bool {
 
 /// Puts a file with these bytes in the place of `path`.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    for number in 0..TEMPORARY_NAMES {
-        let temporary = path.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()));
+    replace_with(path, &|temporary| {
         // Fails if there is anything, a link too.
-        let mut file = match File::create_new(&temporary) {
+        File::create_new(temporary)?.write_all(bytes)
+    })
+}
+
+/// Puts what `make` makes, which must be new, in the place of `path`, so that nobody meets it half made.
+fn replace_with(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let hash = crate::digest::of_text(&path.to_string_lossy());
+    for number in 0..TEMPORARY_NAMES {
+        let name = format!(".{}.{}-{number}.tmp", &hash[..16], std::process::id());
+        let temporary = path.with_file_name(name);
+        match make(&temporary) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-            opened => opened?,
-        };
-        let done = file
-            .write_all(bytes)
-            .and_then(|()| std::fs::rename(&temporary, path));
+            made => made?,
+        }
+        let done = std::fs::rename(&temporary, path);
         if done.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
@@ -257,13 +257,21 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn link(_blob: &Path, name: &str, pointer: &Path, file: &str) -> io::Result<()> {
     // Out of the file's own folders, the commit's and `snapshots`.
     let up = "../".repeat(file.split('/').filter(|part| !part.is_empty()).count() + 1);
-    std::os::unix::fs::symlink(format!("{up}blobs/{name}"), pointer)
+    let target = format!("{up}blobs/{name}");
+    replace_with(pointer, &|temporary| {
+        std::os::unix::fs::symlink(&target, temporary)
+    })
 }
 
 /// Symbolic links need a privilege on Windows; a second name for the same file does not.
 #[cfg(not(unix))]
 fn link(blob: &Path, _name: &str, pointer: &Path, _file: &str) -> io::Result<()> {
-    std::fs::hard_link(blob, pointer)
+    let _ = std::fs::remove_file(pointer);
+    match std::fs::hard_link(blob, pointer) {
+        // Another program was faster.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && pointer.is_file() => Ok(()),
+        done => done,
+    }
 }
 
 /// Collects the files under `folder`. Links to folders are not followed.
@@ -393,8 +401,9 @@ mod tests {
         let (_home, cache, _) = cache();
         cache.remember("main", COMMIT).unwrap();
         let folder = cache.root().join("refs");
+        let hash = crate::digest::of_text(&folder.join("main").to_string_lossy());
         for number in 0..3 {
-            let name = format!(".main.{}-{number}.tmp", std::process::id());
+            let name = format!(".{}.{}-{number}.tmp", &hash[..16], std::process::id());
             std::fs::write(folder.join(name), "").unwrap();
         }
         let other = COMMIT.replace('0', "1");
