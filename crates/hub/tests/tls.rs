@@ -5,8 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use vae2x_hub::testing::{FakeHub, Reply};
 use vae2x_hub::{HubConfig, HubError, resolve};
@@ -14,16 +13,14 @@ use vae2x_hub::{HubConfig, HubError, resolve};
 const REPO: &str = "o/n";
 const FILE: &str = "vae.safetensors";
 
-fn asset(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/tls")
-        .join(name)
-}
-
-/// Passes what comes through TLS on to a hub, one request per connection. Runs until the test ends.
-fn encrypt(hub: &FakeHub) -> String {
-    let certificate = CertificateDer::from_pem_file(asset("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(asset("server.key")).unwrap();
+/// Passes what comes through TLS on to a hub, one request per connection, and writes the certificate into a folder. Runs until the
+/// test ends.
+fn encrypt(hub: &FakeHub, folder: &Path) -> String {
+    let names = ["localhost", "127.0.0.1"].map(String::from);
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    std::fs::write(certificates(folder), made.cert.pem()).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -64,11 +61,16 @@ fn pass_on(
     stream.flush()
 }
 
+/// Where the certificate of the server is.
+fn certificates(folder: &Path) -> PathBuf {
+    folder.join("certificates.pem")
+}
+
 fn config(home: &Path, endpoint: &str) -> HubConfig {
     HubConfig {
         endpoint: endpoint.to_owned(),
         token: Some("hf_secret".to_owned()),
-        certificates: Some(asset("ca.pem")),
+        certificates: Some(certificates(home)),
         ..HubConfig::at_home(home)
     }
 }
@@ -77,7 +79,7 @@ fn config(home: &Path, endpoint: &str) -> HubConfig {
 fn a_server_is_trusted_by_its_certificate() {
     let (hub, home) = (FakeHub::start(), tempfile::tempdir().unwrap());
     hub.publish(REPO, &[(FILE, b"weights")]);
-    let url = encrypt(&hub);
+    let url = encrypt(&hub, home.path());
     hub.answer_with(move |asked, usual| match asked.path.contains("/resolve/") {
         // The hub behind TLS does not know its address.
         true => {
@@ -109,7 +111,7 @@ fn the_token_is_not_sent_in_the_clear() {
     for hub in [&hub, &plain] {
         hub.publish(REPO, &[(FILE, b"weights")]);
     }
-    let url = encrypt(&hub);
+    let url = encrypt(&hub, home.path());
     let there = plain.url();
     hub.answer_with(move |asked, _| Reply::redirect(&format!("{there}{}", asked.path)));
     let found = resolve(REPO, &config(home.path(), &url), &mut |_| ()).unwrap();
