@@ -40,12 +40,11 @@ pub fn merge(folders: &[PathBuf], target: &Path) -> Result<Manifest> {
     );
     joined.files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     joined.check_used()?;
-    let filled = fill(&filling, &shards, &joined).and_then(|()| replace(&filling, target));
-    if filled.is_err() {
-        // The first error is the one to report.
-        let _ = std::fs::remove_dir_all(&filling);
-    }
-    filled.map(|()| joined)
+    // Empty, whatever a killed merge has left there.
+    let folder = temp::TempFolder::create(&filling)?;
+    fill(&filling, &shards, &joined)?;
+    folder.persist(target)?;
+    Ok(joined)
 }
 
 /// The folder to fill, for a `target` that is empty or not there.
@@ -70,12 +69,8 @@ fn filling(target: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Copies all files, checking each, after what a killed merge has left there.
+/// Copies all files, checking each.
 fn fill(folder: &Path, shards: &[(&PathBuf, Manifest)], joined: &Manifest) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(folder, e)),
-        _ => std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?,
-    }
     for (from, shard) in shards {
         shard
             .files
@@ -83,14 +78,6 @@ fn fill(folder: &Path, shards: &[(&PathBuf, Manifest)], joined: &Manifest) -> Re
             .try_for_each(|entry| copy(from, folder, entry))?;
     }
     joined.write(folder)
-}
-
-/// Gives `folder` the name of `target`, which is empty if it is there.
-fn replace(folder: &Path, target: &Path) -> Result<()> {
-    match std::fs::remove_dir(target) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(target, e)),
-        _ => std::fs::rename(folder, target).map_err(|e| Error::io(target, e)),
-    }
 }
 
 fn read(folder: &Path) -> Result<Manifest> {
