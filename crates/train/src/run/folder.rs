@@ -87,19 +87,47 @@ pub fn parse_config<C: DeserializeOwned>(
         text.len() <= LARGEST,
         &format!("{} bytes; expected at most {LARGEST}", text.len()),
     )?;
-    let bad = |e: toml::de::Error| Error::Config(e.to_string().trim_end().to_string());
     let config: C = if overrides.is_empty() {
-        toml::from_str(text).map_err(bad)?
+        toml::from_str(text).map_err(|e| toml_error(text, &e, true))?
     } else {
-        let mut table: toml::Table = text.parse().map_err(bad)?;
+        let parsed = text.parse::<toml::Table>();
+        let mut table = parsed.map_err(|e| toml_error(text, &e, true))?;
         for change in overrides {
             set(&mut table, change)?;
         }
-        // Read again as text, so that errors name the key and its line.
-        toml::from_str(&to_toml(&table)?).map_err(bad)?
+        // Read again as text, so that errors have the line of the key; its number is not the file's.
+        let text = to_toml(&table)?;
+        toml::from_str(&text).map_err(|e| toml_error(&text, &e, false))?
     };
     validate(&config)?;
     Ok(config)
+}
+
+/// What is wrong with `text`, in one line: the place, the line as it stands there, the problem.
+fn toml_error(text: &str, error: &toml::de::Error, has_place: bool) -> Error {
+    /// Longer lines are cut.
+    const SHOWN: usize = 80;
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = &text.as_bytes()[..start];
+    let line_start = before
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let number = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let column = start - line_start + 1;
+    let line: String = text[line_start..]
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(SHOWN)
+        .collect();
+    let place = match has_place {
+        true => format!("line {number}, column {column}: "),
+        false => String::new(),
+    };
+    let problem = error.message().trim_end();
+    Error::Config(format!("{place}`{}`: {problem}", line.trim()))
 }
 
 /// Sets `a.b=value`; the value is TOML, or text that needs no quotes.
