@@ -21,7 +21,11 @@ mod messages;
 mod metrics;
 #[cfg(feature = "train")]
 mod sdedit;
+#[cfg(unix)]
+mod signals;
 mod support;
+#[cfg(unix)]
+mod terminal;
 #[cfg(feature = "train")]
 mod train;
 mod upscale;

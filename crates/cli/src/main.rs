@@ -1,5 +1,5 @@
 //! The program: arguments become a validated job, which is run. Exit code 0 for success, 2 for an invalid command line, 1 for any
-//! other error, 130 after Ctrl-C, also if a run has saved its state and can be resumed.
+//! other error, 128 and its number after a signal (130 for Ctrl-C), also if a run has saved its state and can be resumed.
 
 mod args;
 mod commands;
@@ -9,9 +9,12 @@ mod finishing;
 mod latents;
 mod missing;
 mod run;
+mod signals;
 mod ui;
+mod visible;
 mod work;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -19,9 +22,7 @@ use args::{Cli, Command};
 use args::{DatasetCommand, TrainCommand};
 use clap::Parser;
 use vae2x::Error;
-
-/// The exit code after Ctrl-C that shells use.
-const INTERRUPTED: u8 = 130;
+use visible::visible;
 
 /// An invalid command line as a result; the program exits with 2.
 fn usage<T>(message: impl Into<String>) -> anyhow::Result<T> {
@@ -37,24 +38,54 @@ fn is_bad_request(error: &anyhow::Error) -> bool {
 }
 
 fn main() -> ExitCode {
+    ui::say_panics();
     if let Err(missing) = missing::check(std::env::args_os()) {
         ui::say(format_args!("error: {missing}"));
         return ExitCode::from(2);
     }
-    let cli = Cli::parse();
-    if let Err(e) = ctrlc::set_handler(interrupted) {
+    let cli = match parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    if let Err(e) = signals::listen() {
         ui::warn(format!("Ctrl-C may leave temporary files behind: {e}"));
     }
     match run(cli.command) {
-        // The state is saved, but a command that builds on the result must not run.
-        #[cfg(feature = "train")]
-        Ok(()) if commands::training::was_stopped() => ExitCode::from(INTERRUPTED),
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => success(),
         Err(error) => {
             ui::error(&error);
             ExitCode::from(if is_bad_request(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// The arguments, or the exit code after help or an error has been printed.
+fn parse(arguments: Vec<OsString>) -> Result<Cli, ExitCode> {
+    let shown: Vec<String> = arguments
+        .iter()
+        .map(|argument| visible(&argument.to_string_lossy()).into_owned())
+        .collect();
+    let error = match Cli::try_parse_from(arguments) {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    // clap's messages have lines and colours of their own around the arguments, so these are made visible before.
+    match Cli::try_parse_from(shown) {
+        // A terminal that is gone changes nothing.
+        Err(shown) if shown.kind() == error.kind() => drop(shown.print()),
+        _ => ui::say(error.to_string().lines().next().unwrap_or_default()),
+    }
+    Err(ExitCode::from(error.exit_code() as u8))
+}
+
+/// The exit code of a command that has done its work.
+fn success() -> ExitCode {
+    // The state is saved, but a command that builds on the result must not run.
+    #[cfg(feature = "train")]
+    if let Some(code) = signals::stopping::code() {
+        return ExitCode::from(code);
+    }
+    ExitCode::SUCCESS
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
@@ -90,16 +121,4 @@ fn run(command: Command) -> anyhow::Result<()> {
         #[cfg(feature = "train")]
         Command::Export(args) => commands::export::run(&args),
     }
-}
-
-/// Runs on the signal handler's own thread.
-fn interrupted() {
-    #[cfg(feature = "train")]
-    if commands::training::stop_softly() {
-        ui::say("stopping after this step; press Ctrl-C again to stop at once");
-        return;
-    }
-    vae2x_core::temp::remove_all();
-    ui::say("interrupted; no unfinished file is left");
-    std::process::exit(INTERRUPTED.into());
 }

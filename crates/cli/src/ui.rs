@@ -1,9 +1,14 @@
-//! Messages of the program: notes and warnings on standard error, with a progress bar on a terminal and plain lines in a log.
+//! All output of the program: results on standard output; notes, warnings and errors on standard error, with a progress bar
+//! on a terminal and plain lines in a log. What comes from files, names and servers is made visible here, and each message
+//! and each line of a result stays one line.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::visible::{visible, visible_json};
 
 /// The pause between two lines about progress in a log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -12,7 +17,22 @@ const STEPS: f64 = 1000.0;
 
 /// Prints a line on standard error. A terminal or a reader that is gone is not a reason to stop.
 pub fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let line = format!("{}\n", visible(&text.to_string()));
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Has panics printed as messages, line by line.
+pub fn say_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let panic = format!("thread '{}' {info}", thread.name().unwrap_or("unnamed"));
+        panic.lines().for_each(say);
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => backtrace.to_string().lines().for_each(say),
+            _ => note("note: with RUST_BACKTRACE=1 a backtrace is printed"),
+        }
+    }));
 }
 
 /// Prints an error with its causes.
@@ -40,15 +60,58 @@ pub fn warn(text: impl std::fmt::Display) {
     say(format_args!("warning: {text}"));
 }
 
-/// Writes results to standard output. A reader that is gone is not an error.
+/// Prints a line of a result on standard output. A reader that is gone is not an error.
 ///
 /// # Errors
 /// If standard output cannot be written.
-pub fn print(text: &str) -> anyhow::Result<()> {
+pub fn print(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    print_lines([line])
+}
+
+/// Prints the lines of a result on standard output, as [`print`].
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn print_lines(lines: impl IntoIterator<Item = impl std::fmt::Display>) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for line in lines {
+        text += &visible(&line.to_string());
+        text.push('\n');
+    }
+    write_out(&text)
+}
+
+/// Prints a result as JSON on standard output, as [`print`].
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(value)?;
+    write_out(&format!("{}\n", visible_json(&json)))
+}
+
+fn write_out(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) if is_gone(&e) => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Whether an error means that standard output has no reader any more: a closed pipe, or a terminal that is gone.
+fn is_gone(error: &std::io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::FileTypeExt;
+        /// The same on all systems.
+        const EIO: i32 = 5;
+        let copy = || std::io::stdout().as_fd().try_clone_to_owned();
+        let metadata = || std::fs::File::from(copy()?).metadata();
+        if error.raw_os_error() == Some(EIO) {
+            return metadata().is_ok_and(|found| found.file_type().is_char_device());
+        }
+    }
+    error.kind() == std::io::ErrorKind::BrokenPipe
 }
 
 /// Prints progress through a known number of units: a bar on a terminal, lines in a log.
@@ -64,7 +127,7 @@ pub struct Meter {
 impl Meter {
     /// Starts at 0 of `total` `unit`s.
     pub fn new(label: impl Into<String>, total: f64, unit: &'static str) -> Self {
-        let label = label.into();
+        let label = visible(&label.into()).into_owned();
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(
                 Some((total * STEPS) as u64),

@@ -221,7 +221,7 @@ impl<'a> Report<'a> {
     }
 
     /// Each later set's ratios, a line of text each.
-    pub fn text(&self) -> String {
+    pub fn lines(&self) -> Vec<String> {
         let first = self.sets.first().map_or("", |set| &set.name);
         let line = |(set, ratio): (&Mean, Vec<f64>)| {
             let values = ratio
@@ -230,7 +230,7 @@ impl<'a> Report<'a> {
                 .collect::<Vec<_>>()
                 .join(" ");
             format!(
-                "{} over {first}, dB from coarse to fine: {values}\n",
+                "{} over {first}, dB from coarse to fine: {values}",
                 set.name
             )
         };
@@ -273,8 +273,7 @@ mod tests {
             assert!((ratio + 6.0206).abs() < 1e-3, "{ratio}");
         }
         assert!(
-            Report::new(&sets)
-                .text()
+            Report::new(&sets).lines()[0]
                 .starts_with("half over clean, dB from coarse to fine: -6.02")
         );
     }

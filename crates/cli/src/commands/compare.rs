@@ -63,8 +63,8 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     };
     let length = page.write(&args.output)?;
     let (rows, shown) = (page.rows.len(), args.output.display());
-    ui::print(&format!(
-        "{shown}: {rows} rows, {count} images, {}B\n",
+    ui::print(format!(
+        "{shown}: {rows} rows, {count} images, {}B",
         ui::human(length as f64)
     ))
 }

@@ -26,8 +26,8 @@ pub fn convert(args: &ConvertArgs) -> anyhow::Result<()> {
         ui::note("the 2-D layout keeps only the last temporal taps: it decodes images, not clips");
     }
     write(&weights, &options, &args.output)?;
-    ui::print(&format!(
-        "{} ({} layout)\n",
+    ui::print(format!(
+        "{} ({} layout)",
         args.output.display(),
         options.layout
     ))

@@ -39,7 +39,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<()> {
         .map(serde_json::to_string)
         .collect::<Result<Vec<_>, _>>()?;
     temp::write_bytes(&args.output, format!("{}\n", lines.join("\n")).as_bytes())?;
-    ui::print(&summary(args, &entries))
+    ui::print(summary(args, &entries))
 }
 
 fn summary(args: &ScanArgs, entries: &[Entry]) -> String {
@@ -59,7 +59,7 @@ fn summary(args: &ScanArgs, entries: &[Entry]) -> String {
         .map(|(kind, count)| format!(", {count} {kind}"))
         .collect();
     format!(
-        "{}: {} photos, {kept} to keep{dropped}; a licence is known for {licensed}\n",
+        "{}: {} photos, {kept} to keep{dropped}; a licence is known for {licensed}",
         args.output.display(),
         entries.len()
     )

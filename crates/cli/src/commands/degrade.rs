@@ -50,13 +50,13 @@ fn latents(args: &DegradeArgs, t: f64, device: burn::tensor::Device) -> anyhow::
     let outputs: Vec<&Path> = targets.iter().map(PathBuf::as_path).collect();
     check_distinct(inputs.map(PathBuf::as_path), &outputs)?;
     let softener = Softener::open(&args.proxy, folder.channels()?, device)?;
-    let mut list = String::new();
+    let mut list = Vec::new();
     each_file(args, &targets, |index, target| {
         let space = softener.latents(&folder, index, t, target)?;
-        list += &format!("{} ({space})\n", target.display());
+        list.push(format!("{} ({space})", target.display()));
         Ok(())
     })?;
-    ui::print(&list)
+    ui::print_lines(list)
 }
 
 /// The clean latents of pairs, each at its time.
@@ -72,7 +72,7 @@ fn pairs(args: &DegradeArgs, device: burn::tensor::Device) -> anyhow::Result<()>
         count += softener.pairs(&pairs.paths()[index], target)?;
         Ok(())
     })?;
-    ui::print(&format!("{}: {count} pairs\n", args.output.display()))
+    ui::print(format!("{}: {count} pairs", args.output.display()))
 }
 
 /// Calls `soften` for each target, with progress. An output folder without results is removed.

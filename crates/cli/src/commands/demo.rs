@@ -1,7 +1,6 @@
 //! `vae2x demo`: the main job on what is inside the program. Each photo is halved, encoded, decoded at base resolution and at
 //! twice that; the second should be nearer to the photo than the first enlarged. A page at the end lays them over each other.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -47,8 +46,8 @@ pub fn demo(args: &DemoArgs) -> anyhow::Result<()> {
             .with_context(|| format!("{}", args.output.display()))?;
         let mut timer = Timer::start();
         let models = Models::load()?;
-        ui::print(&format!(
-            "models loaded in {:.2} s ({})\n",
+        ui::print(format!(
+            "models loaded in {:.2} s ({})",
             timer.lap(),
             models.two_x.engine()
         ))?;
@@ -67,10 +66,10 @@ pub fn demo(args: &DemoArgs) -> anyhow::Result<()> {
             rows,
         }
         .write(&path)?;
-        ui::print(&format!(
-            "\nopen {} in a browser to compare them\n",
-            path.display()
-        ))
+        ui::print_lines([
+            String::new(),
+            format!("open {} in a browser to compare them", path.display()),
+        ])
     })
 }
 
@@ -158,36 +157,32 @@ fn show(photo: &Photo, models: &Models, folder: &Path) -> anyhow::Result<Row> {
     };
     let files = save(photo.name, &pictures, folder)?;
     let size = |p: &Array| format!("{}x{}", p.shape()[2], p.shape()[1]);
-    let mut text = String::new();
-    writeln!(
-        text,
-        "\n{}: photo {}, encoded from {}",
-        photo.name,
-        size(&pictures.photo),
-        size(&pictures.base)
-    )?;
-    writeln!(text, "  encode           {encode_s:6.2} s")?;
-    writeln!(
-        text,
-        "  decode base      {base_s:6.2} s  {}",
-        size(&pictures.base)
-    )?;
-    writeln!(
-        text,
-        "  decode 2x        {two_x_s:6.2} s  {}",
-        size(&pictures.two_x)
-    )?;
     let score = |p: &Array| psnr(p, &pictures.photo);
-    writeln!(
-        text,
-        "  PSNR to the photo: 2x {:.2} dB, base + Lanczos {:.2} dB",
-        score(&pictures.two_x)?,
-        score(&pictures.base_lanczos)?
-    )?;
-    files
-        .iter()
-        .try_for_each(|file| writeln!(text, "  {}", file.display()))?;
-    ui::print(&text)?;
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "{}: photo {}, encoded from {}",
+            photo.name,
+            size(&pictures.photo),
+            size(&pictures.base)
+        ),
+        format!("  encode           {encode_s:6.2} s"),
+        format!(
+            "  decode base      {base_s:6.2} s  {}",
+            size(&pictures.base)
+        ),
+        format!(
+            "  decode 2x        {two_x_s:6.2} s  {}",
+            size(&pictures.two_x)
+        ),
+        format!(
+            "  PSNR to the photo: 2x {:.2} dB, base + Lanczos {:.2} dB",
+            score(&pictures.two_x)?,
+            score(&pictures.base_lanczos)?
+        ),
+    ];
+    lines.extend(files.iter().map(|file| format!("  {}", file.display())));
+    ui::print_lines(lines)?;
     page_row(photo.name, &pictures)
 }
 

@@ -15,34 +15,37 @@ pub fn devices() -> anyhow::Result<()> {
         cpu.threads(),
         cpu.engine().trim_start_matches("cpu-")
     );
-    let mut text = row("cpu", &what, Some(available_bytes()));
-    text += &through_burn();
+    let mut rows = vec![row("cpu", &what, Some(available_bytes()))];
+    rows.extend(through_burn());
     let missing = Api::ALL.into_iter().filter(|&api| !is_built(api));
     let missing: Vec<_> = missing.map(Api::name).collect();
     if !missing.is_empty() {
-        text += &format!(
-            "not in this build: {} (cargo features of these names add them)\n",
+        rows.push(format!(
+            "not in this build: {} (cargo features of these names add them)",
             missing.join(", ")
-        );
+        ));
     }
-    ui::print(&text)
+    ui::print_lines(rows)
 }
 
 #[cfg(feature = "burn")]
-fn through_burn() -> String {
+fn through_burn() -> Vec<String> {
     let slow = "the CPU through burn: the slow reference";
     let gpus = vae2x::devices().into_iter();
     let gpus = gpus.map(|gpu| row(&gpu.name, &gpu.description, gpu.memory));
-    row("burn", slow, Some(available_bytes())) + &gpus.collect::<String>()
+    [row("burn", slow, Some(available_bytes()))]
+        .into_iter()
+        .chain(gpus)
+        .collect()
 }
 
 #[cfg(not(feature = "burn"))]
-fn through_burn() -> String {
-    String::new()
+fn through_burn() -> Vec<String> {
+    Vec::new()
 }
 
 /// Name, memory and description in columns.
 fn row(name: &str, what: &str, memory: Option<u64>) -> String {
     let memory = memory.map_or_else(String::new, |bytes| format!("{:.1} GB", bytes as f64 / 1e9));
-    format!("{name:<12} {memory:>9}  {what}\n")
+    format!("{name:<12} {memory:>9}  {what}")
 }

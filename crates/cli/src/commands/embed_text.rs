@@ -51,8 +51,8 @@ pub fn run(args: &EmbedTextArgs) -> anyhow::Result<()> {
     let context = to_array(hidden.squeeze_dim::<2>(0))?;
     write_arrays(&args.output, &[(CONTEXT, &context)], &Default::default())?;
     let [count, width] = context.dims("context")?;
-    ui::print(&format!(
-        "{}: {count} tokens of {width} values\n",
+    ui::print(format!(
+        "{}: {count} tokens of {width} values",
         args.output.display()
     ))
 }

@@ -34,8 +34,8 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
         .transpose();
     let base = base.context("the model that the run started from")?;
     export(&checkpoint, base.as_ref(), &options, &args.output)?;
-    ui::print(&format!(
-        "{} ({layout} layout, step {}, {})\n",
+    ui::print(format!(
+        "{} ({layout} layout, step {}, {})",
         args.output.display(),
         checkpoint.progress.step,
         if average {

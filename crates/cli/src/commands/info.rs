@@ -1,6 +1,5 @@
 //! `vae2x info`: what a weight file or a latent file holds.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -23,8 +22,8 @@ pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
         None => weights_report(&open_weights(&args.file)?)?,
     };
     match args.json {
-        true => ui::print(&format!("{}\n", serde_json::to_string_pretty(&report)?)),
-        false => ui::print(&text(&report)),
+        true => ui::print_json(&report),
+        false => ui::print_lines(text(&report)),
     }
 }
 
@@ -133,29 +132,24 @@ fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
 }
 
 /// One `name: value` line per entry, nested entries indented.
-fn text(report: &Value) -> String {
-    let mut out = String::new();
+fn text(report: &Value) -> Vec<String> {
+    let mut out = Vec::new();
     lines(&mut out, report, 0);
     out
 }
 
-fn lines(out: &mut String, value: &Value, depth: usize) {
+fn lines(out: &mut Vec<String>, value: &Value, depth: usize) {
     let Value::Object(entries) = value else {
         return;
     };
     for (name, value) in entries {
         let name = name.replace('_', " ");
         let indent = "  ".repeat(depth);
-        // Writing to a String cannot fail.
-        let _ = match value {
-            Value::Object(_) => writeln!(out, "{indent}{name}:"),
-            Value::String(s) => writeln!(out, "{indent}{name}: {s}"),
-            other => writeln!(
-                out,
-                "{indent}{name}: {}",
-                other.to_string().replace(',', ", ")
-            ),
-        };
+        out.push(match value {
+            Value::Object(_) => format!("{indent}{name}:"),
+            Value::String(s) => format!("{indent}{name}: {s}"),
+            other => format!("{indent}{name}: {}", other.to_string().replace(',', ", ")),
+        });
         lines(out, value, depth + 1);
     }
 }

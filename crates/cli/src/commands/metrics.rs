@@ -56,11 +56,8 @@ pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
         .map(|side| Mean::of(side, &lines))
         .collect();
     match args.json {
-        true => ui::print(&format!(
-            "{}\n",
-            serde_json::to_string_pretty(&job.json(&lines, &means))?
-        )),
-        false => ui::print(&job.text(&lines, &means)),
+        true => ui::print_json(&job.json(&lines, &means)),
+        false => ui::print_lines(job.text(&lines, &means)),
     }
 }
 
@@ -180,7 +177,7 @@ impl Job<'_> {
             .filter(move |(_, number)| has_network || !matches!(number.of, Of::Network))
     }
 
-    fn text(&self, lines: &[Line], means: &[Mean]) -> String {
+    fn text(&self, lines: &[Line], means: &[Mean]) -> Vec<String> {
         let heading = |number: &Number| {
             format!("{} {}", number.name, number.unit)
                 .trim_end()

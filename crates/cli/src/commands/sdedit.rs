@@ -65,14 +65,14 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
     } else {
         make(&mut job, args, &model, input)?
     };
-    ui::print(&match made == all {
+    ui::print(match made == all {
         true => format!(
-            "{}: {all} items{}\n",
+            "{}: {all} items{}",
             folder.display(),
             left_out(job.manifest())
         ),
         false => format!(
-            "{}: stopped after {made} of {all} items; continue with --resume\n",
+            "{}: stopped after {made} of {all} items; continue with --resume",
             folder.display()
         ),
     })
@@ -86,8 +86,8 @@ fn join(args: &MergeArgs) -> anyhow::Result<()> {
         ));
     };
     let (folder, pairs, shards) = (args.output.display(), manifest.pairs(), args.folders.len());
-    ui::print(&format!(
-        "{folder}: {pairs} pairs from {shards} shards{}\n",
+    ui::print(format!(
+        "{folder}: {pairs} pairs from {shards} shards{}",
         left_out(&manifest)
     ))
 }

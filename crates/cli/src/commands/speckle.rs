@@ -65,7 +65,7 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
         let entries = names
             .zip(&scores)
             .map(|(name, score)| with("file", json!(name), score));
-        return print_json(entries.collect::<Result<_, _>>()?);
+        return ui::print_json(&entries.collect::<Result<Vec<_>, _>>()?);
     }
     let heading = scores
         .first()
@@ -73,7 +73,7 @@ fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
     let rows = names
         .zip(&scores)
         .map(|(name, score)| [vec![name], cells(score)].concat());
-    ui::print(&table(
+    ui::print_lines(table(
         &heading.into_iter().chain(rows).collect::<Vec<_>>(),
         1,
     ))
@@ -94,12 +94,10 @@ fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
         .collect::<Result<Vec<_>, _>>()?;
     progress.finish();
     if args.json {
-        return print_json(
-            results
-                .iter()
-                .map(|r| with("colour", json!(hex(r.colour)), r))
-                .collect::<Result<_, _>>()?,
-        );
+        let entries = results
+            .iter()
+            .map(|r| with("colour", json!(hex(r.colour)), r));
+        return ui::print_json(&entries.collect::<Result<Vec<_>, _>>()?);
     }
     let names = [
         "colour",
@@ -114,7 +112,7 @@ fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
     let heading = results
         .first()
         .map(|result| [names.to_vec(), columns(&result.speckle)].concat());
-    ui::print(&table(
+    ui::print_lines(table(
         &heading
             .into_iter()
             .chain(results.iter().map(colour_row))
@@ -186,8 +184,4 @@ fn with(key: &str, name: Value, measured: &impl serde::Serialize) -> anyhow::Res
     // A field of the same name would hide it.
     entry.insert(key.into(), name);
     Ok(Value::Object(entry))
-}
-
-fn print_json(entries: Vec<Value>) -> anyhow::Result<()> {
-    ui::print(&format!("{}\n", serde_json::to_string_pretty(&entries)?))
 }

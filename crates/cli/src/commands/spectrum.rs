@@ -44,7 +44,8 @@ pub fn run(args: &SpectrumArgs) -> anyhow::Result<()> {
         true => temp::write_bytes(&args.output, report.html().as_bytes())?,
         false => write_image(&args.output, &report.picture()?, &Default::default())?,
     }
-    ui::print(&format!("{}{}\n", report.text(), args.output.display()))
+    let written = args.output.display().to_string();
+    ui::print_lines(report.lines().into_iter().chain([written]))
 }
 
 /// The mean spectrum of a set.

@@ -1,7 +1,15 @@
 //! Tables in plain text: the first columns to the left, numbers to the right.
 
+use std::borrow::Cow;
+
+use crate::visible::visible;
+
 /// Lines of `rows`, of which the first is the heading; `texts` columns hold words.
-pub(super) fn table(rows: &[Vec<String>], texts: usize) -> String {
+pub(super) fn table(rows: &[Vec<String>], texts: usize) -> Vec<String> {
+    let rows: Vec<Vec<Cow<'_, str>>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| visible(cell)).collect())
+        .collect();
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))
@@ -9,7 +17,7 @@ pub(super) fn table(rows: &[Vec<String>], texts: usize) -> String {
             .max()
     };
     let widths: Vec<usize> = (0..).map_while(width).collect();
-    let cell = |(column, text): (usize, &String)| {
+    let cell = |(column, text): (usize, &Cow<str>)| {
         let width = widths[column];
         if column < texts {
             format!("{text:<width$}")
@@ -17,7 +25,7 @@ pub(super) fn table(rows: &[Vec<String>], texts: usize) -> String {
             format!("{text:>width$}")
         }
     };
-    let line = |row: &Vec<String>| {
+    let line = |row: &Vec<Cow<str>>| {
         row.iter()
             .enumerate()
             .map(cell)
@@ -26,7 +34,7 @@ pub(super) fn table(rows: &[Vec<String>], texts: usize) -> String {
             .trim_end()
             .to_owned()
     };
-    rows.iter().map(|row| line(row) + "\n").collect()
+    rows.iter().map(line).collect()
 }
 
 /// A number, or a dash.
@@ -44,12 +52,14 @@ mod tests {
             .map(|row| row.map(String::from).to_vec());
         assert_eq!(
             table(&rows, 1),
-            "file      dB\na.png  12.50\némeu       -\n"
+            ["file      dB", "a.png  12.50", "émeu       -"]
         );
         assert_eq!(
             (number(None, 2), number(Some(f64::INFINITY), 2)),
             ("-".into(), "inf".into())
         );
-        assert_eq!(table(&[], 1), "");
+        assert!(table(&[], 1).is_empty());
+        let rows = ["a\u{202e}", "b"].map(|name| vec![name.into(), "1".into()]);
+        assert_eq!(table(&rows, 1), ["a\\u{202e}  1", "b          1"]);
     }
 }

@@ -39,8 +39,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .best
         .map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
     let steps = job.config.train.steps;
-    ui::print(&format!(
-        "{}: step {} of {steps}{}\n",
+    ui::print(format!(
+        "{}: step {} of {steps}{}",
         job.folder.display(),
         progress.step,
         best.unwrap_or_default()

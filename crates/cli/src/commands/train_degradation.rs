@@ -33,8 +33,8 @@ pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
     let mut screen = RunScreen::new(config.steps, false);
     let measured = stoppable(|stop| train(&folder, &config, &device, stop, &mut screen))?;
     match measured {
-        Some(measured) => ui::print(&report(&folder.join(PROXY_FILE), &measured)),
-        None => ui::print(&stopped(&folder)),
+        Some(measured) => ui::print_lines(report(&folder.join(PROXY_FILE), &measured)),
+        None => ui::print(stopped(&folder)),
     }
 }
 
@@ -52,7 +52,7 @@ fn new_run(args: &TrainDegradationArgs) -> anyhow::Result<(PathBuf, ProxyTrainin
     Ok((folder, config))
 }
 
-fn report(path: &Path, measured: &Measured) -> String {
+fn report(path: &Path, measured: &Measured) -> [String; 3] {
     let list = |values: &[f64]| {
         values
             .iter()
@@ -60,12 +60,16 @@ fn report(path: &Path, measured: &Measured) -> String {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    format!(
-        "{}\nerror on held-out pairs, relative to doing nothing: {:.4}\n\
-         spectrum from coarse to fine, dB: degraded against clean {}; proxy against degraded {}\n",
-        path.display(),
-        measured.error,
-        list(&measured.degraded_db),
-        list(&measured.proxy_db)
-    )
+    [
+        path.display().to_string(),
+        format!(
+            "error on held-out pairs, relative to doing nothing: {:.4}",
+            measured.error
+        ),
+        format!(
+            "spectrum from coarse to fine, dB: degraded against clean {}; proxy against degraded {}",
+            list(&measured.degraded_db),
+            list(&measured.proxy_db)
+        ),
+    ]
 }

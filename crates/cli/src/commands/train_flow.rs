@@ -37,8 +37,8 @@ pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
     ));
     let mut screen = RunScreen::new(config.steps, false);
     match stoppable(|stop| train(&folder, &config, &latents, &device, stop, &mut screen))? {
-        Some(measured) => ui::print(&report(&folder, &measured)),
-        None => ui::print(&stopped(&folder)),
+        Some(measured) => ui::print_lines(report(&folder, &measured)),
+        None => ui::print(stopped(&folder)),
     }
 }
 
@@ -66,14 +66,14 @@ fn open(config: &FlowTrainingConfig) -> anyhow::Result<LatentFolder> {
     )?)
 }
 
-fn report(folder: &Path, measured: &[(f64, f64)]) -> String {
+fn report(folder: &Path, measured: &[(f64, f64)]) -> [String; 3] {
     let errors = measured
         .iter()
         .map(|(time, error)| format!("  t {time}: {error:.4}"))
         .collect::<String>();
-    format!(
-        "{}\n{}\nmean squared error of the velocity on held-out latents:{errors}\n",
-        folder.join(MODEL_FOLDER).display(),
-        folder.join(CONTEXT_FILE).display(),
-    )
+    [
+        folder.join(MODEL_FOLDER).display().to_string(),
+        folder.join(CONTEXT_FILE).display().to_string(),
+        format!("mean squared error of the velocity on held-out latents:{errors}"),
+    ]
 }

@@ -1,8 +1,7 @@
-//! Shared by the commands around training: threads, the device, the screen of a run, and how Ctrl-C stops it.
+//! Shared by the commands around training: threads, the device, the screen of a run.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,34 +13,12 @@ use vae2x_train::run::memory::{Need, Place};
 
 use crate::args::TrainingArgs;
 use crate::compute::open_weights;
+pub use crate::signals::stopping::stoppable;
 use crate::{ui, usage};
-
-/// Whether a run is under way that can be stopped between steps.
-static RUNNING: AtomicBool = AtomicBool::new(false);
-/// Asks that run to stop.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Asks a run to write a checkpoint and end. `false` if there is none, or it has been asked already.
-pub fn stop_softly() -> bool {
-    RUNNING.load(Ordering::Relaxed) && !STOP.swap(true, Ordering::Relaxed)
-}
-
-/// Whether a run was stopped by [`stop_softly`].
-pub fn was_stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
-/// Runs `work`, which [`stop_softly`] can ask to stop through the flag that it is called with.
-pub fn stoppable<T>(work: impl FnOnce(&'static AtomicBool) -> T) -> T {
-    RUNNING.store(true, Ordering::Relaxed);
-    let result = work(&STOP);
-    RUNNING.store(false, Ordering::Relaxed);
-    result
-}
 
 /// The line that is printed for a run that was stopped.
 pub fn stopped(folder: &Path) -> String {
-    format!("stopped; continue with --resume {}\n", folder.display())
+    format!("stopped; continue with --resume {}", folder.display())
 }
 
 /// Starts the threads that burn computes with on the CPU; all cores if not given.

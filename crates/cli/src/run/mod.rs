@@ -102,7 +102,7 @@ pub trait Work: Sync {
     }
 
     /// The lines that are printed for the files written.
-    fn report(&self, written: &[Written]) -> String {
+    fn report(&self, written: &[Written]) -> Vec<String> {
         written.iter().map(line).collect()
     }
 }
@@ -111,8 +111,8 @@ pub trait Work: Sync {
 fn line(written: &Written) -> String {
     let path = written.path.display();
     match &written.note {
-        Some(note) => format!("{path} ({note})\n"),
-        None => format!("{path}\n"),
+        Some(note) => format!("{path} ({note})"),
+        None => path.to_string(),
     }
 }
 
@@ -140,7 +140,7 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
     let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed);
     progress.finish();
     if !written.is_empty() {
-        ui::print(&work.report(&written))?;
+        ui::print_lines(work.report(&written))?;
     }
     failed.result()?;
     Ok(Outcome { clock })

@@ -107,18 +107,15 @@ impl Work for Decoding {
     }
 
     /// The file, or the first and the last one.
-    fn report(&self, written: &[Written]) -> String {
+    fn report(&self, written: &[Written]) -> Vec<String> {
         match written {
-            [first, .., last] => format!(
-                "{} to {} ({} files)\n",
+            [first, .., last] => vec![format!(
+                "{} to {} ({} files)",
                 first.path.display(),
                 last.path.display(),
                 written.len()
-            ),
-            one => one
-                .iter()
-                .map(|w| format!("{}\n", w.path.display()))
-                .collect(),
+            )],
+            one => one.iter().map(|w| w.path.display().to_string()).collect(),
         }
     }
 }
