@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vae2x_hub::testing::FakeHub;
+use vae2x_hub::testing::{FakeHub, Reply};
 
 use crate::support::{Run, entries, finish, fixture, text, vae2x};
 
@@ -120,4 +120,60 @@ fn decoding_takes_a_hub_id_with_a_folder() {
     ]);
     finish(&mut command).ok();
     assert_eq!(entries(&out), ["wan_cheesecake_frame0_00000.png"]);
+}
+
+#[test]
+fn a_cached_model_is_used_with_a_warning_when_the_hub_fails() {
+    let (hub, home) = (published(), tempfile::tempdir().unwrap());
+    let first = info(&hub.url(), home.path(), REPO, &[]).ok();
+    hub.answer_with(|_, _| Reply::new("200 OK", &[], b"<html>log in first"));
+    assert_eq!(info(&hub.url(), home.path(), REPO, &[]).ok(), first);
+    let messages = info(&hub.url(), home.path(), REPO, &[]).ok_stderr();
+    let warnings = messages
+        .lines()
+        .filter(|line| line.starts_with("warning: ") && line.contains("cache"));
+    assert_eq!(warnings.count(), 1, "{messages}");
+}
+
+#[test]
+fn an_address_from_a_browser_is_a_hub_id() {
+    let (hub, home) = (published(), tempfile::tempdir().unwrap());
+    let folder = format!("{}/{REPO}/tree/main/diffusers/Upscale2x_v1", hub.url());
+    info(&hub.url(), home.path(), &folder, &[]).ok();
+    let message = info(&hub.url(), home.path(), "https://example.org/a/b", &[]).fails(1);
+    assert!(message.contains("HF_ENDPOINT"), "{message}");
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let (hub, home) = (published(), tempfile::tempdir().unwrap());
+    hub.answer_with(|_, _| Reply::status("403 Forbidden"));
+    let login = hub.url().replace("http://", "http://someone:PASSWord@");
+    let nobody = "http://someone:PASSWord@127.0.0.1:1";
+    for (endpoint, proxy) in [(&*login, ""), (nobody, ""), (&hub.url(), nobody)] {
+        let secrets = [
+            ("HF_TOKEN", "hf_SECRET"),
+            ("HTTP_PROXY", proxy),
+            ("NO_PROXY", ""),
+            ("no_proxy", ""),
+        ];
+        let message = info(endpoint, home.path(), REPO, &secrets).fails(1);
+        assert!(!message.contains("PASSWord"), "{message}");
+        assert!(!message.contains("hf_SECRET"), "{message}");
+    }
+    let config = [("HF_TOKEN", "two words"), ("SSL_CERT_FILE", "")];
+    let message = info(&hub.url(), home.path(), REPO, &config).fails(1);
+    assert!(!message.contains("two words"), "{message}");
+}
+
+#[test]
+fn certificates_that_cannot_be_read_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    let gone = text(&home.path().join("gone.pem"));
+    let config = [("SSL_CERT_FILE", gone.as_str())];
+    let message = info("https://127.0.0.1:1", home.path(), REPO, &config).fails(1);
+    assert!(
+        message.contains("SSL_CERT_FILE") && message.contains(&gone),
+        "{message}"
+    );
 }

@@ -25,6 +25,15 @@ pub fn vae2x() -> Command {
         "HF_ENDPOINT",
         "HF_TOKEN",
         "HF_HUB_OFFLINE",
+        "HF_HUB_DOWNLOAD_TIMEOUT",
+        "HF_TOKEN_PATH",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "SSL_CERT_FILE",
     ] {
         command.env_remove(name);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vae2x::{Device, Precision, Vae, VaeBuilder};
 use vae2x_core::weights::VaeWeights;
-use vae2x_hub::Transfer;
+use vae2x_hub::Event;
 
 use crate::args::{RunArgs, VaeArg};
 use crate::{ui, usage};
@@ -131,7 +131,7 @@ pub fn vae_name(arg: &VaeArg) -> anyhow::Result<String> {
 }
 
 fn open_builder(name: &str) -> vae2x::Result<VaeBuilder> {
-    with_transfer_bar(|on_transfer| Vae::open_with(name, on_transfer))
+    with_transfer_bar(|on_event| Vae::open_with(name, on_event))
 }
 
 /// Opens the weights called `name` without a device.
@@ -139,7 +139,7 @@ fn open_builder(name: &str) -> vae2x::Result<VaeBuilder> {
 /// # Errors
 /// If they cannot be found, fetched or read as a VAE.
 pub fn open_weights(name: &str) -> vae2x::Result<VaeWeights> {
-    with_transfer_bar(|on_transfer| vae2x::open_weights(name, on_transfer))
+    with_transfer_bar(|on_event| vae2x::open_weights(name, on_event))
 }
 
 /// The local path of a file or hub id of networks that training and metrics use, fetched first if it is on the hub.
@@ -148,13 +148,22 @@ pub fn open_weights(name: &str) -> vae2x::Result<VaeWeights> {
 /// If the hub cannot give it.
 #[cfg(feature = "train")]
 pub fn fetch(name: &str) -> vae2x::Result<PathBuf> {
-    with_transfer_bar(|on_transfer| vae2x::local_path(name, on_transfer))
+    with_transfer_bar(|on_event| vae2x::local_path(name, on_event))
 }
 
 /// Runs `work`, which may fetch files, with a progress bar for each.
-fn with_transfer_bar<T>(work: impl FnOnce(&mut dyn FnMut(Transfer<'_>)) -> T) -> T {
+fn with_transfer_bar<T>(work: impl FnOnce(&mut dyn FnMut(Event<'_>)) -> T) -> T {
     let mut bar: Option<(String, ui::Meter)> = None;
-    let result = work(&mut |transfer: Transfer<'_>| {
+    let result = work(&mut |event| {
+        let transfer = match event {
+            Event::Transfer(transfer) => transfer,
+            Event::Warning(text) => {
+                if let Some((_, stopped)) = bar.take() {
+                    stopped.finish();
+                }
+                return ui::warn(text);
+            }
+        };
         if bar.as_ref().is_none_or(|(file, _)| file != transfer.file) {
             if let Some((_, finished)) = bar.take() {
                 finished.finish();

@@ -78,14 +78,32 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// A file did not arrive whole. What did arrive is kept, and the next call goes on from there.
-    #[error("{id}: the download of '{file}' broke: {reason} (run it again to continue)")]
+    #[error(
+        "{id}: the download of '{file}' from {endpoint} broke: {reason} (run it again to continue)"
+    )]
     Broken {
         /// What was asked for.
         id: Box<HubId>,
         /// The file in the repository.
         file: String,
+        /// Where.
+        endpoint: String,
         /// What happened.
         reason: String,
+    },
+    /// A file arrived with another hash than listed, twice. Nothing of it is kept.
+    #[error("{id}: '{file}' is damaged: its {kind} is {found}, and the hub lists {listed}")]
+    Damaged {
+        /// What was asked for.
+        id: Box<HubId>,
+        /// The file in the repository.
+        file: String,
+        /// Of which kind the hashes are.
+        kind: &'static str,
+        /// The hash of what arrived.
+        found: String,
+        /// The hash that the hub lists.
+        listed: String,
     },
     /// Another program downloads the same file.
     #[error("{id}: another program is downloading '{file}' (lock {})", lock.display())]
@@ -135,6 +153,21 @@ pub enum HubError {
     },
 }
 
+impl HubError {
+    /// Whether the hub or the way to it is at fault, so that a copy in the cache can stand in.
+    pub(crate) fn is_of_the_hub(&self) -> bool {
+        matches!(
+            self,
+            Self::NoRepo { .. }
+                | Self::Denied { .. }
+                | Self::NoNetwork { .. }
+                | Self::Broken { .. }
+                | Self::Damaged { .. }
+                | Self::Server { .. }
+        )
+    }
+}
+
 /// Why the hub refused and what helps.
 fn denied(endpoint: &str, id: &HubId, gated: bool, with_token: bool) -> String {
     let repo = &id.repo;
@@ -148,12 +181,14 @@ fn denied(endpoint: &str, id: &HubId, gated: bool, with_token: bool) -> String {
             )
         }
         (false, false) => {
-            "it is private or gated, or does not exist; set HF_TOKEN to a token that may read it"
-                .to_owned()
+            format!(
+                "it is private or gated, or does not exist; accept its terms, if it has any, at {endpoint}/{repo}, and set HF_TOKEN to a token that may read it"
+            )
         }
         (false, true) => {
-            "the token (HF_TOKEN or the token file) may not read it, or it does not exist"
-                .to_owned()
+            format!(
+                "the token (HF_TOKEN or the token file) may not read it, it has terms to accept at {endpoint}/{repo}, or it does not exist"
+            )
         }
     }
 }

@@ -2,23 +2,25 @@
 //!
 //! Strategy: [`Source::parse`] tells paths from hub ids, [`fetch`] lists the repository, picks the one VAE in it, and brings
 //! what is missing into the cache that all Hugging Face programs share (`$HF_HOME/hub`: `blobs/`, `snapshots/`, `refs/`).
-//! One small request asks for the list at each call; files that are there are not asked for again. Without a network the
-//! cache answers alone.
+//! One small request asks for the list at each call; files that are there are not asked for again. If the hub cannot be
+//! reached, refuses, or answers with anything but what was asked for, a model that is in the cache is used all the same, with a
+//! warning.
 //!
-//! The transfer is hf-hub 0.5 in its blocking form (ureq, rustls with ring and bundled roots). hf-hub 1.0 needs an async
-//! runtime, builds several times as many crates, among them the C sources of aws-lc, and does not continue a broken plain
-//! download; 0.5 does, with a `Range` request. Around it, this crate adds what 0.5 lacks: offline mode, `HF_HUB_CACHE`,
-//! `HF_TOKEN`, retries, a check of every file's size, reuse of a blob after the repository's head moved, and errors that
-//! tell a missing repository from a closed one and from a missing network.
+//! The network is hostile: the token goes to the endpoint alone (`http`), what the hub says becomes a name of a file only
+//! if it is a hash, a commit or a path inside (`remote`), files have the listed size and hash (`download`), nothing is
+//! written outside the cache (`cache`), and everything that waits has a limit ([`Limits`]).
 //!
-//! Limits: model repositories only; a transfer that stalls without breaking waits for ever (the request for the list has time
-//! limits); sizes are checked, hashes are not; the endpoint is trusted with the names of blobs in its part of the cache, and
-//! hf-hub shows the token to the content servers that the endpoint redirects to. Certificates of the system's own store are
-//! not known to it.
+//! hf-hub is not used: 0.5 shows the token to servers that the endpoint redirects to and takes an `ETag` for a path; 1.0 needs an
+//! async runtime. What it would do beside that is a ranged request.
+//!
+//! Limits: model repositories only; a file that was changed in the cache, with its size kept, is not noticed.
 
+mod cache;
 mod config;
+mod digest;
 mod download;
 mod error;
+mod http;
 mod id;
 mod pick;
 mod remote;
@@ -26,8 +28,9 @@ mod repo;
 mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod url;
 
-pub use config::{DEFAULT_ENDPOINT, HubConfig};
+pub use config::{DEFAULT_ENDPOINT, HubConfig, Limits, Proxies};
 pub use error::{HubError, Result};
 pub use id::HubId;
 pub use source::Source;
@@ -44,12 +47,21 @@ pub struct Transfer<'a> {
     pub file: &'a str,
     /// Bytes that have arrived, those of an earlier, broken transfer included.
     pub done: u64,
-    /// Bytes of the whole file.
+    /// Bytes of the whole file; those that have arrived, if nobody says how many there will be.
     pub total: u64,
 }
 
-/// Called with every piece of a file that arrives. Never called for files that are cached already.
-pub type OnTransfer<'a> = dyn FnMut(Transfer<'_>) + 'a;
+/// What happens during a fetch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// A piece of a file arrived, here or in another program that downloads it. Not for files that are in the cache.
+    Transfer(Transfer<'a>),
+    /// The fetch goes on, with something that the user should know.
+    Warning(&'a str),
+}
+
+/// Called with every event of a fetch.
+pub type OnEvent<'a> = dyn FnMut(Event<'_>) + 'a;
 
 /// A model of the hub, as files of the cache.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,14 +78,10 @@ pub struct Resolved {
 ///
 /// # Errors
 /// Those of [`Source::parse`] and [`fetch`].
-pub fn resolve(
-    argument: &str,
-    config: &HubConfig,
-    on_transfer: &mut OnTransfer<'_>,
-) -> Result<PathBuf> {
-    match Source::parse(argument)? {
+pub fn resolve(argument: &str, config: &HubConfig, on_event: &mut OnEvent<'_>) -> Result<PathBuf> {
+    match Source::parse_at(argument, &config.endpoint)? {
         Source::Local(path) => Ok(path),
-        Source::Hub(id) => Ok(fetch(&id, config, on_transfer)?.path),
+        Source::Hub(id) => Ok(fetch(&id, config, on_event)?.path),
     }
 }
 
@@ -85,30 +93,57 @@ pub fn resolve(
 ///
 /// # Errors
 /// One line with the id, the file and the cause: see [`HubError`].
-pub fn fetch(id: &HubId, config: &HubConfig, on_transfer: &mut OnTransfer<'_>) -> Result<Resolved> {
-    let repo = RepoView::open(id, config)?;
+pub fn fetch(id: &HubId, config: &HubConfig, on_event: &mut OnEvent<'_>) -> Result<Resolved> {
+    if config.offline {
+        return find(&RepoView::cached(id, config)?, id, on_event);
+    }
+    match fetch_listed(id, config, on_event) {
+        Err(error) if error.is_of_the_hub() => {
+            let cached = RepoView::cached(id, config);
+            // An error about the cache would hide the cause.
+            let Some(found) = cached.and_then(|repo| find(&repo, id, on_event)).ok() else {
+                return Err(error);
+            };
+            on_event(Event::Warning(&format!(
+                "{error}; using the copy in the cache"
+            )));
+            Ok(found)
+        }
+        done => done,
+    }
+}
+
+fn fetch_listed(id: &HubId, config: &HubConfig, on_event: &mut OnEvent<'_>) -> Result<Resolved> {
+    let repo = RepoView::listed(id, config)?;
+    let found = find(&repo, id, on_event)?;
+    // The files are there; that a later call without the hub may not find them is no reason to fail.
+    if let Err(error) = repo.remember() {
+        on_event(Event::Warning(&error.to_string()));
+    }
+    Ok(found)
+}
+
+/// Picks the VAE and brings its files.
+fn find(repo: &RepoView<'_>, id: &HubId, on_event: &mut OnEvent<'_>) -> Result<Resolved> {
     let pick = match &id.inner {
         Some(inner) => pick::inside(id, repo.names(), inner),
         None => pick::anywhere(id, repo.names(), &mut |file| {
-            Ok(names_autoencoder(
-                &repo.read(&repo.file(file, &mut |_| ())?)?,
-            ))
+            let config = repo.config_file(file, &mut |_| ())?;
+            Ok(names_autoencoder(&repo.read_config(&config)?))
         }),
     };
     let pick = pick.map_err(|e| repo.explain(e))?;
-    let resolved = bring(&repo, &pick, on_transfer)?;
-    repo.remember()?;
-    Ok(resolved)
+    bring(repo, &pick, on_event)
 }
 
 /// Fetches the configuration first: it is small, and a folder is complete once its weights are there.
-fn bring(repo: &RepoView<'_>, pick: &Pick, on_transfer: &mut OnTransfer<'_>) -> Result<Resolved> {
+fn bring(repo: &RepoView<'_>, pick: &Pick, on_event: &mut OnEvent<'_>) -> Result<Resolved> {
     let config = pick
         .config
         .as_deref()
-        .map(|file| repo.file(file, on_transfer))
+        .map(|file| repo.config_file(file, on_event))
         .transpose()?;
-    let weights = repo.file(&pick.weights, on_transfer)?;
+    let weights = repo.file(&pick.weights, on_event)?;
     let folder = weights
         .parent()
         .filter(|_| config.is_some() && !pick.explicit_file);

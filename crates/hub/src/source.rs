@@ -1,10 +1,14 @@
 //! Telling local paths from hub ids.
 //!
 //! What exists is a path. What looks like a path (a weights extension, a leading `.`, `/` or `~`, a backslash, more than one
-//! slash) and does not exist is a missing file, never a request to the hub: a typing error must not start a download.
+//! slash) and does not exist is a missing file, never a request to the hub: a typing error must not start a download. An address
+//! copied from a browser means the repository, revision and path that it shows.
 
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+
+use crate::config::{DEFAULT_ENDPOINT, without_login};
 use crate::error::{HubError, Result};
 use crate::id::HubId;
 
@@ -23,14 +27,30 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads `PATH`, `owner/name`, `owner/name@revision`, `owner/name:path` or `owner/name@revision:path`.
+    /// Reads `PATH`, `owner/name`, `owner/name@revision`, `owner/name:path`, `owner/name@revision:path`, or the address of such a
+    /// repository or file at huggingface.co.
     ///
     /// # Errors
     /// [`HubError::NoSuchFile`] for what looks like a path and does not exist, [`HubError::BadId`] for the rest.
     pub fn parse(argument: &str) -> Result<Self> {
+        Self::parse_at(argument, DEFAULT_ENDPOINT)
+    }
+
+    /// As [`Self::parse`], with addresses of the hub at `endpoint` too.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_at(argument: &str, endpoint: &str) -> Result<Self> {
         let path = Path::new(argument);
         if path.exists() {
             return Ok(Self::Local(path.to_path_buf()));
+        }
+        if is_address(argument) {
+            let bad = |problem| HubError::BadId {
+                argument: without_login(argument),
+                problem,
+            };
+            return read_address(argument, endpoint).map(Self::Hub).map_err(bad);
         }
         let (head, inner) = match argument.split_once(':') {
             Some((head, inner)) => (head, Some(inner)),
@@ -82,6 +102,76 @@ pub(crate) fn has_weight_extension(name: &str, extensions: &[&str]) -> bool {
     Path::new(name)
         .extension()
         .is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+fn is_address(argument: &str) -> bool {
+    argument.split_once("://").is_some_and(|(scheme, _)| {
+        ["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Reads `https://host/owner/name`, with `/tree`, `/blob` or `/resolve`, a revision and a path behind it.
+fn read_address(address: &str, endpoint: &str) -> Result<HubId, &'static str> {
+    let shown = without_login(address);
+    let path = shown.split(['?', '#']).next().unwrap_or_default();
+    let path = [
+        endpoint,
+        DEFAULT_ENDPOINT,
+        "https://hf.co",
+        "https://www.huggingface.co",
+    ]
+    .iter()
+    .find_map(|hub| below(path, &without_login(hub)))
+    .ok_or("it is not an address of this hub (HF_ENDPOINT)")?;
+    let decode = |part: &str| {
+        let decoded = percent_decode_str(part).decode_utf8();
+        decoded.map(String::from).map_err(|_| "it is not UTF-8")
+    };
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let (Some(owner), Some(name)) = (parts.next(), parts.next()) else {
+        return Err("the address names no repository");
+    };
+    if matches!(owner, "datasets" | "spaces" | "docs" | "collections") {
+        return Err("the address is not that of a model");
+    }
+    let repo = format!("{}/{}", decode(owner)?, decode(name)?);
+    check_repo(&repo)?;
+    let mut id = HubId {
+        repo,
+        revision: None,
+        inner: None,
+    };
+    let Some(view) = parts.next() else {
+        return Ok(id);
+    };
+    if !matches!(view, "blob" | "resolve" | "raw" | "tree" | "blame") {
+        return Err("the address is not that of a file or folder");
+    }
+    let mut revision = decode(parts.next().unwrap_or("main"))?;
+    // refs/pr/1 and the like may be escaped or not.
+    if revision == "refs" {
+        for part in parts.by_ref().take(2) {
+            revision = format!("{revision}/{}", decode(part)?);
+        }
+    }
+    id.revision = match revision.as_str() {
+        "main" => None,
+        other => Some(check_revision(other)?),
+    };
+    let inner = parts.map(decode).collect::<Result<Vec<_>, _>>()?.join("/");
+    id.inner = (!inner.is_empty()).then_some(inner);
+    Ok(id)
+}
+
+/// What follows `hub` in an address of it. Browsers and hubs may differ in the scheme and in capital letters of the host.
+fn below<'a>(address: &'a str, hub: &str) -> Option<&'a str> {
+    let bare = |url: &str| url.find("://").map_or(0, |at| at + 3);
+    let (address, hub) = (&address[bare(address)..], &hub[bare(hub)..]);
+    let head = address.get(..hub.len())?;
+    let rest = &address[hub.len()..];
+    (head.eq_ignore_ascii_case(hub) && rest.starts_with('/')).then_some(rest)
 }
 
 fn looks_like_path(argument: &str, repo: &str) -> bool {
@@ -166,6 +256,56 @@ mod tests {
             hub("spacepxl/Wan2.1-VAE-upscale2x@v1:vae"),
             (repo, some("v1"), some("vae"))
         );
+    }
+
+    #[test]
+    fn an_address_from_a_browser_becomes_an_id() {
+        let hub = "https://mirror.example:8/hub";
+        for (address, id) in [
+            ("https://huggingface.co/o/n", "o/n"),
+            ("https://huggingface.co/o/n/", "o/n"),
+            ("http://HuggingFace.co/o/n/tree/main", "o/n"),
+            (
+                "https://huggingface.co/o/n/blob/main/dir/file.safetensors",
+                "o/n:dir/file.safetensors",
+            ),
+            (
+                "https://huggingface.co/o/n/resolve/main/my%20vae%23.pth?download=true#x",
+                "o/n:my vae#.pth",
+            ),
+            ("https://hf.co/o/n/tree/v1.0/vae/", "o/n@v1.0:vae"),
+            (
+                "https://hf.co/o/n/tree/refs%2Fpr%2F1/vae",
+                "o/n@refs/pr/1:vae",
+            ),
+            ("https://hf.co/o/n/tree/refs/pr/1/vae", "o/n@refs/pr/1:vae"),
+            (
+                "https://mirror.example:8/hub/o/n/blob/main/a.pt",
+                "o/n:a.pt",
+            ),
+            ("https://user:secret@hf.co/o/n", "o/n"),
+        ] {
+            match Source::parse_at(address, hub) {
+                Ok(Source::Hub(found)) => assert_eq!(found.to_string(), id, "{address}"),
+                other => panic!("{address}: {other:?}"),
+            }
+        }
+        for wrong in [
+            "https://example.org/o/n",
+            "https://huggingface.co.example.org/o/n",
+            "https://huggingface.co",
+            "https://huggingface.co/o",
+            "https://huggingface.co/datasets/o/n",
+            "https://huggingface.co/o/n/discussions/1",
+            "https://huggingface.co/o/n/tree/..%2Fx",
+            "https://huggingface.co/o%2Fx/n",
+            "https://huggingface.co/o/n/blob/main/%ff",
+            "https://user:secret@example.org/o/n",
+        ] {
+            let error = Source::parse_at(wrong, hub).unwrap_err();
+            assert!(matches!(error, HubError::BadId { .. }), "{wrong}: {error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 
     #[test]

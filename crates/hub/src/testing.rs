@@ -1,19 +1,29 @@
 //! A hub on 127.0.0.1 for tests, behind the feature `testing`.
 //!
 //! It answers what a download asks of the real hub: the list of files with sizes and hashes, `resolve` with a redirect to a
-//! content server for large files and a relative one for small files, byte ranges, and refusals with `X-Error-Code`. It can
-//! break transfers in the middle, and it logs every request. Point `HubConfig::endpoint` or `HF_ENDPOINT` at
-//! [`FakeHub::url`]. One request per connection; plain HTTP; hashes have the right length but are not SHA.
+//! content server for large files and a relative one for small files, byte ranges, and refusals with `X-Error-Code`. It logs
+//! every request with all its headers. Point `HubConfig::endpoint` or `HF_ENDPOINT` at [`FakeHub::url`]. One request per
+//! connection; plain HTTP.
+//!
+//! It is as hostile as a test wants: [`FakeHub::answer_with`] takes any answer's place with a [`Reply`], which may lie, stall,
+//! drip, break or be no HTTP at all. A second hub is another host.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::digest;
+use crate::remote::{Hash, Listing, content_range, linked_sha256};
+use crate::source::Source;
+use crate::url::{Url, escape_path};
 
 /// A request that never ends must not hold a test up.
 const READ_LIMIT: Duration = Duration::from_secs(10);
+/// A stalled answer ends with its hub, or after this.
+const STALL_LIMIT: Duration = Duration::from_secs(200);
 
 /// A running hub. It stops when dropped.
 pub struct FakeHub {
@@ -27,13 +37,134 @@ pub struct FakeHub {
 pub struct Request {
     /// `GET`, `HEAD`, ...
     pub method: String,
-    /// The path with its query.
+    /// The path with its query, escaped as it came.
     pub path: String,
+    /// All headers, in the order in which they came.
+    pub headers: Vec<(String, String)>,
     /// The `Range` header.
     pub range: Option<String>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
 }
+
+impl Request {
+    /// The first header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it asks for the list of files.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.path.starts_with("/api/models/")
+    }
+
+    /// The first byte of the range that it asks for.
+    #[must_use]
+    pub fn from(&self) -> usize {
+        let first = self.range.as_deref().and_then(|range| {
+            let (first, _) = range.strip_prefix("bytes=")?.split_once('-')?;
+            first.parse().ok()
+        });
+        first.unwrap_or(0)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code with its text.
+    pub status: String,
+    /// Headers, beside `Connection`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How it is sent.
+    pub delivery: Delivery,
+}
+
+/// How an answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Delivery {
+    /// At once.
+    Whole,
+    /// The connection ends after so many bytes of the body.
+    CutAfter(usize),
+    /// Nothing comes after so many bytes of the body, and the connection stays open.
+    StallAfter(usize),
+    /// A byte of the body after each pause.
+    Drip(Duration),
+    /// Nothing comes at all, and the connection stays open.
+    Silence,
+    /// The connection is closed instead of an answer.
+    HangUp,
+    /// The body alone is sent, in place of an answer.
+    Raw,
+}
+
+impl Reply {
+    /// An answer without a body.
+    #[must_use]
+    pub fn status(status: &str) -> Self {
+        Self::new(status, &[], b"")
+    }
+
+    /// An answer.
+    #[must_use]
+    pub fn new(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let reply = Self {
+            status: status.to_owned(),
+            headers: Vec::new(),
+            body: body.to_vec(),
+            delivery: Delivery::Whole,
+        };
+        let length = body.len().to_string();
+        headers
+            .iter()
+            .fold(reply.with("Content-Length", &length), |reply, (k, v)| {
+                reply.with(k, v)
+            })
+    }
+
+    /// A redirect.
+    #[must_use]
+    pub fn redirect(location: &str) -> Self {
+        Self::new("302 Found", &[("Location", location)], b"")
+    }
+
+    /// The answer with a header, in place of others of its name.
+    #[must_use]
+    pub fn with(self, name: &str, value: &str) -> Self {
+        let mut reply = self.without(name);
+        reply.headers.push((name.to_owned(), value.into()));
+        reply
+    }
+
+    /// The answer without a header.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// The answer, sent in this way.
+    #[must_use]
+    pub fn sent(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
+    }
+
+    fn is_head_only(&self) -> bool {
+        matches!(self.delivery, Delivery::StallAfter(0) | Delivery::Drip(_))
+    }
+}
+
+/// Makes an answer from a request and what a well-behaved hub would answer.
+type Hook = dyn Fn(&Request, Reply) -> Reply + Send + Sync;
 
 #[derive(Default)]
 struct State {
@@ -42,6 +173,8 @@ struct State {
     /// Bytes after which bodies break, and how many more bodies do.
     breaks: Option<(usize, usize)>,
     ignore_ranges: bool,
+    content_server: Option<String>,
+    hook: Option<Arc<Hook>>,
     stopped: bool,
 }
 
@@ -52,14 +185,6 @@ struct FakeRepo {
     /// The token that must be shown, for the list too unless the repository is gated.
     token: Option<String>,
     gated: bool,
-}
-
-struct Answer {
-    status: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-    /// Bytes of the body that are sent before the connection ends.
-    sent: usize,
 }
 
 impl FakeHub {
@@ -100,7 +225,7 @@ impl FakeHub {
         self.state().repos.insert(
             repo.to_owned(),
             FakeRepo {
-                commit: hash(&all, 40),
+                commit: git_hash(&all),
                 files,
                 ..FakeRepo::default()
             },
@@ -125,6 +250,21 @@ impl FakeHub {
     /// Answers requests for the rest of a file with the whole file, as some proxies do.
     pub fn ignore_ranges(&self) {
         self.state().ignore_ranges = true;
+    }
+
+    /// Redirects large files to another hub, which has to have them too.
+    pub fn redirect_content_to(&self, other: &Self) {
+        self.state().content_server = Some(other.url());
+    }
+
+    /// Answers with what `hook` makes of a request and the usual answer to it.
+    pub fn answer_with(&self, hook: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) {
+        self.state().hook = Some(Arc::new(hook));
+    }
+
+    /// Answers as usual again.
+    pub fn answer_as_usual(&self) {
+        self.state().hook = None;
     }
 
     /// The requests since the last call, oldest first.
@@ -175,28 +315,67 @@ fn serve(listener: &TcpListener, state: &Arc<Mutex<State>>) {
     }
 }
 
-fn handle(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+fn handle(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(READ_LIMIT))?;
     let asked = read_request(&stream)?;
     let base = format!("http://{}", stream.local_addr()?);
-    let answer = {
+    let (usual, hook) = {
         let mut state = lock(state);
         state.asked.push(asked.clone());
-        state.answer(&asked, &base)
+        (state.answer(&asked, &base), state.hook.clone())
     };
-    let mut head = format!(
-        "HTTP/1.1 {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-        answer.status,
-        answer.body.len()
-    );
-    for (name, value) in &answer.headers {
-        head += &format!("{name}: {value}\r\n");
+    let reply = match hook {
+        Some(hook) => hook(&asked, usual),
+        None => usual,
+    };
+    send(stream, &reply, state)
+}
+
+fn send(mut stream: TcpStream, reply: &Reply, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut head = format!("HTTP/1.1 {}\r\nConnection: close\r\n", reply.status).into_bytes();
+    for (name, value) in &reply.headers {
+        head.extend_from_slice(format!("{name}: ").as_bytes());
+        head.extend_from_slice(value);
+        head.extend_from_slice(b"\r\n");
     }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    if asked.method != "HEAD" {
-        stream.write_all(&answer.body[..answer.sent])?;
+    head.extend_from_slice(b"\r\n");
+    let sent = match reply.delivery {
+        Delivery::CutAfter(bytes) | Delivery::StallAfter(bytes) => bytes.min(reply.body.len()),
+        _ => reply.body.len(),
+    };
+    match reply.delivery {
+        Delivery::HangUp => return Ok(()),
+        Delivery::Silence => return stall(state, Duration::MAX),
+        Delivery::Raw => return stream.write_all(&reply.body),
+        _ => stream.write_all(&head)?,
     }
-    stream.flush()
+    if !reply.is_head_only() {
+        stream.write_all(&reply.body[..sent])?;
+    }
+    stream.flush()?;
+    match reply.delivery {
+        Delivery::StallAfter(_) => stall(state, Duration::MAX),
+        Delivery::Drip(pause) => {
+            for byte in &reply.body {
+                stall(state, pause)?;
+                stream.write_all(&[*byte])?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Waits while the hub runs.
+fn stall(state: &Mutex<State>, time: Duration) -> std::io::Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < time.min(STALL_LIMIT) {
+        if lock(state).stopped {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
@@ -207,36 +386,33 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
-    let mut asked = Request {
-        method,
-        path,
-        range: None,
-        authorization: None,
-    };
+    let mut headers = Vec::new();
     for line in lines {
-        let line = line?;
-        match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("range") => {
-                asked.range = Some(value.to_owned())
-            }
-            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                asked.authorization = Some(value.to_owned());
-            }
-            Some(_) => {}
+        match line?.split_once(": ") {
+            Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
             None => break,
         }
     }
-    Ok(asked)
+    let asked = Request {
+        method,
+        path,
+        headers,
+        range: None,
+        authorization: None,
+    };
+    Ok(Request {
+        range: asked.header("range").map(str::to_owned),
+        authorization: asked.header("authorization").map(str::to_owned),
+        ..asked
+    })
 }
 
 impl State {
-    fn answer(&mut self, asked: &Request, base: &str) -> Answer {
-        let path = asked
-            .path
-            .split('?')
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches('/');
+    fn answer(&mut self, asked: &Request, base: &str) -> Reply {
+        let path = asked.path.split('?').next().unwrap_or_default();
+        let path = percent_encoding::percent_decode_str(path.trim_start_matches('/'))
+            .decode_utf8_lossy()
+            .into_owned();
         let (kind, rest) = match path.strip_prefix("api/models/") {
             Some(rest) => ("list", rest),
             None => match path
@@ -244,7 +420,7 @@ impl State {
                 .or(path.strip_prefix("cdn/"))
             {
                 Some(rest) => ("content", rest),
-                None => ("resolve", path),
+                None => ("resolve", path.as_str()),
             },
         };
         let Some((id, repo, rest)) = self.repos.iter().find_map(|(id, repo)| {
@@ -281,7 +457,7 @@ impl State {
                 rest.strip_prefix("revision/").unwrap_or_default(),
             ),
             "resolve" => resolve(
-                base,
+                self.content_server.as_deref().unwrap_or(base),
                 &id,
                 &repo,
                 rest.strip_prefix("resolve/").unwrap_or_default(),
@@ -295,55 +471,40 @@ impl State {
     }
 
     /// A file or a range of it.
-    fn content(&mut self, repo: &FakeRepo, name: &str, range: Option<&str>) -> Answer {
+    fn content(&mut self, repo: &FakeRepo, name: &str, range: Option<&str>) -> Reply {
         let Some(bytes) = repo.files.get(name) else {
             return refusal("404 Not Found", "EntryNotFound");
         };
-        let first_byte = range == Some("bytes=0-0");
-        let mut headers = vec![
-            ("ETag", format!("\"{}\"", etag(name, bytes))),
-            ("X-Repo-Commit", repo.commit.clone()),
+        let tag = match is_large(name) {
+            true => sha256(bytes),
+            false => git_hash(bytes),
+        };
+        let headers = [
+            ("ETag", &*format!("\"{tag}\"")),
+            ("X-Repo-Commit", &repo.commit),
         ];
-        let whole = !first_byte && self.ignore_ranges;
-        let (status, body) = match range
-            .filter(|_| !whole)
-            .map(|r| parse_range(r, bytes.len()))
-        {
-            None => ("200 OK", bytes.clone()),
+        let range = range.filter(|_| !self.ignore_ranges);
+        let reply = match range.map(|r| parse_range(r, bytes.len())) {
+            None => Reply::new("200 OK", &headers, bytes),
             Some(None) => return refusal("416 Range Not Satisfiable", "InvalidRange"),
             Some(Some((start, end))) => {
-                headers.push((
-                    "Content-Range",
-                    format!("bytes {start}-{}/{}", end - 1, bytes.len()),
-                ));
-                ("206 Partial Content", bytes[start..end].to_vec())
+                let range = format!("bytes {start}-{}/{}", end - 1, bytes.len());
+                Reply::new("206 Partial Content", &headers, &bytes[start..end])
+                    .with("Content-Range", &range)
             }
         };
-        let sent = if first_byte {
-            body.len()
-        } else {
-            self.broken_length(body.len())
-        };
-        Answer {
-            status,
-            headers,
-            body,
-            sent,
-        }
-    }
-
-    fn broken_length(&mut self, length: usize) -> usize {
         match &mut self.breaks {
-            Some((bytes, times)) if *times > 0 && *bytes < length => {
+            Some((bytes, times)) if *times > 0 && *bytes < reply.body.len() => {
                 *times -= 1;
-                *bytes
+                let cut = Delivery::CutAfter(*bytes);
+                reply.sent(cut)
             }
-            _ => length,
+            _ => reply,
         }
     }
 }
 
-fn list(id: &str, repo: &FakeRepo, revision: &str) -> Answer {
+fn list(id: &str, repo: &FakeRepo, revision: &str) -> Reply {
     if revision != "main" && revision != repo.commit {
         return refusal("404 Not Found", "RevisionNotFound");
     }
@@ -352,68 +513,51 @@ fn list(id: &str, repo: &FakeRepo, revision: &str) -> Answer {
         .iter()
         .map(|(name, bytes)| sibling(name, bytes))
         .collect();
-    let body = serde_json::json!({ "id": id, "sha": repo.commit, "siblings": siblings })
-        .to_string()
-        .into_bytes();
-    answer(
-        "200 OK",
-        vec![("Content-Type", "application/json".to_owned())],
-        body,
-    )
+    let body = serde_json::json!({ "id": id, "sha": repo.commit, "siblings": siblings });
+    let json = [("Content-Type", "application/json")];
+    Reply::new("200 OK", &json, body.to_string().as_bytes())
 }
 
+/// A file's entry in the list.
 fn sibling(name: &str, bytes: &[u8]) -> serde_json::Value {
-    let mut entry =
-        serde_json::json!({ "rfilename": name, "size": bytes.len(), "blobId": hash(bytes, 40) });
+    let mut entry = serde_json::json!({
+        "rfilename": name, "size": bytes.len(), "blobId": git_hash(bytes)
+    });
     if is_large(name) {
-        entry["lfs"] = serde_json::json!({ "sha256": hash(bytes, 64), "size": bytes.len(), "pointerSize": 134 });
+        entry["lfs"] = serde_json::json!({
+            "sha256": sha256(bytes), "size": bytes.len(), "pointerSize": 134
+        });
     }
     entry
 }
 
 /// Sends a client on: to the content server for a large file, to a path of the hub for a small one.
-fn resolve(base: &str, id: &str, repo: &FakeRepo, rest: &str) -> Answer {
-    let name = rest.split_once('/').unwrap_or_default().1;
-    let Some(bytes) = repo.files.get(name) else {
+fn resolve(base: &str, id: &str, repo: &FakeRepo, rest: &str) -> Reply {
+    let (revision, name) = rest.split_once('/').unwrap_or_default();
+    let Some(bytes) = repo
+        .files
+        .get(name)
+        .filter(|_| revision == "main" || revision == repo.commit)
+    else {
         return refusal("404 Not Found", "EntryNotFound");
     };
-    let commit = repo.commit.clone();
+    let (commit, escaped) = (&repo.commit, escape_path(name));
     if !is_large(name) {
-        let location = format!("/api/resolve-cache/models/{id}/{commit}/{name}");
-        return answer(
-            "307 Temporary Redirect",
-            vec![("Location", location)],
-            Vec::new(),
-        );
+        let location = format!("/api/resolve-cache/models/{id}/{commit}/{escaped}");
+        return Reply::new("307 Temporary Redirect", &[("Location", &*location)], b"");
     }
-    let headers = vec![
-        ("Location", format!("{base}/cdn/{id}/{commit}/{name}")),
-        ("X-Repo-Commit", commit),
-        ("X-Linked-Etag", format!("\"{}\"", hash(bytes, 64))),
-        ("X-Linked-Size", bytes.len().to_string()),
-    ];
-    answer("302 Found", headers, Vec::new())
+    Reply::redirect(&format!("{base}/cdn/{id}/{commit}/{escaped}"))
+        .with("X-Repo-Commit", commit)
+        .with("X-Linked-Etag", &format!("\"{}\"", sha256(bytes)))
+        .with("X-Linked-Size", &bytes.len().to_string())
 }
 
-fn answer(status: &'static str, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Answer {
-    Answer {
-        status,
-        headers,
-        sent: body.len(),
-        body,
-    }
-}
-
-fn refusal(status: &'static str, code: &str) -> Answer {
-    answer(status, vec![("X-Error-Code", code.to_owned())], Vec::new())
+fn refusal(status: &str, code: &str) -> Reply {
+    Reply::new(status, &[("X-Error-Code", code)], b"")
 }
 
 fn is_large(name: &str) -> bool {
     name.ends_with(".safetensors") || name.ends_with(".pth")
-}
-
-fn etag(name: &str, bytes: &[u8]) -> String {
-    hash(bytes, if is_large(name) { 64 } else { 40 })
 }
 
 /// `bytes=START-` or `bytes=START-LAST` as start and end (exclusive).
@@ -426,15 +570,52 @@ fn parse_range(range: &str, length: usize) -> Option<(usize, usize)> {
     (start < end).then_some((start, end))
 }
 
-/// FNV-1a in hexadecimal digits, repeated to `digits` of them.
-fn hash(bytes: &[u8], digits: usize) -> String {
-    let seed = 0xcbf2_9ce4_8422_2325_u64;
-    let value = bytes.iter().fold(seed, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{value:016x}")
-        .chars()
-        .cycle()
-        .take(digits)
-        .collect()
+/// The SHA-256 of bytes, as a hub lists it for large files.
+///
+/// # Panics
+/// Never: memory can be read.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    let hash = digest::of(&mut &bytes[..], None, bytes.len() as u64);
+    hash.expect("memory can be read").digits().to_owned()
+}
+
+fn git_hash(bytes: &[u8]) -> String {
+    let like = Hash::Git(String::new());
+    let hash = digest::of(&mut &bytes[..], Some(&like), bytes.len() as u64);
+    hash.expect("memory can be read").digits().to_owned()
+}
+
+/// Reads bytes as everything that a hub or a user may send, for fuzzing: a list of files, headers, addresses and ids.
+///
+/// # Panics
+/// If a list names a file that leaves its folder, or an address has a credential.
+pub fn read_anything(bytes: &[u8]) {
+    if let Ok(list) = Listing::parse(bytes) {
+        for file in list.files {
+            let path = std::path::Path::new("folder").join(&file.name);
+            let normal = |part| matches!(part, std::path::Component::Normal(_));
+            assert!(path.components().all(normal), "{path:?}");
+            let hash = file.hash.map(|hash| hash.digits().to_owned());
+            let hex = |hash: &String| hash.bytes().all(|b| b.is_ascii_hexdigit());
+            assert!(hash.iter().all(hex), "{hash:?}");
+        }
+    }
+    if let Some((first, Some(total))) = content_range(bytes) {
+        assert!(first < total);
+    }
+    let _ = linked_sha256(bytes);
+    let (hub, _) = Url::parse("https://hub.example/a/b?c").expect("an address");
+    if let Ok(url) = hub.join(bytes) {
+        assert!(!url.host().contains('@') && url.path().starts_with('/'));
+        let again = Url::parse(&url.to_string()).map(|(url, _)| url);
+        assert_eq!(again.as_ref(), Ok(&url));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(Source::Hub(id)) = Source::parse(text) {
+        assert!(!id.repo.contains("..") && !id.revision().contains(".."));
+        assert_eq!(id.repo.split('/').count(), 2);
+    }
 }

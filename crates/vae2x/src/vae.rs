@@ -6,7 +6,7 @@ use vae2x_core::engine::{self, Engine, Notify};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, Estimate, Extent, Precision, Result, VaeConfig};
-use vae2x_hub::OnTransfer;
+use vae2x_hub::OnEvent;
 
 use crate::device::{Device, EngineOptions};
 use crate::latent::Latent;
@@ -41,12 +41,12 @@ impl Vae {
         Self::open_with(name, &mut |_| ())
     }
 
-    /// As [`Self::open`]; `on_transfer` is called with every piece that arrives from the hub.
+    /// As [`Self::open`]; `on_event` is called with what happens while a model is fetched.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_with(name: &str, on_transfer: &mut OnTransfer<'_>) -> Result<VaeBuilder> {
-        Ok(Self::from_file(open_weights(name, on_transfer)?))
+    pub fn open_with(name: &str, on_event: &mut OnEvent<'_>) -> Result<VaeBuilder> {
+        Ok(Self::from_file(open_weights(name, on_event)?))
     }
 
     /// Takes weights that are open.
