@@ -34,7 +34,8 @@ fn address_space_left() -> Option<u64> {
     None
 }
 
-/// The soft limit in `/proc/self/limits`, less what `/proc/self/status` says is taken.
+/// Half of the soft limit in `/proc/self/limits`, less what `/proc/self/status` says is taken: stacks and what allocators
+/// reserve for each thread take address space too.
 #[cfg(any(target_os = "linux", test))]
 fn left(limits: &str, status: &str) -> Option<u64> {
     let line = |text: &str, name: &str| {
@@ -42,7 +43,7 @@ fn left(limits: &str, status: &str) -> Option<u64> {
         line.split_whitespace().next()?.parse::<u64>().ok()
     };
     let taken = line(status, "VmSize:")? * 1024;
-    Some(line(limits, "Max address space")?.saturating_sub(taken))
+    Some(line(limits, "Max address space")?.saturating_sub(taken) / 2)
 }
 
 /// Fails if `bytes` do not fit into the memory that the machine or the container has available, or into `allowed` bytes.
@@ -112,7 +113,7 @@ mod tests {
                  Max address space         {soft}            unlimited            bytes     \n"
             )
         };
-        assert_eq!(left(&limits("2048000"), status), Some(1_024_000));
+        assert_eq!(left(&limits("2048000"), status), Some(512_000));
         assert_eq!(left(&limits("1000"), status), Some(0));
         assert_eq!(left(&limits("unlimited"), status), None);
     }

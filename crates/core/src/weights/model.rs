@@ -261,17 +261,6 @@ impl ModelWeights {
     /// can be computed with; [`Error::Io`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
         let slot = self.slot(name, shape)?;
-        let tensor = self.files[slot.file].read(&slot.name)?;
-        self.require_finite(slot, tensor.data())?;
-        Ok(tensor)
-    }
-
-    /// As [`Self::tensor`], for a tensor whose values are all finite.
-    ///
-    /// # Errors
-    /// As [`Self::tensor`]; [`Error::NotFinite`].
-    pub fn finite(&self, name: &str, shape: &[usize]) -> Result<Array> {
-        let slot = self.slot(name, shape)?;
         self.files[slot.file].read_finite(&slot.name)
     }
 

@@ -263,7 +263,7 @@ impl Proxy {
             .map(|spec| (spec.clone(), spec.name));
         let weights: ModelWeights =
             ModelTensors::from_file(file, None).assign(wanted, |_| false)?;
-        Self::load(&config, &|name, shape| weights.finite(name, shape), device)
+        Self::load(&config, &|name, shape| weights.tensor(name, shape), device)
     }
 
     /// The sizes.

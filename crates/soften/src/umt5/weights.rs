@@ -107,9 +107,9 @@ impl Umt5Weights {
     /// A tensor by its canonical name.
     ///
     /// # Errors
-    /// As [`ModelWeights::finite`].
+    /// As [`ModelWeights::tensor`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
-        self.weights.finite(name, shape)
+        self.weights.tensor(name, shape)
     }
 
     /// The embeddings of some tokens `[tokens, width]`.

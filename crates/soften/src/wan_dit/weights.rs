@@ -97,9 +97,9 @@ impl DitWeights {
     /// A tensor by its canonical name: what [`super::WanDit::load`] asks for.
     ///
     /// # Errors
-    /// As [`ModelWeights::finite`].
+    /// As [`ModelWeights::tensor`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
-        self.weights.finite(name, shape)
+        self.weights.tensor(name, shape)
     }
 }
 
