@@ -163,56 +163,6 @@ fn temp_name(name: &OsStr) -> String {
     format!(".{kept}{MARK}{random:016x}.tmp")
 }
 
-/// A folder under a temporary name, deleted with all that is in it unless it is renamed.
-#[derive(Debug)]
-pub struct TempFolder {
-    path: PathBuf,
-}
-
-impl TempFolder {
-    /// Creates `path` empty: what a killed process left there is deleted.
-    ///
-    /// # Errors
-    /// [`Error::Io`] at `path`.
-    pub fn create(path: &Path) -> Result<Self> {
-        let at_path = |e| Error::io(path, e);
-        let mut live = live();
-        match std::fs::remove_dir_all(path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(at_path(e)),
-            _ => std::fs::create_dir_all(path).map_err(at_path)?,
-        }
-        live.insert(path.to_path_buf());
-        Ok(Self {
-            path: path.to_path_buf(),
-        })
-    }
-
-    /// Gives the folder the name `target`, which must be free or an empty folder.
-    ///
-    /// # Errors
-    /// [`Error::Io`] at `target`; the temporary folder is deleted then.
-    pub fn persist(self, target: &Path) -> Result<()> {
-        let at_target = |e| Error::io(target, e);
-        let mut live = live();
-        match std::fs::remove_dir(target) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(at_target(e)),
-            _ => std::fs::rename(&self.path, target).map_err(at_target)?,
-        }
-        live.remove(&self.path);
-        Ok(())
-    }
-}
-
-impl Drop for TempFolder {
-    fn drop(&mut self) {
-        let mut live = live();
-        if live.remove(&self.path) {
-            // A failure has nobody left to be reported to.
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
 /// What killed processes have left.
 #[cfg(unix)]
 mod leftovers {
@@ -423,25 +373,6 @@ mod tests {
         assert_eq!(entries(folder.path()).len(), created.len());
         drop(created);
         assert_eq!(entries(folder.path()), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_temporary_folder_goes_unless_it_is_renamed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (temp, target) = (folder.path().join(".t.merging"), folder.path().join("t"));
-        let fill = || {
-            let made = TempFolder::create(&temp).unwrap();
-            write_bytes(&temp.join("a"), b"x").unwrap();
-            made
-        };
-        drop(fill());
-        assert_eq!(entries(folder.path()), Vec::<String>::new());
-        std::fs::create_dir(&target).unwrap();
-        fill().persist(&target).unwrap();
-        assert_eq!(entries(folder.path()), ["t"]);
-        assert_eq!(entries(&target), ["a"]);
-        assert!(fill().persist(&target).is_err());
-        assert_eq!(entries(folder.path()), ["t"]);
     }
 
     /// A file of a name like a temporary one's, as old as if nobody wrote to it any more.
