@@ -563,7 +563,8 @@ fn pairs_and_proxies_that_are_not_finite_are_named() {
         "--config",
         &text(&config),
     ];
-    let train = [&start[..], &["--out", &text(&out)]].concat();
+    let into = text(&out);
+    let train = [&start[..], &["--out", &into]].concat();
     for (part, value) in [("clean", f32::NAN), ("degraded", f32::INFINITY)] {
         let name = format!("a.{part}");
         let whole = std::fs::read(path(1)).unwrap();

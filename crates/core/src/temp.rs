@@ -259,10 +259,7 @@ pub fn remove_all() {
     let mut live = live();
     for path in std::mem::take(&mut *live) {
         // Already gone, or beyond reach.
-        let _ = match path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-            true => std::fs::remove_dir_all(path),
-            false => std::fs::remove_file(path),
-        };
+        let _ = std::fs::remove_file(path);
     }
     std::mem::forget(live);
 }
