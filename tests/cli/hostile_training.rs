@@ -116,7 +116,7 @@ fn special_files_among_photos_are_named_and_left_out() {
         &["dataset", "scan", &pipe, "-o", &manifest],
         &[&pipe, "a named pipe"],
     );
-    for config in [&pipe, "/dev/zero"] {
+    for config in [pipe.as_str(), "/dev/zero"] {
         fails(
             &["train", "decoder", "--config", config, "--out", &out],
             &[config, "regular"],

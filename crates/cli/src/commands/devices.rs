@@ -40,7 +40,7 @@ fn check() -> anyhow::Result<()> {
                 format!("cannot be used: {error}")
             }
         };
-        ui::print(format!("{name:<12} {found}\n"))?;
+        ui::print(format!("{name:<12} {found}"))?;
     }
     anyhow::ensure!(
         wrong.is_empty(),

@@ -81,7 +81,7 @@ pub fn run(args: &SdeditArgs) -> anyhow::Result<()> {
 fn join(args: &MergeArgs) -> anyhow::Result<()> {
     let Some(manifest) = stoppable(|stop| merge(&args.folders, &args.output, stop))? else {
         return ui::print(format!(
-            "{}: stopped; nothing is left\n",
+            "{}: stopped; nothing is left",
             args.output.display()
         ));
     };

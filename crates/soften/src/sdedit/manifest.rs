@@ -19,8 +19,8 @@ use vae2x_train::{Error, Result};
 
 /// Its name.
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// Bytes of the largest one that is read: millions of pairs.
-const LARGEST: u64 = 1 << 30;
+/// Bytes of the largest one that is read: two million pairs.
+const LARGEST: u64 = 1 << 29;
 /// Raised when the format changes.
 const FORMAT: u32 = 1;
 /// The metadata key of the items that a file lacks.

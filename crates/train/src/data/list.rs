@@ -18,25 +18,22 @@ const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 pub struct Listing {
     /// In order, each once.
     pub photos: Vec<Source>,
-    /// Tar shards below a folder or of a pattern that are damaged, or not tar files, and why. What can be read of them is listed.
+    /// Tar shards that are damaged or not tar files, and folders below others that cannot be read; and why. What can be read of them is
+    /// listed.
     pub damaged: Vec<(PathBuf, String)>,
 }
 
 /// All photos of the places.
 ///
 /// # Errors
-/// [`Error::Data`] naming a place without photos, or a damaged line of a manifest; a damaged tar shard that is a place of its own; reading
-/// errors.
+/// [`Error::Data`] naming a place without photos, or a damaged line of a manifest; reading errors.
 pub fn list(places: &[String]) -> Result<Listing> {
     let mut all = Listing::default();
     for place in places {
         let found = one_place(place)?;
-        if found.photos.is_empty() {
-            let why = found.damaged.first();
-            let why = why.map(|(path, why)| format!("; {}: {why}", path.display()));
+        if found == Listing::default() {
             return Err(Error::Data(format!(
-                "{place}: no photos found; expected .jpg, .png, .webp or .bmp files{}",
-                why.unwrap_or_default()
+                "{place}: no photos found; expected .jpg, .png, .webp or .bmp files"
             )));
         }
         all.photos.extend(found.photos);
@@ -46,7 +43,13 @@ pub fn list(places: &[String]) -> Result<Listing> {
     all.photos.dedup();
     all.damaged.sort();
     all.damaged.dedup();
-    Ok(all)
+    match all.damaged.first() {
+        Some((path, why)) if all.photos.is_empty() => Err(Error::Data(format!(
+            "no photos found; {}: {why}",
+            path.display()
+        ))),
+        _ => Ok(all),
+    }
 }
 
 fn one_place(place: &str) -> Result<Listing> {
@@ -57,11 +60,9 @@ fn one_place(place: &str) -> Result<Listing> {
         return Ok(found);
     }
     if let Ok(metadata) = path.metadata() {
-        files::require_regular(path, &metadata)?;
-        if extension(path).as_deref() == Some("tar") {
-            let (photos, fault) = shard::images(path);
-            found.photos = photos;
-            return fault.map_or(Ok(found), Err);
+        // Among many, an image or a shard that cannot be read is left out, whatever it is.
+        if !(is_picture(path) || is_shard(path)) {
+            files::require_regular(path, &metadata)?;
         }
         one_file(path, &mut found)?;
         return Ok(found);
@@ -104,17 +105,29 @@ pub(super) fn is_picture(path: &Path) -> bool {
     extension(path).is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
-/// Images and tar shards below a folder; links to folders are not followed.
-fn walk(folder: &Path, found: &mut Listing) -> Result<()> {
-    let mut folders = vec![folder.to_path_buf()];
+fn is_shard(path: &Path) -> bool {
+    extension(path).as_deref() == Some("tar")
+}
+
+/// Images and tar shards below a folder; links to folders are not followed. Folders in it that cannot be read are told of.
+fn walk(root: &Path, found: &mut Listing) -> Result<()> {
+    let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if folder != root => {
+                found.damaged.push((folder, e.to_string()));
+                continue;
+            }
+            Err(e) => return Err(Error::io(&folder, e)),
+        };
+        for entry in entries {
             let entry = entry.map_err(|e| Error::io(&folder, e))?;
             let kind = entry.file_type().map_err(|e| Error::io(&folder, e))?;
             let path = entry.path();
             if kind.is_dir() {
                 folders.push(path);
-            } else if is_picture(&path) || extension(&path).as_deref() == Some("tar") {
+            } else if is_picture(&path) || is_shard(&path) {
                 one_file(&path, found)?;
             }
         }
@@ -192,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_shard_stops_a_folder_only_where_it_is_all_there_is() {
+    fn a_damaged_shard_is_an_error_only_where_it_is_all_there_is() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let root = folder.path().display().to_string();
@@ -209,8 +222,9 @@ mod tests {
             );
         }
         std::fs::write(at("a.png"), b"").unwrap();
-        for place in [root.clone(), format!("{root}/*")] {
-            let listing = list(&[place]).unwrap();
+        let two = [format!("{root}/s.tar"), format!("{root}/a.png")];
+        for places in [&[root.clone()][..], &[format!("{root}/*")], &two] {
+            let listing = list(places).unwrap();
             assert_eq!(listing.photos.len(), 1);
             assert_eq!(listing.damaged.len(), 1);
             assert_eq!(listing.damaged[0].0, at("s.tar"));
@@ -238,7 +252,7 @@ mod tests {
         let long = "x".repeat(LONGEST_LINE as usize + 1);
         for (bad, said) in [
             (long, "longer"),
-            ("[".repeat(10_000), "recursion"),
+            ("[".repeat(10_000), "line 2"),
             (
                 entry.replace("width\":0", "width\":18446744073709551616"),
                 "invalid",

@@ -1,6 +1,6 @@
 //! The least memory of a decoder's training.
 
-use vae2x_core::arch::{self, Layer};
+use vae2x_core::arch::{self, Layer, TensorSpec};
 use vae2x_core::{Precision, VaeConfig};
 use vae2x_nn::discriminator;
 use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
@@ -20,90 +20,102 @@ const VGG: [(f64, f64); 5] = [
 
 /// What a run takes on each device, and on the host, for a model of `vae`; `has_time` is whether it has temporal taps.
 pub fn need(config: &Config, vae: &VaeConfig, has_time: bool) -> Need {
-    let (train, data) = (&config.train, &config.data);
-    let (batch, crop) = (train.batch as f64, data.crop as f64);
-    let with_encoder = config.part() != Part::Decoder;
-    let decoder = decoder_specs(vae, has_time);
-    let encoder = encoder_specs(vae, has_time);
-    let model = match config.model.base_dim {
-        Some(width) if config.model.base.is_none() => {
-            format!("a model of model.base_dim = {width}")
-        }
+    let need = model(Need::default(), config, vae, has_time);
+    let need = graph(need, config, vae);
+    let need = losses(need, config);
+    crops(need, config)
+}
+
+fn with_encoder(config: &Config) -> bool {
+    config.part() != Part::Decoder
+}
+
+fn batch(config: &Config) -> String {
+    let (batch, crop) = (config.train.batch, config.data.crop);
+    format!("a batch (train.batch = {batch}, data.crop = {crop})")
+}
+
+/// The networks.
+fn model(need: Need, config: &Config, vae: &VaeConfig, has_time: bool) -> Need {
+    // Single frames give convolutions over time no gradient.
+    let is_still = |spec: &TensorSpec| !spec.name.contains(".time_conv.");
+    let [decoder, encoder] = [decoder_specs(vae, has_time), encoder_specs(vae, has_time)]
+        .map(|specs| specs.into_iter().filter(is_still).collect::<Vec<_>>());
+    let of = match config.model.base_dim {
+        Some(width) if config.model.base.is_none() => format!("model.base_dim = {width}"),
         _ => "the model of model.base".to_string(),
     };
-    let has_average = train.ema > 0.0;
-    let mut need =
-        Need::default().and_trained(&format!("{model} (decoder)"), &decoder, has_average);
-    need = if with_encoder {
-        need.and_trained(&format!("{model} (encoder)"), &encoder, has_average)
-    } else {
-        need.and(
-            Place::Device,
-            format!("{model} (encoder)"),
-            parameters(&encoder) * VALUE,
-        )
-    };
-    let size = format!("(train.batch = {}, data.crop = {})", train.batch, data.crop);
-    let input = crop / config.scale() as f64;
+    let has_average = config.train.ema > 0.0;
+    let need = need.and_trained(&format!("the decoder ({of})"), &decoder, has_average);
+    let of = format!("the encoder ({of})");
+    match with_encoder(config) {
+        true => need.and_trained(&of, &encoder, has_average),
+        false => need.and(Place::Device, of, parameters(&encoder) * VALUE),
+    }
+}
+
+/// What the backward pass needs of the forward one.
+fn graph(need: Need, config: &Config, vae: &VaeConfig) -> Need {
+    let input = config.data.crop as f64 / config.scale() as f64;
     let mut values = kept(&arch::decoder(vae), input / vae.spatial() as f64);
-    if with_encoder {
+    if with_encoder(config) {
         values += kept(&arch::encoder(vae), input);
     }
-    let share = match train.gradient_checkpointing {
+    // What norms give is computed again: half of what convolutions and norms have seen.
+    let share = match config.train.gradient_checkpointing {
         true => 0.5,
         false => 1.0,
     };
-    let value = match train.precision {
+    let value = match config.train.precision {
         Precision::F32 => VALUE,
         _ => VALUE / 2.0,
     };
-    need = need.and(
+    let bytes = config.train.batch as f64 * values * share * value;
+    let what = format!("what the backward pass needs of {}", batch(config));
+    need.and(Place::Device, what, bytes)
+}
+
+/// The networks of losses, and what they make of a batch.
+fn losses(need: Need, config: &Config) -> Need {
+    let mut need = need.and(
         Place::Device,
-        format!("what the backward pass needs of a batch {size}"),
-        batch * values * share * value,
-    );
-    need = need.and(
-        Place::Device,
-        format!("VGG's features of a batch {size}"),
-        batch * vgg_values(config) * VALUE,
+        format!("VGG's features of {}", batch(config)),
+        config.train.batch as f64 * vgg_values(config) * VALUE,
     );
     if config.gan.weight != 0.0 {
-        let count: usize = discriminator::tensors(config.gan.width)
+        let width = config.gan.width;
+        let count: usize = discriminator::tensors(width)
             .iter()
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum();
-        need = need.and(
-            Place::Device,
-            format!("the discriminator (gan.width = {})", config.gan.width),
-            4.0 * count as f64 * VALUE,
-        );
+        // Weights, gradients, and both averages of the optimizer.
+        let bytes = 4.0 * count as f64 * VALUE;
+        let what = format!("the discriminator (gan.width = {width})");
+        need = need.and(Place::Device, what, bytes);
     }
     if config.loss.fdl != 0.0 {
         let fdl = &config.loss.fdl_options;
-        need = need.and(
-            Place::Device,
-            format!(
-                "random kernels (loss.fdl_options.projections = {}, patch = {})",
-                fdl.projections, fdl.patch
-            ),
-            kernel_values(config) * VALUE,
+        let what = format!(
+            "random kernels (loss.fdl_options.projections = {}, patch = {})",
+            fdl.projections, fdl.patch
         );
+        need = need.and(Place::Device, what, kernel_values(config) * VALUE);
     }
-    let pair = 3.0 * (1.0 + 1.0 / (config.scale() as f64).powi(2)) * crop * crop * VALUE;
+    need
+}
+
+/// A batch of crops and their halves, and those that are prepared ahead.
+fn crops(need: Need, config: &Config) -> Need {
+    let data = &config.data;
+    let pixels = (data.crop as f64).powi(2) * (1.0 + (config.scale() as f64).powi(-2));
+    let pair = 3.0 * pixels * VALUE;
     let ahead = data.workers as f64 * (data.prefetch as f64 + 1.0);
-    need.and(
-        Place::Host,
-        format!("a batch of crops {size}"),
-        batch * pair,
-    )
-    .and(
-        Place::Host,
-        format!(
-            "crops ahead (data.workers = {}, data.prefetch = {}, data.crop = {})",
-            data.workers, data.prefetch, data.crop
-        ),
-        ahead * pair,
-    )
+    let what = format!(
+        "crops ahead (data.workers = {}, data.prefetch = {}, data.crop = {})",
+        data.workers, data.prefetch, data.crop
+    );
+    need.and(Place::Host, batch(config), config.train.batch as f64 * pair)
+        .and(Place::Host, what, ahead * pair)
 }
 
 /// Values that the backward pass of layers needs, which begin with `side` cells or pixels: what norms and convolutions have seen.
@@ -191,10 +203,10 @@ mod tests {
         Config::parse(text, &changes).unwrap()
     }
 
-    /// What is said of a run on a machine of 16 GiB.
+    /// What is said of a run on a machine of 8 GiB.
     fn problem(changes: &[&str], width: usize) -> Option<String> {
         let vae = VaeConfig::with_widths(width, 12);
-        match need(&config(changes), &vae, true).check(None, 16 << 30) {
+        match need(&config(changes), &vae, true).check(None, 8 << 30) {
             Err(Error::Core(vae2x_core::Error::Memory(text))) => Some(text),
             other => {
                 other.unwrap();

@@ -87,7 +87,7 @@ impl Need {
             .map(|part| format!("{} for {}", size(part.bytes), part.what))
             .collect();
         Err(Error::Core(vae2x_core::Error::Memory(format!(
-            "this run needs at least {}: {}; {} are available",
+            "this needs at least {}: {}; {} are available",
             size(all),
             named.join(", "),
             size(available as f64)
