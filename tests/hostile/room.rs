@@ -76,10 +76,14 @@ impl Room {
     /// Runs the program, which must succeed; what it printed.
     pub fn ok(&self, args: &[&str]) -> Result<Vec<u8>, String> {
         let outcome = self.run(args);
-        if outcome.code == Some(0) {
+        if outcome.code == Some(0) && outcome.faults().is_empty() {
             return Ok(outcome.stdout);
         }
-        Err(outcome.describe())
+        Err(format!(
+            "{}\n{}",
+            outcome.faults().join("; "),
+            outcome.describe()
+        ))
     }
 
     /// Runs the program with `args` in a `setting`.
@@ -191,10 +195,14 @@ pub struct Outcome {
 fn watch(mut child: Child, mut meanwhile: impl FnMut()) -> Outcome {
     let started = Instant::now();
     let (mut outcome, mut worked) = (Outcome::default(), started);
-    let folder = format!("/proc/{}", child.id());
+    // Where the system does not tell how long a process computed, time alone must do.
+    let told = Path::new("/proc/self/stat").exists();
+    let idle = if told { IDLE } else { NO_END };
     let status = loop {
-        outcome.peak = outcome.peak.max(peak(&folder));
-        let cpu = cpu_time(&folder);
+        let folders = processes(child.id());
+        let peak = folders.iter().map(|folder| peak(folder)).max();
+        outcome.peak = outcome.peak.max(peak.unwrap_or(0));
+        let cpu = folders.iter().map(|folder| cpu_time(folder)).sum();
         if cpu > outcome.cpu {
             (outcome.cpu, worked) = (cpu, Instant::now());
         }
@@ -202,7 +210,7 @@ fn watch(mut child: Child, mut meanwhile: impl FnMut()) -> Outcome {
             break status;
         }
         meanwhile();
-        if (worked.elapsed() > IDLE || outcome.cpu > NO_END) && !outcome.hung {
+        if (worked.elapsed() > idle || outcome.cpu > NO_END) && !outcome.hung {
             outcome.hung = true;
             let group = format!("-{}", child.id());
             let ended = Command::new("kill").args(["-KILL", "--", &group]).status();
@@ -214,6 +222,17 @@ fn watch(mut child: Child, mut meanwhile: impl FnMut()) -> Outcome {
     outcome.code = status.code();
     outcome.signal = status.signal();
     outcome
+}
+
+/// Folders of `/proc` of a process and of those that it started.
+fn processes(id: u32) -> Vec<String> {
+    let folder = format!("/proc/{id}");
+    let children = std::fs::read_to_string(format!("{folder}/task/{id}/children"));
+    let children = children.unwrap_or_default();
+    let ids = children.split_whitespace().filter_map(|id| id.parse().ok());
+    let mut folders: Vec<String> = ids.flat_map(processes).collect();
+    folders.push(folder);
+    folders
 }
 
 /// Peak memory of a process so far, in MiB; zero where the system does not tell.
