@@ -375,9 +375,12 @@ impl Disk {
     }
 }
 
+/// A name, a command line, and what is done before it.
+type UserCase = (&'static str, &'static [&'static str], fn(&Room));
+
 /// Runs as a user without rights; root has them all.
 fn users() -> Vec<Trial> {
-    let cases: [(&'static str, &'static [&'static str], fn(&Room)); 2] = [
+    let cases: [UserCase; 2] = [
         (
             "into a read-only folder",
             &[
@@ -398,7 +401,7 @@ fn users() -> Vec<Trial> {
             "an unreadable latent",
             &["info", "latent8.latent"],
             |room| {
-                fs::set_permissions(room.path("latent8.latent"), fs::Permissions::from_mode(0))
+                fs::set_permissions(room.path("latent8.latent"), fs::Permissions::from_mode(0o0))
                     .expect("a mode");
             },
         ),

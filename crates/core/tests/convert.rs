@@ -7,7 +7,6 @@ use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::weights::{
     ConvertOptions, DType, Layout, TensorFile, VaeWeights, Weights, convert,
 };
-use vae2x_testkit::files::*;
 use vae2x_testkit::{demo_model, fixture};
 
 const KEEP: ConvertOptions = ConvertOptions {

@@ -6,7 +6,7 @@ use vae2x_core::weights::write::write_arrays;
 use vae2x_core::weights::{DType, Format, TensorFile};
 use vae2x_core::{Array, Error};
 use vae2x_testkit::files::*;
-use vae2x_testkit::fixture;
+use vae2x_testkit::{demo_model, fixture};
 
 fn open(bytes: Vec<u8>) -> Result<TensorFile, Error> {
     TensorFile::from_bytes("given", bytes)
@@ -235,6 +235,7 @@ fn torch_views_are_gathered() {
             .unwrap()
     };
     let view = |shape, strides, offset| View {
+        key: "0",
         class: "Float",
         len: 12,
         offset,

@@ -10,7 +10,7 @@ use vae2x_core::weights::write::{Entry, write_safetensors};
 use vae2x_core::weights::{ConvertOptions, DType, TensorFile, VaeWeights, Weights, convert};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_testkit::files::*;
-use vae2x_testkit::fixture;
+use vae2x_testkit::{demo_model, fixture};
 
 /// Asserts that two sets of weights are the same, bit for bit.
 #[track_caller]

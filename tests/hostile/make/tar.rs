@@ -50,7 +50,7 @@ fn member(member: &Member) -> Vec<u8> {
     let mut header = vec![0; BLOCK];
     let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
     put(0, member.name.as_bytes());
-    put(100, b"0000644\0000000000\0000000000\0");
+    put(100, b"0000644\x000000000\x000000000\x00");
     put(SIZE, format!("{:011o}\0", member.data.len()).as_bytes());
     put(136, b"00000000000\0");
     put(KIND, &[member.kind]);

@@ -14,6 +14,9 @@ use libtest_mimic::Trial;
 use crate::case::{Case, Expect, case};
 use crate::make::png::photo;
 
+/// Puts into a folder what a case is about.
+type Prepare = fn(&std::path::Path);
+
 /// MiB that a run on small photos may take.
 const PEAK: u64 = 700;
 /// A run of two steps on the photos in `ph`.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::PEAK;
 use vae2x_testkit::special;
 
+use super::Prepare;
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::tensors::{
     Tensor, cell, file, latent8, noise, pickle, plain_latent, same, tensor, with_metadata,
@@ -315,7 +316,7 @@ fn files() -> Vec<Case> {
     .into_iter()
     .flat_map(|(name, expect, bytes)| trained(name, expect, bytes))
     .collect();
-    let specials: [(&str, fn(&Path)); 4] = [
+    let specials: [(&str, Prepare); 4] = [
         ("an empty folder", |_| ()),
         ("a fifo", |folder| {
             special::fifo(&folder.join("x.safetensors"))

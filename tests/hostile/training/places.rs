@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{CONFIG, PEAK, train};
+use super::{CONFIG, PEAK, Prepare, train};
 use vae2x_testkit::special;
 
 use crate::case::{Case, Either, Expect, Success, case};
@@ -30,7 +30,7 @@ pub fn place(name: &str, expect: Expect, make: fn(&Path)) -> [Case; 2] {
 }
 
 pub fn cases() -> Vec<Case> {
-    let all: &[(&str, Expect, fn(&Path))] = &[
+    let all: &[(&str, Expect, Prepare)] = &[
         ("good", Success, |_| {}),
         ("a fifo named .png", Success, |d| {
             special::fifo(&d.join("x.png"))
