@@ -11,13 +11,27 @@ use vae2x_core::weights::write::write_arrays;
 #[cfg(unix)]
 pub use vae2x_testkit::special::fifo as make_pipe;
 
+/// Ends the tests at Ctrl-C as ever. A signal with a handler, unlike one that is ignored, is as by default in a child process.
+#[cfg(unix)]
+fn heed_interrupts() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, always)
+            .unwrap();
+    });
+}
+
 /// A finished run.
 pub struct Run {
     output: Output,
 }
 
-/// The program, ready to be given arguments. It sees no hub settings of the developer's.
+/// The program, ready to be given arguments. It sees no hub settings of the developer's, and ends at Ctrl-C even if the tests run in
+/// the background of a script, where shells have it ignored.
 pub fn vae2x() -> Command {
+    #[cfg(unix)]
+    heed_interrupts();
     let mut command = Command::new(env!("CARGO_BIN_EXE_vae2x"));
     for name in [
         "HF_HOME",

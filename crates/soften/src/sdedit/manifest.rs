@@ -385,7 +385,8 @@ impl Manifest {
                 manifest.format
             )));
         }
-        manifest.plan.options.validate()?;
+        let options = manifest.plan.options.validate();
+        options.map_err(|e| bad(e.to_string()))?;
         let shard = manifest.shard();
         if !shard.is_possible() {
             return Err(bad(format!("shard {shard}; expected I/N with I below N")));
