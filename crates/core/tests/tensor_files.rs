@@ -609,10 +609,10 @@ fn bad_safetensors_files_are_refused() {
     );
     let header = |length: u64| [&length.to_le_bytes()[..], b"{}"].concat();
     assert_says(
-        &refused(header(99_000_000)),
-        &["truncated", "99000008", "found 10"],
+        &refused(header(9_000_000)),
+        &["truncated", "9000008", "found 10"],
     );
-    assert_says(&refused(header(200_000_000)), &["at most 100000000"]);
+    assert_says(&refused(header(99_000_000)), &["at most 16777216"]);
     assert_says(&refused(header(u64::MAX)), &["neither safetensors"]);
 }
 
@@ -645,7 +645,7 @@ fn other_files_are_named() {
         "{error:?}"
     );
     assert!(matches!(
-        TensorFile::open(&fixture("nowhere")),
+        TensorFile::open(std::path::Path::new("nowhere")),
         Err(Error::Io { .. })
     ));
 }

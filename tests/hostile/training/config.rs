@@ -29,7 +29,6 @@ const REFUSED: &[&str] = &[
     "data.scale=[nan,nan]",
     "data.scale=[1.0,0.5]",
     "data.scale=[1.0]",
-    "data.scale=[1e-320,1.0]",
     "data.workers=0",
     "data.prefetch=0",
     "data.min_jpeg_quality=300",
@@ -88,6 +87,8 @@ const REFUSED: &[&str] = &[
 ];
 /// Values that are odd, and may be taken.
 const ODD: &[&str] = &[
+    // A photo is never made smaller than a crop.
+    "data.scale=[1e-320,1.0]",
     "train.warmup=9223372036854775807",
     "log.keep=9223372036854775807",
     "data.cache=9223372036854775807",

@@ -117,12 +117,13 @@ fn metadata(bytes: &[u8], key: &str, value: &str) -> Vec<u8> {
     edited(bytes, |h| h["__metadata__"][key] = json!(value))
 }
 
+/// A checkpoint whose progress cannot be read is set aside, and the run goes on from the one before.
 fn progress() -> Vec<Case> {
     let mut cases = vec![from("untouched", Success, |c| c)];
     for (name, expect, text) in [
         (
             "step 2^64-1",
-            Error,
+            Success,
             r#"{"step":18446744073709551615,"samples":4,"best":null}"#,
         ),
         (
@@ -132,7 +133,7 @@ fn progress() -> Vec<Case> {
         ),
         (
             "samples 2^64-1",
-            Error,
+            Success,
             r#"{"step":4,"samples":18446744073709551615,"best":null}"#,
         ),
         (
@@ -140,11 +141,11 @@ fn progress() -> Vec<Case> {
             Either,
             r#"{"step":4,"samples":9223372036854775808,"best":null}"#,
         ),
-        ("step -1", Error, r#"{"step":-1,"samples":4}"#),
-        ("step 4.5", Error, r#"{"step":4.5,"samples":4}"#),
+        ("step -1", Success, r#"{"step":-1,"samples":4}"#),
+        ("step 4.5", Success, r#"{"step":4.5,"samples":4}"#),
         (
             "best NaN",
-            Error,
+            Success,
             r#"{"step":4,"samples":4,"best":[4,NaN]}"#,
         ),
         (
@@ -169,7 +170,7 @@ fn progress() -> Vec<Case> {
         }));
     }
     cases.extend([
-        from("no progress", Error, |c| {
+        from("no progress", Success, |c| {
             edited(&c, |h| {
                 drop(
                     h["__metadata__"]
@@ -179,7 +180,7 @@ fn progress() -> Vec<Case> {
                 )
             })
         }),
-        from("no metadata", Error, |c| {
+        from("no metadata", Success, |c| {
             edited(&c, |h| drop(h.remove("__metadata__")))
         }),
         from("junk for the configuration", Either, |c| {
@@ -229,19 +230,6 @@ fn reversed(bytes: &[u8], prefix: &str) -> Vec<u8> {
     })
 }
 
-fn flat(bytes: &[u8], prefix: &str) -> Vec<u8> {
-    edited(bytes, |h| {
-        let name = find(h, prefix, 3);
-        let count: u64 = h[&name]["shape"]
-            .as_array()
-            .expect("a shape")
-            .iter()
-            .filter_map(Value::as_u64)
-            .product();
-        h[&name]["shape"] = json!([count]);
-    })
-}
-
 fn tensors() -> Vec<Case> {
     vec![
         from("generator of NaN", Error, |c| not_finite(c, "generator")),
@@ -254,12 +242,6 @@ fn tensors() -> Vec<Case> {
             renamed(&c, "optimizer")
         }),
         from("a shape reversed", Error, |c| reversed(&c, "generator")),
-        from("a shape of the optimizer reversed", Error, |c| {
-            reversed(&c, "optimizer")
-        }),
-        from("a shape of the optimizer flat", Error, |c| {
-            flat(&c, "optimizer")
-        }),
         // The one before is taken.
         from("checkpoint cut", Success, |c| c[..c.len() / 2].to_vec()),
         from("checkpoint empty", Success, |_| Vec::new()),

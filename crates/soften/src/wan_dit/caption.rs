@@ -14,7 +14,7 @@ pub const CONTEXT: &str = "context";
 /// -> `[1, text_len, text_dim]`
 ///
 /// # Errors
-/// [`vae2x_core::Error::Tensor`] if there is no such tensor, or it is of another width or too long; reading errors.
+/// [`vae2x_core::Error::Tensor`] if there is no such tensor, or it is of another width or too long; [`vae2x_core::Error::NotFinite`]; reading errors.
 pub fn read(file: &TensorFile, config: &DitConfig) -> Result<Array> {
     let DitConfig {
         text_dim, text_len, ..
@@ -36,7 +36,7 @@ pub fn read(file: &TensorFile, config: &DitConfig) -> Result<Array> {
         }
         ref shape => return Err(wrong(format!("shape {shape:?}"))),
     };
-    let mut values = file.read(CONTEXT)?.into_data();
+    let mut values = file.read_finite(CONTEXT)?.into_data();
     debug_assert_eq!(values.len(), tokens * text_dim);
     values.resize(text_len * text_dim, 0.0);
     Array::new([1, text_len, text_dim], values)
