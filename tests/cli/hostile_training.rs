@@ -51,8 +51,8 @@ fn copy(from: &Path, to: &Path) {
 #[cfg(unix)]
 #[test]
 fn special_files_among_photos_are_named_and_left_out() {
-    use crate::support::make_pipe;
     use std::os::unix::fs::symlink;
+    use vae2x_testkit::special::fifo as make_pipe;
     let folder = tempfile::tempdir().unwrap();
     let (config, at) = (tiny_run(folder.path()), |name: &str| {
         folder.path().join(name)
@@ -142,7 +142,7 @@ fn special_files_among_photos_are_named_and_left_out() {
 #[cfg(unix)]
 #[test]
 fn special_files_in_the_folder_of_a_run_are_named() {
-    use crate::support::make_pipe;
+    use vae2x_testkit::special::fifo as make_pipe;
     let folder = tempfile::tempdir().unwrap();
     let (config, out) = (tiny_run(folder.path()), folder.path().join("run"));
     let one = ["--set", "train.steps=1"];
@@ -483,8 +483,8 @@ fn manifests_that_ask_for_too_much_are_refused() {
 #[cfg(unix)]
 #[test]
 fn special_files_in_the_folder_of_a_job_are_named() {
-    use crate::support::make_pipe;
     use std::os::unix::fs::symlink;
+    use vae2x_testkit::special::fifo as make_pipe;
     let folder = tempfile::tempdir().unwrap();
     let args = job(folder.path());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();

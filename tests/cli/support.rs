@@ -2,14 +2,11 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
 use vae2x_core::weights::write::write_arrays;
-#[cfg(unix)]
-pub use vae2x_testkit::special::fifo as make_pipe;
 
 /// Ends the tests at Ctrl-C as ever. A signal with a handler, unlike one that is ignored, is as by default in a child process.
 #[cfg(unix)]
@@ -60,8 +57,11 @@ pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Run {
 }
 
 /// Runs the program with `args`, and kills it if it hangs. What it prints must fit into a pipe.
+#[cfg(feature = "train")]
 #[track_caller]
 pub fn run_soon<S: AsRef<OsStr>>(args: &[S]) -> Run {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
     const LONGEST: Duration = Duration::from_secs(60);
     let mut command = vae2x();
     command
