@@ -47,7 +47,7 @@ pub fn restart_for_cuda() {
             let mut command = std::process::Command::new(program);
             command.arg0(args.next().unwrap_or_default());
             // It returns only if it fails.
-            command.args(args).envs(environment).exec();
+            let _ = command.args(args).envs(environment).exec();
         }
     }
 }
