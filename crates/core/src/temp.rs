@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// Paths of the temporary files and folders that exist now.
+/// Paths of the temporary files that exist now.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// What follows the target's name in a temporary name, before 16 hexadecimal digits.
@@ -253,7 +253,7 @@ pub fn sync_folder_of(path: &Path) -> Result<()> {
     }
 }
 
-/// Deletes every temporary file and folder of this process, for a thread that then ends the process: whoever creates,
+/// Deletes every temporary file of this process, for a thread that then ends the process: whoever creates,
 /// renames or drops one from now on waits for ever.
 pub fn remove_all() {
     let mut live = live();

@@ -14,8 +14,8 @@ use crate::demo::demo_model;
 /// What a device made of a small clip.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Check {
-    /// The peak signal-to-noise ratio against the CPU's scalar kernels, in decibels: infinite if every bit agrees, above 90 in
-    /// `f32`, above 60 where that is computed through TF32.
+    /// The peak signal-to-noise ratio against the CPU's scalar kernels, in decibels: infinite if every bit agrees, some 140 between
+    /// the CPU's own kernels.
     pub decibels: f64,
     /// From the first use of the device to the last pixel; kernels are compiled, and perhaps measured, on the way.
     pub seconds: f64,

@@ -57,12 +57,8 @@ pub(super) fn remember(entry: &DeviceEntry, decibels: f64) {
 }
 
 fn read() -> Option<File> {
-    let path = path()?;
-    let metadata = std::fs::metadata(&path).ok()?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
-        return None;
-    }
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    let bytes = vae2x_core::files::read(&path()?, LARGEST).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 fn path() -> Option<PathBuf> {
