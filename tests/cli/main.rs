@@ -29,3 +29,4 @@ mod terminal;
 #[cfg(feature = "train")]
 mod train;
 mod upscale;
+mod video;

@@ -90,6 +90,14 @@ pub enum Error {
         /// The cargo feature that brings it.
         feature: &'static str,
     },
+    /// A program of others that is needed and not installed.
+    #[error("{program} is not installed: {how}")]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+        /// What to do.
+        how: &'static str,
+    },
     /// A device that is not there, or cannot compute what is asked of it.
     #[error("{0}")]
     NoDevice(String),

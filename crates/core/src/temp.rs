@@ -80,6 +80,11 @@ impl TempFile {
         Ok(created)
     }
 
+    /// Where the file is until it gets its target's name.
+    pub fn path(&self) -> &Path {
+        &self.temp
+    }
+
     /// The open file.
     ///
     /// # Errors

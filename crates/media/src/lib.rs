@@ -9,6 +9,7 @@
 //! - [`frames`]: images, folders of frames and array files, read and written one frame at a time;
 //! - [`output`]: which of them an output path stands for, decided and checked before any work
 //!   starts;
+//! - [`video`]: video files, `.y4m` here and others through FFmpeg;
 //! - [`picture`]: PNG, JPEG, WebP, EXR and BMP to arrays and back;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or
 //!   normalized;
@@ -35,3 +36,4 @@ pub mod reduce;
 pub mod resample;
 pub mod sharpen;
 pub mod sheet;
+pub mod video;

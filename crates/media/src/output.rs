@@ -7,6 +7,9 @@
 //! | path | holds |
 //! |---|---|
 //! | `.png .jpg .jpeg .webp .exr` | one image |
+//! | `.mp4 .mov .mkv .webm` | the frames of one clip as a video, through FFmpeg |
+//! | `.y4m`, or `-` for standard output | the frames of one clip as plain video |
+//! | `.apng`, or `.webp` for more than one frame | the frames of one clip as an animated image |
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
 //! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's stem |
 //!
@@ -20,8 +23,12 @@ use vae2x_core::temp::TempFile;
 use vae2x_core::{Error, Result};
 
 pub use crate::array_format::ArrayFormat;
-use crate::frames::{ArraySink, FolderSink, FrameSink, ImageSink, Series};
+use crate::frames::{
+    AnimationSink, ArraySink, FolderSink, FrameSink, ImageSink, MovieSink, Series, Y4mSink,
+};
 use crate::picture::{BitDepth, PictureFormat, PictureOptions};
+use crate::video::ffmpeg::{Audio, Movie};
+use crate::video::{Animation, Container, Encoding, Ffmpeg, Rate, Wishes};
 
 /// An input, as far as the plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +41,43 @@ pub struct Input {
     pub frames: usize,
 }
 
-/// How images are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How frames are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
-    /// Bits per channel; arrays are always 32-bit floats.
+    /// Bits per channel of images; arrays are always 32-bit floats.
     pub depth: BitDepth,
     /// The format of frames in a folder.
     pub folder_format: PictureFormat,
+    /// How a video is written.
+    pub video: VideoOptions,
+}
+
+/// How a video is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VideoOptions {
+    /// Frames per second; Wan's 16 if not given.
+    pub rate: Option<Rate>,
+    /// Codec, pixel format and quality.
+    pub wishes: Wishes,
+    /// The file whose first audio stream goes with it.
+    pub audio: Option<PathBuf>,
+    /// The FFmpeg program; else it is looked for.
+    pub ffmpeg: Option<PathBuf>,
+}
+
+impl VideoOptions {
+    fn without_rate(self) -> Self {
+        Self { rate: None, ..self }
+    }
+}
+
+/// What writes a video.
+#[derive(Clone, Debug)]
+struct Video {
+    encoding: Encoding,
+    rate: Rate,
+    /// The program and the sound; `.y4m` files need none and have none.
+    ffmpeg: Option<(Ffmpeg, Option<Audio>)>,
 }
 
 /// The kind of output that a path stands for.
@@ -50,6 +87,10 @@ pub enum Target {
     Picture(PathBuf),
     /// All frames of one input as one array.
     Array(PathBuf, ArrayFormat),
+    /// The frames of one clip as a video; the path `-` is standard output.
+    Video(PathBuf, Container),
+    /// The frames of one clip as an animated image.
+    Animation(PathBuf, Animation),
     /// A folder of images.
     Folder(PathBuf),
 }
@@ -59,6 +100,8 @@ pub enum Target {
 pub struct Output {
     target: Target,
     options: OutputOptions,
+    /// Of a [`Target::Video`].
+    video: Option<Video>,
     inputs: Vec<Planned>,
 }
 
@@ -78,20 +121,35 @@ impl Output {
     /// [`Error::BadRequest`] if the path's extension is unknown, does not fit the counts or the bit
     /// depth, or names an input; [`Error::Io`] if it cannot be written.
     pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
-        let target = target(path)?;
+        let target = target(path, inputs)?;
         check_counts(&target, inputs)?;
         match &target {
             Target::Picture(file) => PictureFormat::from_path(file)
                 .unwrap_or_default()
                 .check_depth(options.depth)?,
             Target::Folder(_) => options.folder_format.check_depth(options.depth)?,
-            Target::Array(..) => {}
+            Target::Array(..) | Target::Video(..) => {}
+            Target::Animation(..) if options.depth == BitDepth::Eight => {}
+            Target::Animation(..) => {
+                return Err(Error::BadRequest(
+                    "animated images are written with 8 bits per channel".into(),
+                ));
+            }
         }
+        let video = match target {
+            Target::Video(_, container) => Some(video(container, &options.video)?),
+            // Animations have a rate as well.
+            Target::Animation(..) => {
+                no_video(path, &options.video.clone().without_rate()).map(|()| None)?
+            }
+            _ => no_video(path, &options.video).map(|()| None)?,
+        };
         check_writable(&target)?;
         let output = Self {
             inputs: name_series(inputs),
             target,
             options,
+            video,
         };
         output.keep(inputs.iter().map(|input| input.path.as_path()))?;
         Ok(output)
@@ -136,7 +194,10 @@ impl Output {
     pub fn file(&self, input: usize, item: usize, frame: usize) -> Option<PathBuf> {
         let planned = self.inputs.get(input)?;
         match &self.target {
-            Target::Picture(path) | Target::Array(path, _) => {
+            Target::Picture(path)
+            | Target::Array(path, _)
+            | Target::Video(path, _)
+            | Target::Animation(path, _) => {
                 let is_planned = item < planned.items && frame < planned.frames;
                 is_planned.then(|| path.clone())
             }
@@ -164,32 +225,114 @@ impl Output {
             expected: format!("one of {} inputs", self.inputs.len()),
             got: format!("input {input}"),
         })?;
-        let options = PictureOptions {
-            depth: self.options.depth,
-            text,
-        };
-        Ok(match &self.target {
-            Target::Picture(path) => Box::new(ImageSink::new(path.clone(), options)),
-            Target::Array(path, format) => Box::new(ArraySink::create(
-                path,
-                *format,
-                planned.items,
-                planned.frames,
-            )?),
-            Target::Folder(folder) => {
-                Box::new(FolderSink::new(self.series(folder, planned), options))
+        let depth = self.options.depth;
+        let images = |text| PictureOptions { depth, text };
+        let (items, frames) = (planned.items, planned.frames);
+        Ok(match (&self.target, &self.video) {
+            (Target::Video(path, _), Some(video)) => video.open(path, frames, text)?,
+            (Target::Animation(path, format), _) => {
+                let rate = self.options.video.rate.unwrap_or_default();
+                Box::new(AnimationSink::create(path, *format, rate, frames, text)?)
+            }
+            (Target::Picture(path), _) => Box::new(ImageSink::new(path.clone(), images(text))),
+            (Target::Array(path, format), _) => {
+                Box::new(ArraySink::create(path, *format, items, frames)?)
+            }
+            (Target::Folder(folder) | Target::Video(folder, _), _) => {
+                Box::new(FolderSink::new(self.series(folder, planned), images(text)))
             }
         })
     }
 }
 
+impl Video {
+    fn open(
+        &self,
+        path: &Path,
+        frames: usize,
+        text: Vec<(String, String)>,
+    ) -> Result<Box<dyn FrameSink>> {
+        Ok(match &self.ffmpeg {
+            None => Box::new(Y4mSink::create(
+                path,
+                self.encoding.format,
+                self.rate,
+                frames,
+            )?),
+            Some((ffmpeg, audio)) => {
+                let movie = Movie {
+                    path: path.to_path_buf(),
+                    encoding: self.encoding,
+                    rate: self.rate,
+                    frames,
+                    audio: audio.clone(),
+                    text,
+                };
+                Box::new(MovieSink::new(ffmpeg.clone(), movie))
+            }
+        })
+    }
+}
+
+/// What writes a video of this kind, once it is known that it can be done.
+fn video(container: Container, options: &VideoOptions) -> Result<Video> {
+    let encoding = Encoding::new(container, options.wishes)?;
+    let ffmpeg = match container {
+        Container::Y4m if options.audio.is_some() => {
+            return Err(Error::BadRequest(
+                "--audio: a .y4m stream has no sound".into(),
+            ));
+        }
+        Container::Y4m => None,
+        _ => {
+            let ffmpeg = Ffmpeg::find(options.ffmpeg.as_deref())?;
+            let audio = |path: &PathBuf| {
+                let codec = ffmpeg.audio_codec(path)?;
+                Ok::<_, Error>(Audio {
+                    path: path.clone(),
+                    codec,
+                })
+            };
+            let audio = options.audio.as_ref().map(audio).transpose()?;
+            Some((ffmpeg, audio))
+        }
+    };
+    Ok(Video {
+        encoding,
+        rate: options.rate.unwrap_or_default(),
+        ffmpeg,
+    })
+}
+
+/// Refuses a video's options for another output.
+fn no_video(path: &Path, options: &VideoOptions) -> Result<()> {
+    let Wishes { codec, format, crf } = options.wishes;
+    let asked = [
+        ("--fps", options.rate.is_some()),
+        ("--codec", codec.is_some()),
+        ("--pixel-format", format.is_some()),
+        ("--crf", crf.is_some()),
+        ("--audio", options.audio.is_some()),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((name, _)) => Err(Error::BadRequest(format!(
+            "{name} is for videos; write to .mp4, .mov, .mkv, .webm or .y4m instead of {}",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The kind of output, from the form of the path and from what exists there.
-fn target(path: &Path) -> Result<Target> {
+fn target(path: &Path, inputs: &[Input]) -> Result<Target> {
     let ends_in_slash = path
         .as_os_str()
         .as_encoded_bytes()
         .last()
         .is_some_and(|&b| std::path::is_separator(b.into()));
+    if path == Path::new(Y4mSink::STANDARD_OUTPUT) {
+        return Ok(Target::Video(path.to_path_buf(), Container::Y4m));
+    }
     if ends_in_slash || path.is_dir() {
         return Ok(Target::Folder(path.to_path_buf()));
     }
@@ -197,15 +340,22 @@ fn target(path: &Path) -> Result<Target> {
         return Ok(Target::Folder(path.to_path_buf()));
     };
     let extension = extension.to_string_lossy().to_ascii_lowercase();
+    let frames = inputs.iter().map(|i| i.frames).max().unwrap_or(0);
+    if let Some(animation) = Animation::from_path(path, frames) {
+        return Ok(Target::Animation(path.to_path_buf(), animation));
+    }
     if PictureFormat::from_extension(&extension).is_some() {
         return Ok(Target::Picture(path.to_path_buf()));
+    }
+    if let Some(container) = Container::from_path(path) {
+        return Ok(Target::Video(path.to_path_buf(), container));
     }
     let array = ArrayFormat::from_extension(&extension)
         .map(|format| Target::Array(path.to_path_buf(), format));
     array.ok_or_else(|| {
         Error::BadRequest(format!(
-            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one image, .npy or \
-             .safetensors for an array, or a folder (end it with a slash)",
+            "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one image, .mp4, .mov, \
+             .mkv, .webm or .y4m for a video, .apng or .webp for an animation, .npy or .safetensors for an array, or a folder (end it with a slash)",
             path.display()
         ))
     })
@@ -232,6 +382,12 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
                 inputs.len()
             ),
         ),
+        Target::Video(path, _) | Target::Animation(path, _)
+            if inputs.iter().map(|i| i.items).sum::<usize>() > 1 =>
+        {
+            let clips: usize = inputs.iter().map(|i| i.items).sum();
+            (path, format!("one file cannot hold {clips} clips"))
+        }
         _ => return Ok(()),
     };
     let folder = path.with_extension("");
@@ -246,7 +402,11 @@ fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {
 /// Creates a target folder, then creates and drops a temporary file where the output goes.
 fn check_writable(target: &Target) -> Result<()> {
     let probe = match target {
-        Target::Picture(path) | Target::Array(path, _) => path.clone(),
+        Target::Video(path, _) if path == Path::new(Y4mSink::STANDARD_OUTPUT) => return Ok(()),
+        Target::Picture(path)
+        | Target::Array(path, _)
+        | Target::Video(path, _)
+        | Target::Animation(path, _) => path.clone(),
         Target::Folder(folder) => {
             std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
             folder.join("probe")

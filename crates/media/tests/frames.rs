@@ -14,10 +14,12 @@ use vae2x_media::picture::{BitDepth, PictureOptions, read_image, write_image};
 const PLAIN: SourceOptions = SourceOptions {
     clip: false,
     opacity: false,
+    ffmpeg: None,
 };
 const CLIP: SourceOptions = SourceOptions {
     clip: true,
     opacity: false,
+    ffmpeg: None,
 };
 
 /// An image of 8-bit samples that differ from one `number` to the next.
@@ -54,7 +56,7 @@ fn problem(result: vae2x_core::Result<impl Sized>, file: &Path) -> String {
     }
 }
 
-fn fitted(path: &Path, options: SourceOptions, edges: Edges) -> vae2x_core::Result<Fitted> {
+fn fitted(path: &Path, options: &SourceOptions, edges: Edges) -> vae2x_core::Result<Fitted> {
     let fit = Fit::to(&VaeConfig::default(), edges);
     Fitted::new(open_source(path, options)?, fit)
 }
@@ -69,7 +71,7 @@ fn an_image_is_one_frame_with_its_text_and_depth() {
         text: text.clone(),
     };
     write_image(&path, &image(1, [4, 6]), &options).unwrap();
-    let mut source = open_source(&path, PLAIN).unwrap();
+    let mut source = open_source(&path, &PLAIN).unwrap();
     let spec = source.spec().clone();
     assert_eq!((spec.items, spec.frames, spec.size), (1, 1, [4, 6]));
     assert_eq!((spec.depth, spec.text), (BitDepth::Sixteen, text));
@@ -89,10 +91,10 @@ fn opacity_comes_if_it_is_asked_for() {
         opacity: true,
         ..PLAIN
     };
-    let kept = open_source(&path, keep).unwrap().next().unwrap().unwrap();
+    let kept = open_source(&path, &keep).unwrap().next().unwrap().unwrap();
     assert_eq!(kept.opacity.unwrap().data(), [-1.0; 6]);
     assert!(kept.notes.is_empty());
-    let left = open_source(&path, PLAIN).unwrap().next().unwrap().unwrap();
+    let left = open_source(&path, &PLAIN).unwrap().next().unwrap().unwrap();
     assert!(left.opacity.is_none());
     assert!(left.notes.len() == 1 && left.notes[0].contains("a.png"));
 }
@@ -108,7 +110,7 @@ fn a_folder_is_a_clip_in_the_order_of_its_numbers() {
         );
     }
     std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
-    let mut source = open_source(folder.path(), CLIP).unwrap();
+    let mut source = open_source(folder.path(), &CLIP).unwrap();
     assert_eq!((source.spec().items, source.spec().frames), (1, 3));
     let frames = all(&mut *source);
     for (index, (frame, number)) in frames.iter().zip([1, 2, 10]).enumerate() {
@@ -117,7 +119,7 @@ fn a_folder_is_a_clip_in_the_order_of_its_numbers() {
     }
     assert_eq!(frames.len(), 3);
     assert!(matches!(
-        open_source(folder.path(), PLAIN),
+        open_source(folder.path(), &PLAIN),
         Err(Error::BadRequest(_))
     ));
 }
@@ -127,12 +129,12 @@ fn frames_of_other_sizes_are_refused_before_work_and_in_between() {
     let folder = tempfile::tempdir().unwrap();
     save(folder.path(), "a1.png", &image(1, [8, 16]));
     let second = save(folder.path(), "a2.png", &image(2, [8, 24]));
-    let found = problem(open_source(folder.path(), CLIP), &second);
+    let found = problem(open_source(folder.path(), &CLIP), &second);
     for fact in ["16x8", "a1.png", "24x8"] {
         assert!(found.contains(fact), "'{fact}' is not in: {found}");
     }
     save(folder.path(), "a2.png", &image(2, [8, 16]));
-    let mut source = open_source(folder.path(), CLIP).unwrap();
+    let mut source = open_source(folder.path(), &CLIP).unwrap();
     source.next().unwrap();
     save(folder.path(), "a2.png", &image(2, [16, 16]));
     assert!(problem(source.next(), &second).contains("16x16"));
@@ -143,7 +145,7 @@ fn arrays_give_the_frames_of_each_item() {
     let folder = tempfile::tempdir().unwrap();
     let clips = ramp(&[2, 3, 4, 5, 6]);
     let path = save_array(folder.path(), "a.safetensors", &[("pixels", &clips)]);
-    let mut source = open_source(&path, PLAIN).unwrap();
+    let mut source = open_source(&path, &PLAIN).unwrap();
     let spec = source.spec().clone();
     assert_eq!((spec.items, spec.frames, spec.size), (2, 4, [5, 6]));
     let frames = all(&mut *source);
@@ -156,7 +158,7 @@ fn arrays_give_the_frames_of_each_item() {
     for (shape, items) in [(&[3, 5, 6][..], 1), (&[2, 3, 5, 6], 2)] {
         let images = ramp(shape);
         let path = save_array(folder.path(), "b.safetensors", &[("x", &images)]);
-        let frames = all(&mut *open_source(&path, PLAIN).unwrap());
+        let frames = all(&mut *open_source(&path, &PLAIN).unwrap());
         let data: Vec<f32> = frames
             .iter()
             .flat_map(|f| f.pixels.data())
@@ -171,7 +173,7 @@ fn arrays_of_something_else_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |tensors: &[(&str, &Array)]| {
         let path = save_array(folder.path(), "a.safetensors", tensors);
-        problem(open_source(&path, PLAIN), &path)
+        problem(open_source(&path, &PLAIN), &path)
     };
     let (wrong, empty) = (ramp(&[1, 4, 8, 8]), Array::zeros([3, 0, 8]));
     assert!(refused(&[("x", &wrong)]).contains("[1, 4, 8, 8]"));
@@ -185,7 +187,7 @@ fn values_out_of_range_are_counted() {
     let mut clip = ramp(&[1, 3, 2, 4, 4]);
     clip.data_mut()[16..19].copy_from_slice(&[1.5, f32::NAN, 1.0005]);
     let path = save_array(folder.path(), "a.safetensors", &[("pixels", &clip)]);
-    let mut source = open_source(&path, PLAIN).unwrap();
+    let mut source = open_source(&path, &PLAIN).unwrap();
     assert!(source.next().unwrap().is_some());
     assert_eq!(
         problem(source.next(), &path),
@@ -193,7 +195,7 @@ fn values_out_of_range_are_counted() {
     );
     let one = Array::new([3, 1, 1], vec![-9.0, 0.0, 9.0]).unwrap();
     let path = save_array(folder.path(), "b.safetensors", &[("pixels", &one)]);
-    let mut source = open_source(&path, PLAIN).unwrap();
+    let mut source = open_source(&path, &PLAIN).unwrap();
     assert_eq!(problem(source.next(), &path), "2 values are not in [-1, 1]");
 }
 
@@ -213,7 +215,7 @@ fn an_array_is_never_read_whole() {
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(head.len() as u64 + 3 * FRAMES * 64 * 4)
         .unwrap();
-    let mut source = fitted(&path, PLAIN, Edges::Crop).unwrap();
+    let mut source = fitted(&path, &PLAIN, Edges::Crop).unwrap();
     assert_eq!(source.spec().frames as u64, FRAMES - 3);
     for index in 0..6 {
         let frame = source.next().unwrap().unwrap();
@@ -228,7 +230,7 @@ fn an_array_is_never_read_whole() {
 fn a_file_that_changes_meanwhile_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = save_array(folder.path(), "a.safetensors", &[("x", &ramp(&[3, 8, 8]))]);
-    let mut source = open_source(&path, PLAIN).unwrap();
+    let mut source = open_source(&path, &PLAIN).unwrap();
     save_array(folder.path(), "a.safetensors", &[("x", &ramp(&[3, 8, 9]))]);
     problem(source.next(), &path);
 }
@@ -237,7 +239,7 @@ fn a_file_that_changes_meanwhile_is_noticed() {
 fn sizes_between_are_cropped_or_padded() {
     let folder = tempfile::tempdir().unwrap();
     let path = save(folder.path(), "a.png", &image(3, [17, 26]));
-    let mut cropped = fitted(&path, PLAIN, Edges::Crop).unwrap();
+    let mut cropped = fitted(&path, &PLAIN, Edges::Crop).unwrap();
     assert_eq!(cropped.spec().size, [16, 24]);
     let frame = cropped.next().unwrap().unwrap();
     assert_eq!(frame.pixels.shape(), [3, 16, 24]);
@@ -250,7 +252,7 @@ fn sizes_between_are_cropped_or_padded() {
             "{shown}: cropped from 26x17 to 24x16 pixels, multiples of 8"
         )]
     );
-    let mut padded = fitted(&path, PLAIN, Edges::Pad).unwrap();
+    let mut padded = fitted(&path, &PLAIN, Edges::Pad).unwrap();
     let frame = padded.next().unwrap().unwrap();
     assert_eq!(frame.pixels.shape(), [3, 24, 32]);
     assert_eq!(
@@ -261,11 +263,11 @@ fn sizes_between_are_cropped_or_padded() {
     );
     let small = save(folder.path(), "b.png", &image(0, [8, 7]));
     assert_eq!(
-        problem(fitted(&small, PLAIN, Edges::Crop), &small),
+        problem(fitted(&small, &PLAIN, Edges::Crop), &small),
         "7x8 pixels are smaller than a latent cell of 8x8; pad them with --pad"
     );
     let whole = save(folder.path(), "c.png", &image(0, [8, 16]));
-    let frame = fitted(&whole, PLAIN, Edges::Pad).unwrap().next();
+    let frame = fitted(&whole, &PLAIN, Edges::Pad).unwrap().next();
     let frame = frame.unwrap().unwrap();
     assert_eq!((frame.pixels, frame.notes.len()), (image(0, [8, 16]), 0));
 }
@@ -277,7 +279,7 @@ fn frames_left_over_are_dropped_from_every_item() {
     // The very last frame is dropped before it is looked at.
     *clips.data_mut().last_mut().unwrap() = 7.0;
     let path = save_array(folder.path(), "a.npy.safetensors", &[("pixels", &clips)]);
-    let mut source = fitted(&path, PLAIN, Edges::Crop).unwrap();
+    let mut source = fitted(&path, &PLAIN, Edges::Crop).unwrap();
     assert_eq!((source.spec().items, source.spec().frames), (2, 5));
     let frames = all(&mut source);
     let places: Vec<_> = frames.iter().map(|f| (f.item, f.index)).collect();
@@ -319,7 +321,7 @@ fn what_was_written_comes_back() {
             sink.push(&image(number, [8, 16])).unwrap();
         }
         sink.finish().unwrap();
-        let frames = all(&mut *open_source(&path, CLIP).unwrap());
+        let frames = all(&mut *open_source(&path, &CLIP).unwrap());
         assert_eq!(frames.len(), 12, "{name}");
         for (number, frame) in frames.into_iter().enumerate() {
             assert_eq!(frame.pixels, image(number, [8, 16]), "{name} {number}");

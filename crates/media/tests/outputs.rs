@@ -96,9 +96,10 @@ fn what_does_not_fit_is_refused_early() {
     let deep = OutputOptions {
         depth: BitDepth::Sixteen,
         folder_format: PictureFormat::Webp,
+        ..OutputOptions::default()
     };
     for (name, inputs) in [("a.jpg", &[input("a", 1, 1)][..]), ("deep/", &clip)] {
-        let refused = Output::plan(&at(name), inputs, deep).unwrap_err();
+        let refused = Output::plan(&at(name), inputs, deep.clone()).unwrap_err();
         assert!(is_impossible(refused), "{name}");
     }
     let own = at("own.safetensors");

@@ -75,7 +75,7 @@ pub use memory::{available_bytes, check_bytes, check_memory};
 pub use open::{local_path, open_weights};
 pub use pixels::Pixels;
 pub use session::{DecodeSession, EncodeSession, join_frames};
-pub use upscale::{RefineSession, Upscale, in_turn};
+pub use upscale::{EnlargeSession, RefineSession, Upscale, in_turn};
 pub use vae::{Vae, VaeBuilder};
 #[doc(inline)]
 pub use vae2x_core::engine::Progress;

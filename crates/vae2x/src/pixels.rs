@@ -44,7 +44,7 @@ impl Pixels {
             clip: true,
             ..SourceOptions::default()
         };
-        let mut source = open_source(path.as_ref(), options)?;
+        let mut source = open_source(path.as_ref(), &options)?;
         let (frames, text) = (source.spec().frames, source.spec().text.clone());
         let mut planes = Vec::new();
         while let Some(frame) = source.next()? {

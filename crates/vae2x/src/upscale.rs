@@ -8,7 +8,7 @@ use vae2x_core::engine::Progress;
 use vae2x_core::latent::Raw;
 use vae2x_core::{Array, Error, Estimate, Extent, Result};
 use vae2x_media::fit::{corner, mirror};
-use vae2x_media::match_color::match_color;
+use vae2x_media::match_color::{Matching, match_color};
 use vae2x_media::opacity::fill_clear;
 use vae2x_media::resample::{Filter, resize_planes};
 
@@ -17,6 +17,9 @@ use crate::image::Image;
 use crate::latent::Latent;
 use crate::session::{DecodeSession, EncodeSession, join_frames};
 use crate::vae::Vae;
+
+/// The share of the time that encoding takes: decoding to twice the size takes about as long.
+const ENCODING: f32 = 0.5;
 
 /// How an image is enlarged.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,6 +98,59 @@ impl Vae {
         ))
     }
 
+    /// Starts enlarging a clip of `frames` frames of `size` pixels, in memory that does not grow with it.
+    ///
+    /// # Errors
+    /// As [`Self::require_enlarging`] and [`Self::decoder`]; [`Error::BadRequest`] for a clip without frames.
+    pub fn enlarger(
+        &self,
+        frames: usize,
+        size: [usize; 2],
+        how: &Upscale,
+    ) -> Result<EnlargeSession> {
+        self.require_enlarging()?;
+        let clip = self.enlarged_from(frames, size)?;
+        Ok(EnlargeSession {
+            encoder: self.encoder(clip)?,
+            decoder: self.decoder(clip)?,
+            whole: self.whole_cells(size),
+            scale: self.scale()?,
+            matching: how
+                .match_color
+                .then(|| low_matching(self.config()))
+                .transpose()?,
+            detail: how.detail,
+            size,
+            left: frames,
+        })
+    }
+
+    /// The peak memory of enlarging a clip; `None` on devices that cut frames to what they can hold.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a clip without frames.
+    pub fn enlarge_memory(&self, frames: usize, size: [usize; 2]) -> Result<Option<Estimate>> {
+        let clip = self.enlarged_from(frames, size)?;
+        let both = self.encode_memory(clip).zip(self.decode_memory(clip));
+        // Both keep the past of their layers for the whole clip.
+        Ok(both.map(|(encoding, decoding)| Estimate {
+            weights: encoding.weights + decoding.weights,
+            working: encoding.working + decoding.working,
+            output: encoding.output + decoding.output,
+        }))
+    }
+
+    /// The extent of the latent between the halves; its last latent frame may stand for frames that are not there.
+    fn enlarged_from(&self, frames: usize, size: [usize; 2]) -> Result<Extent> {
+        let Some(later) = frames.checked_sub(1) else {
+            return Err(Error::BadRequest("a clip without frames".into()));
+        };
+        Ok(Extent {
+            frames: 1 + later.div_ceil(self.config().temporal()),
+            cells: self.whole_cells(size).map(|n| n / self.config().spatial()),
+        })
+    }
+
     /// The smallest whole cells, in pixels, that hold `size`.
     fn whole_cells(&self, size: [usize; 2]) -> [usize; 2] {
         size.map(|n| n.next_multiple_of(self.config().spatial()))
@@ -102,8 +158,6 @@ impl Vae {
 
     /// Encodes and decodes `[3, 8h, 8w]`.
     fn round_trip(&self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
-        // Decoding to twice the size takes about as long as encoding.
-        const ENCODING: f32 = 0.5;
         let [c, h, w] = pixels.dims("pixels")?;
         let clip = Extent::image([h, w].map(|n| n / self.config().spatial()));
         let frame = pixels.clone().reshape([c, 1, h, w])?;
@@ -202,6 +256,97 @@ impl RefineSession {
         let frames = join_frames(self.decoder.step_with(latent, decoding)?)?;
         let encoding = &mut |part: f32| progress(DECODING + (1.0 - DECODING) * part);
         self.encoder.step_with(&frames, encoding)
+    }
+}
+
+/// The enlarging of one clip: each latent frame is decoded as soon as it is encoded. A clip that ends within a latent frame is
+/// continued by its last frame, and cut again.
+pub struct EnlargeSession {
+    encoder: EncodeSession,
+    decoder: DecodeSession,
+    size: [usize; 2],
+    /// The size in whole cells.
+    whole: [usize; 2],
+    scale: usize,
+    matching: Option<Matching>,
+    detail: Detail,
+    /// Frames to come.
+    left: usize,
+}
+
+impl EnlargeSession {
+    /// Whether all frames have been enlarged.
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The number of frames that the next step takes: 1 at first, 4 later, fewer at the end.
+    pub fn next_frames(&self) -> usize {
+        self.encoder.next_frames().min(self.left)
+    }
+
+    /// Enlarges the next frames, of which there are [`Self::next_frames`].
+    ///
+    /// # Shapes
+    /// `[3, H, W]` in [-1, 1] -> `[3, r H, r W]`, as many
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of frames or another size; as encoding and decoding.
+    pub fn step(&mut self, frames: &[Array]) -> Result<Vec<Array>> {
+        self.step_with(frames, &mut |_| ())
+    }
+
+    /// As [`Self::step`]; `progress` is called with the completed fraction of this step.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_with(&mut self, frames: &[Array], progress: Progress<'_>) -> Result<Vec<Array>> {
+        let (given, taken) = (frames.len(), self.next_frames());
+        let Some(last) = frames.last().filter(|_| given == taken) else {
+            return Err(Error::Shape {
+                what: "frames of a step".into(),
+                expected: taken.to_string(),
+                got: given.to_string(),
+            });
+        };
+        let added = self.encoder.next_frames() - given;
+        let whole = frames
+            .iter()
+            .chain(std::iter::repeat_n(last, added))
+            .map(|frame| self.whole(frame))
+            .collect::<Result<Vec<_>>>()?;
+        let joined = join_frames(whole.clone())?;
+        let encoding = &mut |part: f32| progress(ENCODING * part);
+        let latent = self.encoder.step_with(&joined, encoding)?;
+        drop(joined);
+        let decoding = &mut |part: f32| progress(ENCODING + (1.0 - ENCODING) * part);
+        let decoded = self.decoder.step_with(&latent, decoding)?;
+        self.left -= given;
+        let pairs = decoded.into_iter().zip(&whole).take(given);
+        pairs
+            .map(|(large, whole)| self.finish(large, whole))
+            .collect()
+    }
+
+    /// A frame continued to whole cells.
+    fn whole(&self, frame: &Array) -> Result<Array> {
+        let [_, h, w] = frame.dims("frame")?;
+        match [h, w] == self.size {
+            true => mirror(frame, self.whole),
+            false => Err(Error::Shape {
+                what: "frame".into(),
+                expected: format!("{}x{} pixels", self.size[1], self.size[0]),
+                got: format!("{w}x{h}"),
+            }),
+        }
+    }
+
+    fn finish(&self, mut large: Array, whole: &Array) -> Result<Array> {
+        if let Some(matching) = self.matching {
+            large = match_color(&large, whole, matching)?;
+        }
+        let size = self.size.map(|n| n * self.scale);
+        self.detail.apply(corner(&large, size)?)
     }
 }
 

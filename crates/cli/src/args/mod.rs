@@ -4,10 +4,12 @@ mod measure;
 mod parse;
 #[cfg(feature = "train")]
 mod train;
+mod video;
 
 pub use measure::*;
 #[cfg(feature = "train")]
 pub use train::*;
+pub use video::VideoArgs;
 
 use std::path::PathBuf;
 
@@ -139,12 +141,16 @@ pub struct DecodeArgs {
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// Write to OUT: .png .jpg .webp .exr .npy .safetensors, or a folder for PNG files
+    /// Write to OUT: an image (.png .jpg .webp .exr), a video (.mp4 .mov .mkv .webm .y4m, or - for
+    /// .y4m on standard output), an array (.npy .safetensors), or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+    /// Videos.
+    #[command(flatten)]
+    pub video: VideoArgs,
     /// Write PNG files with 8 or 16 bits per channel
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bit_depth)]
     pub bit_depth: BitDepth,

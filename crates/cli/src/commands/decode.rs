@@ -79,6 +79,7 @@ fn plan(args: &DecodeArgs, inputs: &[LatentInput]) -> anyhow::Result<Output> {
     };
     let options = OutputOptions {
         depth: args.bit_depth,
+        video: (&args.video).into(),
         ..OutputOptions::default()
     };
     let inputs: Vec<Input> = inputs.iter().map(input).collect();

@@ -51,7 +51,7 @@ impl Encoding {
             clip,
             ..SourceOptions::default()
         };
-        Ok(Fitted::new(open_source(path, options)?, fit)?)
+        Ok(Fitted::new(open_source(path, &options)?, fit)?)
     }
 
     fn extent(&self, spec: &Spec) -> Extent {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use vae2x_core::{Array, Result};
 
 use crate::picture::BitDepth;
+use crate::video::Rate;
 
 /// The contents of a source, known before any pixel is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct Spec {
     pub depth: BitDepth,
     /// ComfyUI's `prompt` and `workflow`, where the file carries them.
     pub text: Vec<(String, String)>,
+    /// Frames per second, of videos.
+    pub rate: Option<Rate>,
+    /// Whether the file has sound.
+    pub has_audio: bool,
 }
 
 impl Spec {

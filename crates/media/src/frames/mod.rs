@@ -9,6 +9,9 @@
 //! | [`ImageFile`] | [`ImageSink`] | one image |
 //! | [`FolderOfFrames`] | [`FolderSink`] | a clip as numbered images |
 //! | [`ArrayFile`] | [`ArraySink`] | one or several clips as one array, `[B, 3, F, H, W]` |
+//! | | [`AnimationSink`] | a clip as an animated image |
+//! | [`Y4mFile`] | [`Y4mSink`] | a clip as plain frames of video |
+//! | [`MovieFile`] | [`MovieSink`] | a clip as a video, through FFmpeg |
 //!
 //! [`open_source`] opens a path by its kind, [`Fitted`] crops or pads frames to whole latent cells,
 //! and [`crate::output::Output`] decides which sink a path stands for.
@@ -26,5 +29,5 @@ pub use contract::{Frame, FrameSink, FrameSource, Spec};
 pub use fitted::{Edges, Fit, Fitted};
 pub use inputs::{images_at, list_inputs};
 pub use open::{SourceOptions, open_source};
-pub use sink::{ArraySink, FolderSink, ImageSink, Series};
-pub use source::{ArrayFile, FolderOfFrames, ImageFile};
+pub use sink::{AnimationSink, ArraySink, FolderSink, ImageSink, MovieSink, Series, Y4mSink};
+pub use source::{ArrayFile, FolderOfFrames, ImageFile, MovieFile, Y4mFile};

@@ -21,4 +21,5 @@ pub use read::{
     read_image_with,
 };
 pub use text::COMFY_TEXTS;
+pub(crate) use text::add as add_text;
 pub use write::{PictureOptions, encode_image, without_opacity, write_image};

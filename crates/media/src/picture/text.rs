@@ -87,7 +87,7 @@ impl Chunk<'_> {
 ///
 /// # Errors
 /// If the keyword is not valid in PNG: 1 to 79 characters of Latin-1.
-pub(super) fn add<W: Write>(
+pub(crate) fn add<W: Write>(
     encoder: &mut png::Encoder<'_, W>,
     keyword: &str,
     text: &str,

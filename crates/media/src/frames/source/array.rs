@@ -154,6 +154,8 @@ fn find(file: &TensorFile) -> Result<(String, Spec)> {
             size,
             depth: BitDepth::Sixteen,
             text: Vec::new(),
+            rate: None,
+            has_audio: false,
         },
     ))
 }

@@ -51,6 +51,8 @@ impl FolderOfFrames {
                 size: first.size,
                 depth,
                 text: first.text,
+                rate: None,
+                has_audio: false,
             },
             files,
             opacity: opacity(keep_opacity),

@@ -31,6 +31,8 @@ impl ImageFile {
                 size,
                 depth,
                 text,
+                rate: None,
+                has_audio: false,
             },
             opacity: opacity(keep_opacity),
             is_read: false,

@@ -1,0 +1,206 @@
+//! Clips as video files.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::support::{entries, finish, fixture, run, text, vae2x};
+
+/// The arguments that decode a clip of the fixtures, of 5 frames of 32x48 pixels, to `out`.
+fn arguments(out: &str) -> Vec<String> {
+    let latent = fixture("vae_tiny_up2x/cases.safetensors");
+    let fixed = [
+        "decode",
+        &latent,
+        "--key",
+        "decode.clip2.latent",
+        "--latent-space",
+        "raw",
+        "--vae",
+        "demo:base",
+        "-o",
+        out,
+    ];
+    fixed.map(String::from).to_vec()
+}
+
+fn decode(out: &Path, more: &[&str]) -> crate::support::Run {
+    let mut all = arguments(&text(out));
+    all.extend(more.iter().map(|&m| m.to_owned()));
+    run(&all)
+}
+
+/// A stream of frames in 4:4:4 of 8 bits: size, and the bytes of each frame.
+fn frames(stream: &[u8]) -> ([usize; 2], Vec<&[u8]>) {
+    let end = stream.iter().position(|&b| b == b'\n').unwrap();
+    let header = std::str::from_utf8(&stream[..end]).unwrap();
+    let number = |letter: &str| {
+        let word = header.split(' ').find_map(|word| word.strip_prefix(letter));
+        word.unwrap().parse::<usize>().unwrap()
+    };
+    assert!(header.contains(" C444 "), "{header}");
+    let size = [number("H"), number("W")];
+    let length = 3 * size[0] * size[1];
+    let chunks = stream[end + 1..].chunks_exact(b"FRAME\n".len() + length);
+    assert!(chunks.remainder().is_empty());
+    (
+        size,
+        chunks
+            .map(|chunk| chunk.strip_prefix(b"FRAME\n").unwrap())
+            .collect(),
+    )
+}
+
+#[test]
+fn plain_video_holds_the_frames_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let [images, video] = ["images", "clip.y4m"].map(|name| folder.path().join(name));
+    decode(&images, &[]).ok();
+    assert!(decode(&video, &["--fps", "24"]).ok().contains("clip.y4m"));
+    let stream = std::fs::read(&video).unwrap();
+    assert!(stream.starts_with(b"YUV4MPEG2 ") && stream.windows(6).any(|w| w == b" F24:1"));
+    let (size, frames) = frames(&stream);
+    assert_eq!(frames.len(), entries(&images).len());
+    for (name, frame) in entries(&images).iter().zip(frames) {
+        let image = vae2x_media::picture::read_image(&images.join(name))
+            .unwrap()
+            .pixels;
+        let area = size[0] * size[1];
+        assert_eq!(image.shape(), [3, size[0], size[1]]);
+        for i in 0..area {
+            // BT.709, limited: the inverse of what was written, to the next 8-bit step.
+            let y = (f32::from(frame[i]) - 16.0) / 219.0;
+            let [cb, cr] = [1, 2].map(|plane| (f32::from(frame[plane * area + i]) - 128.0) / 224.0);
+            let rgb = [
+                y + 1.5748 * cr,
+                y - 0.187_324 * cb - 0.468_124 * cr,
+                y + 1.8556 * cb,
+            ];
+            for (c, value) in rgb.into_iter().enumerate() {
+                let exact = (image.data()[c * area + i] + 1.0) / 2.0;
+                assert!(
+                    (value - exact).abs() < 0.014,
+                    "{name} {c} {i}: {value} {exact}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn standard_output_gets_the_stream_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clip.y4m");
+    decode(&file, &[]).ok();
+    let output = vae2x().args(arguments("-")).output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout == std::fs::read(&file).unwrap());
+    assert_eq!(entries(folder.path()), ["clip.y4m"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let mut command = vae2x();
+    command
+        .args(arguments("-"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut start = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"YUV4MPEG2 ");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn without_ffmpeg_the_error_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("clip.mp4");
+    let mut command = vae2x();
+    for name in [
+        "VAE2X_FFMPEG",
+        "IMAGEIO_FFMPEG_EXE",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+    ] {
+        command.env_remove(name);
+    }
+    let said = finish(
+        command
+            .env("PATH", folder.path())
+            .args(arguments(&text(&out))),
+    )
+    .fails(1);
+    assert!(
+        said.contains("ffmpeg is not installed") && said.contains("--ffmpeg"),
+        "{said}"
+    );
+    let said = decode(&out, &["--ffmpeg", "no/such/ffmpeg"]).fails(2);
+    assert!(said.contains("no/such/ffmpeg"), "{said}");
+    assert_eq!(entries(folder.path()), [] as [&str; 0]);
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, more: &[&str]| decode(&folder.path().join(name), more).fails(2);
+    assert!(refused("a/", &["--fps", "24"]).contains("--fps is for videos"));
+    assert!(refused("a.png", &["--crf", "10"]).contains("one image cannot hold"));
+    assert!(refused("a.npy", &["--crf", "10"]).contains("--crf is for videos"));
+    assert!(refused("a.mp4", &["--codec", "ffv1"]).contains("h264, h265, av1"));
+    assert!(refused("a.mp4", &["--codec", "theora"]).contains("theora"));
+    assert!(refused("a.mp4", &["--fps", "0"]).contains("frames per second"));
+    assert!(refused("a.y4m", &["--audio", "a.wav"]).contains("no sound"));
+    assert_eq!(entries(folder.path()), [] as [&str; 0]);
+}
+
+/// A program that says it is FFmpeg, and then does what `script` says.
+#[cfg(unix)]
+fn fake(folder: &Path, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join("ffmpeg");
+    let text = format!(
+        "#!/bin/sh\nif [ \"$1\" = -version ]; then echo 'ffmpeg version 6.0 Copyright'; exit 0; fi\n{script}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+#[cfg(unix)]
+#[test]
+fn an_ffmpeg_that_dies_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    for script in [
+        "head -c 100 >/dev/null; echo '[libx264 @ 0x1] no such luck' >&2; exit 3",
+        "cat >/dev/null; echo no such luck >&2; exit 3",
+        "echo no such luck >&2; exit 3",
+        // More than a pipe holds.
+        "i=0; while [ $i -lt 3000 ]; do echo 'the same words again and again' >&2; i=$((i+1)); done; echo no such luck >&2; exit 3",
+    ] {
+        let program = fake(folder.path(), script);
+        let said = decode(&out.join("clip.mp4"), &["--ffmpeg", &text(&program)]).fails(1);
+        assert!(
+            said.contains("clip.mp4: ffmpeg cannot write it") && said.contains("no such luck"),
+            "{said}"
+        );
+        assert_eq!(said.matches("error:").count(), 1, "{said}");
+        assert_eq!(entries(&out), [] as [&str; 0]);
+    }
+    let program = fake(folder.path(), "kill -9 $$");
+    let said = decode(&out.join("clip.mp4"), &["--ffmpeg", &text(&program)]).fails(1);
+    assert!(said.contains("signal"), "{said}");
+    assert_eq!(entries(&out), [] as [&str; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_program_that_is_not_ffmpeg_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = decode(&folder.path().join("clip.mp4"), &["--ffmpeg", "/bin/true"]).fails(2);
+    assert!(said.contains("does not say that it is FFmpeg"), "{said}");
+}
