@@ -22,9 +22,10 @@ pub struct Report {
     pub applied: Vec<String>,
     /// Tensors that the model needs and the files lack, as the files would name them.
     pub missing: Vec<String>,
-    /// Tensors that the files have and the model does not know, as the files name them. Those of the other models of a
-    /// bundled checkpoint are not counted.
+    /// Tensors that the files have and the model does not know, as the files name them.
     pub unused: Vec<String>,
+    /// Tensors that are none of the model's, such as those of the other models of a bundled checkpoint.
+    pub ignored: Vec<String>,
 }
 
 /// The tensors in the files of a model.
@@ -131,8 +132,7 @@ impl ModelTensors {
                 None => report.missing.push(name),
             }
         }
-        let unused = self.names.into_keys().filter(|name| !is_foreign(name));
-        report.unused = unused.collect();
+        (report.ignored, report.unused) = self.names.into_keys().partition(|name| is_foreign(name));
         if !(report.missing.is_empty() && report.unused.is_empty()) {
             return Err(Error::TensorSet {
                 path: self.path,

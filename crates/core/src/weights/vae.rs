@@ -9,10 +9,11 @@ use std::path::Path;
 use super::dtype::DType;
 use super::file::TensorFile;
 use super::folder::FileNames;
+use super::identify::{self, Place};
 use super::keys::KeyMap;
 use super::layout::{Layout, copying_time_conv, with_zero_taps};
 use super::model::{ModelTensors, ModelWeights, Report};
-use super::{Weights, copy_tensor, identify};
+use super::{Weights, copy_tensor};
 use crate::arch::{self, TensorSpec};
 use crate::array::Array;
 use crate::config::VaeConfig;
@@ -24,7 +25,7 @@ pub struct VaeWeights {
     weights: ModelWeights,
     config: VaeConfig,
     layout: Layout,
-    prefix: &'static str,
+    prefix: String,
     dtypes: BTreeMap<DType, usize>,
 }
 
@@ -60,16 +61,16 @@ impl VaeWeights {
     }
 
     fn build(tensors: ModelTensors) -> Result<Self> {
-        let (layout, prefix) = identify::layout(&tensors)?;
-        let config = identify::config(&tensors, layout, prefix)?;
+        let place = identify::place(&tensors)?;
+        let config = identify::config(&tensors, &place)?;
+        let Place { layout, prefix } = place;
         let keys = KeyMap::new(&config);
         let wanted = arch::tensors(&config).into_iter().filter_map(|spec| {
             let shape = layout.file_shape(&spec)?;
-            let name = file_name(layout, prefix, &keys, &spec.name);
+            let name = file_name(layout, &prefix, &keys, &spec.name);
             Some((TensorSpec { shape, ..spec }, name))
         });
-        let is_elsewhere = |name: &str| identify::is_elsewhere(name, prefix);
-        let weights = tensors.assign(wanted, is_elsewhere)?;
+        let weights = tensors.assign(wanted, |name| !identify::is_own(name, &prefix))?;
         Ok(Self {
             dtypes: weights.dtypes(),
             weights,
@@ -94,9 +95,9 @@ impl VaeWeights {
         self.layout
     }
 
-    /// The prefix of all names in the file: one of [`super::keys::PREFIXES`].
+    /// What stands before all names of the model in the file.
     pub fn prefix(&self) -> &str {
-        self.prefix
+        &self.prefix
     }
 
     /// The type of most tensors.
