@@ -16,6 +16,7 @@ pub mod encode;
 pub mod export;
 pub mod hires;
 pub mod info;
+mod known_weights;
 mod lpips;
 mod measuring;
 pub mod metrics;

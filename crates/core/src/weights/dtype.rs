@@ -25,10 +25,40 @@ pub enum DType {
     U16,
     U8,
     Bool,
+    /// A type whose elements are not read. Files of tensors that are read may hold others of such types.
+    Other(TypeName),
+}
+
+/// The name of a type, cut to what names of types need.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeName {
+    bytes: [u8; Self::LENGTH],
+    used: usize,
+}
+
+impl TypeName {
+    const LENGTH: usize = 16;
+
+    fn new(name: &str) -> Self {
+        let mut bytes = [0; Self::LENGTH];
+        let used = name.floor_char_boundary(Self::LENGTH);
+        bytes[..used].copy_from_slice(&name.as_bytes()[..used]);
+        Self { bytes, used }
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.used]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for TypeName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl DType {
-    /// All types.
+    /// All types that are read.
     pub const ALL: [Self; 15] = [
         Self::F64,
         Self::F32,
@@ -47,19 +77,21 @@ impl DType {
         Self::Bool,
     ];
 
-    /// Bytes per element.
+    /// Bytes per element; 0 for types that are not read.
     pub fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 | Self::U64 => 8,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
             Self::F8E4M3 | Self::F8E5M2 | Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::Other(_) => 0,
         }
     }
 
     /// The name in safetensors files.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
+            Self::Other(name) => name.as_str(),
             Self::F64 => "F64",
             Self::F32 => "F32",
             Self::F16 => "F16",
@@ -78,9 +110,19 @@ impl DType {
         }
     }
 
-    /// The type with this safetensors name.
+    /// The type with this safetensors name, if it is read.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|d| d.name() == name)
+    }
+
+    /// A type with any other name.
+    pub(crate) fn other(name: &str) -> Self {
+        Self::Other(TypeName::new(name))
+    }
+
+    /// Whether elements are read.
+    pub(crate) fn is_readable(self) -> bool {
+        !matches!(self, Self::Other(_))
     }
 
     /// Whether weights may have this type: floating point of at least 16 bits.
@@ -112,6 +154,7 @@ impl DType {
             Self::U16 => each(bytes, |b| f32::from(u16::from_le_bytes(b))),
             Self::U8 => each(bytes, |[b]| f32::from(b)),
             Self::Bool => each(bytes, |[b]| f32::from(u8::from(b != 0))),
+            Self::Other(_) => return None,
         })
     }
 
@@ -186,6 +229,11 @@ mod tests {
             assert_eq!(DType::from_name(dtype.name()), Some(dtype));
         }
         assert_eq!(DType::from_name("F4"), None);
+        let long = DType::other("an endless name é");
+        assert_eq!(
+            (DType::other("F4").name(), long.name()),
+            ("F4", "an endless name ")
+        );
         assert_eq!("bf16".parse::<DType>().unwrap(), DType::BF16);
         assert!(matches!("q4".parse::<DType>(), Err(Error::BadRequest(_))));
     }

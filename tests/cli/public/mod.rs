@@ -1,0 +1,3 @@
+//! Files as people have them, by subject.
+
+mod weights;
