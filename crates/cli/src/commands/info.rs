@@ -183,25 +183,32 @@ fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
     }))
 }
 
+/// Entries whose names are those of the file, not of the report.
+const NAMED_BY_FILE: [&str; 2] = ["tensors_by_dtype", "ignored_tensors"];
+
 /// One `name: value` line per entry, nested entries indented.
 fn text(report: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    lines(&mut out, report, 0);
+    lines(&mut out, report, "");
     out
 }
 
-fn lines(out: &mut Vec<String>, value: &Value, depth: usize) {
+/// The entries of what is called `of`, which is empty for the whole report.
+fn lines(out: &mut Vec<String>, value: &Value, of: &str) {
     let Value::Object(entries) = value else {
         return;
     };
-    for (name, value) in entries {
-        let name = name.replace('_', " ");
-        let indent = "  ".repeat(depth);
+    let indent = if of.is_empty() { "" } else { "  " };
+    for (key, value) in entries {
+        let name = match NAMED_BY_FILE.contains(&of) {
+            true => key.clone(),
+            false => key.replace('_', " "),
+        };
         out.push(match value {
             Value::Object(_) => format!("{indent}{name}:"),
             Value::String(s) => format!("{indent}{name}: {s}"),
             other => format!("{indent}{name}: {}", other.to_string().replace(',', ", ")),
         });
-        lines(out, value, depth + 1);
+        lines(out, value, key);
     }
 }
