@@ -19,7 +19,7 @@ fn small() -> VaeConfig {
 fn codes(name: &str, count: usize) -> Vec<u8> {
     formula::tensor(name, &[count], 1.0)
         .iter()
-        .map(|v| (v.abs() * 1e4) as u8 % 0x78 | if *v < 0.0 { 0x80 } else { 0 })
+        .map(|v| ((v.abs() * 1e4) as u8 % 0x78) | if *v < 0.0 { 0x80 } else { 0 })
         .collect()
 }
 
@@ -260,6 +260,27 @@ fn wrong_scales_are_refused_by_name() {
     let (tensor, expected, _) = wrong(open(&lost));
     assert_eq!(tensor, "decoder.head.2.weight");
     assert!(expected.contains("scale"), "{expected}");
+}
+
+#[test]
+fn weights_in_other_types_are_refused_by_name() {
+    for (dtype, bytes) in [("I8", 1), ("U8", 1), ("F8_E8M0", 1), ("Q4", 1), ("C64", 8)] {
+        let tensors = quantized(DType::F8E4M3, "", |_| vec![]);
+        let (mut header, mut data) = (Map::new(), Vec::new());
+        for (name, (kind, shape, codes)) in tensors {
+            let is_it = name == "conv2.weight";
+            let kind = if is_it { dtype } else { kind.name() };
+            let codes = if is_it { codes.repeat(bytes) } else { codes };
+            let end = data.len() + codes.len();
+            let entry = json!({"dtype": kind, "shape": shape, "data_offsets": [data.len(), end]});
+            header.insert(name, entry);
+            data.extend(codes);
+        }
+        let bytes = safetensors(&Value::Object(header), &data);
+        let file = TensorFile::from_bytes("given", bytes).unwrap();
+        let (tensor, _, got) = wrong(VaeWeights::from_file(file, None));
+        assert_eq!((tensor.as_str(), got.as_str()), ("conv2.weight", dtype));
+    }
 }
 
 #[test]

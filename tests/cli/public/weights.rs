@@ -330,3 +330,23 @@ fn other_models_of_the_family_are_refused_by_name() {
         "{taehv}"
     );
 }
+
+#[test]
+fn latents_of_other_models_of_the_family_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.safetensors");
+    for (shape, model) in [
+        (&[1, 64, 4, 6][..], "Qwen-Image 2.1's"),
+        (&[1, 64, 1, 4, 6], "Qwen-Image 2.1's"),
+        (&[64, 4, 6], "Qwen-Image 2.1's"),
+        (&[1, 48, 5, 4, 6], "Wan2.2-5B's"),
+    ] {
+        let array = Array::zeros(shape);
+        write_arrays(&file, &[("latent", &array)], &Default::default()).unwrap();
+        let said = run(&["decode", &text(&file), "-o", "x.png", "--vae", "demo:base"]).fails(1);
+        assert!(said.contains(model), "{said}");
+    }
+    let frames_first = Array::zeros([1, 64, 16, 2, 2]);
+    write_arrays(&file, &[("latent", &frames_first)], &Default::default()).unwrap();
+    assert_eq!(info(&text(&file))["latent_frames"], 64);
+}

@@ -84,7 +84,7 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
         )));
     }
     let mut tensors: Vec<_> = parsed.tensors.into_iter().collect();
-    tensors.sort_by(|a, b| a.1.data_offsets.cmp(&b.1.data_offsets));
+    tensors.sort_by_key(|(_, entry)| entry.data_offsets);
     let checked = tensors
         .iter()
         .map(|(name, entry)| (name.clone(), entry.checked()));
