@@ -2,6 +2,7 @@
 //! other error, 128 and its number after a signal (130 for Ctrl-C), also if a run has saved its state and can be resumed.
 
 mod args;
+mod batch;
 mod commands;
 mod compute;
 mod files;

@@ -116,6 +116,14 @@ pub struct RunArgs {
     pub timings: Option<PathBuf>,
 }
 
+/// Which inputs are left out.
+#[derive(Debug, Args)]
+pub struct BatchArgs {
+    /// Skip inputs whose outputs exist, to go on with a batch that was stopped or partly failed
+    #[arg(long)]
+    pub skip_existing: bool,
+}
+
 /// How to read a latent file.
 #[derive(Debug, Args)]
 pub struct LatentArgs {
@@ -133,7 +141,7 @@ pub struct LatentArgs {
 /// `vae2x decode`
 #[derive(Debug, Args)]
 pub struct DecodeArgs {
-    /// Latent files: .latent, .safetensors, .npy, .pt
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
     #[arg(required = true, value_name = "LATENTS")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -169,6 +177,9 @@ pub struct DecodeArgs {
     /// Do not write ComfyUI's prompt and workflow to PNG files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -220,6 +231,9 @@ pub struct UpscaleArgs {
     /// Do not write ComfyUI's prompt and workflow to PNG files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -228,7 +242,7 @@ pub struct UpscaleArgs {
 /// `vae2x hires`
 #[derive(Debug, Args)]
 pub struct HiresArgs {
-    /// Latent files: .latent, .safetensors, .npy, .pt
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
     #[arg(required = true, value_name = "LATENTS")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -244,6 +258,9 @@ pub struct HiresArgs {
     /// Do not write ComfyUI's prompt and workflow
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -274,6 +291,9 @@ pub struct EncodeArgs {
     /// Do not write the prompt and workflow of PNG files to latent files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -282,15 +302,18 @@ pub struct EncodeArgs {
 /// `vae2x preview`
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
-    /// A latent file: .latent, .safetensors, .npy, .pt
-    #[arg(value_name = "LATENTS")]
-    pub input: PathBuf,
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
+    #[arg(required = true, value_name = "LATENTS")]
+    pub inputs: Vec<PathBuf>,
     /// Write to OUT: .png .jpg .webp, or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// `vae2x info`

@@ -225,18 +225,16 @@ impl Failures {
 
 /// Makes a job of each input. Inputs that fail do not stop the others.
 pub fn prepare<T, J>(
+    failed: &mut Failures,
     inputs: impl IntoIterator<Item = T>,
     name: impl Fn(&T) -> String,
     prepare: impl Fn(T) -> Result<J>,
-) -> (Vec<J>, Failures) {
-    let inputs: Vec<T> = inputs.into_iter().collect();
-    let mut failed = Failures::among(inputs.len());
-    let mut jobs = Vec::with_capacity(inputs.len());
-    for input in inputs {
+) -> Vec<J> {
+    let jobs = inputs.into_iter().filter_map(|input| {
         let name = name(&input);
-        jobs.extend(failed.note(&name, prepare(input)));
-    }
-    (jobs, failed)
+        failed.note(&name, prepare(input))
+    });
+    jobs.collect()
 }
 
 #[cfg(test)]

@@ -229,11 +229,13 @@ fn inputs_that_cannot_be_looked_at_are_counted() {
         2 => Err(anyhow!("there is no 2")),
         n => Ok(n),
     };
-    let (jobs, failed) = prepare([1, 2, 3], |n| format!("job {n}"), look);
+    let mut failed = Failures::among(3);
+    let jobs = prepare(&mut failed, [1, 2, 3], |n| format!("job {n}"), look);
     assert_eq!(jobs, [1, 3]);
     let error = failed.result().unwrap_err().to_string();
     assert_eq!(error, "1 of 3 inputs failed: job 2");
-    let (jobs, failed) = prepare([2], |n| format!("job {n}"), look);
+    let mut failed = Failures::among(1);
+    let jobs = prepare(&mut failed, [2], |n| format!("job {n}"), look);
     assert!(jobs.is_empty());
     assert_eq!(failed.result().unwrap_err().to_string(), "there is no 2");
 }
