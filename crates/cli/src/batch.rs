@@ -67,7 +67,7 @@ pub fn places<J>(jobs: Vec<J>, output: &Output, skip_existing: bool) -> Vec<(usi
 }
 
 /// Leaves out what is done, and prints how much that is.
-fn not_done<T>(mut all: Vec<T>, skip_existing: bool, is_done: impl Fn(&T) -> bool) -> Vec<T> {
+pub fn not_done<T>(mut all: Vec<T>, skip_existing: bool, is_done: impl Fn(&T) -> bool) -> Vec<T> {
     let count = all.len();
     if skip_existing {
         all.retain(|one| !is_done(one));

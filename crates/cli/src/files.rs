@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use vae2x_core::Error;
+use vae2x_core::temp::TempFile;
 use vae2x_core::weights::Layout;
 use vae2x_media::names::distinct_names;
 
@@ -42,15 +44,26 @@ fn in_folder<'a>(
     inputs: &[PathBuf],
     extension: impl Fn(&Path) -> &'a str,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    check_writable(&folder.join("probe"))
-        .with_context(|| format!("{}: cannot be written", folder.display()))?;
+    make_folder(folder)?;
     let names = distinct_names(inputs, &extension);
     let target = |(name, input): (String, &PathBuf)| {
         let extension = extension(input);
         folder.join(format!("{name}.{extension}"))
     };
     Ok(names.into_iter().zip(inputs).map(target).collect())
+}
+
+/// Creates a folder for outputs, and checks that files can be created in it.
+///
+/// # Errors
+/// The system's error, with the path.
+pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    match TempFile::create(&folder.join("probe")) {
+        Err(Error::Io { source, .. }) => Err(Error::io(folder, source).into()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Refuses outputs that would replace an input or each other, and a file for timings that cannot be written.
@@ -90,7 +103,7 @@ pub fn check_weights_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
 /// # Errors
 /// The system's error, with the path.
 pub fn check_writable(path: &Path) -> anyhow::Result<()> {
-    drop(vae2x_core::temp::TempFile::create(path)?);
+    drop(TempFile::create(path)?);
     Ok(())
 }
 

@@ -57,6 +57,8 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Measure the grid of speckles in images, or in what a model makes of flat colours.
     Speckle(SpeckleArgs),
+    /// Encode and decode images again and again, as extending a clip does, and print how they drift.
+    Roundtrip(RoundtripArgs),
     /// Encode and decode the bundled photos with the bundled models, and compare the results.
     Demo(DemoArgs),
     /// Train a decoder, a degradation proxy or a small flow model.
@@ -319,10 +321,10 @@ pub struct PreviewArgs {
 /// `vae2x info`
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A weight file, a diffusers folder, a Hugging Face id, demo:2x, demo:base, or a latent file
-    #[arg(value_name = "FILE")]
-    pub file: String,
-    /// Print JSON
+    /// Weight files, diffusers folders, Hugging Face ids, demo:2x, demo:base, or latent files
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// Print JSON: an object, or a list of them for several files
     #[arg(long)]
     pub json: bool,
     /// Reading of latents.

@@ -28,7 +28,7 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     compute.encoder_precision = compute.precision;
     let space = space(args)?;
     let folders = match args.clip {
-        true => Folders::AreClips,
+        true => Folders::Themselves,
         false => Folders::OfImages,
     };
     let (inputs, mut failed) = batch::list(&args.inputs, folders)?;

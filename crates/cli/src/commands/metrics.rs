@@ -13,7 +13,7 @@ use vae2x_media::pixels::picture_size;
 
 use super::lpips::lpips;
 use super::measuring::{self, row_or_rest};
-use super::table::{number, table};
+use super::table::{finite_or_text, number, table};
 use crate::args::MetricsArgs;
 use crate::run::Failures;
 use crate::ui::{self, Meter};
@@ -265,12 +265,4 @@ fn read(path: &Path) -> anyhow::Result<Array> {
     let picture = read_image(path)?;
     picture.notes.iter().for_each(ui::note);
     Ok(picture.pixels)
-}
-
-/// JSON has no infinity, which is the PSNR of equal images.
-fn finite_or_text(value: Option<f64>) -> Value {
-    match value {
-        Some(value) if value.is_infinite() => json!(value.to_string()),
-        value => json!(value),
-    }
 }

@@ -150,6 +150,20 @@ fn finished(work: &Doubling) -> (Vec<u32>, Option<String>) {
 }
 
 #[test]
+fn names_are_put_in_front_once() {
+    for (text, name, expected) in [
+        ("a.png: broken", "a.png", "a.png: broken"),
+        ("b/a.png: broken", "a.png", "a.png: b/a.png: broken"),
+        ("expected 3 axes", "x", "x: expected 3 axes"),
+        ("'x' is no image", "x", "'x' is no image"),
+        ("broken", "a.png", "a.png: broken"),
+    ] {
+        let error = super::named(anyhow!("{text}"), name);
+        assert_eq!(format!("{error:#}"), expected);
+    }
+}
+
+#[test]
 fn every_piece_passes_in_order() {
     let work = Doubling::default();
     assert_eq!(finished(&work), (vec![1, 2, 3], None));

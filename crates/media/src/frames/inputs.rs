@@ -35,14 +35,14 @@ pub enum Folders {
     OfImages,
     /// The latents in it.
     OfLatents,
-    /// Itself, as one clip.
-    AreClips,
+    /// Itself: a clip, or weights.
+    Themselves,
 }
 
 /// The inputs of a command.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// Files, or folders that are clips.
+    /// Files, or folders that stand for themselves.
     pub files: Vec<PathBuf>,
     /// Paths that stand for no file, and why.
     pub failed: Vec<(PathBuf, Error)>,
@@ -62,15 +62,22 @@ pub fn list_inputs(paths: &[PathBuf], folders: Folders) -> Inputs {
     inputs
 }
 
+/// How a path comes into the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Itself,
+    ByPattern,
+}
+
 impl Inputs {
     fn add(&mut self, path: &Path, folders: Folders) -> Result<()> {
         let Some(matches) = pattern::expand(path) else {
-            return self.add_path(path, folders);
+            return self.add_path(path, folders, Named::Itself);
         };
         let before = self.files.len();
         for path in matches {
             // An empty folder that was not named is no failure.
-            let added = self.add_path(&path, folders);
+            let added = self.add_path(&path, folders, Named::ByPattern);
             if let (Err(error), false) = (added, path.is_dir()) {
                 return Err(error);
             }
@@ -81,11 +88,11 @@ impl Inputs {
         }
     }
 
-    fn add_path(&mut self, path: &Path, folders: Folders) -> Result<()> {
+    fn add_path(&mut self, path: &Path, folders: Folders, named: Named) -> Result<()> {
         let is_wanted = match folders {
             Folders::OfImages => is_picture_name,
             Folders::OfLatents => is_latent_name,
-            Folders::AreClips => {
+            Folders::Themselves => {
                 self.files.push(path.to_path_buf());
                 return Ok(());
             }
@@ -94,7 +101,11 @@ impl Inputs {
             self.files.push(path.to_path_buf());
             return Ok(());
         }
-        let Listed { files, skipped } = listed(path, is_wanted)?;
+        let Listed { files, mut skipped } = listed(path, is_wanted)?;
+        if named == Named::ByPattern {
+            // The pattern says which folders are meant.
+            skipped.folders.clear();
+        }
         self.notes.extend(skipped.note(path));
         if files.is_empty() {
             let problem = match folders {
@@ -244,7 +255,7 @@ mod tests {
             folder.path().display()
         );
         assert_eq!(inputs.notes, [&*note]);
-        assert_eq!(list_inputs(&paths, Folders::AreClips).files, paths);
+        assert_eq!(list_inputs(&paths, Folders::Themselves).files, paths);
         let (frames, left_out) = frames_in(folder.path()).unwrap();
         assert_eq!(frames, ["f2.JPG", "f10.png"].map(at));
         assert_eq!(left_out, Some(note));
