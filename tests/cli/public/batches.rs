@@ -347,7 +347,7 @@ fn one_bad_image_stops_no_measurement() {
     for side in ["p", "q"] {
         std::fs::create_dir(at(side)).unwrap();
         for name in ["a.png", "b.png", "c.png"] {
-            image(&at(side).join(name), [32, 32]);
+            image(&at(side).join(name), [128, 128]);
         }
     }
     std::fs::write(at("q/b.png"), "broken").unwrap();
@@ -378,7 +378,7 @@ fn numbers_of_the_images_that_can_be_read_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for name in ["a.png", "b.png"] {
-        image(&at(name), [32, 32]);
+        image(&at(name), [128, 128]);
     }
     std::fs::write(at("c.png"), "broken").unwrap();
     let paths: Vec<PathBuf> = ["a.png", "c.png", "b.png"].map(at).to_vec();
