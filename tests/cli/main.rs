@@ -20,6 +20,7 @@ mod hub;
 mod messages;
 mod metrics;
 mod public;
+mod roundtrip;
 #[cfg(feature = "train")]
 mod sdedit;
 #[cfg(unix)]

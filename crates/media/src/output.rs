@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `.png .jpg .jpeg .webp .exr` | one image |
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
-//! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's stem |
+//! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's |
 //!
 //! Frames are numbered from 0 over a clip, or over the items of a batch of images; a batch of clips
 //! gives `NAME_0_00000.png`, the item first.
@@ -26,8 +26,10 @@ use crate::picture::{BitDepth, PictureFormat, PictureOptions};
 /// An input, as far as the plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// The file that the frames come from; its stem names them in a folder.
+    /// The file that the frames come from.
     pub path: PathBuf,
+    /// The name of its frames in a folder, as by [`distinct_names`](crate::names::distinct_names).
+    pub name: String,
     /// Batch items.
     pub items: usize,
     /// Frames of each item.
@@ -117,14 +119,23 @@ impl Output {
         }
     }
 
+    /// Whether all files of input `input` exist and are not empty. As files appear whole or not at
+    /// all, they are finished then.
+    pub fn is_written(&self, input: usize) -> bool {
+        self.inputs.get(input).is_some() && self.files_of(input).all(|path| is_finished(&path))
+    }
+
     /// All files of the plan.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let inputs = self.inputs.iter().enumerate();
-        inputs.flat_map(move |(input, planned)| {
-            let frames = move |item| (0..planned.frames).map(move |frame| (item, frame));
-            let places = (0..planned.items).flat_map(frames);
-            places.filter_map(move |(item, frame)| self.file(input, item, frame))
-        })
+        (0..self.inputs.len()).flat_map(|input| self.files_of(input))
+    }
+
+    /// All files of input `input`.
+    fn files_of(&self, input: usize) -> impl Iterator<Item = PathBuf> {
+        let planned = self.inputs.get(input);
+        let [items, frames] = planned.map_or([0, 0], |planned| [planned.items, planned.frames]);
+        let places = (0..items).flat_map(move |item| (0..frames).map(move |frame| (item, frame)));
+        places.filter_map(move |(item, frame)| self.file(input, item, frame))
     }
 
     /// The kind of output that the path stands for.
@@ -181,6 +192,12 @@ impl Output {
             }
         })
     }
+}
+
+/// Whether a file exists and has content.
+pub fn is_finished(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
 /// The kind of output, from the form of the path and from what exists there.
@@ -260,20 +277,17 @@ fn check_writable(target: &Target) -> Result<()> {
         })
 }
 
-/// Names each series after its input's stem, distinct from all others even if case is ignored.
+/// Names each series after its input, distinct from all others: the items of a batch can still have
+/// the name of another input.
 fn name_series(inputs: &[Input]) -> Vec<Planned> {
     let mut taken = HashSet::new();
     let plan = |input: &Input| {
-        let stem = input
-            .path
-            .file_stem()
-            .map_or("frame".into(), |s| s.to_string_lossy());
         let is_batch_of_clips = input.items > 1 && input.frames > 1;
         let names = match is_batch_of_clips {
             true => (0..input.items)
-                .map(|item| format!("{stem}_{item}"))
+                .map(|item| format!("{}_{item}", input.name))
                 .collect(),
-            false => vec![stem.into_owned()],
+            false => vec![input.name.clone()],
         };
         let series = names
             .into_iter()

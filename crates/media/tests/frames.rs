@@ -303,6 +303,7 @@ fn counts_of_frames_follow_the_model() {
 fn plan(path: &Path, items: usize, frames: usize) -> Output {
     let input = Input {
         path: "a.latent".into(),
+        name: "a".into(),
         items,
         frames,
     };

@@ -1,3 +1,4 @@
-//! Files as people have them, by subject.
+//! Files as people have them, rebuilt from public reports, with their right answers.
 
+mod batches;
 mod weights;

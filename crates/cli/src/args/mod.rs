@@ -57,6 +57,8 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Measure the grid of speckles in images, or in what a model makes of flat colours.
     Speckle(SpeckleArgs),
+    /// Encode and decode images again and again, as extending a clip does, and print how they drift.
+    Roundtrip(RoundtripArgs),
     /// Encode and decode the bundled photos with the bundled models, and compare the results.
     Demo(DemoArgs),
     /// Train a decoder, a degradation proxy or a small flow model.
@@ -116,6 +118,14 @@ pub struct RunArgs {
     pub timings: Option<PathBuf>,
 }
 
+/// Which inputs are left out.
+#[derive(Debug, Args)]
+pub struct BatchArgs {
+    /// Skip inputs whose outputs exist, to go on with a batch that was stopped or partly failed
+    #[arg(long)]
+    pub skip_existing: bool,
+}
+
 /// How to read a latent file.
 #[derive(Debug, Args)]
 pub struct LatentArgs {
@@ -133,7 +143,7 @@ pub struct LatentArgs {
 /// `vae2x decode`
 #[derive(Debug, Args)]
 pub struct DecodeArgs {
-    /// Latent files: .latent, .safetensors, .npy, .pt
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
     #[arg(required = true, value_name = "LATENTS")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -169,6 +179,9 @@ pub struct DecodeArgs {
     /// Do not write ComfyUI's prompt and workflow to PNG files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -220,6 +233,9 @@ pub struct UpscaleArgs {
     /// Do not write ComfyUI's prompt and workflow to PNG files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -228,7 +244,7 @@ pub struct UpscaleArgs {
 /// `vae2x hires`
 #[derive(Debug, Args)]
 pub struct HiresArgs {
-    /// Latent files: .latent, .safetensors, .npy, .pt
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
     #[arg(required = true, value_name = "LATENTS")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -244,6 +260,9 @@ pub struct HiresArgs {
     /// Do not write ComfyUI's prompt and workflow
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -274,6 +293,9 @@ pub struct EncodeArgs {
     /// Do not write the prompt and workflow of PNG files to latent files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -282,24 +304,27 @@ pub struct EncodeArgs {
 /// `vae2x preview`
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
-    /// A latent file: .latent, .safetensors, .npy, .pt
-    #[arg(value_name = "LATENTS")]
-    pub input: PathBuf,
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
+    #[arg(required = true, value_name = "LATENTS")]
+    pub inputs: Vec<PathBuf>,
     /// Write to OUT: .png .jpg .webp, or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// `vae2x info`
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A weight file, a diffusers folder, a Hugging Face id, demo:2x, demo:base, or a latent file
-    #[arg(value_name = "FILE")]
-    pub file: String,
-    /// Print JSON
+    /// Weight files, diffusers folders, Hugging Face ids, demo:2x, demo:base, or latent files
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// Print JSON: an object, or a list of them for several files
     #[arg(long)]
     pub json: bool,
     /// Reading of latents.

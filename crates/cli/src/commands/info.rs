@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use vae2x::VaeConfig;
 use vae2x_core::arch;
 use vae2x_core::weights::{Oddities, TensorFile, VaeWeights, Weights};
+use vae2x_media::frames::Folders;
 use vae2x_media::latent::{Decision, LatentFile, decide_space};
 
 use super::known_weights;
 use crate::args::InfoArgs;
+use crate::batch;
 use crate::compute::open_weights;
 use crate::latents::Reading;
 use crate::ui;
@@ -23,13 +25,30 @@ const ENCODER: &str = "encoder.";
 /// # Errors
 /// If the file is neither weights nor latents, or cannot be read.
 pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
-    let report = match latent_path(&args.file) {
-        Some(path) => latent_report(path, args)?,
-        None => weights_report(&open_weights(&args.file)?)?,
-    };
-    match args.json {
-        true => ui::print_json(&report),
-        false => ui::print_lines(text(&report)),
+    let (files, mut failed) = batch::list(&args.files, Folders::Themselves)?;
+    let mut reports = Vec::with_capacity(files.len());
+    for file in &files {
+        let name = file.to_string_lossy();
+        reports.extend(failed.note(&name, report(&name, args)));
+    }
+    match (&reports[..], args.json) {
+        ([], _) => (),
+        ([only], true) if files.len() == 1 => ui::print_json(only)?,
+        (all, true) => ui::print_json(&all)?,
+        (all, false) => ui::print_lines(
+            all.iter()
+                .map(text)
+                .collect::<Vec<_>>()
+                .join(&String::new()),
+        )?,
+    }
+    failed.result()
+}
+
+fn report(file: &str, args: &InfoArgs) -> anyhow::Result<Value> {
+    match latent_path(file) {
+        Some(path) => latent_report(path, args),
+        None => weights_report(&open_weights(file)?),
     }
 }
 

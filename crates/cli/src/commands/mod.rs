@@ -21,6 +21,7 @@ mod lpips;
 mod measuring;
 pub mod metrics;
 pub mod preview;
+pub mod roundtrip;
 #[cfg(feature = "train")]
 pub mod sdedit;
 pub mod speckle;

@@ -1,14 +1,13 @@
 //! `vae2x upscale`: images at a multiple of their size, by encoding them and decoding with a 2x or 4x decoder.
 
-use std::path::PathBuf;
-
 use vae2x::Upscale;
-use vae2x_media::frames::list_inputs;
+use vae2x_media::frames::Folders;
 use vae2x_media::picture::{BitDepth, PictureFormat, look_at_image};
 
 use crate::args::UpscaleArgs;
+use crate::batch::{self, Pair};
 use crate::compute::{Compute, vae_name};
-use crate::files::{check_files, is_folder, keep_or_remove, targets};
+use crate::files::{check_files, check_replaceable, is_folder, keep_or_remove, targets};
 use crate::run::{Direction, prepare, run};
 use crate::usage;
 use crate::work::{EnlargedImage, Upscaling};
@@ -24,19 +23,20 @@ pub fn upscale(args: &UpscaleArgs) -> anyhow::Result<()> {
 fn checked(args: &UpscaleArgs) -> anyhow::Result<()> {
     let name = vae_name(&args.vae)?;
     let compute = Compute::new(&args.run)?;
-    let inputs = list_inputs(&args.inputs, false)?;
     let format = format(args)?;
+    let (inputs, mut failed) = batch::list(&args.inputs, Folders::OfImages)?;
     let paths = targets(&args.output, &inputs, |_| format.extension())?;
     check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
-    let look = |(input, path): (&PathBuf, PathBuf)| {
+    let look = |Pair { input, output }: Pair| {
+        check_replaceable(&output)?;
         Ok(EnlargedImage {
-            input: input.clone(),
-            size: look_at_image(input)?,
-            path,
+            size: look_at_image(&input)?,
+            input,
+            path: output,
         })
     };
-    let shown = |(input, _): &(&PathBuf, PathBuf)| input.display().to_string();
-    let (jobs, failed) = prepare(inputs.iter().zip(paths), shown, look);
+    let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
+    let jobs = prepare(&mut failed, pairs, Pair::name, look);
     if jobs.is_empty() {
         return failed.result();
     }

@@ -4,12 +4,14 @@ mod decoding;
 mod encoding;
 mod previewing;
 mod refining;
+mod round_trips;
 mod upscaling;
 
 pub use decoding::Decoding;
 pub use encoding::{Encoding, PixelInput};
 pub use previewing::Previewing;
 pub use refining::{RefinedLatent, Refining};
+pub use round_trips::{Round, RoundTrips, Trip, TripInput};
 pub use upscaling::{EnlargedImage, Upscaling};
 
 use std::path::PathBuf;
