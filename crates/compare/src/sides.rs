@@ -103,7 +103,7 @@ pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
     match pictures.is_empty() {
         true => Err(Error::format(
             path,
-            "no images in this folder (.png, .jpg, .webp, .exr, .bmp)",
+            "no images in this folder (.png, .jpg, .webp, .gif, .tif, .exr, .bmp)",
         )),
         false => Ok(pictures),
     }

@@ -63,7 +63,7 @@ fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
     match images.is_empty() {
         true => Err(Error::format(
             folder,
-            "the folder holds no images (.png, .jpg, .webp, .exr, .bmp)",
+            "the folder holds no images (.png, .jpg, .webp, .gif, .tif, .exr, .bmp)",
         )),
         false => Ok(images),
     }
