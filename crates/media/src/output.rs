@@ -165,7 +165,7 @@ impl Output {
         }
     }
 
-    /// Begins the output of input `input`; `text` goes into PNG text chunks.
+    /// Begins the output of input `input`; `text` goes into the metadata of images.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such input; [`Error::Io`].
@@ -177,7 +177,7 @@ impl Output {
         })?;
         let options = PictureOptions {
             depth: self.options.depth,
-            text,
+            metadata: text.into(),
         };
         Ok(match &self.target {
             Target::Picture(path) => Box::new(ImageSink::new(path.clone(), options)),

@@ -66,7 +66,7 @@ fn an_image_is_one_frame_with_its_text_and_depth() {
     let text = vec![("prompt".to_owned(), "{}".to_owned())];
     let options = PictureOptions {
         depth: BitDepth::Sixteen,
-        text: text.clone(),
+        metadata: text.clone().into(),
     };
     write_image(&path, &image(1, [4, 6]), &options).unwrap();
     let mut source = open_source(&path, PLAIN).unwrap();

@@ -7,6 +7,7 @@ use vae2x_core::latent::Raw;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, Estimate, Extent, Precision, Result, VaeConfig};
 use vae2x_hub::OnEvent;
+use vae2x_media::picture::comfy_text;
 
 use crate::device::{Device, EngineOptions};
 use crate::latent::Latent;
@@ -187,7 +188,8 @@ impl Vae {
             items.push(Array::concat1(&latents)?);
         }
         let raw = Raw::new(Array::stack(&items)?)?;
-        Ok(Latent::encoded(raw, config).with_text(pixels.text().to_vec()))
+        let (text, _) = comfy_text(pixels.text().to_vec());
+        Ok(Latent::encoded(raw, config).with_text(text))
     }
 
     /// The raw latent for this model; a doubtful decision about a file is passed to the callback.

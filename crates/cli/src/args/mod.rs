@@ -176,7 +176,7 @@ pub struct DecodeArgs {
     /// channel
     #[arg(long, value_name = "HOW", default_value = "low", requires = "match_color", value_parser = takings())]
     pub match_color_by: Taking,
-    /// Do not write ComfyUI's prompt and workflow to PNG files
+    /// Do not write ComfyUI's prompt and workflow to images
     #[arg(long)]
     pub no_metadata: bool,
     /// The batch.
@@ -230,7 +230,7 @@ pub struct UpscaleArgs {
     /// Match the colours of the input, place by place, without touching detail
     #[arg(long)]
     pub match_color: bool,
-    /// Do not write ComfyUI's prompt and workflow to PNG files
+    /// Leave out metadata: ComfyUI's prompt and workflow, other programs' texts, EXIF and XMP
     #[arg(long)]
     pub no_metadata: bool,
     /// The batch.
@@ -290,7 +290,7 @@ pub struct EncodeArgs {
     /// Pad to multiples of 8 pixels by repeating the edge, instead of cropping
     #[arg(long)]
     pub pad: bool,
-    /// Do not write the prompt and workflow of PNG files to latent files
+    /// Do not write ComfyUI's prompt and workflow of images to latent files
     #[arg(long)]
     pub no_metadata: bool,
     /// The batch.

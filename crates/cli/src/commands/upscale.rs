@@ -50,7 +50,7 @@ fn checked(args: &UpscaleArgs) -> anyhow::Result<()> {
         vae,
         how,
         depth: args.bit_depth,
-        keeps_text: !args.no_metadata,
+        keeps_metadata: !args.no_metadata,
         allowed: compute.memory,
     };
     run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Direction::Decoding)

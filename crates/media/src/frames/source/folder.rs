@@ -10,7 +10,7 @@ use vae2x_core::{Error, Result};
 use super::image::{opacity, read};
 use crate::frames::contract::{Frame, FrameSource, Spec};
 use crate::frames::inputs::frames_in;
-use crate::picture::{BitDepth, ImageHead, Opacity, image_head};
+use crate::picture::{BitDepth, ImageHead, Opacity, image_head, image_metadata};
 use crate::pixels::picture_size;
 
 /// A folder of images, read one at a time.
@@ -52,7 +52,7 @@ impl FolderOfFrames {
                 frames: files.len(),
                 size: first.size,
                 depth,
-                text: first.text,
+                text: image_metadata(&files[0])?.text,
             },
             files,
             opacity: opacity(keep_opacity),
