@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use vae2x_media::picture::{
-    PictureFormat, PictureOptions, decode_image, encode_image,
+    BitDepth, PictureFormat, PictureOptions, decode_image, encode_image,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,10 +18,14 @@ fuzz_target!(|bytes: &[u8]| {
     /// Writing takes longer than reading.
     const WRITTEN: usize = 1 << 14;
     if values.len() <= WRITTEN {
-        let options = PictureOptions {
+        let mut options = PictureOptions {
             depth: image.depth,
-            text: image.text,
+            metadata: image.metadata,
         };
         encode_image(&image.pixels, PictureFormat::Png, &options).unwrap();
+        options.depth = BitDepth::Eight;
+        for format in [PictureFormat::Jpeg, PictureFormat::Webp] {
+            encode_image(&image.pixels, format, &options).unwrap();
+        }
     }
 });

@@ -19,6 +19,8 @@ mod hostile_training;
 mod hub;
 mod messages;
 mod metrics;
+mod public;
+mod roundtrip;
 #[cfg(feature = "train")]
 mod sdedit;
 #[cfg(unix)]

@@ -105,11 +105,6 @@ const COMMAND_LINES: &[Message] = &[
         2,
         &["x.png: two outputs would have this name"],
     ),
-    (
-        "upscale a twin --vae demo:2x -o out",
-        2,
-        &["two inputs are named 'x'"],
-    ),
     ("compare a -o x.html", 2, &["give at least two images"]),
     (
         "compare n=a n=b -o x.html",

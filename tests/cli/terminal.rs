@@ -176,7 +176,8 @@ fn names_of_tensors_and_metadata() {
     let gamma =
         serde_json::json!({ "dtype": "F32", "shape": [96, 1, 1, 1], "data_offsets": [0, 384] });
     let other = serde_json::json!({ "dtype": "F32", "shape": [1], "data_offsets": [384, 388] });
-    let weights = serde_json::json!({ "decoder.head.0.gamma": gamma, EVIL: other });
+    let layer = format!("decoder.{EVIL}");
+    let weights = serde_json::json!({ "decoder.head.0.gamma": gamma, layer: other });
     safetensors(&path("vae.safetensors"), &weights, 388);
     fails(&["info", &room.path("vae.safetensors")]);
     let foreign =

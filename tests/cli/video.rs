@@ -204,3 +204,168 @@ fn a_program_that_is_not_ffmpeg_is_refused() {
     let said = decode(&folder.path().join("clip.mp4"), &["--ffmpeg", "/bin/true"]).fails(2);
     assert!(said.contains("does not say that it is FFmpeg"), "{said}");
 }
+
+/// Writes a clip of `frames` frames as plain video: squares that move over a gradient.
+fn write_y4m(path: &Path, frames: usize, [h, w]: [usize; 2]) {
+    let mut bytes = format!("YUV4MPEG2 W{w} H{h} F12:1 Ip A1:1 C444\n").into_bytes();
+    for t in 0..frames {
+        bytes.extend(b"FRAME\n");
+        for plane in 0..3 {
+            for i in 0..h * w {
+                let (x, y) = (i % w, i / w);
+                let square = (x / 8 + y / 8 + t / 2) % 2;
+                bytes.push((60 + plane * 30 + square * 40 + x) as u8);
+            }
+        }
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn clips_of_any_length_and_size_are_upscaled() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.y4m");
+    // Neither whole latent frames nor whole cells.
+    for count in [1, 2, 5, 7] {
+        write_y4m(&input, count, [18, 31]);
+        let out = folder.path().join("out.y4m");
+        run(&[
+            "upscale",
+            &text(&input),
+            "--vae",
+            "demo:2x",
+            "-o",
+            &text(&out),
+        ])
+        .ok();
+        let stream = std::fs::read(&out).unwrap();
+        let (size, decoded) = frames(&stream);
+        assert_eq!((size, decoded.len()), ([36, 62], count));
+        assert!(
+            stream.windows(6).any(|w| w == b" F12:1"),
+            "the rate is kept"
+        );
+    }
+}
+
+#[test]
+fn the_first_frame_of_an_upscaled_clip_is_the_upscaled_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let frames = at("frames");
+    std::fs::create_dir(&frames).unwrap();
+    for i in 0..3 {
+        let values = (0..3 * 16 * 24).map(|v| ((v * (i + 3)) as f32 * 0.01).sin());
+        let image = vae2x_core::Array::new([3, 16, 24], values.collect()).unwrap();
+        vae2x_media::picture::write_image(
+            &frames.join(format!("{i}.png")),
+            &image,
+            &Default::default(),
+        )
+        .unwrap();
+    }
+    let (clip, image) = (text(&at("clip")), text(&at("image.png")));
+    run(&[
+        "upscale",
+        &text(&frames),
+        "--clip",
+        "--vae",
+        "demo:2x",
+        "-o",
+        &clip,
+    ])
+    .ok();
+    run(&[
+        "upscale",
+        &text(&frames.join("0.png")),
+        "--vae",
+        "demo:2x",
+        "-o",
+        &image,
+    ])
+    .ok();
+    assert_eq!(entries(&at("clip")).len(), 3);
+    let read = |path: &Path| vae2x_media::picture::read_image(path).unwrap().pixels;
+    assert_eq!(
+        read(&at("clip").join(&entries(&at("clip"))[0])),
+        read(&at("image.png"))
+    );
+}
+
+#[test]
+fn images_and_videos_are_upscaled_in_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_y4m(&at("a.y4m"), 2, [16, 16]);
+    std::fs::write(at("b.y4m"), "YUV4MPEG2 W2 H2\nFRAME\nx").unwrap();
+    let image = vae2x_core::Array::zeros([3, 16, 16]);
+    vae2x_media::picture::write_image(&at("c.png"), &image, &Default::default()).unwrap();
+    let inputs = ["a.y4m", "b.y4m", "c.png"].map(|name| text(&at(name)));
+    let out = text(&at("out"));
+    let all: Vec<&str> = ["upscale"]
+        .into_iter()
+        .chain(inputs.iter().map(String::as_str))
+        .chain(["--vae", "demo:2x", "-o", &out])
+        .collect();
+    let said = run(&all).fails(1);
+    assert!(
+        said.contains("1 of 3 inputs failed") && said.contains("ends within frame 0"),
+        "{said}"
+    );
+    assert_eq!(entries(&at("out")), ["a.y4m", "c.png"]);
+    let again: Vec<&str> = all.iter().copied().chain(["--skip-existing"]).collect();
+    assert!(run(&again).fails(1).contains("2 inputs skipped"));
+}
+
+#[test]
+fn videos_are_encoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.y4m");
+    write_y4m(&input, 5, [16, 24]);
+    let out = folder.path().join("clip.latent");
+    run(&[
+        "encode",
+        &text(&input),
+        "--vae",
+        "demo:base",
+        "-o",
+        &text(&out),
+    ])
+    .ok();
+    assert_eq!(
+        crate::support::read(&out, "latent_tensor").shape(),
+        [1, 16, 2, 2, 3]
+    );
+}
+
+#[test]
+fn animations_hold_all_frames() {
+    use image::AnimationDecoder;
+    use image::codecs::{png::PngDecoder, webp::WebPDecoder};
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    decode(&images, &[]).ok();
+    let open = |name: &str| {
+        let path = folder.path().join(name);
+        decode(&path, &["--fps", "20"]).ok();
+        std::io::BufReader::new(std::fs::File::open(path).unwrap())
+    };
+    let png = PngDecoder::new(open("a.apng"))
+        .unwrap()
+        .apng()
+        .unwrap()
+        .into_frames();
+    let webp = WebPDecoder::new(open("a.webp")).unwrap().into_frames();
+    for decoded in [
+        png.collect_frames().unwrap(),
+        webp.collect_frames().unwrap(),
+    ] {
+        assert_eq!(decoded.len(), entries(&images).len());
+        for (frame, name) in decoded.iter().zip(entries(&images)) {
+            assert_eq!(frame.delay().numer_denom_ms(), (50, 1));
+            let exact = image::open(images.join(name)).unwrap().into_rgb8();
+            let frame = image::DynamicImage::from(frame.buffer().clone()).into_rgb8();
+            assert!(frame == exact);
+        }
+    }
+}

@@ -170,7 +170,8 @@ fn tensor_names() -> Vec<Case> {
 fn weights() -> Vec<Case> {
     let decode = [DECODE, &["x.safetensors", "-o", "o.png"]].concat();
     let gamma = || tensor("decoder.head.0.gamma", "F32", &[96, 1, 1, 1], vec![0; 384]);
-    let extra = file(&[gamma(), tensor(ESCAPES, "F32", &[1], vec![0; 4])]);
+    let layer = format!("decoder.{ESCAPES}");
+    let extra = file(&[gamma(), tensor(&layer, "F32", &[1], vec![0; 4])]);
     let mean = with_metadata(&[gamma()], &[("latents_mean", ESCAPES)]);
     let foreign = file(&[tensor(ESCAPES, "F32", &[3], vec![0; 12])]);
     [

@@ -58,6 +58,7 @@ fn weights(name: &str, expect: Expect, bytes: Vec<u8>) -> [Case; 2] {
 pub fn cases() -> Vec<Trial> {
     let mut cases = statistics();
     cases.extend(tensors());
+    cases.extend(scales());
     cases.extend(values());
     cases.extend(configs());
     cases.extend(indices());
@@ -124,11 +125,13 @@ fn tensors() -> Vec<Case> {
     let mut add = |name: &str, edit: &dyn Fn(&mut Header)| {
         cases.extend(weights(name, Error, edited(&model(), |h| edit(h))));
     };
-    add("a tensor named by escapes", &|h| {
-        h.insert(
-            "\x1b[31mHACK\x1b]0;pwn\x07".into(),
-            json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}),
-        );
+    let escapes = "\x1b[31mHACK\x1b]0;pwn\x07";
+    let named = |h: &mut Header, name: String| {
+        let empty = json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
+        h.insert(name, empty);
+    };
+    add("a layer named by escapes", &|h| {
+        named(h, format!("decoder.{escapes}"));
     });
     add("a shape reversed", &|h| {
         shape(h, "decoder.conv1.weight").reverse()
@@ -147,6 +150,68 @@ fn tensors() -> Vec<Case> {
             let shape = shape(h, key);
             *shape = [vec![json!(1); 60], shape.clone()].concat();
         });
+    }
+    let beside = edited(&model(), |h| named(h, escapes.into()));
+    cases.extend(weights(
+        "a tensor beside it named by escapes",
+        Success,
+        beside,
+    ));
+    cases
+}
+
+/// Scales beside weights that nothing can be computed with, or that are of nothing.
+fn scales() -> Vec<Case> {
+    let with = |name: &str, dtype: &str, shape: &[usize], bytes: &[u8]| {
+        let model = model();
+        let (_, start) = split(&model);
+        let end = model.len() - start;
+        let entry = json!({
+            "dtype": dtype, "shape": shape, "data_offsets": [end, end + bytes.len()],
+        });
+        let scaled = edited(&model, |h| drop(h.insert(name.into(), entry)));
+        [scaled, bytes.to_vec()].concat()
+    };
+    let float = |value: f32| value.to_le_bytes();
+    let scale = "decoder.conv1.scale_weight";
+    let mut cases: Vec<Case> =
+        weights("scale 1", Success, with(scale, "F32", &[1], &float(1.0))).into();
+    for (name, bytes) in [
+        ("scale NaN", with(scale, "F32", &[1], &float(f32::NAN))),
+        (
+            "scale infinite",
+            with(scale, "F32", &[], &float(f32::INFINITY)),
+        ),
+        ("scale 1e38", with(scale, "F32", &[1], &float(1e38))),
+        ("scale 1e9", with(scale, "F32", &[1], &float(1e9))),
+        ("scale below 0", with(scale, "F32", &[1], &float(-1.0))),
+        ("scale of 3", with(scale, "F32", &[3], &same(1.0, 3))),
+        ("scale empty", with(scale, "F32", &[0], &[])),
+        ("scale of 2^40 bits", with(scale, "Q4", &[1 << 40], &[0; 8])),
+        ("scale of bytes", with(scale, "U8", &[1], &[1])),
+        (
+            "scale of no weight",
+            with("decoder.conv9.scale_weight", "F32", &[1], &float(1.0)),
+        ),
+        (
+            "scale by blocks",
+            with("decoder.conv1.weight_scale_inv", "F32", &[1], &float(1.0)),
+        ),
+        (
+            "nvfp4",
+            with(
+                "decoder.conv1.comfy_quant",
+                "U8",
+                &[18],
+                br#"{"format":"nvfp4"}"#,
+            ),
+        ),
+        (
+            "no JSON",
+            with("decoder.conv1.comfy_quant", "U8", &[4], b"\x1b[2J"),
+        ),
+    ] {
+        cases.extend(weights(name, Error, bytes));
     }
     cases
 }

@@ -134,12 +134,16 @@ fn open_builder(name: &str) -> vae2x::Result<VaeBuilder> {
     with_transfer_bar(|on_event| Vae::open_with(name, on_event))
 }
 
-/// Opens the weights called `name` without a device.
+/// Opens the weights called `name` without a device, and notes what in the file is ignored.
 ///
 /// # Errors
 /// If they cannot be found, fetched or read as a VAE.
 pub fn open_weights(name: &str) -> vae2x::Result<VaeWeights> {
-    with_transfer_bar(|on_event| vae2x::open_weights(name, on_event))
+    let weights = with_transfer_bar(|on_event| vae2x::open_weights(name, on_event))?;
+    if let Some(note) = weights.note() {
+        ui::note(note);
+    }
+    Ok(weights)
 }
 
 /// The local path of a file or hub id of networks that training and metrics use, fetched first if it is on the hub.

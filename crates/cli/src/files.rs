@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use vae2x_core::Error;
+use vae2x_core::temp::TempFile;
 use vae2x_core::weights::Layout;
+use vae2x_media::names::distinct_names;
 
 use crate::usage;
 
@@ -18,7 +21,7 @@ pub fn is_folder(path: &Path) -> bool {
 /// A file for each input: the output itself for a single input, or `NAME.extension` in the output folder, which is created.
 ///
 /// # Errors
-/// An invalid command line for several inputs into one file or two inputs with one name; if the folder cannot be created.
+/// An invalid command line for several inputs into one file; if the folder cannot be created.
 pub fn targets<'a>(
     output: &Path,
     inputs: &[PathBuf],
@@ -41,22 +44,29 @@ fn in_folder<'a>(
     inputs: &[PathBuf],
     extension: impl Fn(&Path) -> &'a str,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let mut taken = HashSet::new();
-    let target = |input: &PathBuf| {
-        let stem = input.file_stem().unwrap_or_default().to_string_lossy();
-        let path = folder.join(format!("{stem}.{}", extension(input)));
-        if !taken.insert(path.clone()) {
-            return usage(format!(
-                "two inputs are named '{stem}'; write them to separate folders"
-            ));
-        }
-        Ok(path)
+    make_folder(folder)?;
+    let names = distinct_names(inputs, &extension);
+    let target = |(name, input): (String, &PathBuf)| {
+        let extension = extension(input);
+        folder.join(format!("{name}.{extension}"))
     };
-    inputs.iter().map(target).collect()
+    Ok(names.into_iter().zip(inputs).map(target).collect())
 }
 
-/// Refuses outputs that cannot be written or would replace an input or each other.
+/// Creates a folder for outputs, and checks that files can be created in it.
+///
+/// # Errors
+/// The system's error, with the path.
+pub fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    match TempFile::create(&folder.join("probe")) {
+        Err(Error::Io { source, .. }) => Err(Error::io(folder, source).into()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Refuses outputs that would replace an input or each other, and a file for timings that cannot be written.
 ///
 /// # Errors
 /// Naming the file.
@@ -66,16 +76,10 @@ pub fn check_files(
     outputs: &[PathBuf],
     timings: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let outputs: Vec<&Path> = outputs
-        .iter()
-        .map(PathBuf::as_path)
-        .chain(timings)
-        .collect();
-    check_distinct(
-        inputs.iter().map(PathBuf::as_path).chain([Path::new(vae)]),
-        &outputs,
-    )?;
-    outputs.into_iter().try_for_each(check_writable)
+    let outputs = outputs.iter().map(PathBuf::as_path).chain(timings);
+    let inputs = inputs.iter().map(PathBuf::as_path);
+    check_distinct(inputs.chain([Path::new(vae)]), &outputs.collect::<Vec<_>>())?;
+    timings.map_or(Ok(()), check_writable)
 }
 
 /// Refuses a name that does not fit a layout.
@@ -99,8 +103,19 @@ pub fn check_weights_name(output: &Path, layout: Layout) -> anyhow::Result<()> {
 /// # Errors
 /// The system's error, with the path.
 pub fn check_writable(path: &Path) -> anyhow::Result<()> {
-    drop(vae2x_core::temp::TempFile::create(path)?);
+    drop(TempFile::create(path)?);
     Ok(())
+}
+
+/// Checks, before any work, that a file may be replaced if it exists.
+///
+/// # Errors
+/// As [`check_writable`].
+pub fn check_replaceable(path: &Path) -> anyhow::Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => check_writable(path),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Refuses a command line that would overwrite one of its inputs, or write two outputs to one file.
@@ -111,18 +126,16 @@ pub fn check_distinct<'a>(
     inputs: impl Iterator<Item = &'a Path>,
     outputs: &[&Path],
 ) -> anyhow::Result<()> {
-    let inputs: Vec<PathBuf> = inputs.filter_map(|path| path.canonicalize().ok()).collect();
-    let mut written = Vec::new();
+    let inputs: HashSet<PathBuf> = inputs.filter_map(|path| path.canonicalize().ok()).collect();
+    let mut written = HashSet::new();
     for path in outputs
         .iter()
         .filter_map(|path| resolved(path))
         .filter(|path| !path.is_dir())
     {
         // Nothing in a folder of weights is overwritten.
-        let is_input = |input: &PathBuf| {
-            *input == path || (path.exists() && path.parent() == Some(input.as_path()))
-        };
-        if inputs.iter().any(is_input) {
+        let is_in_input = || path.parent().is_some_and(|at| inputs.contains(at)) && path.exists();
+        if inputs.contains(&path) || is_in_input() {
             return usage(format!(
                 "{}: the output would overwrite an input",
                 path.display()
@@ -134,7 +147,7 @@ pub fn check_distinct<'a>(
                 path.display()
             ));
         }
-        written.push(path);
+        written.insert(path);
     }
     Ok(())
 }

@@ -10,9 +10,11 @@ use vae2x_core::Array;
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::TensorFile;
 use vae2x_media::latent::{Decision, LatentFile, LatentOptions, look_at_latent};
+use vae2x_media::names::distinct_names;
+use vae2x_media::output::Input;
 
 use crate::args::LatentArgs;
-use crate::run::Source;
+use crate::run::{Failures, Source, prepare};
 use crate::ui;
 
 /// How latent files are read.
@@ -160,6 +162,29 @@ impl LatentInput {
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.get()
     }
+}
+
+/// Latent files whose headers can be read, with the name that each has in a folder of outputs.
+pub fn look_at_all(
+    files: &[PathBuf],
+    reading: &Reading,
+    failed: &mut Failures,
+) -> Vec<(String, LatentInput)> {
+    let names = distinct_names(files, |_| "");
+    let look = |(name, path): (String, &PathBuf)| Ok((name, LatentInput::look(path, reading)?));
+    let shown = |(_, path): &(String, &PathBuf)| path.display().to_string();
+    prepare(failed, names.into_iter().zip(files), shown, look)
+}
+
+/// The inputs as the plan of outputs needs them; `frames` are the images that each item gives.
+pub fn planned(inputs: &[(String, LatentInput)], frames: impl Fn(Extent) -> usize) -> Vec<Input> {
+    let input = |(name, input): &(String, LatentInput)| Input {
+        path: input.path.clone(),
+        name: name.clone(),
+        items: input.items,
+        frames: frames(input.extent),
+    };
+    inputs.iter().map(input).collect()
 }
 
 /// Prints how the space was decided, unless the user chose it.

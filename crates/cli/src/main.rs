@@ -2,6 +2,7 @@
 //! other error, 128 and its number after a signal (130 for Ctrl-C), also if a run has saved its state and can be resumed.
 
 mod args;
+mod batch;
 mod commands;
 mod compute;
 mod files;
@@ -103,6 +104,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Metrics(args) => commands::metrics::metrics(&args),
         Command::Speckle(args) => commands::speckle::speckle(&args),
+        Command::Roundtrip(args) => commands::roundtrip::roundtrip(&args),
         Command::Demo(args) => commands::demo::demo(&args),
         #[cfg(feature = "train")]
         Command::Train(TrainCommand::Decoder(args)) => commands::train::run(&args),

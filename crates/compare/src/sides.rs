@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use vae2x_core::{Error, Result};
-use vae2x_media::picture::is_picture_name;
+use vae2x_media::frames::{Folders, list_inputs};
 
 /// A name and its images by stem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Side {
     pub name: String,
     /// File stem -> file.
     pub pictures: BTreeMap<String, PathBuf>,
+    /// Sentences on what was left out of its folders.
+    pub notes: Vec<String>,
 }
 
 /// Images that show the same thing.
@@ -52,10 +54,13 @@ pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
                 sides.push(Side {
                     name: name.into(),
                     pictures: BTreeMap::new(),
+                    notes: Vec::new(),
                 });
                 sides.len() - 1
             });
-        pictures_at(path)?
+        let (pictures, notes) = pictures_at(path)?;
+        sides[index].notes.extend(notes);
+        pictures
             .into_iter()
             .try_for_each(|picture| add(&mut sides[index], picture))?;
     }
@@ -80,33 +85,16 @@ fn add(side: &mut Side, path: PathBuf) -> Result<()> {
     }
 }
 
-/// The file itself, or what lies in the folder and is named as an image, in order.
-///
-/// # Errors
-/// [`Error::Io`] for a path that cannot be read, [`Error::Format`] for a folder without images.
-pub fn pictures_at(path: &Path) -> Result<Vec<PathBuf>> {
-    let at = |e| Error::io(path, e);
-    if !std::fs::metadata(path).map_err(at)?.is_dir() {
-        return Ok(vec![path.to_path_buf()]);
+/// The images that a path stands for, as by [`list_inputs`], and sentences on what was left out.
+fn pictures_at(path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let listed = list_inputs(&[path.to_path_buf()], Folders::OfImages);
+    if let Some((_, error)) = listed.failed.into_iter().next() {
+        return Err(error);
     }
-    let mut pictures = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(at)? {
-        let file = entry.map_err(at)?.path();
-        let is_hidden = file
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !is_hidden && is_picture_name(&file) && file.is_file() {
-            pictures.push(file);
-        }
+    for file in &listed.files {
+        file.metadata().map_err(|e| Error::io(file, e))?;
     }
-    pictures.sort();
-    match pictures.is_empty() {
-        true => Err(Error::format(
-            path,
-            "no images in this folder (.png, .jpg, .webp, .exr, .bmp)",
-        )),
-        false => Ok(pictures),
-    }
+    Ok((listed.files, listed.notes))
 }
 
 /// Puts the sides' images into rows, ordered by stem.

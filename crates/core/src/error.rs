@@ -140,21 +140,19 @@ impl Error {
     }
 }
 
+/// A few of some names, and how many more there are.
+pub(crate) fn list(names: &[String]) -> String {
+    const NAMED: usize = 4;
+    let named = names.iter().take(NAMED).map(|n| format!("'{n}'"));
+    let head = named.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => head,
+        more => format!("{head} and {more} more"),
+    }
+}
+
 /// Lists missing and unknown tensors, a few of each.
 fn tensor_set(missing: &[String], unused: &[String]) -> String {
-    const NAMED: usize = 4;
-    let list = |names: &[String]| {
-        let head = names
-            .iter()
-            .take(NAMED)
-            .map(|n| format!("'{n}'"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        match names.len().saturating_sub(NAMED) {
-            0 => head,
-            more => format!("{head} and {more} more"),
-        }
-    };
     match (missing.is_empty(), unused.is_empty()) {
         (false, false) => format!(
             "{} tensors are missing: {}; {} are not of this model: {}",

@@ -107,11 +107,13 @@ impl Url {
     }
 
     /// The host, as in the address.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// The path with the query.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn path(&self) -> &str {
         &self.path
     }

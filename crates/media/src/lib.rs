@@ -8,7 +8,7 @@
 //!
 //! - [`frames`]: images, folders of frames and array files, read and written one frame at a time;
 //! - [`output`]: which of them an output path stands for, decided and checked before any work
-//!   starts;
+//!   starts; [`names`]: names of outputs after their inputs;
 //! - [`video`]: video files, `.y4m` here and others through FFmpeg;
 //! - [`picture`]: PNG, JPEG, WebP, EXR and BMP to arrays and back;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or
@@ -27,6 +27,7 @@ pub mod fit;
 pub mod frames;
 pub mod latent;
 pub mod match_color;
+pub mod names;
 pub mod opacity;
 pub mod output;
 pub mod picture;

@@ -11,7 +11,7 @@
 //! | `.y4m`, or `-` for standard output | the frames of one clip as plain video |
 //! | `.apng`, or `.webp` for more than one frame | the frames of one clip as an animated image |
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
-//! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's stem |
+//! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's |
 //!
 //! Frames are numbered from 0 over a clip, or over the items of a batch of images; a batch of clips
 //! gives `NAME_0_00000.png`, the item first.
@@ -33,8 +33,10 @@ use crate::video::{Animation, Container, Encoding, Ffmpeg, Rate, Wishes};
 /// An input, as far as the plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// The file that the frames come from; its stem names them in a folder.
+    /// The file that the frames come from.
     pub path: PathBuf,
+    /// The name of its frames in a folder, as by [`distinct_names`](crate::names::distinct_names).
+    pub name: String,
     /// Batch items.
     pub items: usize,
     /// Frames of each item.
@@ -175,14 +177,23 @@ impl Output {
         }
     }
 
+    /// Whether all files of input `input` exist and are not empty. As files appear whole or not at
+    /// all, they are finished then.
+    pub fn is_written(&self, input: usize) -> bool {
+        self.inputs.get(input).is_some() && self.files_of(input).all(|path| is_finished(&path))
+    }
+
     /// All files of the plan.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let inputs = self.inputs.iter().enumerate();
-        inputs.flat_map(move |(input, planned)| {
-            let frames = move |item| (0..planned.frames).map(move |frame| (item, frame));
-            let places = (0..planned.items).flat_map(frames);
-            places.filter_map(move |(item, frame)| self.file(input, item, frame))
-        })
+        (0..self.inputs.len()).flat_map(|input| self.files_of(input))
+    }
+
+    /// All files of input `input`.
+    fn files_of(&self, input: usize) -> impl Iterator<Item = PathBuf> {
+        let planned = self.inputs.get(input);
+        let [items, frames] = planned.map_or([0, 0], |planned| [planned.items, planned.frames]);
+        let places = (0..items).flat_map(move |item| (0..frames).map(move |frame| (item, frame)));
+        places.filter_map(move |(item, frame)| self.file(input, item, frame))
     }
 
     /// The kind of output that the path stands for.
@@ -215,7 +226,7 @@ impl Output {
         }
     }
 
-    /// Begins the output of input `input`; `text` goes into PNG text chunks.
+    /// Begins the output of input `input`; `text` goes into the metadata of images.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such input; [`Error::Io`].
@@ -226,7 +237,10 @@ impl Output {
             got: format!("input {input}"),
         })?;
         let depth = self.options.depth;
-        let images = |text| PictureOptions { depth, text };
+        let images = |text: Vec<(String, String)>| PictureOptions {
+            depth,
+            metadata: text.into(),
+        };
         let (items, frames) = (planned.items, planned.frames);
         Ok(match (&self.target, &self.video) {
             (Target::Video(path, _), Some(video)) => video.open(path, frames, text)?,
@@ -321,6 +335,12 @@ fn no_video(path: &Path, options: &VideoOptions) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Whether a file exists and has content.
+pub fn is_finished(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
 /// The kind of output, from the form of the path and from what exists there.
@@ -420,20 +440,17 @@ fn check_writable(target: &Target) -> Result<()> {
         })
 }
 
-/// Names each series after its input's stem, distinct from all others even if case is ignored.
+/// Names each series after its input, distinct from all others: the items of a batch can still have
+/// the name of another input.
 fn name_series(inputs: &[Input]) -> Vec<Planned> {
     let mut taken = HashSet::new();
     let plan = |input: &Input| {
-        let stem = input
-            .path
-            .file_stem()
-            .map_or("frame".into(), |s| s.to_string_lossy());
         let is_batch_of_clips = input.items > 1 && input.frames > 1;
         let names = match is_batch_of_clips {
             true => (0..input.items)
-                .map(|item| format!("{stem}_{item}"))
+                .map(|item| format!("{}_{item}", input.name))
                 .collect(),
-            false => vec![stem.into_owned()],
+            false => vec![input.name.clone()],
         };
         let series = names
             .into_iter()

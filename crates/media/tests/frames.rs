@@ -68,7 +68,7 @@ fn an_image_is_one_frame_with_its_text_and_depth() {
     let text = vec![("prompt".to_owned(), "{}".to_owned())];
     let options = PictureOptions {
         depth: BitDepth::Sixteen,
-        text: text.clone(),
+        metadata: text.clone().into(),
     };
     write_image(&path, &image(1, [4, 6]), &options).unwrap();
     let mut source = open_source(&path, &PLAIN).unwrap();
@@ -305,6 +305,7 @@ fn counts_of_frames_follow_the_model() {
 fn plan(path: &Path, items: usize, frames: usize) -> Output {
     let input = Input {
         path: "a.latent".into(),
+        name: "a".into(),
         items,
         frames,
     };

@@ -10,6 +10,11 @@ use vae2x_media::picture::{BitDepth, PictureFormat, read_image};
 fn input(path: &str, items: usize, frames: usize) -> Input {
     Input {
         path: path.into(),
+        name: Path::new(path)
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .into(),
         items,
         frames,
     }

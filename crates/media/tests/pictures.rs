@@ -95,7 +95,7 @@ fn png_text_is_found_again() {
         ("workflow".to_owned(), "蛋糕 🍰".to_owned()),
     ];
     let options = PictureOptions {
-        text: text.to_vec(),
+        metadata: text.to_vec().into(),
         ..Default::default()
     };
     let file = encode_image(&gradient(4, 4), PictureFormat::Png, &options).unwrap();
@@ -116,7 +116,13 @@ fn png_text_is_found_again() {
         .collect();
     assert_eq!(utf8, text[1..]);
     assert!(info.srgb.is_some());
-    assert_eq!(decode_image(Path::new("a.png"), &file).unwrap().text, text);
+    assert_eq!(
+        decode_image(Path::new("a.png"), &file)
+            .unwrap()
+            .metadata
+            .text,
+        text
+    );
 }
 
 #[test]

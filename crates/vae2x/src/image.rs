@@ -1,14 +1,14 @@
-//! A single image, with its opacity, its bit depth and its texts.
+//! A single image, with its opacity, its bit depth and its metadata.
 
 use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::frames::{FrameSink, ImageSink};
 use vae2x_media::picture::{
-    BitDepth, Opacity, Picture, PictureFormat, PictureOptions, read_image_with,
+    BitDepth, Metadata, Opacity, Picture, PictureFormat, PictureOptions, read_image_with,
 };
 
-/// An image: colours, opacity, bit depth and ComfyUI's texts.
+/// An image: colours, opacity, bit depth and metadata, such as ComfyUI's texts, EXIF and XMP.
 #[derive(Clone, Debug)]
 pub struct Image {
     inner: Picture,
@@ -26,7 +26,7 @@ impl Image {
                     pixels,
                     opacity: None,
                     depth: BitDepth::Eight,
-                    text: Vec::new(),
+                    metadata: Metadata::default(),
                     notes: Vec::new(),
                 },
             }),
@@ -38,7 +38,7 @@ impl Image {
         }
     }
 
-    /// Reads PNG, JPEG, WebP, EXR or BMP, upright and in sRGB, with its opacity.
+    /// Reads PNG, JPEG, WebP, GIF, TIFF, EXR or BMP, upright and in sRGB, with its opacity.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if it is not an image, damaged, or too large.
@@ -85,7 +85,7 @@ impl Image {
         };
         let options = PictureOptions {
             depth: depth.unwrap_or(own),
-            text: self.inner.text.clone(),
+            metadata: self.inner.metadata.clone(),
         };
         let mut sink = ImageSink::new(path.to_path_buf(), options);
         match &self.inner.opacity {
@@ -95,20 +95,20 @@ impl Image {
         Ok(sink.notes())
     }
 
-    /// The same image without ComfyUI's texts.
-    pub fn without_text(mut self) -> Self {
-        self.inner.text.clear();
+    /// The same image without metadata.
+    pub fn without_metadata(mut self) -> Self {
+        self.inner.metadata = Metadata::default();
         self
     }
 
-    /// Other colours and opacity with the same depth and texts.
+    /// Other colours and opacity with the same depth and metadata.
     pub(crate) fn with_pixels(&self, pixels: Array, opacity: Option<Array>) -> Self {
         Self {
             inner: Picture {
                 pixels,
                 opacity,
                 depth: self.inner.depth,
-                text: self.inner.text.clone(),
+                metadata: self.inner.metadata.clone(),
                 notes: Vec::new(),
             },
         }

@@ -143,6 +143,7 @@ impl Pixels {
         let [items, _, frames, _, _] = self.array.dims("pixels")?;
         let input = Input {
             path: PathBuf::from("frame"),
+            name: "frame".into(),
             items,
             frames,
         };

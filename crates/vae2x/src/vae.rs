@@ -7,6 +7,7 @@ use vae2x_core::latent::Raw;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_core::{Array, Estimate, Extent, Precision, Result, VaeConfig};
 use vae2x_hub::OnEvent;
+use vae2x_media::picture::comfy_text;
 
 use crate::device::{Device, EngineOptions};
 use crate::latent::Latent;
@@ -28,6 +29,8 @@ pub struct Vae {
 pub struct VaeBuilder {
     weights: Arc<dyn Weights>,
     name: String,
+    /// What is passed to the callback when the engine is built.
+    note: Option<String>,
     options: EngineOptions,
 }
 
@@ -51,8 +54,11 @@ impl Vae {
 
     /// Takes weights that are open.
     pub fn from_file(weights: VaeWeights) -> VaeBuilder {
-        let name = weights.path().display().to_string();
-        Self::from_weights(Arc::new(weights), name)
+        let (name, note) = (weights.path().display().to_string(), weights.note());
+        VaeBuilder {
+            note,
+            ..Self::from_weights(Arc::new(weights), name)
+        }
     }
 
     /// Takes any source of weights; `name` stands for them in messages.
@@ -60,6 +66,7 @@ impl Vae {
         VaeBuilder {
             weights,
             name: name.into(),
+            note: None,
             options: EngineOptions::default(),
         }
     }
@@ -181,7 +188,8 @@ impl Vae {
             items.push(Array::concat1(&latents)?);
         }
         let raw = Raw::new(Array::stack(&items)?)?;
-        Ok(Latent::encoded(raw, config).with_text(pixels.text().to_vec()))
+        let (text, _) = comfy_text(pixels.text().to_vec());
+        Ok(Latent::encoded(raw, config).with_text(text))
     }
 
     /// The raw latent for this model; a doubtful decision about a file is passed to the callback.
@@ -232,7 +240,8 @@ impl VaeBuilder {
         self
     }
 
-    /// A callback for notes and warnings: a doubtful latent, GPUs that are skipped, retries with smaller bands.
+    /// A callback for notes and warnings: a doubtful latent, tensors that are ignored, GPUs that are skipped, retries with
+    /// smaller bands.
     pub fn notify(mut self, notify: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.options.notify = Some(Arc::new(notify));
         self
@@ -249,6 +258,9 @@ impl VaeBuilder {
     /// [`vae2x_core::Error::Missing`] if the device is not in this build, [`vae2x_core::Error::NoDevice`] if it is not
     /// there or cannot compute in the precision, [`vae2x_core::Error::Config`] if the configuration is impossible.
     pub fn build(self) -> Result<Vae> {
+        if let (Some(notify), Some(note)) = (&self.options.notify, &self.note) {
+            notify(note);
+        }
         let (engine, device) = self.options.engine(self.weights)?;
         Ok(Vae {
             engine,

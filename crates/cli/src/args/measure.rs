@@ -6,8 +6,8 @@ use clap::Args;
 use vae2x::Device;
 use vae2x_compare::page::Crop;
 
-use super::VaeArg;
 use super::parse::{parse_crop, parse_scale};
+use super::{RunArgs, VaeArg};
 
 /// `vae2x compare`
 #[derive(Debug, Args)]
@@ -65,4 +65,33 @@ pub struct SpeckleArgs {
     /// Compute on DEVICE, as for decode
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto, requires = "vae")]
     pub device: Device,
+}
+
+/// `vae2x roundtrip`
+#[derive(Debug, Args)]
+pub struct RoundtripArgs {
+    /// Images, or folders of them
+    #[arg(required = true, value_name = "IMAGES")]
+    pub inputs: Vec<PathBuf>,
+    /// Weights.
+    #[command(flatten)]
+    pub vae: VaeArg,
+    /// Encode and decode N times
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+    /// Take each folder as one clip: its images are the frames, in the order of their numbers
+    #[arg(long)]
+    pub clip: bool,
+    /// Write the images of the last round to DIR, as PNG
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Write the images of every round
+    #[arg(long, requires = "output")]
+    pub keep: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Running.
+    #[command(flatten)]
+    pub run: RunArgs,
 }

@@ -59,6 +59,8 @@ pub enum Command {
     Metrics(MetricsArgs),
     /// Measure the grid of speckles in images, or in what a model makes of flat colours.
     Speckle(SpeckleArgs),
+    /// Encode and decode images again and again, as extending a clip does, and print how they drift.
+    Roundtrip(RoundtripArgs),
     /// Encode and decode the bundled photos with the bundled models, and compare the results.
     Demo(DemoArgs),
     /// Train a decoder, a degradation proxy or a small flow model.
@@ -118,6 +120,14 @@ pub struct RunArgs {
     pub timings: Option<PathBuf>,
 }
 
+/// Which inputs are left out.
+#[derive(Debug, Args)]
+pub struct BatchArgs {
+    /// Skip inputs whose outputs exist, to go on with a batch that was stopped or partly failed
+    #[arg(long)]
+    pub skip_existing: bool,
+}
+
 /// How to read a latent file.
 #[derive(Debug, Args)]
 pub struct LatentArgs {
@@ -135,7 +145,7 @@ pub struct LatentArgs {
 /// `vae2x decode`
 #[derive(Debug, Args)]
 pub struct DecodeArgs {
-    /// Latent files: .latent, .safetensors, .npy, .pt
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
     #[arg(required = true, value_name = "LATENTS")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -172,9 +182,12 @@ pub struct DecodeArgs {
     /// channel
     #[arg(long, value_name = "HOW", default_value = "low", requires = "match_color", value_parser = takings())]
     pub match_color_by: Taking,
-    /// Do not write ComfyUI's prompt and workflow to PNG files
+    /// Do not write ComfyUI's prompt and workflow to images
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -205,15 +218,22 @@ impl From<&DetailArgs> for Detail {
 /// `vae2x upscale`
 #[derive(Debug, Args)]
 pub struct UpscaleArgs {
-    /// Images, or folders of them
+    /// Images, folders of them, or videos
     #[arg(required = true, value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// Write to OUT: .png .jpg .webp .exr, or a folder for PNG files
+    /// Write to OUT: an image (.png .jpg .webp .exr), a video (.mp4 .mov .mkv .webm .y4m), or a
+    /// folder for PNG files and videos
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
+    /// Upscale each folder as one clip: its images are the frames, in the order of their numbers
+    #[arg(long)]
+    pub clip: bool,
+    /// Videos.
+    #[command(flatten)]
+    pub video: VideoArgs,
     /// Write PNG files with 8 or 16 bits per channel [default: same as input]
     #[arg(long, value_name = "BITS", value_parser = parse_bit_depth)]
     pub bit_depth: Option<BitDepth>,
@@ -223,9 +243,12 @@ pub struct UpscaleArgs {
     /// Match the colours of the input, place by place, without touching detail
     #[arg(long)]
     pub match_color: bool,
-    /// Do not write ComfyUI's prompt and workflow to PNG files
+    /// Leave out metadata: ComfyUI's prompt and workflow, other programs' texts, EXIF and XMP
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -234,7 +257,7 @@ pub struct UpscaleArgs {
 /// `vae2x hires`
 #[derive(Debug, Args)]
 pub struct HiresArgs {
-    /// Latent files: .latent, .safetensors, .npy, .pt
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
     #[arg(required = true, value_name = "LATENTS")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -250,6 +273,9 @@ pub struct HiresArgs {
     /// Do not write ComfyUI's prompt and workflow
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -277,9 +303,12 @@ pub struct EncodeArgs {
     /// Pad to multiples of 8 pixels by repeating the edge, instead of cropping
     #[arg(long)]
     pub pad: bool,
-    /// Do not write the prompt and workflow of PNG files to latent files
+    /// Do not write ComfyUI's prompt and workflow of images to latent files
     #[arg(long)]
     pub no_metadata: bool,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
@@ -288,24 +317,27 @@ pub struct EncodeArgs {
 /// `vae2x preview`
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
-    /// A latent file: .latent, .safetensors, .npy, .pt
-    #[arg(value_name = "LATENTS")]
-    pub input: PathBuf,
+    /// Latent files (.latent, .safetensors, .npy, .npz, .pt), or folders of them
+    #[arg(required = true, value_name = "LATENTS")]
+    pub inputs: Vec<PathBuf>,
     /// Write to OUT: .png .jpg .webp, or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// `vae2x info`
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A weight file, a diffusers folder, a Hugging Face id, demo:2x, demo:base, or a latent file
-    #[arg(value_name = "FILE")]
-    pub file: String,
-    /// Print JSON
+    /// Weight files, diffusers folders, Hugging Face ids, demo:2x, demo:base, or latent files
+    #[arg(required = true, value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// Print JSON: an object, or a list of them for several files
     #[arg(long)]
     pub json: bool,
     /// Reading of latents.

@@ -8,8 +8,8 @@ use vae2x_core::weights::{DType, Layout};
 use vae2x_media::latent::LatentFormat;
 use vae2x_soften::sdedit::Shard;
 
-use super::LatentArgs;
 use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
+use super::{BatchArgs, LatentArgs};
 
 /// The networks that can be trained.
 #[derive(Debug, Subcommand)]
@@ -127,6 +127,9 @@ pub struct DegradeArgs {
     /// VAE of the latents, for its latent statistics [default: Wan2.1's]
     #[arg(long, value_name = "WEIGHTS")]
     pub vae: Option<String>,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
@@ -150,6 +153,9 @@ impl DegradeArgs {
         match of_pairs {
             true if self.t.is_some() => {
                 Err("--t is for latents; pairs have their own times".into())
+            }
+            true if self.batch.skip_existing => {
+                Err("--skip-existing is for latents; pairs need a new folder".into())
             }
             true if self.vae.is_some() || reads_latents => Err(
                 "--vae, --latent-space, --key and --size are for latents only; pairs are normalized"

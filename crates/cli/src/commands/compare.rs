@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use vae2x_compare::page::{Input, Page, RowOptions, row};
 use vae2x_compare::sides::{self, Row, Side};
 
-use super::measuring;
+use super::measuring::{self, row_or_rest};
 use crate::args::CompareArgs;
 use crate::files::{check_distinct, check_writable};
+use crate::run::Failures;
 use crate::ui::{self, Meter};
 use crate::usage;
 
@@ -18,6 +19,7 @@ use crate::usage;
 /// If the arguments name no images that can be compared, if one of these cannot be read, or if the page cannot be written.
 pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let sides = named_sides(&args.sides)?;
+    sides.iter().flat_map(|side| &side.notes).for_each(ui::note);
     let reference = reference(&sides, args.reference.as_deref())?;
     let rows = rows_in_common(&sides)?;
     check_distinct(files(&rows), &[&args.output])?;
@@ -31,7 +33,8 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let count = files(&rows).count();
     let mut progress = Meter::new("reading", count as f64, "images");
     let mut done = 0;
-    let read = rows.iter().map(|paths| {
+    let mut failed = Failures::among(count);
+    let mut read = |paths: &Row| -> anyhow::Result<_> {
         let files = paths.pictures.iter().flatten();
         measuring::check_memory(files.map(PathBuf::as_path), measuring::Working::Numbers)?;
         let inputs: Vec<_> = paths
@@ -39,13 +42,20 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
             .iter()
             .map(|path| path.clone().map(Input::File))
             .collect();
-        row(&paths.stem, &inputs, &options, &mut || {
+        Ok(row(&paths.stem, &inputs, &options, &mut || {
             done += 1;
             progress.set(f64::from(done));
-        })
-    });
-    let rows = read.collect::<Result<Vec<_>, _>>()?;
+        })?)
+    };
+    let is_enough = |row: &Row| row.pictures.iter().flatten().count() > 1;
+    let rows: Vec<_> = rows
+        .into_iter()
+        .filter_map(|mut row| row_or_rest(&mut row, &mut failed, is_enough, &mut read))
+        .collect();
     progress.finish();
+    if rows.is_empty() {
+        return failed.result();
+    }
     for (row, shown) in rows
         .iter()
         .flat_map(|row| row.pictures.iter().flatten().map(move |shown| (row, shown)))
@@ -63,10 +73,13 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     };
     let length = page.write(&args.output)?;
     let (rows, shown) = (page.rows.len(), args.output.display());
+    let images = page.rows.iter().flat_map(|row| &row.pictures).flatten();
     ui::print(format!(
-        "{shown}: {rows} rows, {count} images, {}B",
+        "{shown}: {rows} rows, {} images, {}B",
+        images.count(),
         ui::human(length as f64)
-    ))
+    ))?;
+    failed.result()
 }
 
 /// Sides by `NAME=IMAGE|DIR`, or by path alone, whose stem is the name then.

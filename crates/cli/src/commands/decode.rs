@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use vae2x_media::output::{Input, Output, OutputOptions};
+use vae2x::{Extent, VaeConfig};
+use vae2x_media::frames::Folders;
+use vae2x_media::output::{Output, OutputOptions};
 
 use crate::args::DecodeArgs;
+use crate::batch;
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_distinct, check_writable, keep_or_remove};
 use crate::finishing::{FinishPlan, note_view};
-use crate::latents::{LatentInput, Reading};
-use crate::run::{Direction, prepare, run};
+use crate::latents::{Reading, look_at_all, planned};
+use crate::run::{Direction, run};
 use crate::work::Decoding;
 
 /// Runs the command.
@@ -23,23 +26,33 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
 fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     let name = vae_name(&args.vae)?;
     let compute = Compute::new(&args.run)?;
-    check_paths(args, &name)?;
     let finishing = FinishPlan::of(args)?;
+    let (files, mut failed) = batch::list(&args.inputs, Folders::OfLatents)?;
+    check_paths(args, &files, &name)?;
     let reading = Reading::from(&args.latent);
-    let look = |path: &PathBuf| LatentInput::look(path, &reading);
-    let (inputs, failed) = prepare(&args.inputs, |path| path.display().to_string(), look);
+    let inputs = look_at_all(&files, &reading, &mut failed);
     if inputs.is_empty() {
         return failed.result();
     }
-    let output = plan(args, &inputs)?;
+    let options = OutputOptions {
+        depth: args.bit_depth,
+        video: (&args.video).into(),
+        ..OutputOptions::default()
+    };
+    let frames = |extent: Extent| VaeConfig::default().frames(extent.frames);
+    let output = Output::plan(&args.output, &planned(&inputs, frames), options)?;
     output.keep(models(args, &name))?;
+    let inputs = inputs.into_iter().map(|(_, input)| input).collect();
+    let jobs = batch::places(inputs, &output, args.batch.skip_existing);
+    if jobs.is_empty() {
+        return failed.result();
+    }
     let (vae, base) = finishing.open(&compute, &name)?;
     let is_finished = finishing.finish.is_asked_for();
     let finisher = finishing.finish.for_decoder(vae.config(), vae.name())?;
-    for input in &inputs {
+    for (_, input) in &jobs {
         note_view(&finisher, &input.path, input.extent, vae.config());
     }
-    let jobs: Vec<_> = inputs.into_iter().enumerate().collect();
     let work = Decoding {
         vae,
         base,
@@ -54,10 +67,10 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
 }
 
 /// Refuses outputs that would replace an input or cannot be written.
-fn check_paths(args: &DecodeArgs, vae: &str) -> anyhow::Result<()> {
+fn check_paths(args: &DecodeArgs, inputs: &[PathBuf], vae: &str) -> anyhow::Result<()> {
     let timings = args.run.timings.as_deref();
     let outputs: Vec<&Path> = [args.output.as_path()].into_iter().chain(timings).collect();
-    let inputs = args.inputs.iter().map(PathBuf::as_path);
+    let inputs = inputs.iter().map(PathBuf::as_path);
     check_distinct(inputs.chain(models(args, vae)), &outputs)?;
     timings.map_or(Ok(()), check_writable)
 }
@@ -67,21 +80,4 @@ fn models<'a>(args: &'a DecodeArgs, vae: &'a str) -> impl Iterator<Item = &'a Pa
     let reference = args.match_color.as_deref();
     let reference = reference.map(|text| Path::new(text.strip_prefix("base:").unwrap_or(text)));
     [Path::new(vae)].into_iter().chain(reference)
-}
-
-/// Where the frames of each input go.
-fn plan(args: &DecodeArgs, inputs: &[LatentInput]) -> anyhow::Result<Output> {
-    let config = vae2x::VaeConfig::default();
-    let input = |input: &LatentInput| Input {
-        path: input.path.clone(),
-        items: input.items,
-        frames: config.frames(input.extent.frames),
-    };
-    let options = OutputOptions {
-        depth: args.bit_depth,
-        video: (&args.video).into(),
-        ..OutputOptions::default()
-    };
-    let inputs: Vec<Input> = inputs.iter().map(input).collect();
-    Ok(Output::plan(&args.output, &inputs, options)?)
 }

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use vae2x_media::output::is_finished;
 use vae2x_soften::latents::LatentFolder;
 use vae2x_soften::proxy::{PairFiles, Softener};
 
 use super::training::{open_device, vae_config};
 use crate::args::DegradeArgs;
+use crate::batch::{self, Pair};
 use crate::files::{check_distinct, check_writable, is_folder, keep_or_remove};
 use crate::latents::Reading;
+use crate::run::Failures;
 use crate::ui::{self, Meter};
 use crate::usage;
 
@@ -49,14 +52,25 @@ fn latents(args: &DegradeArgs, t: f64, device: burn::tensor::Device) -> anyhow::
     let inputs = folder.paths().iter().chain([&args.proxy]);
     let outputs: Vec<&Path> = targets.iter().map(PathBuf::as_path).collect();
     check_distinct(inputs.map(PathBuf::as_path), &outputs)?;
+    let all = folder.paths().iter().cloned().zip(targets).enumerate();
+    let places = all.map(|(place, (input, output))| (place, Pair { input, output }));
+    let left = batch::not_done(places.collect(), args.batch.skip_existing, |(_, pair)| {
+        is_finished(&pair.output)
+    });
+    if left.is_empty() {
+        return Ok(());
+    }
     let softener = Softener::open(&args.proxy, folder.channels()?, device)?;
     let mut list = Vec::new();
-    each_file(args, &targets, |index, target| {
-        let space = softener.latents(&folder, index, t, target)?;
+    each_file(args, left, |place, target| {
+        let space = softener.latents(&folder, place, t, target)?;
         list.push(format!("{} ({space})", target.display()));
         Ok(())
-    })?;
-    ui::print_lines(list)
+    })
+    .and_then(|failed| {
+        ui::print_lines(list)?;
+        failed.result()
+    })
 }
 
 /// The clean latents of pairs, each at its time.
@@ -66,33 +80,45 @@ fn pairs(args: &DegradeArgs, device: burn::tensor::Device) -> anyhow::Result<()>
     let softener = Softener::open(&args.proxy, pairs.channels()?, device)?;
     PairFiles::check_new(&args.output)?;
     let target = |path: &PathBuf| args.output.join(path.file_name().unwrap_or_default());
-    let targets: Vec<PathBuf> = pairs.paths().iter().map(target).collect();
+    let pair = |path: &PathBuf| Pair {
+        input: path.clone(),
+        output: target(path),
+    };
+    let files = pairs.paths().iter().map(pair).enumerate().collect();
     let mut count = 0;
-    each_file(args, &targets, |index, target| {
-        count += softener.pairs(&pairs.paths()[index], target)?;
+    let failed = each_file(args, files, |place, target| {
+        count += softener.pairs(&pairs.paths()[place], target)?;
         Ok(())
     })?;
-    ui::print(format!("{}: {count} pairs", args.output.display()))
+    ui::print(format!("{}: {count} pairs", args.output.display()))?;
+    failed.result()
 }
 
-/// Calls `soften` for each target, with progress. An output folder without results is removed.
+/// Calls `soften` for each file and its place, with progress. A file that fails does not stop the others; an output folder without
+/// results is removed.
 fn each_file(
     args: &DegradeArgs,
-    targets: &[PathBuf],
+    files: Vec<(usize, Pair)>,
     mut soften: impl FnMut(usize, &Path) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut progress = Meter::new("degrading", targets.len() as f64, "files");
+) -> anyhow::Result<Failures> {
+    let mut progress = Meter::new("degrading", files.len() as f64, "files");
+    let mut failed = Failures::among(files.len());
+    let mut done = 0;
     keep_or_remove(&args.output, || {
         if args.input.is_dir() {
             let shown = || args.output.display().to_string();
             std::fs::create_dir_all(&args.output).with_context(shown)?;
         }
-        targets.iter().enumerate().try_for_each(|(index, target)| {
-            soften(index, target)?;
-            progress.set(index as f64 + 1.0);
-            Ok(())
-        })
-    })?;
-    progress.finish();
-    Ok(())
+        let count = files.len();
+        for (i, (place, pair)) in files.into_iter().enumerate() {
+            let softened = soften(place, &pair.output);
+            done += usize::from(failed.note(&pair.name(), softened).is_some());
+            progress.set(i as f64 + 1.0);
+        }
+        match done {
+            0 if count > 0 => failed.result().map(|()| Failures::among(count)),
+            _ => Ok(failed),
+        }
+    })
+    .inspect(|_| progress.finish())
 }

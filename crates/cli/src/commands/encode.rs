@@ -1,14 +1,15 @@
 //! `vae2x encode`: images and clips to latents.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use vae2x::{Device, Precision, Space, Vae, VaeConfig};
-use vae2x_media::frames::{Edges, Fit, FrameSource, list_inputs};
+use vae2x_media::frames::{Edges, Fit, Folders, FrameSource};
 use vae2x_media::latent::LatentFormat;
 
 use crate::args::EncodeArgs;
+use crate::batch::{self, Pair};
 use crate::compute::{Compute, vae_name};
-use crate::files::{check_files, is_folder, keep_or_remove, targets};
+use crate::files::{check_files, check_replaceable, is_folder, keep_or_remove, targets};
 use crate::run::{Direction, prepare, run};
 use crate::work::{Encoding, PixelInput};
 use crate::{ui, usage};
@@ -25,8 +26,12 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     let name = vae_name(&args.vae)?;
     let mut compute = Compute::new(&args.run)?;
     compute.encoder_precision = compute.precision;
-    let inputs = list_inputs(&args.inputs, args.clip)?;
     let space = space(args)?;
+    let folders = match args.clip {
+        true => Folders::Themselves,
+        false => Folders::OfImages,
+    };
+    let (inputs, mut failed) = batch::list(&args.inputs, folders)?;
     let paths = targets(&args.output, &inputs, |_| "latent")?;
     check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
     let edges = match args.pad {
@@ -34,25 +39,30 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
         false => Edges::Crop,
     };
     // What cannot be read is known before a model is fetched; its own cells are known only then.
-    let look = |path: &PathBuf, config: &VaeConfig| {
+    let look = |path: &Path, config: &VaeConfig| {
         let fitted = Encoding::open(path, args.clip, Fit::to(config, edges))?;
         Ok(fitted.spec().clone())
     };
-    let shown = |(path, _): &(&PathBuf, PathBuf)| path.display().to_string();
     let usual = VaeConfig::default();
-    let readable = |(path, target)| look(path, &usual).map(|_| (path, target));
-    let (inputs, mut failed) = prepare(inputs.iter().zip(paths), shown, readable);
-    if inputs.is_empty() {
+    let readable = |pair: Pair| {
+        check_replaceable(&pair.output)?;
+        look(&pair.input, &usual).map(|_| pair)
+    };
+    let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
+    let pairs = prepare(&mut failed, pairs, Pair::name, readable);
+    if pairs.is_empty() {
         return failed.result();
     }
     let vae = compute.open(&name)?;
     note_precision(&compute, &vae);
-    let mut jobs = Vec::with_capacity(inputs.len());
-    for (path, target) in inputs {
-        let spec = failed.note(&path.display().to_string(), look(path, vae.config()));
-        let path = path.clone();
-        jobs.extend(spec.map(|spec| PixelInput { path, spec, target }));
-    }
+    let spec = |Pair { input, output }: Pair| {
+        Ok(PixelInput {
+            spec: look(&input, vae.config())?,
+            path: input,
+            target: output,
+        })
+    };
+    let jobs = prepare(&mut failed, pairs, Pair::name, spec);
     let work = Encoding {
         vae,
         edges,

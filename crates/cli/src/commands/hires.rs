@@ -2,13 +2,15 @@
 //!
 //! The result is of the input's space, raw or normalized, where its file can hold that, and packed if the input was.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use vae2x_media::frames::Folders;
 use vae2x_media::latent::LatentFormat;
 
 use crate::args::HiresArgs;
+use crate::batch::{self, Pair};
 use crate::compute::{Compute, vae_name};
-use crate::files::{check_files, is_folder, keep_or_remove, targets};
+use crate::files::{check_files, check_replaceable, is_folder, keep_or_remove, targets};
 use crate::latents::{LatentInput, Reading};
 use crate::run::{Direction, prepare, run};
 use crate::work::{RefinedLatent, Refining};
@@ -35,15 +37,20 @@ fn checked(args: &HiresArgs) -> anyhow::Result<()> {
     ) {
         return usage(format!("{e}, or into a folder"));
     }
-    let paths = targets(&args.output, &args.inputs, kind)?;
-    check_files(&args.inputs, &name, &paths, args.run.timings.as_deref())?;
+    let (inputs, mut failed) = batch::list(&args.inputs, Folders::OfLatents)?;
+    let paths = targets(&args.output, &inputs, kind)?;
+    check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
     let reading = Reading::from(&args.latent);
-    let look = |(input, path): (&PathBuf, PathBuf)| {
-        let input = LatentInput::look(input, &reading)?;
-        Ok(RefinedLatent { input, path })
+    let look = |Pair { input, output }: Pair| {
+        check_replaceable(&output)?;
+        let input = LatentInput::look(&input, &reading)?;
+        Ok(RefinedLatent {
+            input,
+            path: output,
+        })
     };
-    let shown = |(input, _): &(&PathBuf, PathBuf)| input.display().to_string();
-    let (jobs, failed) = prepare(args.inputs.iter().zip(paths), shown, look);
+    let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
+    let jobs = prepare(&mut failed, pairs, Pair::name, look);
     if jobs.is_empty() {
         return failed.result();
     }

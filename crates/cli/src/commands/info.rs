@@ -1,29 +1,54 @@
 //! `vae2x info`: what a weight file or a latent file holds.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use vae2x::VaeConfig;
+use vae2x_core::arch;
 use vae2x_core::weights::{Oddities, TensorFile, VaeWeights, Weights};
+use vae2x_media::frames::Folders;
 use vae2x_media::latent::{Decision, LatentFile, decide_space};
 
+use super::known_weights;
 use crate::args::InfoArgs;
+use crate::batch;
 use crate::compute::open_weights;
 use crate::latents::Reading;
 use crate::ui;
+
+/// What the names of the encoder's tensors begin with, in either layout.
+const ENCODER: &str = "encoder.";
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the file is neither weights nor latents, or cannot be read.
 pub fn info(args: &InfoArgs) -> anyhow::Result<()> {
-    let report = match latent_path(&args.file) {
-        Some(path) => latent_report(path, args)?,
-        None => weights_report(&open_weights(&args.file)?)?,
-    };
-    match args.json {
-        true => ui::print_json(&report),
-        false => ui::print_lines(text(&report)),
+    let (files, mut failed) = batch::list(&args.files, Folders::Themselves)?;
+    let mut reports = Vec::with_capacity(files.len());
+    for file in &files {
+        let name = file.to_string_lossy();
+        reports.extend(failed.note(&name, report(&name, args)));
+    }
+    match (&reports[..], args.json) {
+        ([], _) => (),
+        ([only], true) if files.len() == 1 => ui::print_json(only)?,
+        (all, true) => ui::print_json(&all)?,
+        (all, false) => ui::print_lines(
+            all.iter()
+                .map(text)
+                .collect::<Vec<_>>()
+                .join(&String::new()),
+        )?,
+    }
+    failed.result()
+}
+
+fn report(file: &str, args: &InfoArgs) -> anyhow::Result<Value> {
+    match latent_path(file) {
+        Some(path) => latent_report(path, args),
+        None => weights_report(&open_weights(file)?),
     }
 }
 
@@ -45,28 +70,74 @@ fn latent_path(file: &str) -> Option<&Path> {
 
 fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
     let config = weights.config();
-    let dtypes: serde_json::Map<String, Value> = weights
-        .dtypes()
-        .iter()
-        .map(|(dtype, tensors)| (dtype.to_string(), json!(tensors)))
-        .collect();
     let Oddities { zero, not_finite } = weights.find_oddities()?;
     warn_of(weights, "are zeros alone", &zero);
     warn_of(weights, "have values that are not finite", &not_finite);
-    Ok(json!({
+    let scale = config.scale()?;
+    let mut report = json!({
         "file": weights.path(),
         "kind": "weights",
-        "layout": weights.layout().to_string(),
-        "prefix": weights.prefix(),
-        "dtype": weights.dtype().to_string(),
-        "tensors_by_dtype": dtypes,
-        "parameters": weights.parameters(),
-        "scale": config.scale()?,
-        "clips": weights.has_time(),
-        "config": config_json(config),
-        "zero_tensors": zero,
-        "not_finite_tensors": not_finite,
-    }))
+    });
+    if let Some(known) = known_weights::name(weights)? {
+        report["known_as"] = known.into();
+    }
+    for (name, value) in [
+        ("layout", json!(weights.layout().to_string())),
+        ("prefix", json!(weights.prefix())),
+        ("dtype", json!(weights.dtype().to_string())),
+        ("tensors_by_dtype", tensors_by_dtype(weights)),
+        ("scaled_tensors", json!(weights.scaled())),
+        ("parameters", json!(weights.parameters())),
+        ("scale", json!(scale)),
+        ("decoder", json!(decoder(scale))),
+        ("encoder", json!(has_encoder(weights, &zero))),
+        ("clips", json!(weights.has_time())),
+        ("config", config_json(config)),
+        ("zero_tensors", json!(zero)),
+        ("not_finite_tensors", json!(not_finite)),
+    ] {
+        report[name] = value;
+    }
+    let ignored = &weights.report().ignored;
+    if !ignored.is_empty() {
+        report["ignored_tensors"] = by_first_part(ignored);
+    }
+    Ok(report)
+}
+
+fn tensors_by_dtype(weights: &VaeWeights) -> Value {
+    let counts = weights.dtypes().iter();
+    let counts = counts.map(|(dtype, tensors)| (dtype.to_string(), json!(tensors)));
+    Value::Object(counts.collect())
+}
+
+/// What a decoder of this scale is called.
+fn decoder(scale: usize) -> String {
+    match scale {
+        1 => "base".into(),
+        scale => format!("{scale}x"),
+    }
+}
+
+/// Whether there is an encoder: files of decoders alone have zeros in its place, given the weights that are zeros.
+fn has_encoder(weights: &VaeWeights, zero: &[String]) -> bool {
+    let here = format!("{}{ENCODER}", weights.prefix());
+    let specs = arch::tensors(weights.config()).into_iter();
+    let are_weights = specs.filter(|spec| {
+        let shape = weights.layout().file_shape(spec);
+        spec.name.starts_with(ENCODER) && shape.is_some_and(|shape| shape.len() > 1)
+    });
+    zero.iter().filter(|name| name.starts_with(&here)).count() < are_weights.count()
+}
+
+/// How many of some tensors have names with each first part.
+fn by_first_part(names: &[String]) -> Value {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for name in names {
+        let first = name.split_inclusive('.').next().unwrap_or(name);
+        *counts.entry(first).or_default() += 1;
+    }
+    json!(counts)
 }
 
 /// Warns of tensors that no trained model has.
@@ -131,25 +202,32 @@ fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
     }))
 }
 
+/// Entries whose names are those of the file, not of the report.
+const NAMED_BY_FILE: [&str; 2] = ["tensors_by_dtype", "ignored_tensors"];
+
 /// One `name: value` line per entry, nested entries indented.
 fn text(report: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    lines(&mut out, report, 0);
+    lines(&mut out, report, "");
     out
 }
 
-fn lines(out: &mut Vec<String>, value: &Value, depth: usize) {
+/// The entries of what is called `of`, which is empty for the whole report.
+fn lines(out: &mut Vec<String>, value: &Value, of: &str) {
     let Value::Object(entries) = value else {
         return;
     };
-    for (name, value) in entries {
-        let name = name.replace('_', " ");
-        let indent = "  ".repeat(depth);
+    let indent = if of.is_empty() { "" } else { "  " };
+    for (key, value) in entries {
+        let name = match NAMED_BY_FILE.contains(&of) {
+            true => key.clone(),
+            false => key.replace('_', " "),
+        };
         out.push(match value {
             Value::Object(_) => format!("{indent}{name}:"),
             Value::String(s) => format!("{indent}{name}: {s}"),
             other => format!("{indent}{name}: {}", other.to_string().replace(',', ", ")),
         });
-        lines(out, value, depth + 1);
+        lines(out, value, key);
     }
 }

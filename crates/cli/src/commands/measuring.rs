@@ -1,10 +1,13 @@
-//! The memory that measuring images takes, checked before any of them is read.
+//! What commands that measure images share: memory is checked before any image is read, and an image that cannot be read is left out.
 
 use std::path::Path;
 
 use vae2x::check_bytes;
+use vae2x_compare::sides::Row;
 use vae2x_core::Result;
-use vae2x_media::picture::look_at_image;
+use vae2x_media::picture::{look_at_image, read_image};
+
+use crate::run::Failures;
 
 /// Bytes of a pixel that is held: three `f32`.
 const HELD: u64 = 12;
@@ -35,4 +38,31 @@ pub fn check_memory<'a>(paths: impl IntoIterator<Item = &'a Path>, working: Work
     let (most, name) = largest;
     let bytes = all * HELD + most * working as u64;
     check_bytes(&format!("measuring {name},"), bytes, None)
+}
+
+/// What `measure` makes of a row. If it fails, images that cannot be read are noted and taken out of the row, which is measured once
+/// more if it `is_enough` without them.
+pub fn row_or_rest<T>(
+    row: &mut Row,
+    failed: &mut Failures,
+    is_enough: impl Fn(&Row) -> bool,
+    mut measure: impl FnMut(&Row) -> anyhow::Result<T>,
+) -> Option<T> {
+    let error = match measure(row) {
+        Ok(measured) => return Some(measured),
+        Err(error) => error,
+    };
+    let mut found = false;
+    for slot in &mut row.pictures {
+        let Some(path) = slot else { continue };
+        let read = read_image(path).map_err(Into::into);
+        if failed.note(&path.display().to_string(), read).is_none() {
+            (*slot, found) = (None, true);
+        }
+    }
+    match found {
+        true if is_enough(row) => failed.note(&row.stem, measure(row)),
+        true => None,
+        false => failed.note(&row.stem, Err(error)),
+    }
 }

@@ -12,9 +12,10 @@ use vae2x_media::picture::read_image;
 use vae2x_media::pixels::picture_size;
 
 use super::lpips::lpips;
-use super::measuring;
-use super::table::{number, table};
+use super::measuring::{self, row_or_rest};
+use super::table::{finite_or_text, number, table};
 use crate::args::MetricsArgs;
+use crate::run::Failures;
 use crate::ui::{self, Meter};
 use crate::usage;
 
@@ -24,6 +25,7 @@ use crate::usage;
 /// If the arguments name no images that can be compared, or these cannot be read or do not show the same.
 pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
     let sides = sides::parse(&args.sides)?;
+    sides.iter().flat_map(|side| &side.notes).for_each(ui::note);
     let Some(reference) = sides.iter().position(|side| side.name == args.reference) else {
         let names: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         return usage(format!(
@@ -44,21 +46,26 @@ pub fn metrics(args: &MetricsArgs) -> anyhow::Result<()> {
         rows.iter().map(|r| count(r) as f64).sum(),
         "images",
     );
+    let mut failed = Failures::among(rows.iter().map(count).sum());
     let mut lines = Vec::new();
-    for row in &rows {
-        job.measure(row, &mut |line| {
-            lines.push(line);
-            progress.set(lines.len() as f64);
-        })?;
+    for mut row in rows {
+        let is_enough = |row: &Row| row.pictures[reference].is_some() && count(row) > 1;
+        let measured = row_or_rest(&mut row, &mut failed, is_enough, |row| job.measure(row));
+        lines.extend(measured.into_iter().flatten());
+        progress.set(lines.len() as f64);
     }
     progress.finish();
+    if lines.is_empty() {
+        return failed.result();
+    }
     let means: Vec<Mean> = (0..sides.len())
         .map(|side| Mean::of(side, &lines))
         .collect();
     match args.json {
-        true => ui::print_json(&job.json(&lines, &means)),
-        false => ui::print_lines(job.text(&lines, &means)),
+        true => ui::print_json(&job.json(&lines, &means))?,
+        false => ui::print_lines(job.text(&lines, &means))?,
     }
+    failed.result()
 }
 
 /// Rows that have the reference and another image. Prints what is left out.
@@ -115,7 +122,7 @@ struct Mean {
 }
 
 impl Job<'_> {
-    fn measure(&self, row: &Row, each: &mut dyn FnMut(Line)) -> anyhow::Result<()> {
+    fn measure(&self, row: &Row) -> anyhow::Result<Vec<Line>> {
         let files = row.pictures.iter().flatten();
         measuring::check_memory(files.map(PathBuf::as_path), measuring::Working::Numbers)?;
         let mut pictures = Vec::new();
@@ -131,6 +138,7 @@ impl Job<'_> {
         let base = sizes.iter().copied().min().context("a row has pictures")?;
         let reference = pictures.iter().find(|(side, ..)| *side == self.reference);
         let (_, reference_path, reference) = reference.context("a row has its reference")?;
+        let mut lines = Vec::with_capacity(pictures.len());
         for ((side, path, picture), size) in pictures.iter().zip(sizes) {
             let target = picture_size(reference)?;
             let against = || format!("{} against {}", path.display(), reference_path.display());
@@ -155,7 +163,7 @@ impl Job<'_> {
                     size[0]
                 ));
             }
-            each(Line {
+            lines.push(Line {
                 side: *side,
                 stem: row.stem.clone(),
                 file: path.display().to_string(),
@@ -165,7 +173,7 @@ impl Job<'_> {
                 values: values.with_context(against)?,
             });
         }
-        Ok(())
+        Ok(lines)
     }
 
     /// Columns that this job can fill.
@@ -257,12 +265,4 @@ fn read(path: &Path) -> anyhow::Result<Array> {
     let picture = read_image(path)?;
     picture.notes.iter().for_each(ui::note);
     Ok(picture.pixels)
-}
-
-/// JSON has no infinity, which is the PSNR of equal images.
-fn finite_or_text(value: Option<f64>) -> Value {
-    match value {
-        Some(value) if value.is_infinite() => json!(value.to_string()),
-        value => json!(value),
-    }
 }

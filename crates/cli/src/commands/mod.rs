@@ -16,10 +16,12 @@ pub mod encode;
 pub mod export;
 pub mod hires;
 pub mod info;
+mod known_weights;
 mod lpips;
 mod measuring;
 pub mod metrics;
 pub mod preview;
+pub mod roundtrip;
 #[cfg(feature = "train")]
 pub mod sdedit;
 pub mod speckle;

@@ -1,12 +1,14 @@
 //! `vae2x preview`: latents as coarse images, without weights.
 
 use vae2x::VaeConfig;
-use vae2x_media::output::{Input, Output, OutputOptions};
+use vae2x_media::frames::Folders;
+use vae2x_media::output::{Output, OutputOptions};
 
 use crate::args::PreviewArgs;
+use crate::batch;
 use crate::files::keep_or_remove;
-use crate::latents::{LatentInput, Reading};
-use crate::run::{Failures, run};
+use crate::latents::{Reading, look_at_all, planned};
+use crate::run::run;
 use crate::work::Previewing;
 
 /// Runs the command: one image for each latent frame.
@@ -14,19 +16,25 @@ use crate::work::Previewing;
 /// # Errors
 /// If the input cannot be read or the output cannot be written.
 pub fn preview(args: &PreviewArgs) -> anyhow::Result<()> {
-    keep_or_remove(&args.output, || {
-        let reading = Reading::from(&args.latent);
-        let input = LatentInput::look(&args.input, &reading)?;
-        let planned = Input {
-            path: input.path.clone(),
-            items: input.items,
-            frames: input.extent.frames,
-        };
-        let work = Previewing {
-            reading,
-            output: Output::plan(&args.output, &[planned], OutputOptions::default())?,
-            config: VaeConfig::default(),
-        };
-        run(&work, &[input], Failures::among(1)).map(|_| ())
-    })
+    keep_or_remove(&args.output, || checked(args))
+}
+
+fn checked(args: &PreviewArgs) -> anyhow::Result<()> {
+    let (files, mut failed) = batch::list(&args.inputs, Folders::OfLatents)?;
+    let reading = Reading::from(&args.latent);
+    let inputs = look_at_all(&files, &reading, &mut failed);
+    if inputs.is_empty() {
+        return failed.result();
+    }
+    let options = OutputOptions::default();
+    let images = planned(&inputs, |extent| extent.frames);
+    let output = Output::plan(&args.output, &images, options)?;
+    let inputs = inputs.into_iter().map(|(_, input)| input).collect();
+    let jobs = batch::places(inputs, &output, args.batch.skip_existing);
+    let work = Previewing {
+        reading,
+        output,
+        config: VaeConfig::default(),
+    };
+    run(&work, &jobs, failed).map(|_| ())
 }

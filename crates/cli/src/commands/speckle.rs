@@ -1,18 +1,19 @@
 //! `vae2x speckle`: how much of a grid there is in images, or in what a model makes of flat colours.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Context;
 use serde_json::{Value, json};
 use vae2x::{Array, Pixels, Vae};
 use vae2x_measure::constant::{ConstantColour, constant_colour};
 use vae2x_measure::speckle::{Period, Speckle, speckle as score};
-use vae2x_media::frames::list_inputs;
+use vae2x_media::frames::Folders;
 use vae2x_media::picture::read_image;
 
 use super::measuring;
 use super::table::{number, table};
 use crate::args::SpeckleArgs;
+use crate::batch;
 use crate::compute::{Compute, vae_name};
 use crate::ui::{self, Meter};
 use crate::usage;
@@ -43,36 +44,43 @@ pub fn speckle(args: &SpeckleArgs) -> anyhow::Result<()> {
 }
 
 fn pictures(args: &SpeckleArgs) -> anyhow::Result<()> {
-    let files = list_inputs(&args.inputs, false)?;
+    let (files, mut failed) = batch::list(&args.inputs, Folders::OfImages)?;
     let mut progress = Meter::new("measuring", files.len() as f64, "images");
-    let measure = |(i, path): (usize, &PathBuf)| {
-        measuring::check_memory([path.as_path()], measuring::Working::Speckle)?;
-        let picture = read_image(path)?;
-        picture.notes.iter().for_each(ui::note);
-        let score =
-            score(&picture.pixels, args.scale).with_context(|| format!("{}", path.display()))?;
+    let mut scores = Vec::with_capacity(files.len());
+    for (i, path) in files.iter().enumerate() {
+        let name = path.display().to_string();
+        let score = failed.note(&name, picture_score(path, args.scale));
+        scores.extend(score.map(|score| (name, score)));
         progress.set((i + 1) as f64);
-        Ok(score)
-    };
-    let scores = files
-        .iter()
-        .enumerate()
-        .map(measure)
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    }
     progress.finish();
-    let names = files.iter().map(|path| path.display().to_string());
-    if args.json {
-        let entries = names
-            .zip(&scores)
+    if scores.is_empty() {
+        return failed.result();
+    }
+    print_scores(&scores, args.json)?;
+    failed.result()
+}
+
+fn picture_score(path: &Path, scale: usize) -> anyhow::Result<Speckle> {
+    measuring::check_memory([path], measuring::Working::Speckle)?;
+    let picture = read_image(path)?;
+    picture.notes.iter().for_each(ui::note);
+    score(&picture.pixels, scale).with_context(|| path.display().to_string())
+}
+
+fn print_scores(scores: &[(String, Speckle)], json: bool) -> anyhow::Result<()> {
+    if json {
+        let entries = scores
+            .iter()
             .map(|(name, score)| with("file", json!(name), score));
         return ui::print_json(&entries.collect::<Result<Vec<_>, _>>()?);
     }
     let heading = scores
         .first()
-        .map(|score| [vec!["file".into()], columns(score)].concat());
-    let rows = names
-        .zip(&scores)
-        .map(|(name, score)| [vec![name], cells(score)].concat());
+        .map(|(_, score)| [vec!["file".into()], columns(score)].concat());
+    let rows = scores
+        .iter()
+        .map(|(name, score)| [vec![name.clone()], cells(score)].concat());
     ui::print_lines(table(
         &heading.into_iter().chain(rows).collect::<Vec<_>>(),
         1,

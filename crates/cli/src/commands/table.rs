@@ -1,6 +1,8 @@
-//! Tables in plain text: the first columns to the left, numbers to the right.
+//! Numbers for people and for programs; tables in plain text: the first columns to the left, numbers to the right.
 
 use std::borrow::Cow;
+
+use serde_json::{Value, json};
 
 use crate::visible::visible;
 
@@ -40,6 +42,14 @@ pub(super) fn table(rows: &[Vec<String>], texts: usize) -> Vec<String> {
 /// A number, or a dash.
 pub(super) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))
+}
+
+/// JSON has no infinity, which is the PSNR of equal images.
+pub(super) fn finite_or_text(value: Option<f64>) -> Value {
+    match value {
+        Some(value) if value.is_infinite() => json!(value.to_string()),
+        value => json!(value),
+    }
 }
 
 #[cfg(test)]

@@ -122,6 +122,20 @@ fn line(written: &Written) -> String {
 /// # Errors
 /// That of the only input, or one that counts those that failed. [`vae2x::Error::Memory`] for an input that does not fit.
 pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outcome> {
+    let (outcome, failed) = run_all(work, jobs, failed)?;
+    failed.result()?;
+    Ok(outcome)
+}
+
+/// As [`run`], for a command that has a result to print of the inputs that did not fail.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn run_all<W: Work>(
+    work: &W,
+    jobs: &[W::Job],
+    failed: Failures,
+) -> Result<(Outcome, Failures)> {
     let mut failed = failed;
     let pieces: f64 = jobs.iter().map(|job| work.units(job)).sum();
     let fits: Vec<&W::Job> = jobs
@@ -142,16 +156,24 @@ pub fn run<W: Work>(work: &W, jobs: &[W::Job], failed: Failures) -> Result<Outco
     if !written.is_empty() {
         ui::print_lines(work.report(&written))?;
     }
-    failed.result()?;
-    Ok(Outcome { clock })
+    Ok((Outcome { clock }, failed))
 }
 
 /// The error with the input's name in front, unless it has that already.
 fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
-    match error.to_string().contains(name) {
+    match has_name(&error.to_string(), name) {
         true => error,
         false => error.context(name.to_owned()),
     }
+}
+
+/// Whether a name stands in a text by itself, not within a word or a longer path.
+fn has_name(text: &str, name: &str) -> bool {
+    let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && !"/\\._-".contains(c));
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        ends(before) && ends(text[at + name.len()..].chars().next())
+    })
 }
 
 /// The measurements of [`run`].
@@ -225,18 +247,16 @@ impl Failures {
 
 /// Makes a job of each input. Inputs that fail do not stop the others.
 pub fn prepare<T, J>(
+    failed: &mut Failures,
     inputs: impl IntoIterator<Item = T>,
     name: impl Fn(&T) -> String,
     prepare: impl Fn(T) -> Result<J>,
-) -> (Vec<J>, Failures) {
-    let inputs: Vec<T> = inputs.into_iter().collect();
-    let mut failed = Failures::among(inputs.len());
-    let mut jobs = Vec::with_capacity(inputs.len());
-    for input in inputs {
+) -> Vec<J> {
+    let jobs = inputs.into_iter().filter_map(|input| {
         let name = name(&input);
-        jobs.extend(failed.note(&name, prepare(input)));
-    }
-    (jobs, failed)
+        failed.note(&name, prepare(input))
+    });
+    jobs.collect()
 }
 
 #[cfg(test)]

@@ -150,6 +150,20 @@ fn finished(work: &Doubling) -> (Vec<u32>, Option<String>) {
 }
 
 #[test]
+fn names_are_put_in_front_once() {
+    for (text, name, expected) in [
+        ("a.png: broken", "a.png", "a.png: broken"),
+        ("b/a.png: broken", "a.png", "a.png: b/a.png: broken"),
+        ("expected 3 axes", "x", "x: expected 3 axes"),
+        ("'x' is no image", "x", "'x' is no image"),
+        ("broken", "a.png", "a.png: broken"),
+    ] {
+        let error = super::named(anyhow!("{text}"), name);
+        assert_eq!(format!("{error:#}"), expected);
+    }
+}
+
+#[test]
 fn every_piece_passes_in_order() {
     let work = Doubling::default();
     assert_eq!(finished(&work), (vec![1, 2, 3], None));
@@ -229,11 +243,13 @@ fn inputs_that_cannot_be_looked_at_are_counted() {
         2 => Err(anyhow!("there is no 2")),
         n => Ok(n),
     };
-    let (jobs, failed) = prepare([1, 2, 3], |n| format!("job {n}"), look);
+    let mut failed = Failures::among(3);
+    let jobs = prepare(&mut failed, [1, 2, 3], |n| format!("job {n}"), look);
     assert_eq!(jobs, [1, 3]);
     let error = failed.result().unwrap_err().to_string();
     assert_eq!(error, "1 of 3 inputs failed: job 2");
-    let (jobs, failed) = prepare([2], |n| format!("job {n}"), look);
+    let mut failed = Failures::among(1);
+    let jobs = prepare(&mut failed, [2], |n| format!("job {n}"), look);
     assert!(jobs.is_empty());
     assert_eq!(failed.result().unwrap_err().to_string(), "there is no 2");
 }

@@ -7,6 +7,7 @@ use vae2x::{Array, EncodeSession, Extent, Progress, Space, Vae, join_frames};
 use vae2x_core::latent::Raw;
 use vae2x_media::frames::{Edges, Fit, Fitted, FrameSource, SourceOptions, Spec, open_source};
 use vae2x_media::latent::{WriteOptions, write_raw};
+use vae2x_media::picture::comfy_text;
 
 use super::Latents;
 use crate::run::{Need, Sink, Source, Stage, Work, Written};
@@ -194,7 +195,14 @@ struct LatentSink<'a> {
 impl Sink<Raw> for LatentSink<'_> {
     fn push(&mut self, raw: Raw) -> Result<()> {
         let text = match self.work.keeps_text {
-            true => self.job.spec.text.clone(),
+            true => {
+                let (text, left_out) = comfy_text(self.job.spec.text.clone());
+                let path = self.job.target.display();
+                left_out
+                    .iter()
+                    .for_each(|note| ui::note(format!("{path}: {note}")));
+                text
+            }
             false => Vec::new(),
         };
         let options = WriteOptions {

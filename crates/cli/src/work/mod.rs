@@ -2,14 +2,18 @@
 
 mod decoding;
 mod encoding;
+mod enlarging_clips;
 mod previewing;
 mod refining;
+mod round_trips;
 mod upscaling;
 
 pub use decoding::Decoding;
 pub use encoding::{Encoding, PixelInput};
+pub use enlarging_clips::{EnlargedClip, EnlargingClips};
 pub use previewing::Previewing;
 pub use refining::{RefinedLatent, Refining};
+pub use round_trips::{Round, RoundTrips, Trip, TripInput};
 pub use upscaling::{EnlargedImage, Upscaling};
 
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ use crate::run::{Need, Sink, Source, Stage, Work, Written};
 pub struct Previewing {
     /// How the latent is read.
     pub reading: Reading,
-    /// Where images go.
+    /// Where images go; input N of it is job N.
     pub output: Output,
     /// The latent space.
     pub config: VaeConfig,
@@ -31,26 +31,26 @@ pub struct PreviewPiece {
 }
 
 impl Work for Previewing {
-    type Job = LatentInput;
+    type Job = (usize, LatentInput);
     type Piece = PreviewPiece;
     type Result = Array;
 
     const LABEL: &'static str = "previewing";
     const UNIT: &'static str = "latent frames";
 
-    fn name(&self, input: &LatentInput) -> String {
+    fn name(&self, (_, input): &Self::Job) -> String {
         input.path.display().to_string()
     }
 
-    fn units(&self, input: &LatentInput) -> f64 {
+    fn units(&self, (_, input): &Self::Job) -> f64 {
         input.latent_frames() as f64
     }
 
-    fn need(&self, _: &LatentInput) -> Result<Option<Need>> {
+    fn need(&self, _: &Self::Job) -> Result<Option<Need>> {
         Ok(None)
     }
 
-    fn source(&self, input: &LatentInput) -> Result<Source<PreviewPiece>> {
+    fn source(&self, (_, input): &Self::Job) -> Result<Source<PreviewPiece>> {
         let raw = input.read(&self.reading, &self.config)?;
         let latent = Arc::new(raw.normalize(&self.config)?);
         let frames = input.extent.frames;
@@ -64,12 +64,12 @@ impl Work for Previewing {
         Ok(Box::new(pieces))
     }
 
-    fn stage<'a>(&'a self, _: &'a LatentInput) -> Result<Box<dyn Stage<PreviewPiece, Array> + 'a>> {
+    fn stage<'a>(&'a self, _: &'a Self::Job) -> Result<Box<dyn Stage<PreviewPiece, Array> + 'a>> {
         Ok(Box::new(Coarse))
     }
 
-    fn sink<'a>(&'a self, input: &'a LatentInput) -> Result<Box<dyn Sink<Array> + 'a>> {
-        Ok(Box::new(Files(self.output.open(0, input.text(true))?)))
+    fn sink<'a>(&'a self, (index, input): &'a Self::Job) -> Result<Box<dyn Sink<Array> + 'a>> {
+        Ok(Box::new(Files(self.output.open(*index, input.text(true))?)))
     }
 }
 

@@ -17,8 +17,8 @@ pub struct Upscaling {
     pub how: Upscale,
     /// Bits per channel; as in each input if not given.
     pub depth: Option<BitDepth>,
-    /// Whether ComfyUI's texts are kept.
-    pub keeps_text: bool,
+    /// Whether metadata is kept.
+    pub keeps_metadata: bool,
     /// Bytes that may be used.
     pub allowed: Option<u64>,
 }
@@ -104,9 +104,9 @@ struct ImageFile<'a> {
 
 impl Sink<Image> for ImageFile<'_> {
     fn push(&mut self, image: Image) -> Result<()> {
-        let image = match self.work.keeps_text {
+        let image = match self.work.keeps_metadata {
             true => image,
-            false => image.without_text(),
+            false => image.without_metadata(),
         };
         let notes = image.save_with(&self.job.path, self.work.depth)?;
         notes.iter().for_each(ui::warn);

@@ -1,6 +1,7 @@
 //! Writes weights in another layout, precision or output scale.
 //!
 //! Tensors go through one at a time, as bytes: where neither precision nor scale changes, every element keeps its bits.
+//! 8-bit floats are widened, and quantized weights multiplied by their scales, which the file that is written has not.
 //! What a 2-D file lacks is filled in as [`super::layout`] describes.
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ const CHANNELS_PER_PIXEL: usize = 4;
 pub struct ConvertOptions {
     /// Names and shapes.
     pub layout: Layout,
-    /// Element type; `None` keeps each tensor's own.
+    /// Element type; `None` keeps each tensor's own, or what holds its values where that is an 8-bit float.
     pub dtype: Option<DType>,
     /// Turns a base decoder into a 2x decoder that repeats each pixel four times.
     pub to_2x: bool,

@@ -109,7 +109,7 @@ impl TensorFile {
     /// Reads a tensor as `f32`. 64-bit floats and integers beyond 2^24 are rounded to nearest.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the file has no such tensor or its type is an 8-bit float; [`Error::Io`].
+    /// [`Error::Tensor`] if the file has no such tensor or its type is not readable; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Array> {
         let shape = self.find(name)?.0.shape.clone();
         let mut data = vec![0.0; shape.iter().product()];
@@ -248,11 +248,7 @@ impl TensorFile {
     }
 
     fn unreadable(&self, name: &str, dtype: DType) -> Error {
-        self.tensor_error(
-            name,
-            "16-, 32- or 64-bit floats or integers",
-            &format!("8-bit floats ({dtype})"),
-        )
+        self.tensor_error(name, "floats of 8 to 64 bits or integers", dtype.name())
     }
 
     /// Some of the pieces of `length` elements that a tensor without strides is cut into.
@@ -263,15 +259,14 @@ impl TensorFile {
         pieces: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Vec<f32>> {
         let (TensorInfo { dtype, .. }, place) = self.find(name)?;
-        let unreadable =
-            || self.tensor_error(name, "16-, 32- or 64-bit floats", &dtype.to_string());
         let size = length * dtype.size();
         let mut data = Vec::with_capacity(pieces.len() * length);
         for piece in pieces {
             let bytes = self
                 .source
                 .read_at(place.offset + (piece * size) as u64, size)?;
-            data.extend(dtype.widen(&bytes).ok_or_else(unreadable)?);
+            let values = dtype.widen(&bytes);
+            data.extend(values.ok_or_else(|| self.unreadable(name, *dtype))?);
         }
         Ok(data)
     }
@@ -290,14 +285,19 @@ impl TensorFile {
         Ok((*dtype, shape.clone(), bytes))
     }
 
-    /// What and where a tensor is.
+    /// What and where a tensor is, if its type is read.
     fn find(&self, name: &str) -> Result<(&TensorInfo, &Place)> {
         let found = self
             .contents
             .tensors
             .get(name)
             .zip(self.contents.places.get(name));
-        found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))
+        let (info, place) =
+            found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))?;
+        match info.dtype.is_readable() {
+            true => Ok((info, place)),
+            false => Err(self.unreadable(name, info.dtype)),
+        }
     }
 
     /// An [`Error::Tensor`] here.

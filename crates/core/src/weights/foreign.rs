@@ -12,13 +12,37 @@ pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Opt
         .map(|k| k.1)
 }
 
+/// Ends the sentence that names a VAE of other latents.
+macro_rules! other_latents {
+    ($model:literal) => {
+        concat!(
+            $model,
+            "; this program is for the 16-channel VAE of Wan2.1, Wan2.2 14B, Qwen-Image, Krea 2 and Anima"
+        )
+    };
+}
+
 /// Latent channels of Wan2.2-5B's VAE.
 pub(crate) const WAN22_5B_CHANNELS: usize = 48;
 /// Wan2.2-5B's VAE, which shares names with Wan2.1's.
-pub(crate) const WAN22_5B: &str = "the VAE of Wan2.2 5B (48 latent channels); this program is for the 16-channel VAE of Wan2.1, Wan2.2 14B and Qwen-Image";
+pub(crate) const WAN22_5B: &str = other_latents!("the VAE of Wan2.2 5B (48 latent channels)");
+/// Latent channels of Qwen-Image 2.1's VAE.
+pub(crate) const QWEN_IMAGE_21_CHANNELS: usize = 64;
+/// Qwen-Image 2.1's VAE, which shares names with Wan2.2-5B's.
+pub(crate) const QWEN_IMAGE_21: &str =
+    other_latents!("the VAE of Qwen-Image 2.1 (64 latent channels)");
+
+/// The VAE with names like these that has so many latent channels, if it is not this one.
+pub(crate) fn by_channels(latent: usize) -> Option<&'static str> {
+    match latent {
+        WAN22_5B_CHANNELS => Some(WAN22_5B),
+        QWEN_IMAGE_21_CHANNELS => Some(QWEN_IMAGE_21),
+        _ => None,
+    }
+}
 
 /// Parts of names, starting at the beginning or after a dot, and the model that has them; the first match counts.
-const KNOWN: [(&[&str], &str); 6] = [
+const KNOWN: [(&[&str], &str); 8] = [
     (&["latent_tensor"], "a latent, not a model"),
     (
         &[
@@ -27,6 +51,18 @@ const KNOWN: [(&[&str], &str); 6] = [
             "encoder.downsamples.0.downsamples.",
         ],
         WAN22_5B,
+    ),
+    (
+        &[
+            "decoder.up_blocks.0.res_blocks.0.conv1.conv.",
+            "decoder.conv_in_x_t.",
+            "decoder.up_blocks.0.resnets.0.conv1.conv.",
+        ],
+        "a video VAE of the LTX, HunyuanVideo or CogVideoX kind, which has different latents",
+    ),
+    (
+        &["bn.running_mean"],
+        "the VAE of Flux.2, which has different latents",
     ),
     (
         &[
@@ -63,7 +99,7 @@ const KNOWN: [(&[&str], &str); 6] = [
             "decoder.0.conv.0.weight",
             "taesd",
         ],
-        "a tiny autoencoder (TAE), not the full VAE",
+        "a tiny autoencoder (TAE, taehv, LightTAE), not the full VAE",
     ),
 ];
 
@@ -87,6 +123,8 @@ mod tests {
         );
         assert!(said("model.diffusion_model.blocks.0.self_attn.q.weight").contains("transformer"));
         assert!(said("decoder.1.weight").contains("tiny"));
+        assert!(said("vae.decoder.up_blocks.0.resnets.0.conv1.conv.weight").contains("Hunyuan"));
+        assert!(said("bn.running_mean").contains("Flux.2"));
         let specs = arch::tensors(&VaeConfig::default());
         assert_eq!(recognise(specs.iter().map(|s| s.name.as_str())), None);
         let map = super::super::keys::KeyMap::new(&VaeConfig::default());

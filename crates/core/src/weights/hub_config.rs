@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::TensorFile;
 use super::folder;
-use super::foreign::{WAN22_5B, WAN22_5B_CHANNELS};
+use super::foreign::{self, QWEN_IMAGE_21, WAN22_5B};
 use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
@@ -17,8 +17,30 @@ pub const MEAN_KEY: &str = "latents_mean";
 pub const STD_KEY: &str = "latents_std";
 /// The release of diffusers whose configuration is written.
 const DIFFUSERS_VERSION: &str = "0.35.0";
-/// Classes whose weights have this architecture.
+/// Classes whose weights have this architecture: Wan2.1's and Wan2.2-14B's; Qwen-Image's, which Krea 2 and Anima use.
 const CLASSES: [&str; 2] = ["AutoencoderKLWan", "AutoencoderKLQwenImage"];
+/// Classes of diffusers that are taken for these, and whose they are.
+const OTHER_CLASSES: [(&str, &str); 13] = [
+    ("AutoencoderKLQwenImage21", QWEN_IMAGE_21),
+    (
+        "AutoencoderKL",
+        "the VAE of Stable Diffusion, SD3, Flux.1 or Z-Image",
+    ),
+    ("AutoencoderKLFlux2", "the VAE of Flux.2"),
+    ("AutoencoderKLLTXVideo", "the VAE of LTX-Video"),
+    ("AutoencoderKLLTX2Video", "the VAE of LTX-2"),
+    ("AutoencoderKLHunyuanVideo", "the VAE of HunyuanVideo"),
+    ("AutoencoderKLHunyuanVideo15", "the VAE of HunyuanVideo 1.5"),
+    ("AutoencoderKLHunyuanImage", "the VAE of HunyuanImage"),
+    ("AutoencoderKLCogVideoX", "the VAE of CogVideoX"),
+    ("AutoencoderKLMochi", "the VAE of Mochi"),
+    ("AutoencoderKLCosmos", "the VAE of Cosmos 1"),
+    ("AutoencoderDC", "the VAE of Sana"),
+    (
+        "AutoencoderTiny",
+        "a tiny autoencoder (TAE), not the full VAE",
+    ),
+];
 
 /// The keys of a `config.json` that are read; the others only repeat what the tensors show.
 #[derive(Debug, Default, Deserialize)]
@@ -78,13 +100,21 @@ pub(crate) fn apply(path: &Path, json: &str, config: &mut VaeConfig) -> Result<(
 
 /// Which other model a `config.json` is of.
 fn other_model(input: &Input) -> Option<String> {
+    if let Some(model) = input.z_dim.and_then(foreign::by_channels) {
+        return Some(format!("this is {model}"));
+    }
     let class = input.class_name.as_deref();
     if let Some(class) = class.filter(|class| !CLASSES.contains(class)) {
-        let expected = CLASSES.join(" or ");
-        return Some(format!("the config is of {class}; expected {expected}"));
+        let known = OTHER_CLASSES.iter().find(|(name, _)| *name == class);
+        return Some(match known {
+            Some((_, model)) => format!("the config is of {class}: {model}"),
+            None => format!(
+                "the config is of {class}; expected {}",
+                CLASSES.join(" or ")
+            ),
+        });
     }
-    let has_patches = input.patch_size.is_some_and(|p| p > 1);
-    if input.is_residual || has_patches || input.z_dim == Some(WAN22_5B_CHANNELS) {
+    if input.is_residual || input.patch_size.is_some_and(|p| p > 1) {
         return Some(format!("this is {WAN22_5B}"));
     }
     let is_elsewhere = !input.attn_scales.is_empty();
@@ -225,7 +255,13 @@ mod tests {
             Err(Error::NotThisModel { found, .. }) => found,
             other => panic!("{other:?}"),
         };
-        assert!(found(r#"{"_class_name": "AutoencoderKL"}"#).contains("AutoencoderKL;"));
+        assert!(found(r#"{"_class_name": "AutoencoderKL"}"#).contains("AutoencoderKL: "));
+        assert!(
+            found(r#"{"_class_name": "AutoencoderKLMagvit"}"#).contains("AutoencoderKLMagvit;")
+        );
+        let qwen21 = r#"{"_class_name": "AutoencoderKLQwenImage21", "is_residual": true}"#;
+        assert!(found(qwen21).contains("Qwen-Image 2.1"));
+        assert!(found(r#"{"is_residual": true, "z_dim": 64}"#).contains("Qwen-Image 2.1"));
         assert!(found(r#"{"is_residual": true}"#).contains("Wan2.2 5B"));
         assert!(found(r#"{"z_dim": 48}"#).contains("Wan2.2 5B"));
         assert!(applied(r#"{"_class_name": "AutoencoderKLQwenImage"}"#).is_ok());

@@ -1,21 +1,29 @@
-//! Recognizes by names and shapes which layout a file has and which model it holds.
+//! Recognizes by names and shapes which layout a file has, where in it the model is, and which model it holds.
+//!
+//! Whatever stands before the names of a layout's last norms is the prefix of the model's tensors. Tensors without it are of
+//! other models and never a reason to refuse a file; nor are those with it whose first part no tensor of this model has,
+//! such as the counters and losses of a checkpoint.
 
-use super::foreign::{self, WAN22_5B, WAN22_5B_CHANNELS};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::foreign::{self, QWEN_IMAGE_21, QWEN_IMAGE_21_CHANNELS, WAN22_5B};
 use super::hub_config;
-use super::keys::PREFIXES;
 use super::layout::Layout;
 use super::model::ModelTensors;
 use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
-/// Prefixes of the other models in a bundled checkpoint.
-const OTHER_MODELS: [&str; 6] = [
-    "model.",
-    "cond_stage_model.",
-    "conditioner.",
-    "text_encoder",
-    "transformer.",
-    "diffusion_model.",
+/// Places in a file that are tried: the likeliest few, so that a header full of prefixes takes no time.
+const MAX_PLACES: usize = 8;
+/// What the names of this model begin with, in either layout. Unknown tensors among them make another model.
+const PARTS: [&str; 6] = [
+    "encoder.",
+    "decoder.",
+    "conv1.",
+    "conv2.",
+    "quant_conv.",
+    "post_quant_conv.",
 ];
 
 /// Tensors whose shapes give the configuration: encoder width, decoder width, output and latent channels; and one more whose
@@ -44,24 +52,131 @@ const DIFFUSERS: Landmarks = Landmarks {
     post_quant: "post_quant_conv.weight",
 };
 
-/// Layout and prefix of the names of a model's tensors.
+impl Landmarks {
+    fn of(layout: Layout) -> Self {
+        match layout {
+            Layout::Diffusers => DIFFUSERS,
+            Layout::Original | Layout::TwoD => ORIGINAL,
+        }
+    }
+
+    /// How many of them a file has under a prefix.
+    fn found(&self, tensors: &ModelTensors, prefix: &str) -> usize {
+        let all = [
+            self.encoder_norm,
+            self.encoder_in,
+            self.decoder_norm,
+            self.decoder_out,
+            self.post_quant,
+        ];
+        let has = |name: &&&str| tensors.info(&format!("{prefix}{name}")).is_some();
+        all.iter().filter(has).count()
+    }
+}
+
+/// Where in a file a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub layout: Layout,
+    /// What stands before the model's own names.
+    pub prefix: String,
+}
+
+/// Finds the model: the place where most of it is, in a checkpoint with several copies the averaged one.
 ///
 /// # Errors
 /// [`Error::NotThisModel`] if the files hold another model, naming it where it is known.
-pub(crate) fn layout(tensors: &ModelTensors) -> Result<(Layout, &'static str)> {
-    for prefix in PREFIXES {
-        let has = |name: &str| tensors.info(&format!("{prefix}{name}")).is_some();
-        // One of the two is enough: what is missing is reported later.
-        if has(DIFFUSERS.decoder_norm) || has(DIFFUSERS.encoder_norm) {
-            return ours(tensors, prefix).map(|()| (Layout::Diffusers, prefix));
-        }
-        if has(ORIGINAL.decoder_norm) || has(ORIGINAL.encoder_norm) {
-            ours(tensors, prefix)?;
-            let weight = tensors.info(&format!("{prefix}{}", ORIGINAL.decoder_out));
-            let flat = weight.is_some_and(|w| w.shape.len() == 4);
-            return Ok((if flat { Layout::TwoD } else { Layout::Original }, prefix));
+pub(crate) fn place(tensors: &ModelTensors) -> Result<Place> {
+    let mut refused = None;
+    for place in places(tensors) {
+        match ours(tensors, &place) {
+            Ok(()) => return Ok(place),
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
+    Err(refused.unwrap_or_else(|| unknown(tensors)))
+}
+
+/// The places where a model of a known layout may be, the likeliest first.
+fn places(tensors: &ModelTensors) -> Vec<Place> {
+    // One of the two norms is enough: what is missing is reported later.
+    let norms = [
+        (DIFFUSERS.decoder_norm, true),
+        (DIFFUSERS.encoder_norm, true),
+        (ORIGINAL.decoder_norm, false),
+        (ORIGINAL.encoder_norm, false),
+    ];
+    let mut found = BTreeSet::new();
+    for name in tensors.names() {
+        for (norm, diffusers) in norms {
+            if let Some(prefix) = name.strip_suffix(norm).filter(|p| is_prefix(p)) {
+                found.insert((prefix, diffusers));
+            }
+        }
+    }
+    let mut ranked: Vec<_> = found
+        .into_iter()
+        .map(|(prefix, diffusers)| {
+            let landmarks = if diffusers { DIFFUSERS } else { ORIGINAL };
+            let count = landmarks.found(tensors, prefix);
+            let rank = (
+                Reverse(count),
+                !is_averaged(prefix),
+                prefix.len(),
+                !diffusers,
+            );
+            (rank, prefix, diffusers)
+        })
+        .collect();
+    ranked.sort();
+    let place = |(_, prefix, diffusers): (_, &str, bool)| Place {
+        layout: match diffusers {
+            true => Layout::Diffusers,
+            false => original(tensors, prefix),
+        },
+        prefix: prefix.into(),
+    };
+    ranked.into_iter().take(MAX_PLACES).map(place).collect()
+}
+
+/// Whether a name may go on with a model's own name here: at the beginning, or behind what is no letter.
+fn is_prefix(before: &str) -> bool {
+    !before.ends_with(|c: char| c.is_alphanumeric())
+}
+
+/// Whether a prefix is that of a model's exponential moving average, the better copy of a checkpoint.
+fn is_averaged(prefix: &str) -> bool {
+    let mut parts = prefix.split(|c: char| !c.is_alphanumeric());
+    parts.any(|part| part.eq_ignore_ascii_case("ema"))
+}
+
+/// Which of the two layouts with the original names.
+fn original(tensors: &ModelTensors, prefix: &str) -> Layout {
+    let weight = tensors.info(&format!("{prefix}{}", ORIGINAL.decoder_out));
+    match weight.is_some_and(|w| w.shape.len() == 4) {
+        true => Layout::TwoD,
+        false => Layout::Original,
+    }
+}
+
+/// Refuses a known other model at a place.
+fn ours(tensors: &ModelTensors, place: &Place) -> Result<()> {
+    let names = tensors.names().filter(|n| is_own(n, &place.prefix));
+    let Some(model) = foreign::recognise(names) else {
+        return Ok(());
+    };
+    // Both have the residual stages by which Wan2.2-5B's is known.
+    let channels = Landmarks::of(place.layout).post_quant;
+    let channels = first_extent(tensors, &format!("{}{channels}", place.prefix))?;
+    let model = match (model, channels) {
+        (WAN22_5B, Some(QWEN_IMAGE_21_CHANNELS)) => QWEN_IMAGE_21,
+        (model, _) => model,
+    };
+    Err(not_this_model(tensors, format!("this is {model}")))
+}
+
+/// What files without a VAE of a known layout hold.
+fn unknown(tensors: &ModelTensors) -> Error {
     let names = tensors.names();
     let found = match (foreign::recognise(names.clone()), names.clone().next()) {
         (Some(model), _) => format!("this is {model}"),
@@ -71,16 +186,7 @@ pub(crate) fn layout(tensors: &ModelTensors) -> Result<(Layout, &'static str)> {
         }
         (None, None) => "the file holds no tensors".into(),
     };
-    Err(not_this_model(tensors, found))
-}
-
-/// Refuses a known other model among the names under `prefix`.
-fn ours(tensors: &ModelTensors, prefix: &str) -> Result<()> {
-    let names = tensors.names().filter(|n| !is_elsewhere(n, prefix));
-    match foreign::recognise(names) {
-        Some(model) => Err(not_this_model(tensors, format!("this is {model}"))),
-        None => Ok(()),
-    }
+    not_this_model(tensors, found)
 }
 
 fn not_this_model(tensors: &ModelTensors, found: String) -> Error {
@@ -90,25 +196,21 @@ fn not_this_model(tensors: &ModelTensors, found: String) -> Error {
     }
 }
 
-/// Whether a tensor belongs to another model of a bundled checkpoint.
-pub(crate) fn is_elsewhere(name: &str, prefix: &str) -> bool {
-    !prefix.is_empty()
-        && !name.starts_with(prefix)
-        && OTHER_MODELS.iter().any(|other| name.starts_with(other))
+/// Whether a tensor's name is one that a tensor of the model could have: unknown ones of these make it another model.
+pub(crate) fn is_own(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix)
+        .is_some_and(|own| PARTS.iter().any(|part| own.starts_with(part)))
 }
 
-/// The configuration: widths from the shapes of tensors whose names have this prefix, the rest from `config.json` or from
+/// The configuration: widths from the shapes of tensors at this place, the rest from `config.json` or from
 /// safetensors metadata, else Wan2.1's.
 ///
 /// # Errors
 /// [`Error::Tensor`] if one of these tensors is a single number; [`Error::Format`] if the configuration is impossible;
 /// [`Error::NotThisModel`] if it is that of another model.
-pub(crate) fn config(tensors: &ModelTensors, layout: Layout, prefix: &str) -> Result<VaeConfig> {
-    let landmarks = if layout == Layout::Diffusers {
-        DIFFUSERS
-    } else {
-        ORIGINAL
-    };
+pub(crate) fn config(tensors: &ModelTensors, place: &Place) -> Result<VaeConfig> {
+    let Place { layout, prefix } = place;
+    let landmarks = Landmarks::of(*layout);
     let first = |name: &str| first_extent(tensors, &format!("{prefix}{name}"));
     let (encoder, decoder) = (first(landmarks.encoder_in)?, first(landmarks.decoder_norm)?);
     let wan21 = VaeConfig::default();
@@ -120,15 +222,15 @@ pub(crate) fn config(tensors: &ModelTensors, layout: Layout, prefix: &str) -> Re
         z_dim: first(landmarks.post_quant)?.unwrap_or(wan21.z_dim),
         ..wan21
     };
-    if config.z_dim == WAN22_5B_CHANNELS {
-        return Err(not_this_model(tensors, format!("this is {WAN22_5B}")));
+    if let Some(model) = foreign::by_channels(config.z_dim) {
+        return Err(not_this_model(tensors, format!("this is {model}")));
     }
     for file in tensors.tensor_files() {
         hub_config::apply_metadata(file, &mut config)?;
     }
     if let Some(json) = tensors
         .config_json()
-        .filter(|_| layout == Layout::Diffusers)
+        .filter(|_| *layout == Layout::Diffusers)
     {
         hub_config::apply(tensors.path(), json, &mut config)?;
     }

@@ -9,9 +9,6 @@ use std::collections::BTreeMap;
 use crate::arch;
 use crate::config::VaeConfig;
 
-/// Prefixes under which a VAE's tensors occur; the empty one first.
-pub const PREFIXES: [&str; 3] = ["", "vae.", "first_stage_model."];
-
 /// Parts of layers: original, diffusers.
 const PARTS: [(&str, &str); 5] = [
     ("residual.0.", "norm1."),

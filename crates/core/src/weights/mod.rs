@@ -5,12 +5,14 @@
 //!
 //! - [`file`](mod@file) opens safetensors, torch and npy files and reads tensors one at a time; it knows nothing of models;
 //! - [`vae`] finds a VAE in them: [`layout`] and [`keys`] know its published forms, [`Report`] lists what was found;
-//! - [`model`] assigns the tensors of any model, given a list of names and shapes;
+//! - [`model`] assigns the tensors of any model, given a list of names and shapes, and multiplies quantized ones by their
+//!   scales;
 //! - [`write`](mod@write) and [`convert`](mod@convert) write models; [`formula`] makes them up.
 //!
 //! Files are hostile: every size in a header is checked against the file before memory is allocated for it, and no file
 //! runs code.
 
+mod assign;
 pub mod convert;
 pub mod dtype;
 pub mod file;
@@ -26,6 +28,7 @@ mod npy;
 mod pickle;
 mod pickle_names;
 mod safetensors;
+mod scales;
 mod slice;
 mod source;
 mod table;
@@ -33,12 +36,13 @@ mod torch;
 pub mod vae;
 pub mod write;
 
+pub use assign::Report;
 pub use convert::{ConvertOptions, convert};
 pub use dtype::DType;
 pub use file::{Format, TensorFile};
 pub use folder::FileNames;
 pub use layout::Layout;
-pub use model::{ModelTensors, ModelWeights, Report};
+pub use model::{ModelTensors, ModelWeights};
 pub use table::TensorInfo;
 pub use vae::{Oddities, VaeWeights};
 

@@ -7,33 +7,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::assign::Report;
 use super::dtype::DType;
 use super::file::TensorFile;
 use super::folder::{self, FileNames};
+use super::scales::Scale;
 use super::table::TensorInfo;
-use crate::arch::TensorSpec;
 use crate::array::{Array, element_count};
 use crate::error::{Error, Result};
-
-/// What became of a model's tensors. Opening fails unless `missing` and `unused` are empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Canonical names of the tensors found.
-    pub applied: Vec<String>,
-    /// Tensors that the model needs and the files lack, as the files would name them.
-    pub missing: Vec<String>,
-    /// Tensors that the files have and the model does not know, as the files name them. Those of the other models of a
-    /// bundled checkpoint are not counted.
-    pub unused: Vec<String>,
-}
 
 /// The tensors in the files of a model.
 #[derive(Debug)]
 pub struct ModelTensors {
-    path: PathBuf,
-    files: Vec<TensorFile>,
+    pub(super) path: PathBuf,
+    pub(super) files: Vec<TensorFile>,
     /// Every tensor's file.
-    names: BTreeMap<String, usize>,
+    pub(super) names: BTreeMap<String, usize>,
     config_json: Option<String>,
 }
 
@@ -102,97 +91,40 @@ impl ModelTensors {
     pub fn config_json(&self) -> Option<&str> {
         self.config_json.as_deref()
     }
-
-    /// Finds every tensor that a model needs, given its canonical name, its shape, and its name in the files. Tensors for which
-    /// `is_foreign` holds may be there, unused.
-    ///
-    /// # Errors
-    /// [`Error::TensorSet`] for missing or unused tensors; [`Error::Tensor`] for a wrong shape or type.
-    pub fn assign(
-        mut self,
-        wanted: impl IntoIterator<Item = (TensorSpec, String)>,
-        is_foreign: impl Fn(&str) -> bool,
-    ) -> Result<ModelWeights> {
-        let mut report = Report::default();
-        let mut slots = BTreeMap::new();
-        for (spec, name) in wanted {
-            match self.names.remove(&name) {
-                Some(file) => {
-                    report.applied.push(spec.name.clone());
-                    slots.insert(
-                        spec.name.clone(),
-                        Slot {
-                            file,
-                            name,
-                            shape: spec.shape,
-                        },
-                    );
-                }
-                None => report.missing.push(name),
-            }
-        }
-        let unused = self.names.into_keys().filter(|name| !is_foreign(name));
-        report.unused = unused.collect();
-        if !(report.missing.is_empty() && report.unused.is_empty()) {
-            return Err(Error::TensorSet {
-                path: self.path,
-                missing: report.missing,
-                unused: report.unused,
-            });
-        }
-        let weights = ModelWeights {
-            path: self.path,
-            files: self.files,
-            slots,
-            report,
-        };
-        weights
-            .slots
-            .values()
-            .try_for_each(|slot| weights.check(slot))?;
-        Ok(weights)
-    }
 }
 
 /// Where a tensor is.
 #[derive(Clone, Debug)]
-struct Slot {
+pub(super) struct Slot {
     /// Index of the file.
-    file: usize,
+    pub file: usize,
     /// Name there.
-    name: String,
+    pub name: String,
     /// As the model needs it.
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
+    /// What its elements are multiplied by.
+    pub scale: Option<Scale>,
+}
+
+impl Slot {
+    /// Multiplies elements of the file by their scale.
+    fn scale_values(&self, values: &mut [f32]) {
+        if let Some(scale) = &self.scale {
+            scale.apply(values);
+        }
+    }
 }
 
 /// All tensors of a model, under its own names.
 #[derive(Debug)]
 pub struct ModelWeights {
-    path: PathBuf,
-    files: Vec<TensorFile>,
-    slots: BTreeMap<String, Slot>,
-    report: Report,
+    pub(super) path: PathBuf,
+    pub(super) files: Vec<TensorFile>,
+    pub(super) slots: BTreeMap<String, Slot>,
+    pub(super) report: Report,
 }
 
 impl ModelWeights {
-    fn check(&self, slot: &Slot) -> Result<()> {
-        let file = &self.files[slot.file];
-        let Some(TensorInfo { dtype, shape }) = file.tensors().get(&slot.name) else {
-            return Ok(());
-        };
-        if *shape != slot.shape {
-            return Err(file.tensor_error(
-                &slot.name,
-                &format!("shape {:?}", slot.shape),
-                &format!("{shape:?}"),
-            ));
-        }
-        match dtype.is_float() {
-            true => Ok(()),
-            false => Err(file.tensor_error(&slot.name, "F32, F16, BF16 or F64", dtype.name())),
-        }
-    }
-
     /// The file or the folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -234,14 +166,38 @@ impl ModelWeights {
         Some(info.dtype)
     }
 
-    /// Reads a tensor's elements by its canonical name as they are: type and little-endian bytes.
+    /// The type that holds a tensor's values exactly: its own, but for 8-bit floats 16 bits and with a scale 32; `None` if
+    /// the model has no such tensor.
+    pub fn exact_dtype(&self, name: &str) -> Option<DType> {
+        let dtype = self.dtype(name)?;
+        let is_scaled = self.slots.get(name)?.scale.is_some();
+        Some(match is_scaled {
+            true => DType::F32,
+            false if dtype.is_fp8() => DType::BF16,
+            false => dtype,
+        })
+    }
+
+    /// Reads a tensor's values by its canonical name as [`Self::exact_dtype`], little-endian: of all but 8-bit floats and
+    /// scaled tensors the bits of the file.
     ///
     /// # Errors
     /// As [`Self::tensor`].
     pub fn bytes(&self, name: &str, shape: &[usize]) -> Result<(DType, Vec<u8>)> {
         let slot = self.slot(name, shape)?;
         let (dtype, _, bytes) = self.files[slot.file].read_bytes(&slot.name)?;
-        Ok((dtype, bytes))
+        let exact = self.exact_dtype(name).unwrap_or(dtype);
+        if exact == dtype && slot.scale.is_none() {
+            return Ok((dtype, bytes));
+        }
+        let values = dtype.widen(&bytes).map(|mut values| {
+            slot.scale_values(&mut values);
+            values
+        });
+        let bytes = values.and_then(|values| exact.narrow(&values));
+        let bytes =
+            bytes.ok_or_else(|| self.error(name, "floating point".into(), dtype.to_string()))?;
+        Ok((exact, bytes))
     }
 
     /// As [`Self::tensor`], into `out`, which has exactly the tensor's size.
@@ -251,6 +207,7 @@ impl ModelWeights {
     pub fn read(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let slot = self.slot(name, shape)?;
         self.files[slot.file].read_into(&slot.name, out)?;
+        slot.scale_values(out);
         self.require_finite(slot, out)
     }
 
@@ -261,7 +218,10 @@ impl ModelWeights {
     /// can be computed with; [`Error::Io`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Array> {
         let slot = self.slot(name, shape)?;
-        self.files[slot.file].read_finite(&slot.name)
+        let mut tensor = self.files[slot.file].read(&slot.name)?;
+        slot.scale_values(tensor.data_mut());
+        self.require_finite(slot, tensor.data())?;
+        Ok(tensor)
     }
 
     /// Reads some rows of a tensor by its canonical name, widened to `f32`.
@@ -270,9 +230,12 @@ impl ModelWeights {
     /// [`Error::Tensor`] if there is no such tensor or row; [`Error::NotFinite`]; [`Error::Io`].
     pub fn rows(&self, name: &str, rows: &[usize]) -> Result<Array> {
         let slot = self.find(name)?;
-        let rows = self.files[slot.file].read_rows(&slot.name, rows)?;
-        self.require_finite(slot, rows.data())?;
-        Ok(rows)
+        let mut read = self.files[slot.file].read_rows(&slot.name, rows)?;
+        if let Some(scale) = &slot.scale {
+            scale.of(rows).apply(read.data_mut());
+        }
+        self.require_finite(slot, read.data())?;
+        Ok(read)
     }
 
     /// Refuses weights with which nothing can be computed, as [`Self::read`] does.
@@ -346,6 +309,7 @@ fn join(files: &[TensorFile]) -> Result<BTreeMap<String, usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::TensorSpec;
     use crate::weights::DType;
     use crate::weights::write::{Entry, write_arrays, write_safetensors};
 
@@ -469,13 +433,13 @@ mod tests {
         let file = folder.path().join("m.safetensors");
         let entry = Entry {
             name: "a".into(),
-            dtype: DType::F8E4M3,
+            dtype: DType::I8,
             shape: vec![2],
         };
         write_safetensors(&file, &[entry], &Default::default(), |_| Ok(vec![0; 2])).unwrap();
         let tensors = ModelTensors::open(&file, KIND).unwrap();
         let refused = tensors.assign([spec("a", &[2])], |_| false);
         let (name, _, got) = wrong_tensor(refused.unwrap_err());
-        assert_eq!((name.as_str(), got.as_str()), ("a", "F8_E4M3"));
+        assert_eq!((name.as_str(), got.as_str()), ("a", "I8"));
     }
 }

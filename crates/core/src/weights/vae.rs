@@ -6,17 +6,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::assign::Report;
 use super::dtype::DType;
 use super::file::TensorFile;
 use super::folder::FileNames;
+use super::identify::{self, Place};
 use super::keys::KeyMap;
 use super::layout::{Layout, copying_time_conv, with_zero_taps};
-use super::model::{ModelTensors, ModelWeights, Report};
-use super::{Weights, copy_tensor, identify};
+use super::model::{ModelTensors, ModelWeights};
+use super::{Weights, copy_tensor};
 use crate::arch::{self, TensorSpec};
 use crate::array::Array;
 use crate::config::VaeConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, list};
 
 /// The weights of a VAE.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct VaeWeights {
     weights: ModelWeights,
     config: VaeConfig,
     layout: Layout,
-    prefix: &'static str,
+    prefix: String,
     dtypes: BTreeMap<DType, usize>,
 }
 
@@ -60,16 +62,16 @@ impl VaeWeights {
     }
 
     fn build(tensors: ModelTensors) -> Result<Self> {
-        let (layout, prefix) = identify::layout(&tensors)?;
-        let config = identify::config(&tensors, layout, prefix)?;
+        let place = identify::place(&tensors)?;
+        let config = identify::config(&tensors, &place)?;
+        let Place { layout, prefix } = place;
         let keys = KeyMap::new(&config);
         let wanted = arch::tensors(&config).into_iter().filter_map(|spec| {
             let shape = layout.file_shape(&spec)?;
-            let name = file_name(layout, prefix, &keys, &spec.name);
+            let name = file_name(layout, &prefix, &keys, &spec.name);
             Some((TensorSpec { shape, ..spec }, name))
         });
-        let is_elsewhere = |name: &str| identify::is_elsewhere(name, prefix);
-        let weights = tensors.assign(wanted, is_elsewhere)?;
+        let weights = tensors.assign(wanted, |name| !identify::is_own(name, &prefix))?;
         Ok(Self {
             dtypes: weights.dtypes(),
             weights,
@@ -94,9 +96,9 @@ impl VaeWeights {
         self.layout
     }
 
-    /// The prefix of all names in the file: one of [`super::keys::PREFIXES`].
+    /// What stands before all names of the model in the file.
     pub fn prefix(&self) -> &str {
-        self.prefix
+        &self.prefix
     }
 
     /// The type of most tensors.
@@ -122,8 +124,30 @@ impl VaeWeights {
         self.weights.report()
     }
 
-    /// Reads a tensor's elements in the canonical shape without changing their bits: type and little-endian bytes. Taps
-    /// that a 2-D file lacks are filled in as [`super::layout`] describes.
+    /// How many tensors are quantized with a scale.
+    pub fn scaled(&self) -> usize {
+        self.weights.report().scaled.len()
+    }
+
+    /// A note on tensors at the model's own place in the file that it does not have, if there are any: counters, losses.
+    /// What other models a bundle holds is nothing to note.
+    pub fn note(&self) -> Option<String> {
+        let ignored = self.weights.report().ignored.iter();
+        let here: Vec<String> = ignored
+            .filter(|name| name.starts_with(&self.prefix))
+            .cloned()
+            .collect();
+        (!here.is_empty()).then(|| {
+            let (path, count) = (self.path().display(), here.len());
+            let tensors = if count == 1 { "tensor" } else { "tensors" };
+            let names = list(&here);
+            format!("{path}: {count} {tensors} beside the VAE's ignored: {names}")
+        })
+    }
+
+    /// Reads a tensor's values in the canonical shape: type and little-endian bytes, those of the file but for 8-bit floats
+    /// and scaled tensors ([`ModelWeights::exact_dtype`]). Taps that a 2-D file lacks are filled in as [`super::layout`]
+    /// describes.
     ///
     /// # Errors
     /// [`Error::Tensor`] if `spec` is not of this model; [`Error::Io`].
@@ -136,15 +160,23 @@ impl VaeWeights {
             });
         }
         // The 2-D layout lacks convolutions over time.
-        let dtype = self.dtype();
+        let dtype = self.made_dtype();
         let bytes = dtype.narrow(&copying_time_conv(spec));
         Ok((dtype, bytes.ok_or_else(|| self.not_of_this_model(spec))?))
     }
 
-    /// The type of a tensor in the file; [`Self::dtype`] where a 2-D file lacks it.
+    /// The type of [`Self::tensor_bytes`].
     pub fn tensor_dtype(&self, spec: &TensorSpec) -> DType {
-        let dtype = self.weights.dtype(&spec.name);
-        dtype.unwrap_or_else(|| self.dtype())
+        let dtype = self.weights.exact_dtype(&spec.name);
+        dtype.unwrap_or_else(|| self.made_dtype())
+    }
+
+    /// The type of tensors that the file lacks: that of most others.
+    fn made_dtype(&self) -> DType {
+        match self.dtype() {
+            dtype if dtype.is_fp8() => DType::BF16,
+            dtype => dtype,
+        }
     }
 
     /// Reads all tensors and lists those that no trained model has.

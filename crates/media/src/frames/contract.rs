@@ -18,7 +18,7 @@ pub struct Spec {
     pub size: [usize; 2],
     /// The bit depth that holds what the file does: 16 for floats.
     pub depth: BitDepth,
-    /// ComfyUI's `prompt` and `workflow`, where the file carries them.
+    /// Keywords and texts that the file carries, such as ComfyUI's `prompt` and `workflow`.
     pub text: Vec<(String, String)>,
     /// Frames per second, of videos.
     pub rate: Option<Rate>,

@@ -13,7 +13,7 @@
 //! | [`Y4mFile`] | [`Y4mSink`] | a clip as plain frames of video |
 //! | [`MovieFile`] | [`MovieSink`] | a clip as a video, through FFmpeg |
 //!
-//! [`open_source`] opens a path by its kind, [`Fitted`] crops or pads frames to whole latent cells,
+//! [`list_inputs`] finds the files of a command line, [`open_source`] opens a path by its kind, [`Fitted`] crops or pads frames to whole latent cells,
 //! and [`crate::output::Output`] decides which sink a path stands for.
 
 mod contract;
@@ -21,13 +21,14 @@ mod fitted;
 mod inputs;
 mod natural;
 mod open;
+mod pattern;
 mod sink;
 mod source;
 
 pub use crate::array_format::ArrayFormat;
 pub use contract::{Frame, FrameSink, FrameSource, Spec};
 pub use fitted::{Edges, Fit, Fitted};
-pub use inputs::{images_at, list_inputs};
-pub use open::{SourceOptions, open_source};
+pub use inputs::{Folders, Inputs, list_inputs};
+pub use open::{SourceOptions, is_video_name, open_source};
 pub use sink::{AnimationSink, ArraySink, FolderSink, ImageSink, MovieSink, Series, Y4mSink};
 pub use source::{ArrayFile, FolderOfFrames, ImageFile, MovieFile, Y4mFile};

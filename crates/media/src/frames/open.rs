@@ -19,6 +19,11 @@ pub struct SourceOptions {
     pub ffmpeg: Option<PathBuf>,
 }
 
+/// Whether a path is named as a video.
+pub fn is_video_name(path: &Path) -> bool {
+    Container::from_path(path) == Some(Container::Y4m) || MovieFile::is_name(path)
+}
+
 /// Opens a path by its kind: a folder as the frames of a clip, a video or a tensor file by its
 /// extension, anything else as an image. Only heads are read, but videos that FFmpeg reads are
 /// decoded once, to count their frames.

@@ -48,7 +48,18 @@ pub fn space_of(channels: usize) -> Option<KnownSpace> {
 
 /// Whose latents have this many channels and cannot be decoded here, in words.
 pub(super) fn foreign(channels: usize) -> Option<&'static str> {
-    const FOREIGN: [(usize, &str); 1] = [(48, "it is Wan2.2-5B's (its VAE is another model)")];
+    const FOREIGN: [(usize, &str); 2] = [
+        (WAN22_5B, "it is Wan2.2-5B's (its VAE is another model)"),
+        (64, "it is Qwen-Image 2.1's (its VAE is another model)"),
+    ];
     let found = FOREIGN.iter().find(|(count, _)| *count == channels);
     found.map(|(_, words)| *words)
+}
+
+/// Channels of Wan2.2-5B's latents.
+const WAN22_5B: usize = 48;
+
+/// Whether clips that cannot be decoded here have this many channels.
+pub(super) fn is_foreign_clip(channels: usize) -> bool {
+    channels == WAN22_5B
 }

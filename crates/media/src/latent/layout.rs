@@ -13,7 +13,7 @@ use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 
-use super::known::{KnownSpace, foreign, known_spaces, space_of};
+use super::known::{KnownSpace, foreign, is_foreign_clip, known_spaces, space_of};
 
 /// A tensor, for errors.
 pub(super) struct Tensor<'a> {
@@ -73,7 +73,7 @@ fn recognize_as(
     let is = |n: usize| n == space.channels;
     Some(Ok(match *shape {
         [b, c, t, h, w] if is(c) => Layout::Reshape([b, c, t, h, w]),
-        [b, t, c, h, w] if is(c) && foreign(t).is_none() => Layout::FramesFirst([b, t, c, h, w]),
+        [b, t, c, h, w] if is(c) && !is_foreign_clip(t) => Layout::FramesFirst([b, t, c, h, w]),
         [c, t, h, w] if is(c) && !is(t) => Layout::Reshape([1, c, t, h, w]),
         [b, c, h, w] if is(c) => Layout::Reshape([b, c, 1, h, w]),
         [batch, tokens, n] if n == space.token() && (size.is_some() || !is(batch)) => {

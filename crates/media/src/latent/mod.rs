@@ -6,6 +6,8 @@
 //! its decision. [`write_raw`] and [`write_normalized`] write files that those programs read, in
 //! the space that the format can hold.
 
+use std::path::Path;
+
 mod file;
 mod known;
 mod layout;
@@ -18,3 +20,12 @@ pub use known::{KnownSpace, known_spaces, space_of};
 pub use layout::pack;
 pub use space::{Decision, SpaceChoice, decide_space};
 pub use write::{LatentFormat, WriteOptions, write_latent, write_normalized, write_raw};
+
+/// Extensions of files that may hold a latent, in lower case.
+const EXTENSIONS: [&str; 6] = ["latent", "safetensors", "npy", "npz", "pt", "pth"];
+
+/// Whether a file has the extension of one that may hold a latent.
+pub fn is_latent_name(path: &Path) -> bool {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    extension.is_some_and(|e| EXTENSIONS.contains(&&*e))
+}

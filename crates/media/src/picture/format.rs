@@ -29,7 +29,7 @@ impl PictureFormat {
     pub fn from_extension(extension: &str) -> Option<Self> {
         Some(match extension {
             "png" => Self::Png,
-            "jpg" | "jpeg" => Self::Jpeg,
+            "jpg" | "jpeg" | "jpe" | "jfif" => Self::Jpeg,
             "webp" => Self::Webp,
             "exr" => Self::Exr,
             _ => return None,
@@ -74,12 +74,17 @@ impl PictureFormat {
     }
 }
 
-/// Whether a file has the extension of an image format that is read.
+/// The extensions of images that are read, in lower case: what is taken from folders.
+pub const IMAGE_EXTENSIONS: [&str; 12] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "exr", "bmp", "gif", "tif", "tiff", "apng",
+];
+
+/// Whether a file has one of [`IMAGE_EXTENSIONS`].
 pub fn is_picture_name(path: &Path) -> bool {
-    PictureFormat::from_path(path).is_some()
-        || path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("bmp"))
+    path.extension().is_some_and(|extension| {
+        let mut known = IMAGE_EXTENSIONS.iter();
+        known.any(|known| extension.eq_ignore_ascii_case(known))
+    })
 }
 
 impl std::fmt::Display for PictureFormat {
@@ -114,7 +119,9 @@ mod tests {
         assert_eq!(of("a.b.jpeg"), Some(PictureFormat::Jpeg));
         assert_eq!(of("a.tga"), None);
         assert_eq!(of("png"), None);
-        assert!(is_picture_name(Path::new("a.Bmp")) && is_picture_name(Path::new("a.webp")));
+        for name in ["a.Bmp", "a.webp", "a.JFIF", "a.jpe", "a.tif"] {
+            assert!(is_picture_name(Path::new(name)), "{name}");
+        }
         assert!(!is_picture_name(Path::new("a.txt")) && !is_picture_name(Path::new("bmp")));
     }
 

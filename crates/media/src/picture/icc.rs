@@ -43,7 +43,7 @@ pub(super) fn to_srgb(profile: &[u8], pixels: &mut Array, is_grey: bool) -> Opti
 }
 
 /// `None`, with the pixels unchanged, if the profile cannot be applied.
-fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option<()> {
+pub(super) fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option<()> {
     let options = TransformOptions {
         prefer_fixed_point: false,
         ..TransformOptions::default()
@@ -73,7 +73,7 @@ fn convert(profile: &ColorProfile, layout: Layout, pixels: &mut Array) -> Option
 
 /// Whether a conversion to sRGB leaves all probes within one 8-bit step; `None` for profiles that
 /// are neither RGB nor grey.
-fn is_srgb(profile: &ColorProfile) -> Option<bool> {
+pub(super) fn is_srgb(profile: &ColorProfile) -> Option<bool> {
     /// Greys, the corners of the cube and muted tones: transfer curves and primaries show in them.
     const PROBES: [[f32; 3]; 10] = [
         [0.1, 0.1, 0.1],

@@ -108,8 +108,8 @@ struct Ending {
 
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
-/// Goes from marker to marker, so that those in embedded thumbnails do not count; none if there is no
-/// end marker.
+/// Goes from marker to marker, so that those in embedded thumbnails do not count, to the first end
+/// marker: a clip or another image may lie behind it. None if there is no end marker.
 fn find_end(bytes: &[u8]) -> Option<Ending> {
     let (mut at, mut is_progressive) = (MAGIC.len() - 1, false);
     loop {
@@ -120,6 +120,8 @@ fn find_end(bytes: &[u8]) -> Option<Ending> {
         })?;
         match bytes[at + 1] {
             0xd9 => return Some(Ending { at, is_progressive }),
+            // Another image begins, as behind the first one of some cameras' files.
+            0xd8 => return None,
             0xc2 | 0xc6 | 0xca | 0xce => is_progressive = true,
             _ => {}
         }

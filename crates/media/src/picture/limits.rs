@@ -58,24 +58,6 @@ pub(super) fn decoder(png_size: Option<(u32, u32)>) -> Limits {
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Whether a PNG has a colour profile before its pixels.
-pub(super) fn png_has_profile(file: &[u8]) -> bool {
-    let mut rest = file.strip_prefix(PNG).unwrap_or_default();
-    while let Some((length, chunk)) = rest.split_first_chunk() {
-        match chunk.split_first_chunk() {
-            Some((b"iCCP", _)) => return true,
-            None | Some((b"IDAT", _)) => return false,
-            // Behind the name and the data there is a checksum.
-            _ => {
-                rest = chunk
-                    .get(8 + u32::from_be_bytes(*length) as usize..)
-                    .unwrap_or_default()
-            }
-        }
-    }
-    false
-}
-
 /// Width and height of a PNG, from its first bytes.
 pub(super) fn png_size(start: &[u8]) -> Option<(u32, u32)> {
     let header = start.strip_prefix(PNG)?;

@@ -3,23 +3,27 @@
 //! [`read_image`] finds the format from the first bytes, turns the image upright, converts its
 //! colours to sRGB and notes what it changed or left out. [`write_image`] takes the format from the
 //! extension and writes the file whole or not at all. The `image` crate decodes and encodes, except
-//! PNG output, whose text chunks need the `png` crate, and JPEG input, where `zune-jpeg` is asked to
-//! refuse what is cut.
+//! PNG and WebP output, whose metadata needs the crates below it, and JPEG input, where `zune-jpeg`
+//! is asked to refuse what is cut. [`Metadata`] is what files carry besides pixels.
 
+mod chunks;
+mod colour;
+mod foreign;
 mod format;
+mod frames;
 mod icc;
 mod jpeg;
 mod limits;
+mod metadata;
 mod read;
-mod text;
 mod write;
 
-pub use format::{BitDepth, PictureFormat, is_picture_name};
+pub use format::{BitDepth, IMAGE_EXTENSIONS, PictureFormat, is_picture_name};
 pub use limits::MAX_PIXELS;
+pub(crate) use metadata::add_png_text;
+pub use metadata::{COMFY_TEXTS, Metadata, comfy_text};
 pub use read::{
-    ImageHead, Opacity, Picture, decode_image, image_bytes, image_head, look_at_image, read_image,
-    read_image_with,
+    ImageHead, Opacity, Picture, decode_image, image_bytes, image_head, image_metadata,
+    look_at_image, read_image, read_image_with,
 };
-pub use text::COMFY_TEXTS;
-pub(crate) use text::add as add_text;
 pub use write::{PictureOptions, encode_image, without_opacity, write_image};

@@ -1,7 +1,7 @@
 //! Image files to `[3, H, W]` in [-1, 1].
 //!
-//! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless a
-//! colour profile says otherwise, floats (EXR) as linear light; all are converted to sRGB. EXIF
+//! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless the
+//! file says otherwise ([`colour`]), floats (EXR) as linear light; all are converted to sRGB. EXIF
 //! orientation is applied. Transparency is dropped with a note, unless it is asked for. What a
 //! file may claim is judged before pixels are decoded, by [`limits`].
 
@@ -9,11 +9,12 @@ use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation as O;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageReader};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use vae2x_core::{Array, Error, Result, files};
 
 use super::format::BitDepth;
-use super::{icc, jpeg, limits, text};
+use super::metadata::{self, Metadata};
+use super::{colour, foreign, frames, jpeg, limits};
 use crate::pixels;
 
 /// An image as read from a file.
@@ -26,8 +27,8 @@ pub struct Picture {
     pub opacity: Option<Array>,
     /// The depth that holds what the file does: 16 bits for floats.
     pub depth: BitDepth,
-    /// ComfyUI's `prompt` and `workflow`, from PNG files.
-    pub text: Vec<(String, String)>,
+    /// What the file carries besides pixels.
+    pub metadata: Metadata,
     /// Sentences on what was changed or left out, each naming the file; empty for most files.
     pub notes: Vec<String>,
 }
@@ -56,7 +57,7 @@ pub fn read_image(path: &Path) -> Result<Picture> {
 /// # Errors
 /// As [`read_image`].
 pub fn read_image_with(path: &Path, opacity: Opacity) -> Result<Picture> {
-    decode(path, &image_bytes(path)?, opacity)
+    read(path, &image_bytes(path)?, opacity)
 }
 
 /// The bytes of an image file, once its header has been found fit to be read.
@@ -77,8 +78,6 @@ pub struct ImageHead {
     pub size: [usize; 2],
     /// As [`Picture::depth`].
     pub depth: BitDepth,
-    /// As [`Picture::text`].
-    pub text: Vec<(String, String)>,
 }
 
 /// Reads the header of an image file only.
@@ -86,20 +85,21 @@ pub struct ImageHead {
 /// # Errors
 /// As [`read_image`], as far as the header shows.
 pub fn image_head(path: &Path) -> Result<ImageHead> {
-    let mut file = files::open(path)?;
+    let file = files::open(path)?;
     let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
-    let (decoder, orientation) = open(path, BufReader::new(&file), length)?;
-    let (size, depth) = (
-        upright(decoder.dimensions(), orientation),
-        depth(decoder.color_type()),
-    );
-    drop(decoder);
-    file.rewind().map_err(|e| Error::io(path, e))?;
+    let (decoder, orientation) = open(path, BufReader::new(file), length)?;
     Ok(ImageHead {
-        size,
-        depth,
-        text: text::read(BufReader::new(file)).0,
+        size: upright(decoder.dimensions(), orientation),
+        depth: depth(decoder.color_type()),
     })
+}
+
+/// What an image file carries besides pixels.
+///
+/// # Errors
+/// As [`image_bytes`].
+pub fn image_metadata(path: &Path) -> Result<Metadata> {
+    Ok(metadata::read(&image_bytes(path)?))
 }
 
 /// Height and width of an image file as [`read_image`] would give it, from its header alone.
@@ -108,6 +108,15 @@ pub fn image_head(path: &Path) -> Result<ImageHead> {
 /// As [`image_head`].
 pub fn look_at_image(path: &Path) -> Result<[usize; 2]> {
     image_head(path).map(|head| head.size)
+}
+
+/// Whether files of a format are read, of those that decoders are there for.
+fn is_read(format: ImageFormat) -> bool {
+    use ImageFormat as F;
+    matches!(
+        format,
+        F::Png | F::WebP | F::Gif | F::Tiff | F::OpenExr | F::Bmp
+    )
 }
 
 /// Height and width after an image is turned.
@@ -127,15 +136,7 @@ fn upright((width, height): (u32, u32), orientation: O) -> [usize; 2] {
 /// # Errors
 /// As [`read_image`].
 pub fn decode_image(name: &Path, bytes: &[u8]) -> Result<Picture> {
-    decode(name, bytes, Opacity::Ignore)
-}
-
-fn decode(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
-    let (text, note) = text::read(Cursor::new(bytes));
-    let mut picture = read(name, bytes, opacity)?;
-    let note = note.map(|note| format!("{}: {note}", name.display()));
-    picture.notes.extend(note);
-    Ok(Picture { text, ..picture })
+    read(name, bytes, Opacity::Ignore)
 }
 
 /// A decoder for an image of allowed size, in a file of `length` bytes, and the orientation to apply.
@@ -146,6 +147,9 @@ fn open<'a, R: BufRead + Seek + 'a>(
 ) -> Result<(Box<dyn ImageDecoder + 'a>, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
     let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
+    if let Some(problem) = foreign::named(path, start) {
+        return Err(Error::format(path, problem));
+    }
     let mut decoder: Box<dyn ImageDecoder + 'a> = if start.starts_with(&jpeg::MAGIC) {
         Box::new(jpeg::JpegDecoder::new(source).map_err(fail)?)
     } else {
@@ -155,11 +159,9 @@ fn open<'a, R: BufRead + Seek + 'a>(
         let mut reader = ImageReader::new(source)
             .with_guessed_format()
             .map_err(|e| Error::io(path, e))?;
-        if reader.format().is_none() {
-            return Err(Error::format(
-                path,
-                "not an image: expected PNG, JPEG, WebP, EXR or BMP",
-            ));
+        if reader.format().is_none_or(|format| !is_read(format)) {
+            let problem = format!("not an image: expected {}", foreign::READ);
+            return Err(Error::format(path, problem));
         }
         reader.limits(limits::decoder(size));
         Box::new(reader.into_decoder().map_err(fail)?)
@@ -172,6 +174,10 @@ fn open<'a, R: BufRead + Seek + 'a>(
 fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     let fail = |e: ImageError| from_image_error(path, e);
     let (mut decoder, orientation) = open(path, Cursor::new(bytes), bytes.len() as u64)?;
+    if let Some(name) = foreign::raw_tiff(bytes) {
+        let problem = format!("{name} images are not read; develop it to PNG or TIFF");
+        return Err(Error::format(path, problem));
+    }
     let profile = decoder.icc_profile().map_err(fail)?;
     limits::check_memory(path, decoder.dimensions(), decoder.total_bytes())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
@@ -182,6 +188,10 @@ fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     image.apply_orientation(orientation);
 
     let mut notes = Vec::new();
+    let count = frames::count(bytes);
+    if count > 1 {
+        notes.push(format!("the first of {count} frames is read"));
+    }
     let depth = depth(image.color());
     let is_grey = !image.color().has_color();
     let transparent = is_transparent(&image);
@@ -197,11 +207,8 @@ fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     }
     let (mut pixels, clipped) = to_array(path, image)?;
     notes.extend(clipped);
-    notes.extend(match profile {
-        Some(profile) => icc::to_srgb(&profile, &mut pixels, is_grey),
-        // The decoder of PNG leaves out a profile that is damaged or unpacks to too much.
-        None => limits::png_has_profile(bytes).then(|| icc::UNREADABLE.into()),
-    });
+    let profile = profile.as_deref();
+    notes.extend(colour::to_srgb(bytes, profile, &mut pixels, is_grey));
     let notes = notes
         .into_iter()
         .map(|note| format!("{}: {note}", path.display()))
@@ -210,7 +217,7 @@ fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
         pixels,
         opacity,
         depth,
-        text: Vec::new(),
+        metadata: metadata::read(bytes),
         notes,
     })
 }
@@ -308,7 +315,7 @@ fn from_image_error(path: &Path, error: ImageError) -> Error {
         }
         ImageError::IoError(e) => Error::io(path, e),
         ImageError::Unsupported(e) => {
-            Error::format(path, format!("{e}; PNG, JPEG, WebP, EXR and BMP are read"))
+            Error::format(path, format!("{e}; it is of a kind that is not read"))
         }
         ImageError::Limits(_) => Error::format(
             path,

@@ -1,7 +1,7 @@
 //! `[3, H, W]` in [-1, 1], or `[4, H, W]` with its opacity (-1 clear, 1 opaque), to image files.
 //!
-//! An image is encoded in memory and then written whole. PNGs are marked as sRGB and carry text
-//! chunks, from which ComfyUI restores its workflow; EXR holds linear light. Compression is set for
+//! An image is encoded in memory and then written whole. PNG, WebP and JPEG carry metadata, from
+//! which ComfyUI restores its workflow; PNGs are marked as sRGB; EXR holds linear light. Compression is set for
 //! speed: clips have hundreds of frames.
 
 use std::io::Cursor;
@@ -9,12 +9,11 @@ use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::openexr::OpenExrEncoder;
-use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use vae2x_core::{Array, Error, Result, temp};
 
 use super::format::{BitDepth, PictureFormat};
-use super::text;
+use super::metadata::{self, Metadata, Stored};
 use crate::pixels;
 
 /// JPEG quality: differences from the array are not visible at viewing distance.
@@ -25,9 +24,8 @@ const JPEG_QUALITY: u8 = 95;
 pub struct PictureOptions {
     /// Bits per channel.
     pub depth: BitDepth,
-    /// Keywords and texts for PNG text chunks, such as ComfyUI's `prompt` and `workflow`; other
-    /// formats do not store them.
-    pub text: Vec<(String, String)>,
+    /// What the file carries besides pixels; [`Metadata::note_on`] tells what a format leaves out.
+    pub metadata: Metadata,
 }
 
 /// Writes an image in the format of `path`'s extension, whole or not at all.
@@ -78,7 +76,7 @@ pub fn encode_image(
 ) -> Result<Vec<u8>> {
     format.check_depth(options.depth)?;
     pixels::require_finite("image", picture)?;
-    let ([height, width], colour) = layout(picture, format)?;
+    let [height, width] = size_of_image(picture, format)?;
     let fail = |e: String| Error::Shape {
         what: format!("an image of {width}x{height} pixels"),
         expected: format!("one that {format} stores"),
@@ -89,45 +87,60 @@ pub fn encode_image(
         .zip(u32::try_from(height).ok())
         .ok_or_else(|| fail("too large".into()))?;
     let mut file = Cursor::new(Vec::new());
+    let stored = Stored::new(format, &options.metadata);
     match format {
         PictureFormat::Png => {
-            encode_png(&mut file, picture, size, options)?.map_err(|e| e.to_string())
+            encode_png(&mut file, picture, size, options.depth, &stored)?.map_err(|e| e.to_string())
         }
         PictureFormat::Jpeg => {
             let encoder = JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY);
-            encode_8_bit(encoder, picture, size, colour)?.map_err(|e| e.to_string())
+            let samples = pixels::interleave(picture, pixels::to_u8)?;
+            let written = encoder.write_image(&samples, size.0, size.1, ExtendedColorType::Rgb8);
+            written.map_err(|e| e.to_string())
         }
         PictureFormat::Webp => {
-            encode_8_bit(WebPEncoder::new_lossless(&mut file), picture, size, colour)?
-                .map_err(|e| e.to_string())
+            encode_webp(&mut file, picture, size, &stored)?.map_err(|e| e.to_string())
         }
         PictureFormat::Exr => encode_exr(&mut file, picture, size)?.map_err(|e| e.to_string()),
     }
     .map_err(fail)?;
-    Ok(file.into_inner())
+    let file = file.into_inner();
+    Ok(match format {
+        PictureFormat::Jpeg => metadata::add_to_jpeg(file, &stored),
+        _ => file,
+    })
 }
 
-/// Height, width, and the type of 8-bit samples.
-fn layout(picture: &Array, format: PictureFormat) -> Result<([usize; 2], ExtendedColorType)> {
+/// Height and width.
+fn size_of_image(picture: &Array, format: PictureFormat) -> Result<[usize; 2]> {
     match *picture.shape() {
         [4, ..] if !format.keeps_opacity() => Err(Error::BadRequest(
             "JPEG does not store transparency; write PNG, WebP or EXR".into(),
         )),
-        [4, height, width] if height > 0 && width > 0 => {
-            Ok(([height, width], ExtendedColorType::Rgba8))
-        }
-        _ => Ok((pixels::picture_size(picture)?, ExtendedColorType::Rgb8)),
+        [4, height, width] if height > 0 && width > 0 => Ok([height, width]),
+        _ => pixels::picture_size(picture),
     }
 }
 
-fn encode_8_bit(
-    encoder: impl ImageEncoder,
+fn encode_webp(
+    file: &mut Cursor<Vec<u8>>,
     picture: &Array,
     size: (u32, u32),
-    colour: ExtendedColorType,
-) -> Result<image::ImageResult<()>> {
+    stored: &Stored,
+) -> Result<Result<(), image_webp::EncodingError>> {
     let samples = pixels::interleave(picture, pixels::to_u8)?;
-    Ok(encoder.write_image(&samples, size.0, size.1, colour))
+    let colour = match picture.shape()[0] {
+        4 => image_webp::ColorType::Rgba8,
+        _ => image_webp::ColorType::Rgb8,
+    };
+    let mut encoder = image_webp::WebPEncoder::new(file);
+    if let Some(exif) = &stored.exif {
+        encoder.set_exif_metadata(exif.clone());
+    }
+    if let Some(xmp) = &stored.xmp {
+        encoder.set_xmp_metadata(xmp.clone());
+    }
+    Ok(encoder.encode(&samples, size.0, size.1, colour))
 }
 
 /// Colours are linear light multiplied by opacity, as readers of the format expect.
@@ -163,9 +176,10 @@ fn encode_png(
     file: &mut Cursor<Vec<u8>>,
     picture: &Array,
     size: (u32, u32),
-    options: &PictureOptions,
+    depth: BitDepth,
+    stored: &Stored,
 ) -> Result<Result<(), png::EncodingError>> {
-    let (depth, samples) = match options.depth {
+    let (depth, samples) = match depth {
         BitDepth::Eight => (
             png::BitDepth::Eight,
             pixels::interleave(picture, pixels::to_u8)?,
@@ -185,10 +199,16 @@ fn encode_png(
         encoder.set_depth(depth);
         encoder.set_compression(png::Compression::Fast);
         encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
-        for (keyword, words) in &options.text {
-            text::add(&mut encoder, keyword, words)?;
+        for (keyword, text) in &stored.text {
+            metadata::add_png_text(&mut encoder, keyword, text)?;
         }
         let mut writer = encoder.write_header()?;
+        if let Some(exif) = &stored.exif {
+            writer.write_chunk(png::chunk::eXIf, exif)?;
+        }
+        if let Some(xmp) = &stored.xmp {
+            writer.write_chunk(png::chunk::iTXt, &metadata::png_xmp(xmp))?;
+        }
         writer.write_image_data(&samples)?;
         writer.finish()
     };

@@ -39,6 +39,11 @@ impl Container {
         })
     }
 
+    /// Whether such a file can have sound.
+    pub fn has_sound(self) -> bool {
+        self != Self::Y4m
+    }
+
     /// FFmpeg's name for it.
     pub(super) fn muxer(self) -> &'static str {
         match self {

@@ -4,14 +4,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use vae2x_core::files;
+use vae2x_media::picture::is_picture_name;
 
 use super::manifest::{Entry, LONGEST_LINE};
 use super::shard;
 use super::source::Source;
 use crate::{Error, Result};
-
-/// Extensions that are taken for images, in lower case.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
 /// The photos of some places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub fn list(places: &[String]) -> Result<Listing> {
         let found = one_place(place)?;
         if found == Listing::default() {
             return Err(Error::Data(format!(
-                "{place}: no photos found; expected .jpg, .png, .webp or .bmp files"
+                "{place}: no photos found; expected .jpg, .png, .webp, .gif, .tif or .bmp files"
             )));
         }
         all.photos.extend(found.photos);
@@ -87,7 +85,7 @@ fn one_file(path: &Path, found: &mut Listing) -> Result<()> {
             let fault = fault.map(|fault| (path.to_path_buf(), fault.unusable().to_string()));
             found.damaged.extend(fault);
         }
-        Some(e) if EXTENSIONS.contains(&e) => found.photos.push(Source {
+        _ if is_picture(path) => found.photos.push(Source {
             path: path.to_path_buf(),
             member: None,
         }),
@@ -100,9 +98,10 @@ fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
-/// Whether a file is called as an image is.
+/// Whether a file is called as a photo is: as an image of any format that is read but EXR, which
+/// holds light beyond white.
 pub(super) fn is_picture(path: &Path) -> bool {
-    extension(path).is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+    is_picture_name(path) && extension(path).as_deref() != Some("exr")
 }
 
 fn is_shard(path: &Path) -> bool {
@@ -179,7 +178,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("sub")).unwrap();
-        for name in ["b.jpg", "sub/a.PNG", "notes.txt"] {
+        for name in ["b.jpg", "sub/a.PNG", "notes.txt", "light.exr", "z.jfif"] {
             std::fs::write(at(name), name).unwrap();
         }
         let mut shard = tar::Builder::new(std::fs::File::create(at("s.tar")).unwrap());
@@ -194,13 +193,13 @@ mod tests {
         let all = names(&[root.clone(), format!("{root}/*.jpg")]);
         assert_eq!(
             all,
-            ["b.jpg", "s.tar:in/c.jpg", "sub/a.PNG"].map(|n| format!("{root}/{n}"))
+            ["b.jpg", "s.tar:in/c.jpg", "sub/a.PNG", "z.jfif"].map(|n| format!("{root}/{n}"))
         );
         let member = &list(&[format!("{root}/s.tar")]).unwrap().photos[0];
         assert_eq!(member.read().unwrap(), b"b.jpg");
         assert!(matches!(
-            list(&[format!("{root}/*.gif")]),
-            Err(Error::Data(problem)) if problem.contains("*.gif")
+            list(&[format!("{root}/*.svg")]),
+            Err(Error::Data(problem)) if problem.contains("*.svg")
         ));
     }
 

@@ -9,7 +9,7 @@ use vae2x_core::{Array, Error, Result};
 
 use super::count::Count;
 use crate::frames::contract::FrameSink;
-use crate::picture::{PictureFormat, PictureOptions, add_text, encode_image};
+use crate::picture::{PictureFormat, PictureOptions, add_png_text, encode_image};
 use crate::pixels::{self, picture_size, require_finite};
 use crate::video::{Animation, Rate, webp};
 
@@ -86,7 +86,7 @@ impl AnimationSink {
             encoder.set_frame_delay(seconds, parts)?;
         }
         for (keyword, words) in &self.text {
-            add_text(&mut encoder, keyword, words)?;
+            add_png_text(&mut encoder, keyword, words)?;
         }
         encoder.write_header()
     }

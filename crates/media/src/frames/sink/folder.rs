@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use vae2x_core::{Array, Result};
 
 use super::count::Count;
-use super::image::write;
+use super::image::{note_on_metadata, write};
 use crate::frames::contract::FrameSink;
 use crate::picture::{PictureFormat, PictureOptions};
 
@@ -70,6 +70,10 @@ impl FrameSink for FolderSink {
         let file = self.series.file(item, index);
         let file = file.ok_or_else(|| self.count.miscounted(self.count.pushed() + 1))?;
         self.notes.extend(write(&file, frame, &self.options)?);
+        if self.written.is_empty() {
+            // The same holds for all frames.
+            self.notes.extend(note_on_metadata(&file, &self.options));
+        }
         self.written.push(file);
         self.count.add();
         Ok(())

@@ -33,6 +33,8 @@ impl FrameSink for ImageSink {
     fn push(&mut self, frame: &Array) -> Result<()> {
         self.count.next()?;
         self.notes.extend(write(&self.path, frame, &self.options)?);
+        self.notes
+            .extend(note_on_metadata(&self.path, &self.options));
         self.count.add();
         Ok(())
     }
@@ -45,6 +47,13 @@ impl FrameSink for ImageSink {
         self.count.finish()?;
         Ok(vec![self.path])
     }
+}
+
+/// A note on metadata that an image's format leaves out.
+pub(super) fn note_on_metadata(path: &Path, options: &PictureOptions) -> Option<String> {
+    let format = PictureFormat::from_path(path)?;
+    let note = options.metadata.note_on(format)?;
+    Some(format!("{}: {note}", path.display()))
 }
 
 /// Writes an image, without its opacity if the format keeps none; a note if so.

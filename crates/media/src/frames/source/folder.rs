@@ -10,7 +10,7 @@ use vae2x_core::{Error, Result};
 use super::image::{opacity, read};
 use crate::frames::contract::{Frame, FrameSource, Spec};
 use crate::frames::inputs::frames_in;
-use crate::picture::{BitDepth, ImageHead, Opacity, image_head};
+use crate::picture::{BitDepth, ImageHead, Opacity, image_head, image_metadata};
 use crate::pixels::picture_size;
 
 /// A folder of images, read one at a time.
@@ -20,6 +20,8 @@ pub struct FolderOfFrames {
     files: Vec<PathBuf>,
     spec: Spec,
     opacity: Opacity,
+    /// What was left out of the folder, told with the first frame.
+    left_out: Option<String>,
     next: usize,
 }
 
@@ -30,7 +32,7 @@ impl FolderOfFrames {
     /// [`Error::Io`]; [`Error::Format`] for a folder without images, a damaged one, or one of
     /// another size than the first.
     pub fn open(folder: &Path, keep_opacity: bool) -> Result<Self> {
-        let files = frames_in(folder)?;
+        let (files, left_out) = frames_in(folder)?;
         let (mut first, mut depth): (Option<ImageHead>, _) = (None, BitDepth::Eight);
         for file in &files {
             let head = image_head(file)?;
@@ -50,12 +52,13 @@ impl FolderOfFrames {
                 frames: files.len(),
                 size: first.size,
                 depth,
-                text: first.text,
+                text: image_metadata(&files[0])?.text,
                 rate: None,
                 has_audio: false,
             },
             files,
             opacity: opacity(keep_opacity),
+            left_out,
             next: 0,
         })
     }
@@ -74,7 +77,7 @@ impl FrameSource for FolderOfFrames {
         let Some(file) = self.files.get(self.next) else {
             return Ok(None);
         };
-        let frame = read(file, self.opacity, self.next)?;
+        let mut frame = read(file, self.opacity, self.next)?;
         // It may have been replaced since its head was read.
         check_size(
             file,
@@ -83,6 +86,7 @@ impl FrameSource for FolderOfFrames {
             &self.files[0],
         )?;
         self.next += 1;
+        frame.notes.extend(self.left_out.take());
         Ok(Some(frame))
     }
 }

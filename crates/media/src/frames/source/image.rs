@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use vae2x_core::Result;
 
 use crate::frames::contract::{Frame, FrameSource, Spec};
-use crate::picture::{ImageHead, Opacity, image_head, read_image_with};
+use crate::picture::{ImageHead, Opacity, image_head, image_metadata, read_image_with};
 
 /// An image as a clip of one frame.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl ImageFile {
     /// # Errors
     /// As [`image_head`].
     pub fn open(path: &Path, keep_opacity: bool) -> Result<Self> {
-        let ImageHead { size, depth, text } = image_head(path)?;
+        let ImageHead { size, depth } = image_head(path)?;
         Ok(Self {
             path: path.to_path_buf(),
             spec: Spec {
@@ -30,7 +30,7 @@ impl ImageFile {
                 frames: 1,
                 size,
                 depth,
-                text,
+                text: image_metadata(path)?.text,
                 rate: None,
                 has_audio: false,
             },

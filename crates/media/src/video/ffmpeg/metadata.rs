@@ -39,6 +39,8 @@ pub(super) fn comfy_texts(file: &str) -> Vec<(String, String)> {
             texts.push((key.to_ascii_lowercase(), value));
         }
     }
+    // Matroska turns them round.
+    texts.sort();
     texts
 }
 
