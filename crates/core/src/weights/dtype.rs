@@ -12,9 +12,9 @@ pub enum DType {
     F32,
     F16,
     BF16,
-    /// Listed, not read: these files need scales that no VAE file carries.
+    /// torch's `float8_e4m3fn`: no infinities, one NaN per sign.
     F8E4M3,
-    /// As [`DType::F8E4M3`].
+    /// torch's `float8_e5m2`: the upper half of an [`DType::F16`].
     F8E5M2,
     I64,
     I32,
@@ -88,9 +88,9 @@ impl DType {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
 
-    /// Whether [`Self::widen`] knows the type: all but the 8-bit floats.
-    pub fn is_readable(self) -> bool {
-        !matches!(self, Self::F8E4M3 | Self::F8E5M2)
+    /// Whether the type is an 8-bit float: read as the values that its bytes stand for, without any scale.
+    pub fn is_fp8(self) -> bool {
+        matches!(self, Self::F8E4M3 | Self::F8E5M2)
     }
 
     /// Elements as `f32`. Exact for floats of at most 32 bits and integers up to 2^24, else rounded to nearest; `None`
@@ -101,7 +101,8 @@ impl DType {
             Self::F32 => each(bytes, f32::from_le_bytes),
             Self::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Self::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Self::F8E4M3 | Self::F8E5M2 => return None,
+            Self::F8E4M3 => each(bytes, |[b]| e4m3fn(b)),
+            Self::F8E5M2 => each(bytes, |[b]| f16::from_bits(u16::from(b) << 8).to_f32()),
             Self::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
             Self::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
             Self::I16 => each(bytes, |b| f32::from(i16::from_le_bytes(b))),
@@ -154,6 +155,21 @@ impl std::str::FromStr for DType {
     }
 }
 
+/// One sign bit, four bits of exponent with bias 7, three of mantissa; all ones is NaN. Micikevicius et al., "FP8 formats
+/// for deep learning", <https://arxiv.org/abs/2209.05433>, table 1.
+fn e4m3fn(code: u8) -> f32 {
+    const BIAS: i32 = 7;
+    const MANTISSA: i32 = 3;
+    let sign = if code & 0x80 == 0 { 1.0 } else { -1.0 };
+    let magnitude = code & 0x7F;
+    let (exponent, mantissa) = (i32::from(magnitude >> MANTISSA), f32::from(magnitude & 7));
+    sign * match (magnitude, exponent) {
+        (0x7F, _) => f32::NAN,
+        (_, 0) => mantissa * 2f32.powi(1 - BIAS - MANTISSA),
+        _ => (8.0 + mantissa) * 2f32.powi(exponent - BIAS - MANTISSA),
+    }
+}
+
 /// Converts each `N` bytes.
 fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     let (elements, _) = bytes.as_chunks::<N>();
@@ -190,6 +206,69 @@ mod tests {
         assert_eq!(DType::I64.widen(&(-3i64).to_le_bytes()).unwrap(), [-3.0]);
         assert_eq!(DType::I8.widen(&[0xFF]).unwrap(), [-1.0]);
         assert_eq!(DType::Bool.widen(&[0, 7]).unwrap(), [0.0, 1.0]);
-        assert_eq!(DType::F8E4M3.widen(&[0]), None);
+    }
+
+    /// What torch 2 gives for a few codes of each kind: zeros, subnormals, ones, the largest, NaN and infinities.
+    #[test]
+    fn fp8_codes_are_the_values_that_torch_gives_them() {
+        let e4m3 = [
+            (0x00, 0.0),
+            (0x01, 0.001953125),
+            (0x07, 0.013671875),
+            (0x08, 0.015625),
+            (0x38, 1.0),
+            (0x3C, 1.5),
+            (0xB9, -1.125),
+            (0x77, 240.0),
+            (0x78, 256.0),
+            (0x7E, 448.0),
+            (0xFE, -448.0),
+        ];
+        let e5m2 = [
+            (0x01, 1.52587890625e-05),
+            (0x03, 4.57763671875e-05),
+            (0x04, 6.103515625e-05),
+            (0x3C, 1.0),
+            (0xBD, -1.25),
+            (0x7B, 57344.0),
+            (0x7C, f32::INFINITY),
+            (0xFC, f32::NEG_INFINITY),
+        ];
+        for (code, want) in e4m3 {
+            assert_eq!(DType::F8E4M3.widen(&[code]).unwrap(), [want], "{code:#x}");
+        }
+        for (code, want) in e5m2 {
+            assert_eq!(DType::F8E5M2.widen(&[code]).unwrap(), [want], "{code:#x}");
+        }
+        assert!(DType::F8E4M3.widen(&[0x80]).unwrap()[0].is_sign_negative());
+        for code in [0x7D, 0x7E, 0x7F, 0xFD, 0xFE, 0xFF] {
+            assert!(DType::F8E5M2.widen(&[code]).unwrap()[0].is_nan());
+        }
+        for code in [0x7F, 0xFF] {
+            assert!(DType::F8E4M3.widen(&[code]).unwrap()[0].is_nan());
+        }
+    }
+
+    /// Codes of one sign, read as numbers, are in the order of their values, in steps of the definition.
+    #[test]
+    fn every_fp8_code_has_the_value_of_its_fields() {
+        for (dtype, mantissa_bits, bias, codes) in
+            [(DType::F8E4M3, 3, 7, 0x7Fu8), (DType::F8E5M2, 2, 15, 0x7C)]
+        {
+            for code in 0..codes {
+                let (exponent, mantissa) = (code >> mantissa_bits, code % (1 << mantissa_bits));
+                let fraction = f64::from(mantissa) / f64::from(1 << mantissa_bits);
+                let value = match exponent {
+                    0 => fraction * 2f64.powi(1 - bias),
+                    _ => (1.0 + fraction) * 2f64.powi(i32::from(exponent) - bias),
+                };
+                let want = [value as f32, -value as f32];
+                assert_eq!(
+                    dtype.widen(&[code, code | 0x80]).unwrap(),
+                    want,
+                    "{code:#x}"
+                );
+            }
+        }
     }
 }

@@ -109,7 +109,7 @@ impl TensorFile {
     /// Reads a tensor as `f32`. 64-bit floats and integers beyond 2^24 are rounded to nearest.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the file has no such tensor or its type is an 8-bit float; [`Error::Io`].
+    /// [`Error::Tensor`] if the file has no such tensor or its type is not readable; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Array> {
         let shape = self.find(name)?.0.shape.clone();
         let mut data = vec![0.0; shape.iter().product()];

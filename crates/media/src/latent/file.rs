@@ -222,7 +222,7 @@ fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
 }
 
 fn is_float(dtype: DType) -> bool {
-    matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16)
+    dtype.is_float() || dtype.is_fp8()
 }
 
 /// Names, types and shapes of the first tensors.
