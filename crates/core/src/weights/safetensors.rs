@@ -59,6 +59,7 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
             offset: (header.len() + start) as u64,
             span: end - start,
             strides: None,
+            packed: None,
         };
         contents.insert(
             name,
