@@ -18,7 +18,7 @@ use crate::ui;
 /// How latent files are read.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// The tensor, and the size of packed latents.
+    /// The tensor, its axes, and the size of packed latents.
     pub options: LatentOptions,
     /// The space that is asked for.
     pub space: SpaceChoice,
@@ -30,6 +30,7 @@ impl From<&LatentArgs> for Reading {
             options: LatentOptions {
                 key: args.key.clone(),
                 packed_size: args.size,
+                axes: args.axes.clone(),
             },
             space: args.latent_space,
         }
@@ -95,6 +96,7 @@ impl LatentInput {
     /// If it cannot be read, or does not fit the model.
     pub fn read(&self, reading: &Reading, config: &VaeConfig) -> anyhow::Result<Raw> {
         let file = LatentFile::open(&self.path, &reading.options)?;
+        note_reading(&file);
         let (is_packed, text) = (file.packed, file.text.clone());
         let (raw, decision) = file.into_raw(config, reading.space)?;
         note_space(&self.path, reading.space, &decision);
@@ -160,6 +162,14 @@ impl LatentInput {
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.get()
     }
+}
+
+/// Prints what was decided about a file's tensors.
+pub fn note_reading(file: &LatentFile) {
+    let shown = file.path.display();
+    file.notes
+        .iter()
+        .for_each(|note| ui::note(format!("{shown}: {note}")));
 }
 
 /// Prints how the space was decided, unless the user chose it.

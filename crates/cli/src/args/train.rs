@@ -145,14 +145,16 @@ impl DegradeArgs {
             latent_space,
             key,
             size,
+            axes,
         } = &self.latent;
-        let reads_latents = *latent_space != SpaceChoice::Auto || key.is_some() || size.is_some();
+        let reads_latents =
+            *latent_space != SpaceChoice::Auto || key.is_some() || size.is_some() || axes.is_some();
         match of_pairs {
             true if self.t.is_some() => {
                 Err("--t is for latents; pairs have their own times".into())
             }
             true if self.vae.is_some() || reads_latents => Err(
-                "--vae, --latent-space, --key and --size are for latents only; pairs are normalized"
+                "--vae, --latent-space, --key, --size and --axes are for latents only; pairs are normalized"
                     .into(),
             ),
             false if self.t.is_none() => Err("--t TIME is missing".into()),
