@@ -1,0 +1,3 @@
+//! Files as people have them: what each must give.
+
+mod latents;
