@@ -12,8 +12,8 @@
 //! Files are hostile: every size in a header is checked against the file before memory is allocated for it, and no file
 //! runs code.
 
-mod assign;
 mod archive;
+mod assign;
 pub mod convert;
 pub mod dtype;
 pub mod file;
