@@ -1,6 +1,6 @@
 //! Any bytes are a latent or an error: its layout, the space of its values, and its texts.
 //!
-//! The last byte chooses how the file is read: with or without the size of a packed latent.
+//! The last byte chooses how the file is read: with or without the size of a packed latent, and an order of axes.
 
 #![no_main]
 
@@ -8,6 +8,8 @@ use libfuzzer_sys::fuzz_target;
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::TensorFile;
 use vae2x_media::latent::{LatentFile, LatentOptions, SpaceChoice, decide_space, look_at_latent};
+
+const ORDERS: [&str; 5] = ["CTHW", "BCHW", "TCHW", "BTCHW", "WHTCB"];
 
 fuzz_target!(|bytes: &[u8]| {
     let how = bytes.last().copied().unwrap_or_default();
@@ -17,6 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let side = |bits: u8| 16 * usize::from(1 + bits % 16);
     let options = LatentOptions {
         packed_size: (how & 1 == 1).then(|| [side(how >> 1), side(how >> 4)]),
+        axes: (how & 3 == 2).then(|| ORDERS[usize::from(how >> 2) % ORDERS.len()].parse().unwrap()),
         ..LatentOptions::default()
     };
     let seen = look_at_latent(&file, &options);

@@ -5,7 +5,8 @@ use vae2x_testkit::files::floats;
 
 use crate::case::{Case, Either, Error, Expect, Success, case};
 use crate::make::tensors::*;
-use crate::make::zip::zip;
+use crate::make::zip::{directory, zip};
+use crate::make::{patched, position};
 
 const FILE: &str = "x.npy";
 
@@ -41,6 +42,7 @@ pub fn cases() -> Vec<Trial> {
     let mut cases = types();
     cases.extend(shapes());
     cases.extend(headers());
+    cases.extend(archives());
     cases.extend(pictures());
     cases.into_iter().map(Trial::from).collect()
 }
@@ -176,10 +178,50 @@ fn headers() -> Vec<Case> {
             }
             .with(&[]),
         ),
+    ]
+}
+
+/// Archives of npy files.
+fn archives() -> Vec<Case> {
+    let array = NPY.with(&[0; 64]);
+    let of = |compress| zip(&[("arr_0.npy", &array)], compress);
+    // A gigabyte, by the array's header and the archive's directory.
+    let huge = Npy {
+        shape: "(1, 16, 1, 4096, 4096)",
+        ..NPY
+    }
+    .with(&[0; 1 << 16]);
+    let size = (huge.len() - (1 << 16) + (1 << 30)) as u32;
+    let huge = zip(&[("arr_0.npy", &huge)], true);
+    let place = directory(&huge) + 24;
+    let huge = patched(huge, place, &size.to_le_bytes());
+    let mut damaged = of(true);
+    let place = position(&damaged, b"arr_0.npy") + 9;
+    damaged[place..place + 8].fill(0xFF);
+    vec![
+        latent("npz", Success, of(false)),
+        latent("deflated npz", Success, of(true)),
+        latent("damaged npz", Error, damaged),
+        latent("npz that unpacks to a gigabyte", Error, huge),
         latent(
-            "npz",
+            "npz with escapes in a name",
             Error,
-            zip(&[("arr_0.npy", &NPY.with(&[0; 64]))], false),
+            zip(&[("\x1b[31mred.npy", &array[..100])], false),
+        ),
+        latent(
+            "npz of texts",
+            Error,
+            zip(
+                &[(
+                    "a.npy",
+                    &Npy {
+                        descr: "'<U16'",
+                        ..NPY
+                    }
+                    .with(&[0; 64]),
+                )],
+                false,
+            ),
         ),
     ]
 }

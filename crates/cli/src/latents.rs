@@ -20,7 +20,7 @@ use crate::ui;
 /// How latent files are read.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// The tensor, and the size of packed latents.
+    /// The tensor, its axes, and the size of packed latents.
     pub options: LatentOptions,
     /// The space that is asked for.
     pub space: SpaceChoice,
@@ -32,6 +32,7 @@ impl From<&LatentArgs> for Reading {
             options: LatentOptions {
                 key: args.key.clone(),
                 packed_size: args.size,
+                axes: args.axes.clone(),
             },
             space: args.latent_space,
         }
@@ -97,6 +98,7 @@ impl LatentInput {
     /// If it cannot be read, or does not fit the model.
     pub fn read(&self, reading: &Reading, config: &VaeConfig) -> anyhow::Result<Raw> {
         let file = LatentFile::open(&self.path, &reading.options)?;
+        note_reading(&file);
         let (is_packed, text) = (file.packed, file.text.clone());
         let (raw, decision) = file.into_raw(config, reading.space)?;
         note_space(&self.path, reading.space, &decision);
@@ -185,6 +187,14 @@ pub fn planned(inputs: &[(String, LatentInput)], frames: impl Fn(Extent) -> usiz
         frames: frames(input.extent),
     };
     inputs.iter().map(input).collect()
+}
+
+/// Prints what was decided about a file's tensors.
+pub fn note_reading(file: &LatentFile) {
+    let shown = file.path.display();
+    file.notes
+        .iter()
+        .for_each(|note| ui::note(format!("{shown}: {note}")));
 }
 
 /// Prints how the space was decided, unless the user chose it.

@@ -411,7 +411,7 @@ fn torch_files_that_lie_are_refused() {
             strides: &[0],
             ..PLAIN
         }),
-        &["'w'", "24 bytes"],
+        &["'w'", "expanded", ".contiguous()"],
     );
     assert_says(
         &read(View {
@@ -426,7 +426,7 @@ fn torch_files_that_lie_are_refused() {
 #[test]
 fn broken_archives_are_refused() {
     let pickle = Pickle::new().tensor(&PLAIN).stop();
-    assert_says(&refused(archive(&[("a.npy", b"x")])), &["without data.pkl"]);
+    assert_says(&refused(archive(&[("a.txt", b"x")])), &["without data.pkl"]);
     assert_says(
         &refused(archive(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])),
         &["several data.pkl"],
@@ -605,6 +605,7 @@ fn bad_safetensors_files_are_refused() {
         &refused(tensor("Q4", &[u64::MAX, 2], [0, 8])),
         &["'w'", "does not fit"],
     );
+    assert_says(&refused(tensor("C64", &[1], [0, 8])), &["'w'", "C64"]);
     let fp8 = open(tensor("F8_E4M3", &[8], [0, 8])).unwrap();
     assert_eq!(fp8.read("w").unwrap().data(), [0.0; 8]);
     let overlap = json!({"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}, "b": {"dtype": "U8", "shape": [4], "data_offsets": [4, 8]}});

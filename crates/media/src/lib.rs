@@ -10,7 +10,7 @@
 //! - [`output`]: which of them an output path stands for, decided and checked before any work
 //!   starts; [`names`]: names of outputs after their inputs;
 //! - [`video`]: video files, `.y4m` here and others through FFmpeg;
-//! - [`picture`]: PNG, JPEG, WebP, EXR and BMP to arrays and back;
+//! - [`picture`]: PNG, JPEG, WebP, GIF, TIFF, EXR and BMP to arrays and back, with their metadata;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or
 //!   normalized;
 //! - [`preview`]: a latent as an image, without a decoder;

@@ -147,7 +147,7 @@ fn kind_and_statistics_are_weighed() {
     assert!(named.doubtful, "{named:?}");
     let warning = named.warning().unwrap();
     assert!(warning.contains("--latent-space"), "{warning}");
-    // A normalized latent that came into a .latent file stays raw by the format, with a warning.
+    // A normalized latent that came into a .latent file is taken as such, with a warning.
     let clip = cheesecake().stored().clone();
     let version = Array::zeros([0]);
     let tensors = [
@@ -155,9 +155,9 @@ fn kind_and_statistics_are_weighed() {
         ("latent_format_version_0", &version),
     ];
     let odd = decide(&open(&saved(folder.path(), "odd.latent", &tensors)).unwrap());
-    assert!(odd.space == Space::Raw && odd.doubtful, "{odd:?}");
+    assert!(odd.space == Space::Normalized && odd.doubtful, "{odd:?}");
     assert!(
-        odd.warning().unwrap().contains("--latent-space normalized"),
+        odd.warning().unwrap().contains("--latent-space raw"),
         "{odd:?}"
     );
 }
@@ -398,7 +398,7 @@ fn packed_latents_need_their_size() {
             &path,
             &LatentOptions {
                 packed_size: Some(size),
-                key: None,
+                ..LatentOptions::default()
             },
         )
     };
@@ -427,7 +427,7 @@ fn packing_leans_to_normalized() {
     let path = saved(folder.path(), "a.safetensors", &[("x", &packed)]);
     let options = LatentOptions {
         packed_size: Some([320, 512]),
-        key: None,
+        ..LatentOptions::default()
     };
     let file = LatentFile::open(&path, &options).unwrap();
     assert_same("unpacked", file.stored(), &latent);

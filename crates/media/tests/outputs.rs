@@ -110,6 +110,7 @@ fn what_does_not_fit_is_refused_early() {
     let own = at("own.safetensors");
     std::fs::write(&own, b"x").unwrap();
     let same = Input {
+        name: "a".into(),
         path: own.clone(),
         items: 1,
         frames: 1,

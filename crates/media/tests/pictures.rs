@@ -420,3 +420,102 @@ fn what_cannot_be_written_leaves_nothing() {
     assert!(matches!(error, Error::Io { path, .. } if path.ends_with("a.png")));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// A CMYK JPEG of 8x8 pixels of one colour, with or without Adobe's marker.
+fn cmyk(stored: [i32; 4], has_marker: bool) -> Vec<u8> {
+    let segment = |marker: u8, data: &[u8]| {
+        let length = (data.len() as u16 + 2).to_be_bytes();
+        [&[0xff, marker], &length[..], data].concat()
+    };
+    let components: Vec<u8> = (1..=4).flat_map(|id| [id, 0x11, 0]).collect();
+    let frame = [&[8, 0, 8, 0, 8, 4], &components[..]].concat();
+    // Lengths of a difference in 4 bits each; the end of a block in one.
+    let mut lengths = vec![0, 0, 0, 0, 12];
+    lengths.resize(17, 0);
+    lengths.extend(0..12);
+    let mut ends = vec![0x10, 1];
+    ends.resize(18, 0);
+    let mut bits = String::new();
+    for value in stored {
+        let mean = 8 * (value - 128);
+        let length = 32 - mean.unsigned_abs().leading_zeros();
+        bits += &format!("{length:04b}");
+        let code = if mean < 0 {
+            mean + (1 << length) - 1
+        } else {
+            mean
+        };
+        if length > 0 {
+            bits += &format!("{code:0width$b}", width = length as usize);
+        }
+        bits.push('0');
+    }
+    bits += &"1".repeat(bits.len().next_multiple_of(8) - bits.len());
+    let bytes = bits.as_bytes().chunks(8).flat_map(|byte| {
+        let byte = u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap();
+        if byte == 0xff {
+            vec![byte, 0]
+        } else {
+            vec![byte]
+        }
+    });
+    let scan = [4, 1, 0, 2, 0, 3, 0, 4, 0, 0, 63, 0];
+    let marker = match has_marker {
+        true => segment(0xee, b"Adobe\0\x64\0\0\0\0\0"),
+        false => Vec::new(),
+    };
+    [
+        vec![0xff, 0xd8],
+        marker,
+        segment(0xdb, &[&[0][..], &[1; 64]].concat()),
+        segment(0xc0, &frame),
+        segment(0xc4, &lengths),
+        segment(0xc4, &ends),
+        segment(0xda, &scan),
+        bytes.collect(),
+        vec![0xff, 0xd9],
+    ]
+    .concat()
+}
+
+/// Browsers take CMYK as inverted, as Adobe's programs write it, whether these say so or not.
+#[test]
+fn cmyk_is_inverted_with_and_without_adobes_marker() {
+    for has_marker in [true, false] {
+        let file = cmyk([255, 128, 0, 255], has_marker);
+        let picture = decode_image(Path::new("a.jpg"), &file).unwrap();
+        for (channel, expected) in [255.0f32, 128.0, 0.0].into_iter().enumerate() {
+            let value = (picture.pixels.data()[64 * channel] + 1.0) * 127.5;
+            assert!(
+                (value - expected).abs() <= 2.0,
+                "{has_marker}: {value}, {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn gif_and_tiff_are_read_and_their_first_frame_noted() {
+    let colours = image::Rgb([200, 100, 50]);
+    let still = image::RgbImage::from_pixel(20, 10, colours);
+    let mut file = std::io::Cursor::new(Vec::new());
+    still.write_to(&mut file, image::ImageFormat::Tiff).unwrap();
+    let picture = decode_image(Path::new("a.tif"), file.get_ref()).unwrap();
+    assert_eq!(picture.pixels.shape(), [3, 10, 20]);
+    assert_eq!(picture.notes, Vec::<String>::new());
+    assert!((picture.pixels.data()[0] - (200.0 / 127.5 - 1.0)).abs() < 1e-6);
+    for cut in [file.get_ref().len() / 2, 20] {
+        assert!(decode_image(Path::new("a.tif"), &file.get_ref()[..cut]).is_err());
+    }
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut file);
+    for shade in [10, 250] {
+        let frame = image::RgbaImage::from_pixel(20, 10, image::Rgba([shade, 5, 7, 255]));
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let picture = decode_image(Path::new("a.gif"), &file).unwrap();
+    assert_eq!(picture.notes, ["a.gif: the first of 2 frames is read"]);
+    assert!(picture.pixels.data()[0] < -0.9);
+    assert!(decode_image(Path::new("a.gif"), &file[..40]).is_err());
+}

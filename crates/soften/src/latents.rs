@@ -17,7 +17,7 @@ use vae2x_media::latent::{
 use vae2x_train::{Error, Result};
 
 /// Names that are taken for latents, in lower case.
-const EXTENSIONS: [&str; 5] = ["latent", "safetensors", "npy", "pt", "pth"];
+const EXTENSIONS: [&str; 6] = ["latent", "safetensors", "npy", "npz", "pt", "pth"];
 /// Files that are looked at to decide.
 pub const LOOKED_AT: usize = 16;
 /// From this probability on, statistics contradict a claim.
@@ -71,7 +71,7 @@ impl LatentFolder {
             list(root)?
         };
         if files.is_empty() {
-            let kinds = "expected .latent, .safetensors, .npy or .pt files";
+            let kinds = "expected .latent, .safetensors, .npy, .npz or .pt files";
             return Err(Error::Data(format!(
                 "{}: no latents found; {kinds}",
                 root.display()
@@ -227,10 +227,12 @@ impl LatentFolder {
     fn space_of(&self, file: &LatentFile) -> Result<Space> {
         match self.claim {
             Claim::Asked(space) => Ok(space),
-            Claim::Found(_) if speaks(file) => {
-                Ok(decide_space(file, &self.config, SpaceChoice::Auto)?.space)
-            }
-            Claim::Found(space) => Ok(space),
+            Claim::Found(space) => Ok(match file.marked {
+                Some(marked) => marked,
+                // By their kind: statistics speak for the folder, not for one of its files.
+                None if speaks(file) => Space::Raw,
+                None => space,
+            }),
         }
     }
 

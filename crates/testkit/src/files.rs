@@ -49,9 +49,17 @@ pub fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
 
 /// A zip of stored files.
 pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_of(files, zip::CompressionMethod::Stored)
+}
+
+/// A zip of deflated files.
+pub fn deflated_archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_of(files, zip::CompressionMethod::DEFLATE)
+}
+
+fn zip_of(files: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options =
-        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
     for (name, bytes) in files {
         zip.start_file(*name, options).unwrap();
         zip.write_all(bytes).unwrap();

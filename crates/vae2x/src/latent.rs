@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use vae2x_core::latent::{Normalized, Raw, Space};
 use vae2x_core::{Array, Extent, Result, VaeConfig};
 use vae2x_media::latent::{
-    Decision, LatentFile, LatentOptions as FileOptions, SpaceChoice, WriteOptions, write_raw,
+    Axes, Decision, LatentFile, LatentOptions as FileOptions, SpaceChoice, WriteOptions, write_raw,
 };
 
 /// How a latent file is read.
@@ -17,6 +17,8 @@ pub struct LatentOptions {
     pub key: Option<String>,
     /// Height and width in pixels at base resolution, for latents that diffusers has packed.
     pub packed_size: Option<[usize; 2]>,
+    /// The order of the tensor's axes, for shapes that leave it open, such as `"CTHW".parse()?`.
+    pub axes: Option<Axes>,
 }
 
 /// A latent `[B, z, T, h, w]`, from a file or from memory.
@@ -39,7 +41,7 @@ enum Content {
 }
 
 impl Latent {
-    /// Opens ComfyUI's `.latent`, safetensors, torch or npy; the first bytes decide the format.
+    /// Opens ComfyUI's `.latent`, safetensors, torch, npy or npz; the first bytes decide the format.
     ///
     /// # Errors
     /// If the file cannot be read, no tensor is clearly the latent, or it holds values that are not finite.
@@ -55,6 +57,7 @@ impl Latent {
         let how = FileOptions {
             key: options.key.clone(),
             packed_size: options.packed_size,
+            axes: options.axes.clone(),
         };
         let file = LatentFile::open(path.as_ref(), &how)?;
         let text = file.text.clone();

@@ -84,4 +84,4 @@ pub use vae2x_core::latent::Space;
 #[doc(inline)]
 pub use vae2x_core::{Array, Error, Estimate, Extent, Precision, Result, VaeConfig};
 #[doc(inline)]
-pub use vae2x_media::latent::{Decision, SpaceChoice};
+pub use vae2x_media::latent::{Axes, Decision, SpaceChoice};

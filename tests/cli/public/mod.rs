@@ -1,5 +1,6 @@
 //! Files as people have them, rebuilt from public reports, with their right answers.
 
 mod batches;
+mod latents;
 mod pictures;
 mod weights;

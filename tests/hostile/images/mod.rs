@@ -2,6 +2,7 @@
 
 mod chunks;
 mod formats;
+mod gif_tiff;
 
 use std::fs::File;
 
@@ -80,6 +81,7 @@ pub fn cases() -> Vec<Trial> {
     cases.extend(chunks::chunks());
     cases.extend(chunks::exifs());
     cases.extend(formats::exrs());
+    cases.extend(gif_tiff::cases());
     cases.extend(tiny());
     cases.extend(others());
     cases.extend(sparse());

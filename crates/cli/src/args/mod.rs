@@ -14,13 +14,13 @@ pub use video::VideoArgs;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use vae2x::{Detail, Device, Precision, Space, SpaceChoice, Taking};
+use vae2x::{Axes, Detail, Device, Precision, Space, SpaceChoice, Taking};
 use vae2x_core::weights::{DType, Layout};
 use vae2x_media::picture::BitDepth;
 
 use parse::{
-    dtypes, layouts, parse_bit_depth, parse_bytes, parse_scale, parse_sigma, parse_size,
-    precisions, space_choices, spaces, takings,
+    dtypes, layouts, parse_axes, parse_bit_depth, parse_bytes, parse_scale, parse_sigma,
+    parse_size, precisions, space_choices, spaces, takings,
 };
 
 /// Decode, encode and upscale with the VAE of Wan2.1, Wan2.2-14B, Qwen-Image, Krea 2 and Anima, at 1x or 2x.
@@ -140,6 +140,9 @@ pub struct LatentArgs {
     /// Set the height and width in pixels at 1x, for packed Qwen-Image latents of diffusers
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub size: Option<[usize; 2]>,
+    /// Set the order of the tensor's axes, such as CTHW or BCHW, where its shape leaves it open
+    #[arg(long, value_name = "AXES", value_parser = parse_axes)]
+    pub axes: Option<Axes>,
 }
 
 /// `vae2x decode`

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use vae2x::{Precision, Space, SpaceChoice, Taking};
+use vae2x::{Axes, Precision, Space, SpaceChoice, Taking};
 use vae2x_compare::page::Crop;
 use vae2x_core::weights::{DType, Layout};
 use vae2x_media::picture::BitDepth;
@@ -80,6 +80,10 @@ pub(super) fn parse_size(text: &str) -> Result<[usize; 2], String> {
         [h, w] if text.matches(['x', 'X']).count() == 1 && h > 0 && w > 0 => Ok([h, w]),
         _ => Err("expected HEIGHTxWIDTH in pixels, such as 1328x1024".into()),
     }
+}
+
+pub(super) fn parse_axes(text: &str) -> Result<Axes, String> {
+    text.parse().map_err(|e: vae2x::Error| e.to_string())
 }
 
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {

@@ -148,8 +148,10 @@ impl DegradeArgs {
             latent_space,
             key,
             size,
+            axes,
         } = &self.latent;
-        let reads_latents = *latent_space != SpaceChoice::Auto || key.is_some() || size.is_some();
+        let reads_latents =
+            *latent_space != SpaceChoice::Auto || key.is_some() || size.is_some() || axes.is_some();
         match of_pairs {
             true if self.t.is_some() => {
                 Err("--t is for latents; pairs have their own times".into())
@@ -158,7 +160,7 @@ impl DegradeArgs {
                 Err("--skip-existing is for latents; pairs need a new folder".into())
             }
             true if self.vae.is_some() || reads_latents => Err(
-                "--vae, --latent-space, --key and --size are for latents only; pairs are normalized"
+                "--vae, --latent-space, --key, --size and --axes are for latents only; pairs are normalized"
                     .into(),
             ),
             false if self.t.is_none() => Err("--t TIME is missing".into()),

@@ -14,7 +14,7 @@ use super::known_weights;
 use crate::args::InfoArgs;
 use crate::batch;
 use crate::compute::open_weights;
-use crate::latents::Reading;
+use crate::latents::{Reading, note_reading};
 use crate::ui;
 
 /// What the names of the encoder's tensors begin with, in either layout.
@@ -179,6 +179,7 @@ fn rounded(values: &[f32]) -> Vec<f64> {
 fn latent_report(path: &Path, args: &InfoArgs) -> anyhow::Result<Value> {
     let (reading, config) = (Reading::from(&args.latent), VaeConfig::default());
     let file = LatentFile::open(path, &reading.options)?;
+    note_reading(&file);
     let [batch, channels, latent_frames, h, w] = file.shape();
     let base_pixels = [h, w].map(|n| n * config.spatial());
     let Decision {

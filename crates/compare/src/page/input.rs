@@ -192,7 +192,7 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
         .map_err(|e| Error::io(path, e))?;
     let format = reader
         .format()
-        .ok_or_else(|| refuse("expected PNG, JPEG, WebP, EXR or BMP".into()))?;
+        .ok_or_else(|| refuse("its format is not known".into()))?;
     let decoder = reader.into_decoder().map_err(|e| refuse(e.to_string()))?;
     let (format, media_type) = named(format);
     Ok(Header {
@@ -209,6 +209,9 @@ fn named(format: ImageFormat) -> (&'static str, Option<&'static str>) {
         ImageFormat::WebP => ("WebP", Some("image/webp")),
         ImageFormat::OpenExr => ("EXR", None),
         ImageFormat::Bmp => ("BMP", None),
+        ImageFormat::Tiff => ("TIFF", None),
+        // One that moves would not be what is measured.
+        ImageFormat::Gif => ("GIF", None),
         _ => ("picture", None),
     }
 }

@@ -12,7 +12,7 @@ use super::dtype::DType;
 use super::slice::{self, Axis};
 use super::source::Source;
 use super::table::{Contents, Place, TensorInfo, row_major};
-use super::{npy, safetensors, torch};
+use super::{archive, npy, npz, safetensors, torch};
 use crate::array::Array;
 use crate::error::{Error, Result};
 
@@ -28,6 +28,8 @@ pub enum Format {
     Torch,
     /// What `numpy.save` writes: one array.
     Npy,
+    /// What `numpy.savez` writes: a zip of npy files.
+    Npz,
 }
 
 impl std::fmt::Display for Format {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Format {
             Self::Safetensors => "safetensors",
             Self::Torch => "torch",
             Self::Npy => "npy",
+            Self::Npz => "npz",
         })
     }
 }
@@ -44,12 +47,29 @@ impl std::fmt::Display for Format {
 ///
 /// Tensors of a torch file are named by their keys in the pickled dictionary, nested dictionaries being joined with dots;
 /// where the outermost dictionary wraps another (`state_dict`, `model`, `params_ema` and the like), names start inside. A
-/// single tensor, as in an npy file or a bare one in a torch file, is named `""`.
+/// single tensor, as in an npy file or a bare one in a torch file, is named `""`; the arrays of an npz file have their names.
 #[derive(Debug)]
 pub struct TensorFile {
     source: Source,
     format: Format,
     contents: Contents,
+}
+
+/// A source that is there, or one that was made.
+enum Held<'a> {
+    File(&'a Source),
+    Memory(Source),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Source;
+
+    fn deref(&self) -> &Source {
+        match self {
+            Self::File(source) => source,
+            Self::Memory(source) => source,
+        }
+    }
 }
 
 impl TensorFile {
@@ -73,12 +93,7 @@ impl TensorFile {
     }
 
     fn from_source(source: Source) -> Result<Self> {
-        let format = detect(&source)?;
-        let contents = match format {
-            Format::Safetensors => safetensors::read(&source),
-            Format::Torch => torch::read(&source),
-            Format::Npy => npy::read(&source),
-        }?;
+        let (format, contents) = read_contents(&source)?;
         Ok(Self {
             source,
             format,
@@ -99,6 +114,11 @@ impl TensorFile {
     /// All tensors by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.contents.tensors
+    }
+
+    /// Tensors whose elements are of types that are not read, such as texts: names and types.
+    pub fn unread(&self) -> &BTreeMap<String, String> {
+        &self.contents.unread
     }
 
     /// The `__metadata__` of a safetensors file; empty for other formats.
@@ -141,6 +161,7 @@ impl TensorFile {
             ));
         }
         let unreadable = || self.unreadable(name, *dtype);
+        let source = self.unpacked(place)?;
         if place.strides.is_some() {
             out.copy_from_slice(
                 &dtype
@@ -151,9 +172,7 @@ impl TensorFile {
         }
         for (i, piece) in out.chunks_mut(PIECE).enumerate() {
             let start = (i * PIECE * dtype.size()) as u64;
-            let bytes = self
-                .source
-                .read_at(place.offset + start, piece.len() * dtype.size())?;
+            let bytes = source.read_at(place.offset + start, piece.len() * dtype.size())?;
             piece.copy_from_slice(&dtype.widen(&bytes).ok_or_else(unreadable)?);
         }
         Ok(())
@@ -242,7 +261,7 @@ impl TensorFile {
             }
         }
         let offset = place.offset + (first * dtype.size()) as u64;
-        let data = slice::read(&self.source, *dtype, offset, &axes)?;
+        let data = slice::read(&*self.unpacked(place)?, *dtype, offset, &axes)?;
         let data = data.ok_or_else(|| self.unreadable(name, *dtype))?;
         Array::new(kept, data)
     }
@@ -261,10 +280,9 @@ impl TensorFile {
         let (TensorInfo { dtype, .. }, place) = self.find(name)?;
         let size = length * dtype.size();
         let mut data = Vec::with_capacity(pieces.len() * length);
+        let source = self.unpacked(place)?;
         for piece in pieces {
-            let bytes = self
-                .source
-                .read_at(place.offset + (piece * size) as u64, size)?;
+            let bytes = source.read_at(place.offset + (piece * size) as u64, size)?;
             let values = dtype.widen(&bytes);
             data.extend(values.ok_or_else(|| self.unreadable(name, *dtype))?);
         }
@@ -277,12 +295,23 @@ impl TensorFile {
     /// [`Error::Tensor`] if the file has no such tensor; [`Error::Io`].
     pub fn read_bytes(&self, name: &str) -> Result<(DType, Vec<usize>, Vec<u8>)> {
         let (TensorInfo { dtype, shape }, place) = self.find(name)?;
-        let span = self.source.read_at(place.offset, place.span)?;
+        let span = self.unpacked(place)?.read_at(place.offset, place.span)?;
         let bytes = match &place.strides {
             None => span,
             Some(strides) => gather(&span, dtype.size(), shape, strides),
         };
         Ok((*dtype, shape.clone(), bytes))
+    }
+
+    /// What a place lies in: the file, or a part of it that is unpacked into memory.
+    fn unpacked(&self, place: &Place) -> Result<Held<'_>> {
+        Ok(match &place.packed {
+            None => Held::File(&self.source),
+            Some(packed) => Held::Memory(Source::from_bytes(
+                self.path().to_path_buf(),
+                npz::unpack(&self.source, packed)?.into(),
+            )),
+        })
     }
 
     /// What and where a tensor is, if its type is read.
@@ -311,28 +340,32 @@ impl TensorFile {
     }
 }
 
-/// Recognizes the format by the first bytes, and names common files of other kinds.
-fn detect(source: &Source) -> Result<Format> {
+/// Recognizes the format by the first bytes and reads the header; names common files of other kinds.
+fn read_contents(source: &Source) -> Result<(Format, Contents)> {
     let head = source.head(64)?;
     let starts = |magic: &[u8]| head.starts_with(magic);
     if starts(b"PK\x03\x04") {
-        return Ok(Format::Torch);
+        let members = archive::members(source)?;
+        return match npz::is_npz(&members) {
+            true => Ok((Format::Npz, npz::read(source, &members)?)),
+            false => Ok((Format::Torch, torch::read(source, &members)?)),
+        };
     }
     if starts(npy::MAGIC) {
-        return Ok(Format::Npy);
+        return Ok((Format::Npy, npy::read(source)?));
     }
     if safetensors::looks_like(&head) {
-        return Ok(Format::Safetensors);
+        return Ok((Format::Safetensors, safetensors::read(source)?));
     }
     Err(source.problem(match &head[..] {
         [] => "the file is empty",
         _ if starts(b"version https://git-lfs") => "a Git LFS pointer, not the file itself; fetch it with git lfs pull",
-        _ if starts(b"GGUF") => "a GGUF file, which is not supported; use safetensors, torch (.pth) or npy",
+        _ if starts(b"GGUF") => "a GGUF file, which is not supported; use safetensors, torch (.pth), npy or npz",
         [0x80, 1..=5, ..] => {
             "a torch file of the old format or a bare pickle; load it in torch and save it again (torch.save of torch 1.6 or later)"
         }
         _ if starts(b"<") => "a web page or XML, not a tensor file; the download may have failed",
-        _ => "neither safetensors, torch (.pth) nor npy",
+        _ => "neither safetensors, torch (.pth), npy nor npz",
     }))
 }
 

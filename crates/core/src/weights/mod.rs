@@ -3,7 +3,7 @@
 //! [`Weights`] is what engines load from: tensors by their names in [`crate::arch`], always `f32`, always of the canonical
 //! shape, whatever the file's layout and precision.
 //!
-//! - [`file`](mod@file) opens safetensors, torch and npy files and reads tensors one at a time; it knows nothing of models;
+//! - [`file`](mod@file) opens safetensors, torch, npy and npz files and reads tensors one at a time; it knows nothing of models;
 //! - [`vae`] finds a VAE in them: [`layout`] and [`keys`] know its published forms, [`Report`] lists what was found;
 //! - [`model`] assigns the tensors of any model, given a list of names and shapes, and multiplies quantized ones by their
 //!   scales;
@@ -12,6 +12,7 @@
 //! Files are hostile: every size in a header is checked against the file before memory is allocated for it, and no file
 //! runs code.
 
+mod archive;
 mod assign;
 pub mod convert;
 pub mod dtype;
@@ -25,6 +26,7 @@ pub mod keys;
 pub mod layout;
 pub mod model;
 mod npy;
+mod npz;
 mod pickle;
 mod pickle_names;
 mod safetensors;

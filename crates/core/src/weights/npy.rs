@@ -5,7 +5,7 @@
 
 use super::dtype::DType;
 use super::source::Source;
-use super::table::{Contents, TensorInfo, row_major, strided_place};
+use super::table::{Contents, Place, TensorInfo, row_major, strided_place};
 use crate::array::element_count;
 use crate::error::Result;
 
@@ -13,6 +13,8 @@ use crate::error::Result;
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 /// NumPy writes 128 bytes; this leaves room for any number of axes.
 const MAX_HEADER: usize = 65_536;
+/// Bytes at the beginning of a file that hold its header.
+pub(crate) const MAX_HEAD: usize = MAGIC.len() + 6 + MAX_HEADER;
 /// As many as NumPy allows.
 const MAX_AXES: usize = 64;
 
@@ -23,25 +25,51 @@ struct Header {
     shape: Vec<usize>,
 }
 
-/// Reads and checks the header.
+/// Why a header is not one of an array that is read.
+pub(crate) enum Trouble {
+    /// Elements of this type are not read.
+    Type(String),
+    /// What is wrong, as a sentence.
+    Broken(String),
+}
+
+/// Reads and checks the header of a file.
 pub(crate) fn read(source: &Source) -> Result<Contents> {
-    let (text, start) = header_text(source)?;
+    let (info, place) = parse(&source.head(MAX_HEAD)?, source.len()).map_err(|trouble| {
+        source.problem(match trouble {
+            Trouble::Type(descr) => unknown_type(&descr),
+            Trouble::Broken(problem) => problem,
+        })
+    })?;
+    let mut contents = Contents::default();
+    contents.insert(String::new(), info, place);
+    Ok(contents)
+}
+
+/// Says that elements of a type are not read.
+pub(crate) fn unknown_type(descr: &str) -> String {
+    format!(
+        "npy elements of type '{descr}'; expected little-endian floats ('<f4', '<f2', '<f8'), integers or booleans"
+    )
+}
+
+/// What and where the array is in a file of `len` bytes that begins with `head`, which holds the whole header.
+pub(crate) fn parse(head: &[u8], len: u64) -> Result<(TensorInfo, Place), Trouble> {
+    let (text, start) = header_text(head).map_err(Trouble::Broken)?;
     let Header {
         descr,
         fortran_order,
         shape,
-    } = parse(&text)
-        .ok_or_else(|| source.problem(format!("the npy header is invalid: {text:?}")))?;
-    let dtype = dtype(&descr).ok_or_else(|| {
-        source.problem(format!(
-            "npy elements of type '{descr}'; expected little-endian floats ('<f4', '<f2', '<f8'), integers or booleans"
-        ))
-    })?;
+    } = dictionary(text)
+        .ok_or_else(|| Trouble::Broken(format!("the npy header is invalid: {text:?}")))?;
+    let Some(dtype) = dtype(&descr) else {
+        return Err(Trouble::Type(descr));
+    };
     let expected = element_count(&shape).and_then(|n| n.checked_mul(dtype.size()));
-    let found = source.len() - start;
+    let found = len.saturating_sub(start);
     if expected.map(|n| n as u64) != Some(found) {
         let expected = expected.map_or("more than 2^64".into(), |n| n.to_string());
-        return Err(source.problem(format!(
+        return Err(Trouble::Broken(format!(
             "an npy array of shape {shape:?} takes {expected} bytes, found {found}"
         )));
     }
@@ -53,37 +81,32 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     };
     let place = strides
         .and_then(|s| strided_place(&info, &s, start, (found / dtype.size() as u64) as usize))
-        .ok_or_else(|| source.problem(format!("impossible npy shape {:?}", info.shape)))?;
-    let mut contents = Contents::default();
-    contents.insert(String::new(), info, place);
-    Ok(contents)
+        .ok_or_else(|| Trouble::Broken(format!("impossible npy shape {:?}", info.shape)))?;
+    Ok((info, place))
 }
 
 /// The dictionary and the position of the array behind it.
-fn header_text(source: &Source) -> Result<(String, u64)> {
-    let head = source.read_at(0, MAGIC.len() + 6)?;
-    let (length, start) = match head[MAGIC.len()..] {
+fn header_text(head: &[u8]) -> Result<(&str, u64), String> {
+    let cut = || "truncated in the npy header".to_owned();
+    let rest = head.strip_prefix(MAGIC).ok_or("not an npy file")?;
+    let (length, start) = match *rest {
         [1, _, a, b, ..] => (u16::from_le_bytes([a, b]) as usize, MAGIC.len() + 4),
-        [2 | 3, _, a, b, c, d] => (u32::from_le_bytes([a, b, c, d]) as usize, MAGIC.len() + 6),
-        _ => {
-            return Err(source.problem(format!(
-                "npy version {}; expected 1 to 3",
-                head[MAGIC.len()]
-            )));
-        }
+        [2 | 3, _, a, b, c, d, ..] => (u32::from_le_bytes([a, b, c, d]) as usize, MAGIC.len() + 6),
+        [1..=3, ..] | [] => return Err(cut()),
+        [version, ..] => return Err(format!("npy version {version}; expected 1 to 3")),
     };
     if length > MAX_HEADER {
-        return Err(source.problem(format!(
+        return Err(format!(
             "an npy header of {length} bytes; expected at most {MAX_HEADER}"
-        )));
+        ));
     }
-    let text = source.read_at(start as u64, length)?;
-    let text = String::from_utf8(text).map_err(|_| source.problem("the npy header is not text"))?;
+    let text = head.get(start..start + length).ok_or_else(cut)?;
+    let text = std::str::from_utf8(text).map_err(|_| "the npy header is not text")?;
     Ok((text, (start + length) as u64))
 }
 
 /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, keys in any order.
-fn parse(text: &str) -> Option<Header> {
+fn dictionary(text: &str) -> Option<Header> {
     let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
     let (mut descr, mut order, mut shape) = (None, None, None);
     while !rest.is_empty() {

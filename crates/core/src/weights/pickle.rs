@@ -29,7 +29,7 @@ pub(crate) enum Value {
     None,
     Bool(bool),
     Int(i64),
-    /// A float or bytes, which are not used.
+    /// Plain data that no tensor needs: a float, bytes, a set, an integer of more than 64 bits.
     Other,
     Text(usize),
     /// A list or a tuple.
@@ -144,6 +144,7 @@ impl Machine<'_> {
             b'b' => self.build()?,
             b'a' => self.append_one()?,
             b'e' => self.append_many()?,
+            0x90 => self.add_to_set()?,
             b's' => self.set_one()?,
             b'u' => self.set_many()?,
             _ => {
@@ -163,15 +164,18 @@ impl Machine<'_> {
             b'J' => Value::Int(i32::from_le_bytes(self.take()?).into()),
             b'K' => self.take().map(|[n]| Value::Int(n.into()))?,
             b'M' => Value::Int(u16::from_le_bytes(self.take()?).into()),
-            0x8A => self.long()?,
+            0x8A => self.integer(|m| m.take().map(|[n]| n.into()))?,
+            0x8B => self.integer(|m| m.take().map(|n| u32::from_le_bytes(n) as usize))?,
             b'G' => self.take::<8>().map(|_| Value::Other)?,
             b'X' => self.text(|m| m.take().map(|n| u32::from_le_bytes(n) as usize))?,
             0x8C => self.text(|m| m.take().map(|[n]| n.into()))?,
-            0x8D => self.text(|m| {
-                usize::try_from(u64::from_le_bytes(m.take()?)).map_err(|_| truncated())
-            })?,
+            0x8D => self.text(Self::length_of_8_bytes)?,
             b'T' | b'B' => self.bytes(|m| m.take().map(|n| u32::from_le_bytes(n) as usize))?,
             b'U' | b'C' => self.bytes(|m| m.take().map(|[n]| n.into()))?,
+            0x8E | 0x96 => self.bytes(Self::length_of_8_bytes)?,
+            // Sets: their elements are hashable, so no tensors that anybody looks for.
+            0x8F => Value::Other,
+            0x91 => self.pop_mark().map(|_| Value::Other)?,
             b'}' => self.dict(vec![]),
             b']' | b')' => self.list(vec![]),
             b't' | b'l' => self.pop_mark().map(|values| self.list(values))?,
@@ -237,12 +241,16 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// An integer of up to 8 bytes, little-endian two's complement.
-    fn long(&mut self) -> Outcome<Value> {
-        let [count] = self.take()?;
-        let bytes = self.take_slice(count.into())?;
+    fn length_of_8_bytes(&mut self) -> Outcome<usize> {
+        usize::try_from(u64::from_le_bytes(self.take()?)).map_err(|_| truncated())
+    }
+
+    /// An integer of any size, little-endian two's complement; no tensor needs one of more than 64 bits.
+    fn integer(&mut self, count: impl FnOnce(&mut Self) -> Outcome<usize>) -> Outcome<Value> {
+        let count = count(self)?;
+        let bytes = self.take_slice(count)?;
         if bytes.len() > 8 {
-            return Err("the pickle holds an integer of more than 64 bits".into());
+            return Ok(Value::Other);
         }
         let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) {
             0xFF
@@ -298,6 +306,14 @@ impl Machine<'_> {
         Ok(())
     }
 
+    fn add_to_set(&mut self) -> Outcome<()> {
+        self.pop_mark()?;
+        match self.stack.last() {
+            Some(Value::Other) => Ok(()),
+            _ => Err("the pickle adds to a value that is not a set".into()),
+        }
+    }
+
     fn set_one(&mut self) -> Outcome<()> {
         let (value, key) = (self.pop()?, self.pop()?);
         self.top_dict()?.push((key, value));
@@ -329,10 +345,13 @@ impl Machine<'_> {
         }
     }
 
-    /// Attributes of a dictionary, such as torch's `_metadata`, are not used.
+    /// Attributes of a dictionary, such as torch's `_metadata`, or of plain data, such as numpy's types, are not used.
     fn build(&mut self) -> Outcome<()> {
         self.pop()?;
-        self.top_dict().map(drop)
+        match self.stack.last() {
+            Some(Value::Other) => Ok(()),
+            _ => self.top_dict().map(drop),
+        }
     }
 
     fn global_line(&mut self) -> Outcome<()> {
@@ -404,7 +423,7 @@ impl Machine<'_> {
         let value = match (name, &arguments[..]) {
             (Name::OrderedDict, []) => self.dict(vec![]),
             (Name::Size, &[shape @ Value::List(_)]) => shape,
-            (Name::Device | Name::Encode, _) => Value::Other,
+            (Name::Plain, _) => Value::Other,
             (Name::RebuildParameter, &[tensor @ Value::Tensor(_), ..]) => tensor,
             (Name::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
                 self.tensor([storage, offset, shape, strides], None)?

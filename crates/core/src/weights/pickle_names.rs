@@ -7,11 +7,11 @@ use super::dtype::DType;
 pub(crate) enum Name {
     OrderedDict,
     Size,
-    Device,
+    /// A type or function of plain data, which holds no tensors: what it is given is dropped.
+    Plain,
     RebuildTensor,
     RebuildTensorWithType,
     RebuildParameter,
-    Encode,
     /// A typed storage; the untyped one has no type.
     Storage(Option<DType>),
     DType(DType),
@@ -22,8 +22,14 @@ pub(crate) fn known_name(module: &str, name: &str) -> Result<Name, String> {
     let known = match (module, name) {
         ("collections", "OrderedDict") => Some(Name::OrderedDict),
         ("torch", "Size") => Some(Name::Size),
-        ("torch", "device") => Some(Name::Device),
-        ("_codecs", "encode") => Some(Name::Encode),
+        ("torch", "device") | ("_codecs", "encode") | ("collections", "Counter") => {
+            Some(Name::Plain)
+        }
+        ("builtins" | "__builtin__", "set" | "frozenset" | "bytes" | "bytearray" | "complex") => {
+            Some(Name::Plain)
+        }
+        ("numpy", "dtype") => Some(Name::Plain),
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Some(Name::Plain),
         ("torch._utils", "_rebuild_tensor_v2") => Some(Name::RebuildTensor),
         ("torch._utils", "_rebuild_tensor_v3") => Some(Name::RebuildTensorWithType),
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {

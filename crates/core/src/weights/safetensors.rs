@@ -106,6 +106,7 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
             offset: (header.len() + start) as u64,
             span: end - start,
             strides: None,
+            packed: None,
         };
         let dtype = DType::from_name(&entry.dtype);
         let info = TensorInfo {

@@ -8,6 +8,12 @@ use crate::array::element_count;
 /// Tensors of a file. Models have thousands; a short header must not buy much memory and time.
 pub(crate) const MAX_TENSORS: usize = 1 << 16;
 
+/// How often an expanded tensor (with strides of 0) may repeat what its storage holds: more than the items of a batch that
+/// shares one latent. A short file must not buy much memory.
+pub(crate) const MAX_COPIES: usize = 64;
+/// Values of an expanded tensor; larger ones must be stored whole.
+pub(crate) const MAX_EXPANDED: usize = 1 << 24;
+
 /// Type and shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
@@ -20,12 +26,27 @@ pub struct TensorInfo {
 /// Where a tensor's elements are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Position of the first element in the file, in bytes.
+    /// Position of the first element in the file, or in what [`Self::packed`] unpacks to, in bytes.
     pub offset: u64,
     /// Bytes from the first element to the end of the last.
     pub span: usize,
     /// Elements between neighbours along each axis; `None` where elements lie in row-major order without gaps.
     pub strides: Option<Vec<usize>>,
+    /// The part of the file to be unpacked first.
+    pub packed: Option<Packed>,
+}
+
+/// Deflated bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// Their position in the file.
+    pub offset: u64,
+    /// How many they are.
+    pub packed: usize,
+    /// How many they unpack to.
+    pub size: usize,
+    /// The checksum of what they unpack to.
+    pub crc: u32,
 }
 
 /// All tensors of a file, as its header lists them.
@@ -33,6 +54,8 @@ pub(crate) struct Place {
 pub(crate) struct Contents {
     pub tensors: BTreeMap<String, TensorInfo>,
     pub places: BTreeMap<String, Place>,
+    /// Tensors whose elements are of types that are not read: names and types.
+    pub unread: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -44,8 +67,7 @@ impl Contents {
 }
 
 /// The place of a tensor whose elements lie `strides` apart (in elements), given the elements its storage holds from
-/// `offset` on; `None` if the tensor does not fit in there. Tensors with more elements than their storage (expanded
-/// ones) do not fit either, which bounds what reading allocates.
+/// `offset` on; `None` if the tensor does not fit in there, or is expanded too far.
 pub(crate) fn strided_place(
     info: &TensorInfo,
     strides: &[usize],
@@ -53,7 +75,7 @@ pub(crate) fn strided_place(
     available: usize,
 ) -> Option<Place> {
     let count = element_count(&info.shape)?;
-    if strides.len() != info.shape.len() || count > available {
+    if strides.len() != info.shape.len() || is_expanded_too_far(&info.shape, available) {
         return None;
     }
     let last = info
@@ -70,6 +92,14 @@ pub(crate) fn strided_place(
         offset,
         span,
         strides,
+        packed: None,
+    })
+}
+
+/// Whether a tensor has so many more elements than its storage that reading it would allocate far more than the file holds.
+pub(crate) fn is_expanded_too_far(shape: &[usize], available: usize) -> bool {
+    element_count(shape).is_none_or(|count| {
+        count > available && (count > MAX_EXPANDED || count > available.saturating_mul(MAX_COPIES))
     })
 }
 

@@ -4,20 +4,19 @@
 //! recompressed archive is refused rather than unpacked. The pickle is interpreted by [`super::pickle`], which runs nothing.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::BufReader;
 
-use zip::{CompressionMethod, ZipArchive};
-
+use super::archive::Member;
 use super::dtype::DType;
 use super::pickle::{self, Heap, Tensor, Value};
 use super::source::Source;
-use super::table::{Contents, MAX_TENSORS, Place, TensorInfo, strided_place};
+use super::table::{
+    Contents, MAX_COPIES, MAX_EXPANDED, MAX_TENSORS, Place, TensorInfo, is_expanded_too_far,
+    strided_place,
+};
 use crate::error::{Error, Result};
 
 /// A pickle of as many tensors as are read takes less.
 const MAX_PICKLE: u64 = 16 << 20;
-/// Members of an archive, of which each storage is one.
-const MAX_MEMBERS: usize = 2 * MAX_TENSORS;
 /// Dictionaries within dictionaries.
 const MAX_DEPTH: usize = 8;
 /// Characters of a tensor's full name.
@@ -35,18 +34,15 @@ const WRAPPERS: [&str; 9] = [
     "weights",
 ];
 
-/// Where a member's bytes are.
-#[derive(Clone, Copy)]
-struct Member {
-    offset: u64,
-    size: u64,
-}
-
 /// Reads the directory and the pickle and checks every tensor against its storage.
-pub(crate) fn read(source: &Source) -> Result<Contents> {
-    let members = members(source)?;
-    let (root, script) = find_pickle(source, &members)?;
-    check_byte_order(source, &members, &root)?;
+pub(crate) fn read(source: &Source, members: &BTreeMap<String, Member>) -> Result<Contents> {
+    if let Some((name, _)) = members.iter().find(|(_, member)| member.packed.is_some()) {
+        return Err(source.problem(format!(
+            "'{name}' is compressed, which torch.save never does; load the file in torch and save it again"
+        )));
+    }
+    let (root, script) = find_pickle(source, members)?;
+    check_byte_order(source, members, &root)?;
     if script.size > MAX_PICKLE {
         return Err(source.problem(format!(
             "a pickle of {} bytes; expected at most {MAX_PICKLE}",
@@ -77,50 +73,6 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
     Ok(contents)
 }
 
-/// The archive's stored files by name.
-fn members(source: &Source) -> Result<BTreeMap<String, Member>> {
-    let broken = |e: zip::result::ZipError| {
-        source.problem(format!("the zip archive of a torch file is damaged: {e}"))
-    };
-    let mut archive = ZipArchive::new(BufReader::new(source.cursor())).map_err(broken)?;
-    if archive.len() > MAX_MEMBERS {
-        return Err(source.problem(format!(
-            "{} files in a torch file; expected at most {MAX_MEMBERS}",
-            archive.len()
-        )));
-    }
-    let mut members = BTreeMap::new();
-    for index in 0..archive.len() {
-        let member = archive.by_index_raw(index).map_err(broken)?;
-        let name = member.name().map_err(broken)?.into_owned();
-        if member.encrypted() || member.compression() != CompressionMethod::Stored {
-            return Err(source.problem(format!(
-                "'{name}' is compressed or encrypted, which torch.save never does; load the file in torch and save it again"
-            )));
-        }
-        let offset = member
-            .data_start()
-            .ok_or_else(|| source.problem(format!("'{name}' has no data")))?;
-        let (size, packed) = (member.size(), member.compressed_size());
-        if size != packed {
-            return Err(source.problem(format!(
-                "'{name}' is stored as it is, but its size is given as {size} bytes and as {packed}"
-            )));
-        }
-        if offset
-            .checked_add(size)
-            .is_none_or(|end| end > source.len())
-        {
-            return Err(source.problem(format!(
-                "truncated: '{name}' takes {size} bytes at offset {offset}, found {} in all",
-                source.len()
-            )));
-        }
-        members.insert(name, Member { offset, size });
-    }
-    Ok(members)
-}
-
 /// The pickle and the folder it is in, with its slash.
 fn find_pickle(source: &Source, members: &BTreeMap<String, Member>) -> Result<(String, Member)> {
     let mut found = members.iter().filter_map(|(name, member)| {
@@ -129,7 +81,9 @@ fn find_pickle(source: &Source, members: &BTreeMap<String, Member>) -> Result<(S
     });
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(source.problem("a zip archive without data.pkl, so not a torch file")),
+        (None, _) => Err(source.problem(
+            "a zip archive without data.pkl or .npy files, so neither a torch nor an npz file",
+        )),
         _ => Err(source.problem("a zip archive with several data.pkl, so not a torch file")),
     }
 }
@@ -198,13 +152,13 @@ impl Walk<'_> {
                 return earlier.map_or(Ok(()), |_| Err(format!("two tensors named '{name}'")));
             }
             Value::Dict(index) if self.visited.insert((true, index)) => {
-                for &(key, value) in &heap.dicts[index] {
-                    self.enter_key(&name, key, value, depth)?;
+                for (i, &(key, value)) in heap.dicts[index].iter().enumerate() {
+                    self.enter_key(&name, (i, key), value, depth)?;
                 }
             }
             Value::List(index) if self.visited.insert((false, index)) => {
                 for (i, &value) in heap.lists[index].iter().enumerate() {
-                    self.enter_key(&name, Value::Int(i as i64), value, depth)?;
+                    self.enter_key(&name, (i, Value::Int(i as i64)), value, depth)?;
                 }
             }
             _ => {}
@@ -212,27 +166,28 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Enters the value behind the `place`-th key of the container `name`.
     fn enter_key(
         &mut self,
         name: &str,
-        key: Value,
+        (place, key): (usize, Value),
         value: Value,
         depth: usize,
     ) -> Result<(), String> {
         if !matches!(value, Value::Tensor(_) | Value::Dict(_) | Value::List(_)) {
             return Ok(());
         }
-        let number;
+        let made;
         let key = match key {
             Value::Text(index) => self.heap.texts[index].as_str(),
             Value::Int(n) => {
-                number = n.to_string();
-                &number
+                made = n.to_string();
+                &made
             }
+            // A tuple or anything else that Python takes as a key.
             _ => {
-                return Err(format!(
-                    "a key in '{name}' that is neither text nor a number"
-                ));
+                made = format!("[{place}]");
+                &made
             }
         };
         if name.len() + key.len() > MAX_NAME {
@@ -288,13 +243,17 @@ fn place(
         shape: shape.clone(),
     };
     let skipped = offset.checked_mul(dtype.size()).filter(|&n| n <= claimed);
+    let available = skipped.map_or(0, |skipped| (claimed - skipped) / dtype.size());
+    if is_expanded_too_far(shape, available) {
+        return Err(wrong(
+            format!(
+                "an expanded tensor of at most {MAX_COPIES} times its storage and {MAX_EXPANDED} values; save it with .contiguous()"
+            ),
+            format!("shape {shape:?} of {available} stored values"),
+        ));
+    }
     let place = skipped.and_then(|skipped| {
-        strided_place(
-            &info,
-            strides,
-            member.offset + skipped as u64,
-            (claimed - skipped) / dtype.size(),
-        )
+        strided_place(&info, strides, member.offset + skipped as u64, available)
     });
     let place = place.ok_or_else(|| {
         wrong(

@@ -112,7 +112,7 @@ impl Inputs {
                 Folders::OfLatents => {
                     "the folder holds no latents (.latent, .safetensors, .npy, .npz, .pt)"
                 }
-                _ => "the folder holds no images (.png, .jpg, .webp, .gif, .tif, .exr, .bmp)",
+                _ => "the folder holds no images that are read",
             };
             return Err(Error::format(path, problem));
         }
@@ -287,7 +287,7 @@ mod tests {
             .map(|(path, e)| (path, e.to_string()))
             .collect();
         let text = |path: &Path, why: &str| format!("{}: {why}", path.display());
-        let none = "the folder holds no images (.png, .jpg, .webp, .gif, .tif, .exr, .bmp)";
+        let none = "the folder holds no images that are read";
         assert_eq!(failed[0], (&paths[0], text(&paths[0], none)));
         assert_eq!(
             failed[1],

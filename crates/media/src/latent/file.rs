@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use vae2x_core::latent::{Normalized, Raw, Space, to_raw};
-use vae2x_core::weights::{DType, Format, TensorFile, TensorInfo};
+use vae2x_core::weights::{Format, TensorFile};
 use vae2x_core::{Array, Error, Result, VaeConfig};
 
-use super::layout;
-use super::names::{COMFY_TENSOR, COMFY_VERSION, LATENTS, SPACE_MARKER};
+use super::axes::Axes;
+use super::choose::{Choice, choose, join};
+use super::layout::{self, Found, Given};
+use super::names::{COMFY_TENSOR, COMFY_VERSION, SPACE_MARKER};
 use crate::picture::COMFY_TEXTS;
-use crate::pixels::require_finite;
 
 /// How a latent file is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub struct LatentOptions {
     /// Height and width in pixels of the image at base resolution, for latents that diffusers has
     /// packed.
     pub packed_size: Option<[usize; 2]>,
+    /// The order of the tensor's axes, for shapes that leave it open.
+    pub axes: Option<Axes>,
+}
+
+impl LatentOptions {
+    fn given(&self) -> Given<'_> {
+        Given {
+            axes: self.axes.as_ref(),
+            size: self.packed_size,
+        }
+    }
 }
 
 /// The program or library that made a file.
@@ -34,6 +46,8 @@ pub enum Origin {
     Torch,
     /// A file of `numpy.save`.
     Npy,
+    /// A file of `numpy.savez`.
+    Npz,
 }
 
 /// A latent in memory, with what its file says about it.
@@ -53,10 +67,12 @@ pub struct LatentFile {
     pub marked: Option<Space>,
     /// ComfyUI's `prompt` and `workflow`, unless empty.
     pub text: Vec<(String, String)>,
+    /// What was decided about the file that its user may want to know, each a sentence.
+    pub notes: Vec<String>,
 }
 
 impl LatentFile {
-    /// Opens a `.latent`, safetensors, torch or npy file; its format is detected from its bytes.
+    /// Opens a `.latent`, safetensors, torch, npy or npz file; its format is detected from its bytes.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if it is not a tensor file or no tensor is clearly the
@@ -71,16 +87,21 @@ impl LatentFile {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_file(file: &TensorFile, options: &LatentOptions) -> Result<Self> {
-        let key = choose(file, options.key.as_deref())?;
+        let Choice { key, left_out } = choose(file, options.key.as_deref())?;
         let tensor = layout::Tensor {
             path: file.path(),
             key: &key,
         };
         // The shape is checked before the data is read: a wrong file may be huge.
-        let layout = layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?;
-        let mut array = file.read(&key)?;
-        let what = format!("{}: tensor '{key}'", file.path().display());
-        require_finite(&what, &array)?;
+        let found = recognize(file, &tensor, options)?;
+        let mut array = file.read_finite(&key)?;
+        let settled = layout::settle(&tensor, found, || Ok(array.clone()))?;
+        layout::check_sides(&tensor, &settled.layout, &array)?;
+        let mut notes = Vec::from_iter(settled.note);
+        if !left_out.is_empty() {
+            let others = join(left_out.len(), left_out.into_iter());
+            notes.push(format!("tensor '{key}' is read; left out: {others}"));
+        }
         let origin = origin(file, &key);
         if origin == Origin::ComfyLegacy {
             array
@@ -89,8 +110,9 @@ impl LatentFile {
                 .for_each(|v| *v /= COMFY_LEGACY_SCALE);
         }
         Ok(Self {
-            array: layout.apply(array)?,
-            packed: layout.is_packed(),
+            array: settled.layout.apply(array)?,
+            packed: settled.layout.is_packed(),
+            notes,
             marked: marked(file)?,
             text: text(file),
             path: file.path().to_path_buf(),
@@ -133,17 +155,28 @@ impl LatentFile {
     }
 }
 
-/// Shape `[B, 16, T, h, w]` of the latent in an open file, from its header alone.
+/// Shape `[B, 16, T, h, w]` of the latent in an open file, from its header alone, unless that leaves
+/// the order of its axes open.
 ///
 /// # Errors
 /// As [`LatentFile::open`], as far as the header shows.
 pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usize; 5]> {
-    let key = choose(file, options.key.as_deref())?;
+    let key = choose(file, options.key.as_deref())?.key;
     let tensor = layout::Tensor {
         path: file.path(),
         key: &key,
     };
-    Ok(layout::recognize(&tensor, &file.tensors()[&key].shape, options.packed_size)?.shape())
+    let found = recognize(file, &tensor, options)?;
+    let settled = layout::settle(&tensor, found, || file.read_finite(&key))?;
+    Ok(settled.layout.shape())
+}
+
+fn recognize(
+    file: &TensorFile,
+    tensor: &layout::Tensor<'_>,
+    options: &LatentOptions,
+) -> Result<Found> {
+    layout::recognize(tensor, &file.tensors()[tensor.key].shape, options.given())
 }
 
 /// The factor that SaveLatent applied before it wrote the version tensor: Stable Diffusion 1's
@@ -154,6 +187,7 @@ fn origin(file: &TensorFile, key: &str) -> Origin {
     match file.format() {
         Format::Torch => Origin::Torch,
         Format::Npy => Origin::Npy,
+        Format::Npz => Origin::Npz,
         Format::Safetensors if key != COMFY_TENSOR => Origin::Safetensors,
         Format::Safetensors if file.tensors().contains_key(COMFY_VERSION) => Origin::Comfy,
         Format::Safetensors => Origin::ComfyLegacy,
@@ -177,64 +211,4 @@ fn text(file: &TensorFile) -> Vec<(String, String)> {
         .iter()
         .filter_map(|&key| Some((key.to_owned(), file.metadata().get(key)?.clone())));
     found.filter(|(_, text)| !text.is_empty()).collect()
-}
-
-/// The latent's name: the one asked for, else the first usual name, else the only candidate.
-fn choose(file: &TensorFile, asked: Option<&str>) -> Result<String> {
-    /// Names in files of ComfyUI, diffusers users and torch users, the most certain first.
-    const USUAL: [&str; 4] = [COMFY_TENSOR, LATENTS, "latent", "samples"];
-    if let Some(key) = asked {
-        return match file.tensors().contains_key(key) {
-            true => Ok(key.to_owned()),
-            false => Err(Error::format(
-                file.path(),
-                format!("no tensor is named '{key}'; found {}", list(file)),
-            )),
-        };
-    }
-    let could_be = |info: &TensorInfo| is_float(info.dtype) && (3..=5).contains(&info.shape.len());
-    let usual = USUAL
-        .iter()
-        .find(|&&key| file.tensors().get(key).is_some_and(could_be));
-    if let Some(key) = usual {
-        return Ok((*key).to_owned());
-    }
-    // Files of a single tensor of three axes are packed latents or single images.
-    let least = if file.tensors().len() == 1 { 3 } else { 4 };
-    let mut candidates = file
-        .tensors()
-        .iter()
-        .filter(|(_, info)| could_be(info) && info.shape.len() >= least);
-    match (candidates.next(), candidates.next()) {
-        (Some((key, _)), None) => Ok(key.clone()),
-        (None, _) => Err(Error::format(
-            file.path(),
-            format!("no tensor could be a latent; found {}", list(file)),
-        )),
-        (Some(_), Some(_)) => Err(Error::format(
-            file.path(),
-            format!(
-                "several tensors could be the latent; choose one with --key: {}",
-                list(file)
-            ),
-        )),
-    }
-}
-
-fn is_float(dtype: DType) -> bool {
-    dtype.is_float() || dtype.is_fp8()
-}
-
-/// Names, types and shapes of the first tensors.
-fn list(file: &TensorFile) -> String {
-    const NAMED: usize = 8;
-    let named = file.tensors().iter().take(NAMED);
-    let named: Vec<_> = named
-        .map(|(key, info)| format!("'{key}' {} {:?}", info.dtype, info.shape))
-        .collect();
-    match file.tensors().len() {
-        0 => "none".into(),
-        n if n > NAMED => format!("{} and {} more", named.join(", "), n - NAMED),
-        _ => named.join(", "),
-    }
 }

@@ -3,17 +3,23 @@
 //! | saved as | by |
 //! |---|---|
 //! | `[B, 16, T, h, w]` | ComfyUI, diffusers' Wan |
-//! | `[B, T, 16, h, w]` | diffusers' Qwen-Image before packing; recognized where the second extent is not 16 |
+//! | `[B, T, 16, h, w]` | diffusers' Qwen-Image before packing |
 //! | `[B, 16, h, w]` | images without the axis of time |
-//! | `[16, T, h, w]` | WanVideoWrapper's clips without the batch; recognized where `T` is not 16 |
+//! | `[16, T, h, w]` | clips without the batch: WanVideoWrapper, musubi-tuner, sd-scripts |
 //! | `[16, h, w]` | a single image |
 //! | `[B, h/2 * w/2, 64]` | diffusers' Qwen-Image: each token is `[16, 2, 2]`; the size must be given |
+//!
+//! Where two extents are 16, the shape leaves two of these open: [`settle`] asks the tensor's name, then its values, and
+//! refuses what stays doubtful. `--axes` says it instead, in any order.
 
 use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 
+use super::alike::{likeness, token_difference};
+use super::axes::Axes;
 use super::known::{KnownSpace, foreign, is_foreign_clip, known_spaces, space_of};
+use super::names::frames_and_sides;
 
 /// A tensor, for errors.
 pub(super) struct Tensor<'a> {
@@ -32,13 +38,19 @@ impl Tensor<'_> {
     }
 }
 
+/// What the user says about a shape.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given<'a> {
+    pub axes: Option<&'a Axes>,
+    /// Height and width in pixels of a packed latent.
+    pub size: Option<[usize; 2]>,
+}
+
 /// How a tensor becomes `[B, C, T, h, w]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// The elements are in order; only the shape changes.
-    Reshape([usize; 5]),
-    /// `[B, T, C, h, w]`.
-    FramesFirst([usize; 5]),
+    /// Axes in some order.
+    Ordered(Ordered),
     /// `[B, rows * columns, C * patch * patch]`.
     Packed {
         space: KnownSpace,
@@ -48,40 +60,194 @@ pub(super) enum Layout {
     },
 }
 
-/// Finds the layout from the shape; `size` is the height and width in pixels of packed latents.
-pub(super) fn recognize(
-    tensor: &Tensor<'_>,
-    shape: &[usize],
-    size: Option<[usize; 2]>,
-) -> Result<Layout> {
+/// Axes in an order, and the extents `[B, C, T, h, w]` that they make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ordered {
+    axes: Axes,
+    extents: [usize; 5],
+}
+
+/// The layouts that a shape can have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    One(Layout),
+    /// The usual one, and another.
+    Either(Ordered, Ordered),
+}
+
+/// Finds the layouts that a shape can have.
+pub(super) fn recognize(tensor: &Tensor<'_>, shape: &[usize], given: Given<'_>) -> Result<Found> {
     if shape.contains(&0) {
         return Err(tensor.error("a latent that is not empty", &format!("shape {shape:?}")));
     }
+    if let Some(axes) = given.axes {
+        return ordered(axes, tensor, shape).map(|one| Found::One(Layout::Ordered(one)));
+    }
     known_spaces()
         .into_iter()
-        .find_map(|space| recognize_as(space, tensor, shape, size))
+        .find_map(|space| recognize_as(space, tensor, shape, given.size))
         .unwrap_or_else(|| Err(refusal(tensor, shape)))
 }
 
-/// The layout of a tensor as a latent of one space; `None` if its shape is not one of that space.
+/// Whether a shape is that of a latent.
+pub(super) fn is_plausible(shape: &[usize]) -> bool {
+    let nowhere = Tensor {
+        path: Path::new(""),
+        key: "",
+    };
+    let is_of = |space| recognize_as(space, &nowhere, shape, None).is_some();
+    !shape.contains(&0) && known_spaces().into_iter().any(is_of)
+}
+
+/// The layouts of a tensor as a latent of one space; `None` if its shape is not one of that space.
 fn recognize_as(
     space: KnownSpace,
     tensor: &Tensor<'_>,
     shape: &[usize],
     size: Option<[usize; 2]>,
-) -> Option<Result<Layout>> {
+) -> Option<Result<Found>> {
     let is = |n: usize| n == space.channels;
-    Some(Ok(match *shape {
-        [b, c, t, h, w] if is(c) => Layout::Reshape([b, c, t, h, w]),
-        [b, t, c, h, w] if is(c) && !is_foreign_clip(t) => Layout::FramesFirst([b, t, c, h, w]),
-        [c, t, h, w] if is(c) && !is(t) => Layout::Reshape([1, c, t, h, w]),
-        [b, c, h, w] if is(c) => Layout::Reshape([b, c, 1, h, w]),
+    let (usual, other) = match *shape {
+        [_, c, t, _, _] if is(c) && is(t) => ("BCTHW", Some("BTCHW")),
+        [_, c, _, _, _] if is(c) => ("BCTHW", None),
+        [_, t, c, _, _] if is(c) && !is_foreign_clip(t) => ("BTCHW", None),
+        [c, t, _, _] if is(c) && is(t) => ("BCHW", Some("CTHW")),
+        [c, _, _, _] if is(c) => ("CTHW", None),
+        [_, c, _, _] if is(c) => ("BCHW", None),
         [batch, tokens, n] if n == space.token() && (size.is_some() || !is(batch)) => {
-            return Some(packed(space, tensor, [batch, tokens], size));
+            return Some(packed(space, tensor, [batch, tokens], size).map(Found::One));
         }
-        [c, h, w] if is(c) => Layout::Reshape([1, c, 1, h, w]),
+        [c, _, _] if is(c) => ("CHW", None),
         _ => return None,
-    }))
+    };
+    let of = |order: &str| ordered(&order.parse()?, tensor, shape);
+    Some(match other {
+        None => of(usual).map(|one| Found::One(Layout::Ordered(one))),
+        Some(other) => of(usual).and_then(|usual| Ok(Found::Either(usual, of(other)?))),
+    })
+}
+
+/// The layout of axes in an order that is given.
+fn ordered(axes: &Axes, tensor: &Tensor<'_>, shape: &[usize]) -> Result<Ordered> {
+    let found = format!("shape {shape:?}");
+    let Some(extents) = axes.extents(shape) else {
+        let expected = format!("{} axes, for --axes {axes}", axes.count());
+        return Err(tensor.error(&expected, &found));
+    };
+    match space_of(extents[1]) {
+        Some(_) => Ok(Ordered {
+            axes: axes.clone(),
+            extents,
+        }),
+        None => {
+            let [KnownSpace { channels, .. }, ..] = known_spaces();
+            let place = axes.channels();
+            let expected = format!("{channels} channels on axis {place}, for --axes {axes}");
+            Err(tensor.error(&expected, &found))
+        }
+    }
+}
+
+impl Ordered {
+    fn frames_and_sides(&self) -> [usize; 3] {
+        let [_, _, frames, height, width] = self.extents;
+        [frames, height, width]
+    }
+
+    /// "--axes CTHW for a clip of 16 latent frames"
+    fn asked_for(&self) -> String {
+        let axes = &self.axes;
+        match self.extents {
+            [1, _, 1, ..] => format!("--axes {axes} for an image"),
+            [items, _, 1, ..] => format!("--axes {axes} for {items} images"),
+            [1, _, frames, ..] => format!("--axes {axes} for a clip of {frames} latent frames"),
+            [items, _, frames, ..] => {
+                format!("--axes {axes} for {items} clips of {frames} latent frames")
+            }
+        }
+    }
+}
+
+/// A layout, and why it is this one where the shape does not say.
+pub(super) struct Settled {
+    pub layout: Layout,
+    pub note: Option<String>,
+}
+
+/// Chooses among the layouts that a shape can have; `values` are the tensor's.
+pub(super) fn settle(
+    tensor: &Tensor<'_>,
+    found: Found,
+    values: impl FnOnce() -> Result<Array>,
+) -> Result<Settled> {
+    let one = |layout| Settled { layout, note: None };
+    let (usual, other) = match found {
+        Found::One(layout) => return Ok(one(layout)),
+        Found::Either(usual, other) => (usual, other),
+    };
+    let taken = |ordered: Ordered, why: &str| Settled {
+        note: Some(format!(
+            "tensor '{}' is read as {}, {why}",
+            tensor.key, ordered.axes
+        )),
+        layout: Layout::Ordered(ordered),
+    };
+    if let Some(sides) = frames_and_sides(tensor.key) {
+        for ordered in [&usual, &other] {
+            if ordered.frames_and_sides() == sides {
+                return Ok(taken(ordered.clone(), "as its name says"));
+            }
+        }
+    }
+    const ALIKE: &str = "as its slices along T are as alike as the frames of a clip";
+    const DIFFERENT: &str = "as its slices along C differ as channels do";
+    let [first, second] = likeness(&values()?);
+    match usual.axes.count() {
+        5 if first.is_frames_beside(second) => Ok(taken(other, ALIKE)),
+        5 if !first.leads(second) => Ok(one(Layout::Ordered(usual))),
+        4 if second.is_frames_beside(first) => Ok(taken(other, ALIKE)),
+        4 if second.is_channels_beside(first) => Ok(taken(usual, DIFFERENT)),
+        _ => Err(tensor.error(
+            &format!("{} or {}", other.asked_for(), usual.asked_for()),
+            "a shape and values that leave both open",
+        )),
+    }
+}
+
+/// Refuses packed tokens whose rows fit together clearly better with height and width exchanged.
+pub(super) fn check_sides(tensor: &Tensor<'_>, layout: &Layout, array: &Array) -> Result<()> {
+    /// So many rows and columns make an image whose rows can be compared.
+    const ENOUGH: usize = 8;
+    /// Rows that are not below each other differ by more than this, compared to those that are.
+    const WORSE: f64 = 1.2;
+    let Layout::Packed {
+        space,
+        rows,
+        columns,
+        ..
+    } = *layout
+    else {
+        return Ok(());
+    };
+    if rows == columns || rows.min(columns) < ENOUGH {
+        return Ok(());
+    }
+    let (given, exchanged) = (
+        token_difference(array, columns),
+        token_difference(array, rows),
+    );
+    match given > WORSE * exchanged {
+        false => Ok(()),
+        true => {
+            let [height, width] = [rows, columns].map(|n| n * space.token_pixels());
+            Err(tensor.error(
+                &format!(
+                    "--size {width}x{height} (height first), with which its rows fit together"
+                ),
+                &format!("--size {height}x{width}, with which they do not"),
+            ))
+        }
+    }
 }
 
 /// The error for a shape of no known space.
@@ -146,15 +312,14 @@ fn packed(
 }
 
 impl Layout {
-    pub fn is_packed(self) -> bool {
+    pub fn is_packed(&self) -> bool {
         matches!(self, Self::Packed { .. })
     }
 
     /// `[B, C, T, h, w]`
-    pub fn shape(self) -> [usize; 5] {
-        match self {
-            Self::Reshape(shape) => shape,
-            Self::FramesFirst([b, t, c, h, w]) => [b, c, t, h, w],
+    pub fn shape(&self) -> [usize; 5] {
+        match *self {
+            Self::Ordered(Ordered { extents, .. }) => extents,
             Self::Packed {
                 space: KnownSpace {
                     channels, patch, ..
@@ -167,18 +332,10 @@ impl Layout {
     }
 
     /// Brings the tensor into `[B, C, T, h, w]`.
-    pub fn apply(self, array: Array) -> Result<Array> {
+    pub fn apply(&self, array: Array) -> Result<Array> {
         match self {
-            Self::Reshape(shape) => array.reshape(shape),
-            Self::FramesFirst([b, t, c, h, w]) => {
-                let plane = h * w;
-                let moved = (0..b * c * t).flat_map(|i| {
-                    let (item, channel, frame) = (i / (c * t), i / t % c, i % t);
-                    &array.data()[((item * t + frame) * c + channel) * plane..][..plane]
-                });
-                Array::new([b, c, t, h, w], moved.copied().collect())
-            }
-            Self::Packed {
+            Self::Ordered(Ordered { axes, .. }) => axes.apply(array),
+            &Self::Packed {
                 space,
                 batch,
                 rows,
@@ -242,15 +399,29 @@ pub fn pack(array: &Array) -> Result<Array> {
 mod tests {
     use super::*;
 
+    fn tensor() -> Tensor<'static> {
+        Tensor {
+            path: Path::new("a.pt"),
+            key: "x",
+        }
+    }
+
+    fn found(shape: &[usize], size: Option<[usize; 2]>) -> Result<Found> {
+        recognize(&tensor(), shape, Given { axes: None, size })
+    }
+
     fn of(shape: &[usize], size: Option<[usize; 2]>) -> Result<Layout> {
-        recognize(
-            &Tensor {
-                path: Path::new("a.pt"),
-                key: "x",
-            },
-            shape,
-            size,
-        )
+        found(shape, size).map(|found| match found {
+            Found::One(layout) => layout,
+            Found::Either(..) => panic!("{shape:?} is open"),
+        })
+    }
+
+    fn order(text: &str, extents: [usize; 5]) -> Ordered {
+        Ordered {
+            axes: text.parse().unwrap(),
+            extents,
+        }
     }
 
     fn ramp(shape: &[usize]) -> Array {
@@ -263,21 +434,59 @@ mod tests {
 
     #[test]
     fn shapes_are_told_apart() {
-        let reshaped = [
-            (&[2, 16, 3, 4, 5][..], [2, 16, 3, 4, 5]),
-            (&[2, 16, 4, 5], [2, 16, 1, 4, 5]),
-            (&[16, 3, 4, 5], [1, 16, 3, 4, 5]),
-            (&[16, 16, 4, 5], [16, 16, 1, 4, 5]),
-            (&[16, 4, 64], [1, 16, 1, 4, 64]),
-            (&[1, 16, 16, 4, 5], [1, 16, 16, 4, 5]),
+        let told = [
+            (&[2, 16, 3, 4, 5][..], "BCTHW", [2, 16, 3, 4, 5]),
+            (&[1, 3, 16, 4, 5], "BTCHW", [1, 16, 3, 4, 5]),
+            (&[2, 16, 4, 5], "BCHW", [2, 16, 1, 4, 5]),
+            (&[16, 3, 4, 5], "CTHW", [1, 16, 3, 4, 5]),
+            (&[16, 4, 64], "CHW", [1, 16, 1, 4, 64]),
         ];
-        for (shape, want) in reshaped {
-            assert_eq!(of(shape, None).unwrap(), Layout::Reshape(want), "{shape:?}");
+        for (shape, axes, extents) in told {
+            let want = Layout::Ordered(order(axes, extents));
+            assert_eq!(of(shape, None).unwrap(), want, "{shape:?}");
         }
-        assert_eq!(
-            of(&[1, 3, 16, 4, 5], None).unwrap(),
-            Layout::FramesFirst([1, 3, 16, 4, 5])
+        let open = [
+            (
+                &[16, 16, 4, 5][..],
+                order("BCHW", [16, 16, 1, 4, 5]),
+                order("CTHW", [1, 16, 16, 4, 5]),
+            ),
+            (
+                &[2, 16, 16, 4, 5],
+                order("BCTHW", [2, 16, 16, 4, 5]),
+                order("BTCHW", [2, 16, 16, 4, 5]),
+            ),
+        ];
+        for (shape, usual, other) in open {
+            assert_eq!(
+                found(shape, None).unwrap(),
+                Found::Either(usual, other),
+                "{shape:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn axes_that_are_given_must_fit() {
+        let given = |text: &str, shape: &[usize]| {
+            let axes = text.parse().unwrap();
+            let given = Given {
+                axes: Some(&axes),
+                size: None,
+            };
+            recognize(&tensor(), shape, given).map_err(|e| e.to_string())
+        };
+        let clip = Found::One(Layout::Ordered(order("TCHW", [1, 16, 5, 4, 6])));
+        assert_eq!(given("TCHW", &[5, 16, 4, 6]).unwrap(), clip);
+        let images = Found::One(Layout::Ordered(order("BHWC", [5, 16, 1, 4, 6])));
+        assert_eq!(given("BHWC", &[5, 4, 6, 16]).unwrap(), images);
+        let axes = given("BCTHW", &[5, 16, 4, 6]).unwrap_err();
+        assert!(
+            axes.contains("5 axes, for --axes BCTHW, found shape [5, 16, 4, 6]"),
+            "{axes}"
         );
+        let channels = given("CTHW", &[5, 16, 4, 6]).unwrap_err();
+        assert!(channels.contains("16 channels on axis 0"), "{channels}");
     }
 
     #[test]

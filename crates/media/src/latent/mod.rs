@@ -6,8 +6,9 @@
 //! its decision. [`write_raw`] and [`write_normalized`] write files that those programs read, in
 //! the space that the format can hold.
 
-use std::path::Path;
-
+mod alike;
+mod axes;
+mod choose;
 mod file;
 mod known;
 mod layout;
@@ -15,6 +16,9 @@ mod names;
 mod space;
 mod write;
 
+use std::path::Path;
+
+pub use axes::Axes;
 pub use file::{LatentFile, LatentOptions, Origin, look_at_latent};
 pub use known::{KnownSpace, known_spaces, space_of};
 pub use layout::pack;

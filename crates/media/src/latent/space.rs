@@ -1,9 +1,10 @@
 //! Raw or normalized: as the file says, or else as its kind and its statistics suggest.
 //!
-//! A marker written by [`super::write_latent`] is certain. ComfyUI's `.latent` files are always
-//! raw. Other files have no marker; for them the odds given by the kind of file are combined with
-//! those of [`vae2x_core::latent::guess`]. A doubtful decision is still made, and comes with a
-//! warning that says how to overrule it.
+//! A marker written by [`super::write_latent`] is certain. Other files have none; for them the odds
+//! given by the kind of file are combined with those of [`vae2x_core::latent::guess`]. ComfyUI's
+//! `.latent` files are raw unless their statistics say clearly that they are not, as nodes that keep
+//! normalized latents, such as WanVideoWrapper's, can be connected to SaveLatent too. A doubtful
+//! decision is still made, and comes with a warning that says how to overrule it.
 
 use std::str::FromStr;
 
@@ -12,7 +13,7 @@ use vae2x_core::latent::{Raw, Space, guess};
 use vae2x_core::{Error, Result, VaeConfig};
 
 use super::file::{LatentFile, Origin};
-use super::names::LATENTS;
+use super::names::{INPUT_LATENTS, LATENTS, is_cache_name, last_part};
 
 /// The space that the caller asks for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -109,9 +110,6 @@ impl Decision {
 
 /// A decision below this probability is doubtful.
 const SURE: f32 = 0.9;
-/// From this probability on, statistics that contradict the kind of file are worth a warning.
-const CONTRADICTION: f32 = 0.99;
-
 /// Decides the space of a latent.
 ///
 /// # Errors
@@ -132,11 +130,6 @@ pub fn decide_space(
         (SpaceChoice::Auto, None) => {}
     }
     let found = guess(file.stored(), config)?;
-    if matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy) {
-        return Ok(comfy(
-            found.space == Space::Normalized && found.confidence >= CONTRADICTION,
-        ));
-    }
     let (prior, kind) = prior(file);
     let evidence = f64::from(found.confidence.min(0.999_999));
     let odds = (evidence / (1.0 - evidence)).ln()
@@ -147,37 +140,28 @@ pub fn decide_space(
         true => (Space::Raw, raw as f32),
         false => (Space::Normalized, (1.0 - raw) as f32),
     };
-    let doubtful = confidence < SURE;
-    let why = match doubtful {
-        true => format!(
-            "{kind} and its statistics leave doubt ({:.0} % sure)",
-            confidence * 100.0
-        ),
-        false => format!(
-            "{kind} and its statistics say so ({:.0} % sure)",
-            (confidence * 100.0).floor()
-        ),
-    };
-    Ok(Decision {
-        space,
-        why,
-        confidence,
-        doubtful,
-    })
-}
-
-fn comfy(contradicted: bool) -> Decision {
-    match contradicted {
-        // Nodes that keep normalized latents, such as WanVideoWrapper's, can be connected to
-        // SaveLatent too.
-        true => Decision {
-            space: Space::Raw,
-            why: "its statistics are those of a normalized one".into(),
-            confidence: 0.5,
+    let sure = (confidence * 100.0).floor();
+    let is_comfy = matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy);
+    Ok(match (is_comfy, space, confidence >= SURE) {
+        (true, Space::Raw, true) => Decision::certain(space, "ComfyUI's .latent files are raw"),
+        (true, Space::Normalized, _) => Decision {
+            space,
+            why: format!(
+                "it is a .latent file, which ComfyUI keeps raw: its statistics are those of a normalized one ({sure} % sure)"
+            ),
+            confidence,
             doubtful: true,
         },
-        false => Decision::certain(Space::Raw, "ComfyUI's .latent files are raw"),
-    }
+        (_, _, is_sure) => Decision {
+            space,
+            why: match is_sure {
+                true => format!("{kind} and its statistics say so ({sure} % sure)"),
+                false => format!("{kind} and its statistics leave doubt ({sure} % sure)"),
+            },
+            confidence,
+            doubtful: !is_sure,
+        },
+    })
 }
 
 /// The logarithm of the odds for raw that the kind of file gives, and the kind in words.
@@ -186,9 +170,15 @@ fn prior(file: &LatentFile) -> (f64, &'static str) {
     if file.packed {
         return (-4.0, "diffusers packs only normalized latents");
     }
-    match file.key.as_str() {
-        // The name in diffusers' pipelines, whose `output_type="latent"` is normalized: 82 %.
-        LATENTS => (-1.5, "files with 'latents' are mostly normalized"),
+    if matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy) {
+        // 95 %.
+        return (3.0, "ComfyUI's .latent files are mostly raw");
+    }
+    match last_part(&file.key) {
+        // The name in diffusers' pipelines, whose `output_type="latent"` is normalized: 82 %. So are
+        // the caches of training scripts, which are what the model is trained on.
+        LATENTS | INPUT_LATENTS => (-1.5, "files with 'latents' are mostly normalized"),
+        name if is_cache_name(name) => (-1.5, "cached latents are mostly normalized"),
         _ => (0.0, "the file has no marker"),
     }
 }

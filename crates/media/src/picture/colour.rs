@@ -98,13 +98,15 @@ fn from_code_points(points: &[u8], pixels: &mut Array) -> Option<String> {
         _ => (),
     }
     let mut profile = ColorProfile::new_srgb();
-    let is_set = profile.update_rgb_colorimetry_from_cicp(CicpProfile {
+    profile.cicp = None;
+    // What it returns does not tell whether they were set.
+    profile.update_rgb_colorimetry_from_cicp(CicpProfile {
         color_primaries: primaries,
         transfer_characteristics: transfer,
         matrix_coefficients: MatrixCoefficients::Identity,
         full_range: true,
     });
-    if !is_set {
+    if profile.cicp.is_none() || ToneReprCurve::try_from(transfer).is_err() {
         return as_srgb("names no colours that are known");
     }
     // The curve is to be taken, not the code points.

@@ -7,9 +7,9 @@ pub(super) const READ: &str = "PNG, JPEG, WebP, GIF, TIFF, EXR and BMP";
 
 /// A sentence on a file of a known format that is not read, which begins as `start` does.
 pub(super) fn named(path: &Path, start: &[u8]) -> Option<String> {
-    if let Some(name) = image_name(path, start) {
+    if let Some(name) = raw_tiff(start).or_else(|| image_name(path, start)) {
         return Some(format!(
-            "{name} images are not read; convert it to PNG or another of {READ}"
+            "{name} images are not read; convert it to PNG, JPEG or TIFF first"
         ));
     }
     let what = match start {
@@ -53,6 +53,7 @@ fn image_name(path: &Path, start: &[u8]) -> Option<&'static str> {
         [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] | [0xff, 0x4f, 0xff, 0x51, ..] => "JPEG 2000",
         [0xff, 0xd8, 0xff, 0xf7, ..] => "JPEG-LS",
         [b'I', b'I', 0xbc, ..] => "JPEG XR",
+        [b'I', b'I', b'+', 0, ..] | [b'M', b'M', 0, b'+', ..] => "BigTIFF",
         [b'8', b'B', b'P', b'S', ..] => "Photoshop (PSD)",
         [b'g', b'i', b'm', b'p', b' ', b'x', b'c', b'f', ..] => "GIMP (XCF)",
         [0, 0, 1, 0, count, 0, ..] if *count > 0 => "ICO",
@@ -132,7 +133,7 @@ fn begins_as(start: &[u8], what: &[u8]) -> bool {
 }
 
 /// The name of a camera's raw file that is a TIFF file, whose first image is a small preview.
-pub(super) fn raw_tiff(file: &[u8]) -> Option<&'static str> {
+fn raw_tiff(file: &[u8]) -> Option<&'static str> {
     let u16_of = match file.first_chunk()? {
         b"II*\0" => u16::from_le_bytes,
         b"MM\0*" => u16::from_be_bytes,
@@ -197,6 +198,14 @@ mod tests {
                 "{path}: {found:?}"
             );
         }
+        let dng = b"MM\0*\0\0\0\x08\0\x01\xc6\x12\0\x01\0\0\0\x04\x01\x04\0\0";
+        assert!(named(Path::new("a.dng"), dng).unwrap().contains("DNG"));
+        let preview = b"II*\0\x08\0\0\0\x01\0\xfe\0\x04\0\x01\0\0\0\x01\0\0\0";
+        assert!(
+            named(Path::new("a.nef"), preview)
+                .unwrap()
+                .contains("camera raw")
+        );
         for start in [
             &b"hello"[..],
             b"",

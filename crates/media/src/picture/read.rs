@@ -1,7 +1,7 @@
 //! Image files to `[3, H, W]` in [-1, 1].
 //!
 //! The format is detected from the first bytes. 8- and 16-bit samples are taken as sRGB unless the
-//! file says otherwise ([`colour`]), floats (EXR) as linear light; all are converted to sRGB. EXIF
+//! file says otherwise ([`colour`]), floats (EXR, TIFF) as linear light; all are converted to sRGB. EXIF
 //! orientation is applied. Transparency is dropped with a note, unless it is asked for. What a
 //! file may claim is judged before pixels are decoded, by [`limits`].
 
@@ -160,7 +160,7 @@ fn open<'a, R: BufRead + Seek + 'a>(
             .with_guessed_format()
             .map_err(|e| Error::io(path, e))?;
         if reader.format().is_none_or(|format| !is_read(format)) {
-            let problem = format!("not an image: expected {}", foreign::READ);
+            let problem = format!("not an image: expected one of {}", foreign::READ);
             return Err(Error::format(path, problem));
         }
         reader.limits(limits::decoder(size));
@@ -174,10 +174,6 @@ fn open<'a, R: BufRead + Seek + 'a>(
 fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     let fail = |e: ImageError| from_image_error(path, e);
     let (mut decoder, orientation) = open(path, Cursor::new(bytes), bytes.len() as u64)?;
-    if let Some(name) = foreign::raw_tiff(bytes) {
-        let problem = format!("{name} images are not read; develop it to PNG or TIFF");
-        return Err(Error::format(path, problem));
-    }
     let profile = decoder.icc_profile().map_err(fail)?;
     limits::check_memory(path, decoder.dimensions(), decoder.total_bytes())?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
@@ -314,16 +310,14 @@ fn from_image_error(path: &Path, error: ImageError) -> Error {
             Error::format(path, "the image is incomplete")
         }
         ImageError::IoError(e) => Error::io(path, e),
-        ImageError::Unsupported(e) => {
-            Error::format(path, format!("{e}; it is of a kind that is not read"))
-        }
+        ImageError::Unsupported(e) => Error::format(path, format!("{e}; convert it to PNG first")),
         ImageError::Limits(_) => Error::format(
             path,
-            format!(
-                "its metadata takes more than {} bytes",
-                limits::MAX_METADATA
-            ),
+            "it holds, or claims to hold, far more than an image of its size takes",
         ),
-        e => Error::format(path, format!("the image is damaged: {e}")),
+        e => {
+            let problem = format!("the image is damaged: {e}");
+            Error::format(path, problem.trim_end())
+        }
     }
 }

@@ -337,8 +337,8 @@ fn is_about_pixels(tag: u16) -> bool {
         | 0x015b | 0x0200..=0x0209
         // YCbCr.
         | 0x0211..=0x0214
-        // Profile of colours; image resources of Photoshop.
-        | 0x8773 | 0x8649
+        // Profile of colours; image resources and layers of Photoshop.
+        | 0x8773 | 0x8649 | 0x935c
         // Compressed bits, colour space, width and height, directory of compatibility.
         | 0x9102 | 0xa001..=0xa003 | 0xa005
     )

@@ -30,6 +30,8 @@ struct Found<'a> {
     /// Bytes that texts may still take.
     left: usize,
     keywords: std::collections::HashSet<String>,
+    /// Texts that could not be read.
+    failed: usize,
 }
 
 impl<'a> Found<'a> {
@@ -44,7 +46,8 @@ impl<'a> Found<'a> {
 
     /// Adds a text of a PNG file unless its keyword is taken.
     fn text(&mut self, chunk: &chunks::PngChunk<'_>) {
-        let keyword = chunk.data.split(|&byte| byte == 0).next();
+        let head = &chunk.data[..chunk.data.len().min(LONGEST_KEYWORD)];
+        let keyword = head.split(|&byte| byte == 0).next();
         let keyword = String::from_utf8_lossy(keyword.unwrap_or_default());
         let shown: String = keyword.chars().take(LONGEST_SHOWN).collect();
         if self.keywords.contains(keyword.as_ref()) {
@@ -52,11 +55,18 @@ impl<'a> Found<'a> {
         }
         self.keywords.insert(keyword.into_owned());
         let whole = chunk.is_whole();
-        let decoded = png_text::decode(chunk.name, chunk.data, self.left).filter(|_| whole);
+        let most = if self.failed < MOST_FAILED {
+            self.left
+        } else {
+            0
+        };
+        let decoded = png_text::decode(chunk.name, chunk.data, most).filter(|_| whole);
         match decoded {
-            None => self.leave_out(&format!(
-                "'{shown}', which is damaged or beyond {MAX_METADATA} bytes of texts"
-            )),
+            None => {
+                self.failed += 1;
+                let why = format!("is damaged or beyond {MAX_METADATA} bytes of texts");
+                self.leave_out(&format!("'{shown}', which {why}"));
+            }
             Some((keyword, text)) if keyword == XMP_KEYWORD => self.xmp(text.into_bytes()),
             // Blocks of JPEG in hexadecimal digits.
             Some((keyword, _)) if keyword.starts_with("Raw profile type") => {
@@ -167,6 +177,10 @@ impl<'a> Found<'a> {
 /// Content credentials are signed, and no longer true of another image.
 const CREDENTIALS: &str = "content credentials";
 
+/// Bytes of a keyword, and one more.
+const LONGEST_KEYWORD: usize = 80;
+/// Texts that may fail before others are given up: each may take long to unpack.
+const MOST_FAILED: usize = 4;
 /// Characters of a keyword that are shown.
 const LONGEST_SHOWN: usize = 40;
 

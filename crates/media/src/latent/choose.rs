@@ -1,0 +1,143 @@
+//! Finds the latent among the tensors of a file: by its shape, then by its name.
+
+use vae2x_core::weights::{TensorFile, TensorInfo};
+use vae2x_core::{Error, Result};
+
+use super::layout;
+use super::names::{COMFY_TENSOR, INPUT_LATENTS, LATENTS, is_cache_name, last_part};
+
+/// A latent's name, and what else is in its file.
+pub(super) struct Choice {
+    pub key: String,
+    /// Other tensors that a person might have meant, as [`shown`] shows them.
+    pub left_out: Vec<String>,
+}
+
+/// The tensor that is asked for, or the one that is clearly the latent.
+pub(super) fn choose(file: &TensorFile, asked: Option<&str>) -> Result<Choice> {
+    if let Some(key) = asked {
+        return match file.tensors().contains_key(key) {
+            true => Ok(Choice {
+                key: key.to_owned(),
+                left_out: vec![],
+            }),
+            false => Err(Error::format(
+                file.path(),
+                format!("no tensor is named '{key}'; found {}", list_all(file)),
+            )),
+        };
+    }
+    let is_alone = file.tensors().len() == 1;
+    let candidates: Vec<_> = file
+        .tensors()
+        .iter()
+        .filter(|(key, info)| could_be(key, info, is_alone))
+        .collect();
+    let best = candidates.iter().map(|(key, _)| rank(key)).min();
+    let mut best = candidates.iter().filter(|(key, _)| Some(rank(key)) == best);
+    match (best.next(), best.next()) {
+        (Some((key, _)), None) => Ok(Choice {
+            key: key.to_string(),
+            left_out: left_out(file, key),
+        }),
+        (None, _) => wrong_one(file),
+        (Some(_), Some(_)) => Err(Error::format(
+            file.path(),
+            format!(
+                "several tensors could be the latent; choose one with --key: {}",
+                list(candidates.into_iter())
+            ),
+        )),
+    }
+}
+
+/// Whether a tensor has the type and the shape of a latent.
+fn could_be(key: &str, info: &TensorInfo, is_alone: bool) -> bool {
+    // Among several, those of three axes are latents only by name.
+    let axes = match is_alone || key.to_ascii_lowercase().contains("latent") || rank(key) < NO_NAME
+    {
+        true => 3..=5,
+        false => 4..=5,
+    };
+    is_float(info) && axes.contains(&info.shape.len()) && layout::is_plausible(&info.shape)
+}
+
+fn is_float(info: &TensorInfo) -> bool {
+    info.dtype.is_float() || info.dtype.is_fp8()
+}
+
+/// The rank of a tensor without a usual name.
+const NO_NAME: usize = usize::MAX;
+
+/// How certain a name is, 0 being the most certain.
+fn rank(key: &str) -> usize {
+    /// Names in files of ComfyUI, DiffSynth (whose `latents` beside it are noise), diffusers and torch users.
+    const USUAL: [&str; 5] = [COMFY_TENSOR, INPUT_LATENTS, LATENTS, "latent", "samples"];
+    let name = last_part(key);
+    let usual = USUAL.iter().position(|&usual| usual == name);
+    usual.unwrap_or(match is_cache_name(name) {
+        true => USUAL.len(),
+        false => NO_NAME,
+    })
+}
+
+/// For a file without a plausible tensor: the one whose shape explains best what is wrong.
+fn wrong_one(file: &TensorFile) -> Result<Choice> {
+    let has_axes = |info: &TensorInfo| is_float(info) && (3..=5).contains(&info.shape.len());
+    let mut shaped: Vec<_> = file
+        .tensors()
+        .iter()
+        .filter(|(_, info)| has_axes(info))
+        .collect();
+    shaped.sort_by_key(|(key, _)| rank(key));
+    match shaped[..] {
+        [(key, _)] => Ok(Choice {
+            key: key.clone(),
+            left_out: vec![],
+        }),
+        [(key, _), ..] if rank(key) < NO_NAME => Ok(Choice {
+            key: key.clone(),
+            left_out: vec![],
+        }),
+        _ => Err(Error::format(
+            file.path(),
+            format!("no tensor could be a latent; found {}", list_all(file)),
+        )),
+    }
+}
+
+/// Floating-point tensors beside the latent, but for markers and single numbers.
+fn left_out(file: &TensorFile, key: &str) -> Vec<String> {
+    let others = file.tensors().iter().filter(|(other, info)| {
+        *other != key && is_float(info) && info.shape.len() >= 2 && !info.shape.contains(&0)
+    });
+    others.map(shown).collect()
+}
+
+fn shown((key, info): (&String, &TensorInfo)) -> String {
+    format!("'{key}' {} {:?}", info.dtype, info.shape)
+}
+
+/// Names, types and shapes of the first tensors.
+fn list<'a>(tensors: impl ExactSizeIterator<Item = (&'a String, &'a TensorInfo)>) -> String {
+    join(tensors.len(), tensors.map(shown))
+}
+
+/// As [`list`], with the tensors that are not read.
+fn list_all(file: &TensorFile) -> String {
+    let unread = file.unread().iter();
+    let unread = unread.map(|(key, dtype)| format!("'{key}' of type {dtype}"));
+    let count = file.tensors().len() + file.unread().len();
+    join(count, file.tensors().iter().map(shown).chain(unread))
+}
+
+/// The first of `count` texts.
+pub(super) fn join(count: usize, texts: impl Iterator<Item = String>) -> String {
+    const NAMED: usize = 8;
+    let named: Vec<_> = texts.take(NAMED).collect();
+    match count {
+        0 => "none".into(),
+        n if n > NAMED => format!("{} and {} more", named.join(", "), n - NAMED),
+        _ => named.join(", "),
+    }
+}
