@@ -2,8 +2,8 @@
 //!
 //! Beside `NAME.weight` there is `NAME.scale_weight` (ComfyUI's first form) or `NAME.weight_scale` (its second, diffusers'
 //! and vLLM's), one number or one per output channel. What else such files hold is for computing in 8 bits and not needed
-//! here: scales of activations, and markers. Source: ComfyUI, `comfy/utils.py` (`convert_old_quants`)
-//! (<https://github.com/comfyanonymous/ComfyUI/blob/v0.4.0/comfy/utils.py>).
+//! here: scales of activations, and markers. Source: `convert_old_quants` of ComfyUI's
+//! `comfy/utils.py` (<https://github.com/comfyanonymous/ComfyUI>).
 
 use std::collections::BTreeMap;
 
