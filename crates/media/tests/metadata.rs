@@ -193,7 +193,7 @@ fn workflows_of_webp_and_jpeg_are_read() {
     }
     // A chunk of odd length is filled up, and another follows it.
     let odd = pillow_exif(&[(0x0110, "prompt:{}")], false);
-    let odd = if odd.len() % 2 == 0 {
+    let odd = if odd.len().is_multiple_of(2) {
         [&odd[..], b"\0"].concat()
     } else {
         odd

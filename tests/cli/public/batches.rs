@@ -127,7 +127,7 @@ fn mixed(folder: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let none = std::fs::Permissions::from_mode(0);
+        let none = std::fs::Permissions::from_mode(0o0);
         std::fs::set_permissions(at("locked.png"), none).unwrap();
     }
     // Root reads it all the same.

@@ -156,7 +156,7 @@ impl Yuv {
     /// [`Error::Shape`] unless it is an image.
     pub fn write(self, frame: &Array, out: &mut Vec<u8>) -> Result<()> {
         let size = picture_size(frame)?;
-        let planes = self.from_rgb(frame.data(), size[0] * size[1]);
+        let planes = self.differences(frame.data(), size[0] * size[1]);
         let [luma, chroma] = self.steps();
         let [y, cb, cr] = planes;
         self.quantize(&y, size[1], luma, out);
@@ -211,7 +211,7 @@ impl Yuv {
     }
 
     /// Brightness of [0, 1] and colour differences of [-0.5, 0.5].
-    fn from_rgb(self, rgb: &[f32], area: usize) -> [Vec<f32>; 3] {
+    fn differences(self, rgb: &[f32], area: usize) -> [Vec<f32>; 3] {
         let (kr, kb) = self.matrix.weights();
         let mut planes = [(); 3].map(|()| Vec::with_capacity(area));
         for i in 0..area {
@@ -290,7 +290,7 @@ fn from_unit_clamped(value: f32) -> f32 {
 /// generation post processing in Call of Duty", SIGGRAPH 2014). It is the same in each frame, which compresses well.
 fn noise(x: usize, y: usize) -> f32 {
     let phase = 0.067_110_56 * x as f32 + 0.005_837_15 * y as f32;
-    (52.982_918_9 * phase.fract()).fract() - 0.5
+    (52.982_918 * phase.fract()).fract() - 0.5
 }
 
 /// Applies `filter` to each row.

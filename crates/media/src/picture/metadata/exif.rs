@@ -306,7 +306,7 @@ impl Reader<'_> {
         let length = usize::try_from(count).ok()?.checked_mul(each)?;
         let start = match length {
             0 => return None,
-            ..=INLINE => at + 8,
+            1..=INLINE => at + 8,
             _ => order.u32(block, at + 8)? as usize,
         };
         let value = block.get(start..start.checked_add(length)?)?;
