@@ -340,6 +340,13 @@ pub fn tensors(config: &VaeConfig) -> Vec<TensorSpec> {
         .collect()
 }
 
+/// Whether a tensor of this canonical name is the encoder's, not the decoder's.
+pub fn is_of_encoder(name: &str) -> bool {
+    ["encoder.", "conv1."]
+        .iter()
+        .any(|part| name.starts_with(part))
+}
+
 fn middle(side: &str, channels: usize) -> [Layer; 3] {
     [
         Layer::Residual(Residual::new(
@@ -380,6 +387,18 @@ mod tests {
             specs.iter().map(|s| &s.name).collect::<HashSet<_>>().len(),
             194
         );
+    }
+
+    #[test]
+    fn every_tensor_is_of_one_side() {
+        let config = VaeConfig::default();
+        let all = |layers: Vec<Layer>, is_encoder: bool| {
+            let names = layers.iter().flat_map(Layer::tensors);
+            names
+                .map(|s| s.name)
+                .all(|n| is_of_encoder(&n) == is_encoder)
+        };
+        assert!(all(encoder(&config), true) && all(decoder(&config), false));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod model;
 mod npy;
 mod pickle;
 mod pickle_names;
+mod rescale;
 mod safetensors;
 mod slice;
 mod source;
@@ -33,12 +34,13 @@ mod torch;
 pub mod vae;
 pub mod write;
 
-pub use convert::{ConvertOptions, convert};
+pub use convert::{ConvertOptions, convert, convert_with_encoder};
 pub use dtype::DType;
 pub use file::{Format, TensorFile};
 pub use folder::FileNames;
 pub use layout::Layout;
 pub use model::{ModelTensors, ModelWeights, Report};
+pub use rescale::OutputScale;
 pub use table::TensorInfo;
 pub use vae::{Oddities, VaeWeights};
 
