@@ -19,6 +19,7 @@ mod hostile_training;
 mod hub;
 mod messages;
 mod metrics;
+mod public;
 #[cfg(feature = "train")]
 mod sdedit;
 #[cfg(unix)]

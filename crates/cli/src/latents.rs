@@ -84,6 +84,15 @@ impl LatentInput {
         })
     }
 
+    /// The same input for the model of `config`: if that has opacity, each latent frame is an image of its own.
+    pub fn for_model(mut self, config: &VaeConfig) -> Self {
+        if config.has_opacity() {
+            self.items *= self.extent.frames;
+            self.extent.frames = 1;
+        }
+        self
+    }
+
     /// Latent frames of all items.
     pub fn latent_frames(&self) -> usize {
         self.items * self.extent.frames
@@ -97,6 +106,10 @@ impl LatentInput {
         let file = LatentFile::open(&self.path, &reading.options)?;
         let (is_packed, text) = (file.packed, file.text.clone());
         let (raw, decision) = file.into_raw(config, reading.space)?;
+        let raw = match config.has_opacity() {
+            true => raw.frames_as_items(),
+            false => raw,
+        };
         note_space(&self.path, reading.space, &decision);
         let facts = Facts {
             space: decision.space,

@@ -27,13 +27,20 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     let finishing = FinishPlan::of(args)?;
     let reading = Reading::from(&args.latent);
     let look = |path: &PathBuf| LatentInput::look(path, &reading);
-    let (inputs, failed) = prepare(&args.inputs, |path| path.display().to_string(), look);
+    let (mut inputs, failed) = prepare(&args.inputs, |path| path.display().to_string(), look);
     if inputs.is_empty() {
         return failed.result();
     }
-    let output = plan(args, &inputs)?;
+    let mut output = plan(args, &inputs)?;
     output.keep(models(args, &name))?;
     let (vae, base) = finishing.open(&compute, &name)?;
+    if vae.config().has_opacity() {
+        inputs = inputs
+            .into_iter()
+            .map(|i| i.for_model(vae.config()))
+            .collect();
+        output = plan(args, &inputs)?;
+    }
     let is_finished = finishing.finish.is_asked_for();
     let finisher = finishing.finish.for_decoder(vae.config(), vae.name())?;
     for input in &inputs {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use vae2x::{Device, Precision, Space, Vae, VaeConfig};
-use vae2x_media::frames::{Edges, Fit, FrameSource, list_inputs};
+use vae2x_media::frames::{Edges, FrameSource, list_inputs};
 use vae2x_media::latent::LatentFormat;
 
 use crate::args::EncodeArgs;
@@ -35,7 +35,7 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     };
     // What cannot be read is known before a model is fetched; its own cells are known only then.
     let look = |path: &PathBuf, config: &VaeConfig| {
-        let fitted = Encoding::open(path, args.clip, Fit::to(config, edges))?;
+        let fitted = Encoding::open(path, args.clip, config, edges)?;
         Ok(fitted.spec().clone())
     };
     let shown = |(path, _): &(&PathBuf, PathBuf)| path.display().to_string();

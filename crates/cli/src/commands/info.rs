@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use vae2x::VaeConfig;
+use vae2x_core::config::LAYERED;
 use vae2x_core::weights::{Oddities, TensorFile, VaeWeights, Weights};
 use vae2x_media::latent::{Decision, LatentFile, decide_space};
 
@@ -53,7 +54,7 @@ fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
     let Oddities { zero, not_finite } = weights.find_oddities()?;
     warn_of(weights, "are zeros alone", &zero);
     warn_of(weights, "have values that are not finite", &not_finite);
-    Ok(json!({
+    let mut report = json!({
         "file": weights.path(),
         "kind": "weights",
         "layout": weights.layout().to_string(),
@@ -66,7 +67,11 @@ fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
         "config": config_json(config),
         "zero_tensors": zero,
         "not_finite_tensors": not_finite,
-    }))
+    });
+    if config.has_opacity() {
+        report["model"] = json!(LAYERED);
+    }
+    Ok(report)
 }
 
 /// Warns of tensors that no trained model has.
@@ -91,6 +96,7 @@ fn config_json(config: &VaeConfig) -> Value {
         "z_dim": config.z_dim,
         "dim_mult": config.dim_mult,
         "num_res_blocks": config.num_res_blocks,
+        "image_channels": config.image_channels,
         "out_channels": config.out_channels,
         "latents_mean": rounded(&config.latents_mean),
         "latents_std": rounded(&config.latents_std),

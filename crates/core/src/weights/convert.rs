@@ -230,9 +230,17 @@ impl<'a> Conversion<'a> {
 /// Refuses an encoder whose latents are not those that the decoder of `config` reads.
 fn check_encoder(encoder: &VaeWeights, config: &VaeConfig) -> Result<()> {
     let theirs = encoder.config();
-    let shape = |c: &VaeConfig| (c.z_dim, c.dim_mult, c.num_res_blocks, c.temporal_downsample);
+    let shape = |c: &VaeConfig| {
+        let channels = (c.image_channels, c.z_dim);
+        (
+            channels,
+            c.dim_mult,
+            c.num_res_blocks,
+            c.temporal_downsample,
+        )
+    };
     let problem = if shape(theirs) != shape(config) {
-        "its stages or its latent channels are others"
+        "its stages, its latent channels or its input channels are others"
     } else if differ(&theirs.latents_mean, &config.latents_mean)
         || differ(&theirs.latents_std, &config.latents_std)
     {

@@ -32,7 +32,7 @@ pub fn open_source(path: &Path, options: SourceOptions) -> Result<Box<dyn FrameS
         };
     }
     if ArrayFile::is_name(path) {
-        return Ok(Box::new(ArrayFile::open(path)?));
+        return Ok(Box::new(ArrayFile::open(path, options.opacity)?));
     }
     Ok(Box::new(ImageFile::open(path, options.opacity)?))
 }

@@ -1,0 +1,4 @@
+//! Files as people have them, by subject.
+
+mod rgba;
+mod to_1x;
