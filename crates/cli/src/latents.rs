@@ -87,6 +87,15 @@ impl LatentInput {
         })
     }
 
+    /// The same input for the model of `config`: if that has opacity, each latent frame is an image of its own.
+    pub fn for_model(mut self, config: &VaeConfig) -> Self {
+        if config.has_opacity() {
+            self.items *= self.extent.frames;
+            self.extent.frames = 1;
+        }
+        self
+    }
+
     /// Latent frames of all items.
     pub fn latent_frames(&self) -> usize {
         self.items * self.extent.frames
@@ -101,6 +110,10 @@ impl LatentInput {
         note_reading(&file);
         let (is_packed, text) = (file.packed, file.text.clone());
         let (raw, decision) = file.into_raw(config, reading.space)?;
+        let raw = match config.has_opacity() {
+            true => raw.frames_as_items(),
+            false => raw,
+        };
         note_space(&self.path, reading.space, &decision);
         let facts = Facts {
             space: decision.space,

@@ -5,7 +5,7 @@
 //! engines implement them. Source of the architecture: Wan2.1, `wan/modules/vae.py`
 //! (<https://github.com/Wan-Video/Wan2.1/blob/main/wan/modules/vae.py>).
 
-use crate::config::{IMAGE_CHANNELS, VaeConfig};
+use crate::config::VaeConfig;
 
 /// A tensor of the model: its canonical name and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,12 +224,12 @@ impl Layer {
     }
 }
 
-/// Pixels `[3, F, H, W]` in [-1, 1] -> mean and log-variance `[2 z_dim, T, h, w]`; the mean is the raw latent.
+/// Pixels `[image_channels, F, H, W]` in [-1, 1] -> mean and log-variance `[2 z_dim, T, h, w]`; the mean is the raw latent.
 pub fn encoder(config: &VaeConfig) -> Vec<Layer> {
     let width = |stage: usize| config.encoder_base_dim * config.dim_mult[stage];
     let mut layers = vec![Layer::Conv(Conv::new(
         "encoder.conv1".into(),
-        IMAGE_CHANNELS,
+        config.image_channels,
         config.encoder_base_dim,
         Taps::Causal,
     ))];
@@ -340,6 +340,13 @@ pub fn tensors(config: &VaeConfig) -> Vec<TensorSpec> {
         .collect()
 }
 
+/// Whether a tensor of this canonical name is the encoder's, not the decoder's.
+pub fn is_of_encoder(name: &str) -> bool {
+    ["encoder.", "conv1."]
+        .iter()
+        .any(|part| name.starts_with(part))
+}
+
 fn middle(side: &str, channels: usize) -> [Layer; 3] {
     [
         Layer::Residual(Residual::new(
@@ -380,6 +387,18 @@ mod tests {
             specs.iter().map(|s| &s.name).collect::<HashSet<_>>().len(),
             194
         );
+    }
+
+    #[test]
+    fn every_tensor_is_of_one_side() {
+        let config = VaeConfig::default();
+        let all = |layers: Vec<Layer>, is_encoder: bool| {
+            let names = layers.iter().flat_map(Layer::tensors);
+            names
+                .map(|s| s.name)
+                .all(|n| is_of_encoder(&n) == is_encoder)
+        };
+        assert!(all(encoder(&config), true) && all(decoder(&config), false));
     }
 
     #[test]

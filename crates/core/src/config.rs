@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 
 /// Channels of an image: red, green, blue.
 pub const IMAGE_CHANNELS: usize = 3;
+/// Channels of an image with opacity, which comes last, in [-1, 1] as the colours are: -1 clear, 1 opaque.
+pub const RGBA_CHANNELS: usize = 4;
+/// The model that has [`RGBA_CHANNELS`].
+pub const LAYERED: &str = "Qwen-Image-Layered's RGBA VAE";
 
 /// Channel means of Wan2.1's raw latents.
 pub const WAN21_MEAN: [f32; 16] = [
@@ -37,7 +41,10 @@ pub struct VaeConfig {
     pub temporal_downsample: [bool; 3],
     /// Side of the pixel patches that the first convolution reads and the last one writes; 1 for Wan2.1.
     pub patch: usize,
-    /// Channels of the decoder's last convolution: `3 patch^2 r^2` for an `r`-fold output.
+    /// Channels of the images that the encoder takes and the decoder gives: [`IMAGE_CHANNELS`], or [`RGBA_CHANNELS`] in
+    /// Qwen-Image-Layered's VAE.
+    pub image_channels: usize,
+    /// Channels of the decoder's last convolution: `image_channels patch^2 r^2` for an `r`-fold output.
     pub out_channels: usize,
     /// Mean of each raw latent channel.
     pub latents_mean: Vec<f32>,
@@ -56,6 +63,7 @@ impl Default for VaeConfig {
             num_res_blocks: 2,
             temporal_downsample: [false, true, true],
             patch: 1,
+            image_channels: IMAGE_CHANNELS,
             out_channels: 3,
             latents_mean: WAN21_MEAN.to_vec(),
             latents_std: WAN21_STD.to_vec(),
@@ -72,6 +80,12 @@ impl VaeConfig {
             out_channels,
             ..Self::default()
         }
+    }
+
+    /// Whether images have opacity. Latents of such a model hold layers, where those of others hold the frames of a clip:
+    /// `[B, z, L, h, w]` stands for `L` images, each of which is decoded by itself.
+    pub fn has_opacity(&self) -> bool {
+        self.image_channels == RGBA_CHANNELS
     }
 
     /// Pixels per latent cell along each axis at base resolution: 8.
@@ -114,16 +128,24 @@ impl VaeConfig {
         self.frames(self.latent_frames(frames))
     }
 
-    /// How many times the base resolution the decoder's output has: 1, 2, 4 for 3, 12, 48 output channels.
+    /// How many times the base resolution the decoder's output has: 1, 2, 4 for 3, 12, 48 output channels, or with opacity
+    /// for 4, 16, 64.
     ///
     /// # Errors
-    /// [`Error::Config`] unless `out_channels` is `3 patch^2 r^2`.
+    /// [`Error::Config`] unless `out_channels` is `image_channels patch^2 r^2`.
     pub fn scale(&self) -> Result<usize> {
-        let channels = IMAGE_CHANNELS * self.patch * self.patch;
-        (1..=8).find(|r| channels * r * r == self.out_channels).ok_or_else(|| {
+        let channels = self.image_channels * self.patch * self.patch;
+        let fits = |r: &usize| channels.checked_mul(r * r) == Some(self.out_channels);
+        (1..=8).find(fits).ok_or_else(|| {
+            let (c, given) = (self.image_channels, self.out_channels);
+            let whose = match self.has_opacity() {
+                true => format!("the last convolution of {LAYERED}"),
+                false => "the decoder's last convolution".into(),
+            };
             Error::Config(format!(
-                "the decoder's last convolution has {} output channels; expected 3 r^2: 3 (base resolution), 12 (2x), 48 (4x)",
-                self.out_channels
+                "{whose} has {given} output channels; expected {c} r^2: {c} (base resolution), {} (2x), {} (4x)",
+                4 * c,
+                16 * c
             ))
         })
     }
@@ -160,6 +182,12 @@ impl VaeConfig {
         if self.patch != 1 {
             let patch = self.patch;
             return Err(format!("patches of {patch}x{patch} pixels; expected 1x1"));
+        }
+        if ![IMAGE_CHANNELS, RGBA_CHANNELS].contains(&self.image_channels) {
+            return Err(format!(
+                "the encoder's first convolution has {} input channels; expected {IMAGE_CHANNELS}, or {RGBA_CHANNELS} with opacity",
+                self.image_channels
+            ));
         }
         let widths = [
             ("the encoder's base width", self.encoder_base_dim),
@@ -212,6 +240,36 @@ impl VaeConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_encoders_channels_say_what_the_decoders_mean() {
+        let scale = |image_channels: usize, out_channels: usize| {
+            let config = VaeConfig {
+                image_channels,
+                out_channels,
+                ..VaeConfig::default()
+            };
+            config.scale().map_err(|e| e.to_string())
+        };
+        assert_eq!([scale(4, 4), scale(4, 16)], [Ok(1), Ok(2)]);
+        assert_eq!([scale(3, 48), scale(4, 64)], [Ok(4), Ok(4)]);
+        let error = scale(4, 12).unwrap_err();
+        assert!(
+            error.contains(LAYERED) && error.contains("expected 4 r^2"),
+            "{error}"
+        );
+        let error = scale(3, 4).unwrap_err();
+        assert!(
+            error.contains("the decoder's last convolution has 4"),
+            "{error}"
+        );
+        let two = VaeConfig {
+            image_channels: 2,
+            out_channels: 2,
+            ..VaeConfig::default()
+        };
+        assert!(two.check().unwrap_err().contains("2 input channels"));
+    }
 
     #[test]
     fn output_channels_give_the_scale() {

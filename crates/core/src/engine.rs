@@ -3,12 +3,12 @@
 //! The caller gives the [`Extent`] of a clip before its first frame, so an engine knows whether a past must be kept and
 //! which weights it needs. A session takes one latent frame, or the frames of one, per step: every way to feed a clip is
 //! the same way. [`Decoder`] and [`Encoder`] are the door: they check shape, order and count once for all engines, so
-//! that [`Decode`] and [`Encode`] see only what they can run. Sessions own what they need and can move between threads.
+//! that [`Decode`] and [`Encode`] see only what they can run. Pixels have `c` channels, [`VaeConfig::image_channels`]. Sessions own what they need and can move between threads.
 
 use std::sync::Arc;
 
 use crate::array::Array;
-use crate::config::{IMAGE_CHANNELS, VaeConfig};
+use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
 /// Called with the completed fraction of the current step, in `[0, 1]`, on whatever thread computes.
@@ -112,7 +112,7 @@ pub trait Decode: Send {
     /// Decodes the next latent frame.
     ///
     /// # Shapes
-    /// `[z_dim, 1, h, w]`, raw -> `[3, f, r 8h, r 8w]`, pixel-shuffled, nominally in [-1, 1] but not clamped; `f` is 1
+    /// `[z_dim, 1, h, w]`, raw -> `[c, f, r 8h, r 8w]`, pixel-shuffled, nominally in [-1, 1] but not clamped; `f` is 1
     /// for the first latent frame, 4 for later ones
     ///
     /// # Errors
@@ -125,7 +125,7 @@ pub trait Encode: Send {
     /// Encodes the frames of the next latent frame.
     ///
     /// # Shapes
-    /// `[3, f, 8h, 8w]` in [-1, 1] -> `[z_dim, 1, h, w]`, the mean of the raw latent; `f` is 1 at first, 4 later
+    /// `[c, f, 8h, 8w]` in [-1, 1] -> `[z_dim, 1, h, w]`, the mean of the raw latent; `f` is 1 at first, 4 later
     ///
     /// # Errors
     /// If the device fails.
@@ -230,7 +230,7 @@ impl Decoder {
     /// Decodes the next latent frame; `progress` is called with the completed fraction of this step.
     ///
     /// # Shapes
-    /// `[z_dim, 1, h, w]`, raw -> `[3, f, r 8h, r 8w]`, nominally in [-1, 1] but not clamped; `f` is 1 for the first
+    /// `[z_dim, 1, h, w]`, raw -> `[c, f, r 8h, r 8w]`, nominally in [-1, 1] but not clamped; `f` is 1 for the first
     /// latent frame, 4 for later ones
     ///
     /// # Errors
@@ -280,14 +280,14 @@ impl Encoder {
     /// Encodes the next frames; `progress` is called with the completed fraction of this step.
     ///
     /// # Shapes
-    /// `[3, f, 8h, 8w]` in [-1, 1] -> `[z_dim, 1, h, w]`, the mean of the raw latent; `f` is [`Self::next_frames`]
+    /// `[c, f, 8h, 8w]` in [-1, 1] -> `[z_dim, 1, h, w]`, the mean of the raw latent; `f` is [`Self::next_frames`]
     ///
     /// # Errors
     /// As [`Decoder::step`].
     pub fn step(&mut self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
         let side = self.door.config.spatial();
         let [h, w] = self.door.clip.cells.map(|n| n * side);
-        let expected = [IMAGE_CHANNELS, self.next_frames(), h, w];
+        let expected = [self.door.config.image_channels, self.next_frames(), h, w];
         self.door.enter("frames", pixels, expected)?;
         let result = self.session.step(pixels, progress);
         self.door.leave(result)

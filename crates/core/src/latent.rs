@@ -79,6 +79,22 @@ impl Raw {
             .unwrap_or_else(|_| unreachable!("each channel gives a plane"))
     }
 
+    /// Each latent frame as an item of its own: `[B, C, L, h, w]` -> `[B L, C, 1, h, w]`, as models with opacity take the
+    /// layers of an image.
+    #[must_use]
+    pub fn frames_as_items(self) -> Self {
+        let &[items, channels, frames, h, w] = self.0.shape() else {
+            unreachable!("a latent has five axes");
+        };
+        if frames == 1 {
+            return self;
+        }
+        let each = (0..items).flat_map(|item| (0..frames).map(move |t| (item, t)));
+        let data = each.flat_map(|(item, t)| self.frame(item, t).into_data());
+        let array = Array::new([items * frames, channels, 1, h, w], data.collect());
+        Self(array.unwrap_or_else(|_| unreachable!("no value is lost")))
+    }
+
     /// `(raw - mean) / std`.
     ///
     /// # Errors
@@ -314,6 +330,9 @@ mod tests {
         assert_eq!(frame.shape(), [3, 1, 1, 2]);
         assert_eq!(frame.data(), [28., 29., 36., 37., 44., 45.]);
         assert_eq!(frame, raw.array().item(1).narrow1(2..3));
+        let layers = raw.clone().frames_as_items();
+        assert_eq!(layers.array().shape(), [8, 3, 1, 1, 2]);
+        assert_eq!(layers.frame(6, 0), raw.frame(1, 2));
     }
 
     #[test]

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
-use vae2x_core::Error;
 use vae2x_core::arch::{self, TensorSpec};
+use vae2x_core::weights::formula::FormulaWeights;
+use vae2x_core::weights::write::write_arrays;
 use vae2x_core::weights::{
-    ConvertOptions, DType, Layout, TensorFile, VaeWeights, Weights, convert,
+    ConvertOptions, DType, Layout, OutputScale, TensorFile, VaeWeights, Weights, convert,
+    convert_with_encoder,
 };
+use vae2x_core::{Array, Error, VaeConfig};
 use vae2x_testkit::{demo_model, fixture};
 
 const KEEP: ConvertOptions = ConvertOptions {
     layout: Layout::Original,
     dtype: None,
-    to_2x: false,
+    scale: OutputScale::Keep,
 };
 
 /// Converts and opens the result.
@@ -212,7 +215,7 @@ fn a_base_decoder_becomes_2x_by_repeating() {
             &base,
             ConvertOptions {
                 layout,
-                to_2x: true,
+                scale: OutputScale::Repeated2x,
                 ..KEEP
             },
             &out,
@@ -239,7 +242,7 @@ fn a_base_decoder_becomes_2x_by_repeating() {
     let again = convert(
         &up2x,
         &ConvertOptions {
-            to_2x: true,
+            scale: OutputScale::Repeated2x,
             ..KEEP
         },
         &folder.path().join("no.safetensors"),
@@ -249,6 +252,142 @@ fn a_base_decoder_becomes_2x_by_repeating() {
         Err(Error::NotThisModel { path, found })
             if path == up2x.path() && found.contains(" 12 ")
     ));
+}
+
+/// The f64 means of the rows of each block: rows `4 c` to `4 c + 3` of a 2x decoder.
+fn block_means(rows: &Array, group: usize) -> Array {
+    let row = rows.data().len() / rows.shape()[0];
+    let mean = |block: &[f32], i: usize| {
+        let column = block.iter().skip(i).step_by(row);
+        (column.map(|v| f64::from(*v)).sum::<f64>() / group as f64) as f32
+    };
+    let blocks = rows.data().chunks_exact(group * row);
+    let data = blocks.flat_map(|b| (0..row).map(move |i| mean(b, i)));
+    let shape = [&[rows.shape()[0] / group], &rows.shape()[1..]].concat();
+    Array::new(shape, data.collect()).unwrap()
+}
+
+#[test]
+fn a_2x_decoder_becomes_1x_by_means_of_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let up2x = VaeWeights::open(&demo_model("demo_2x.safetensors")).unwrap();
+    let to_1x = |layout, dtype| ConvertOptions {
+        layout,
+        dtype,
+        scale: OutputScale::Mean1x,
+    };
+    for layout in [Layout::Original, Layout::Diffusers, Layout::TwoD] {
+        let out = folder.path().join(format!("{layout}.safetensors"));
+        let base = through(&up2x, to_1x(layout, None), &out);
+        assert_eq!(
+            base.config(),
+            &VaeConfig {
+                out_channels: 3,
+                ..up2x.config().clone()
+            }
+        );
+        assert_eq!(
+            (base.config().scale().unwrap(), base.dtype()),
+            (1, up2x.dtype())
+        );
+        let (old, new) = (arch::tensors(up2x.config()), arch::tensors(base.config()));
+        for (a, b) in old.iter().zip(&new) {
+            let (old, new) = (up2x.tensor(a).unwrap(), base.tensor(b).unwrap());
+            if a.shape == b.shape {
+                assert!(old == new, "{}", a.name);
+                continue;
+            }
+            let means = block_means(&old, 4);
+            let narrow = |array: &Array| base.dtype().narrow(array.data()).unwrap();
+            assert_eq!(new.shape(), b.shape, "{}", a.name);
+            assert!(narrow(&means) == narrow(&new), "{}", a.name);
+        }
+    }
+    let json = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    assert!(json.contains("\"out_channels\": 3,"), "{json}");
+    // A decoder made 2x by repeating is the base decoder again.
+    let path = folder.path().join("twice.safetensors");
+    let base = VaeWeights::open(&demo_model("demo_base.safetensors")).unwrap();
+    let scale = OutputScale::Repeated2x;
+    let twice = through(&base, ConvertOptions { scale, ..KEEP }, &path);
+    let again = through(
+        &twice,
+        to_1x(Layout::Original, None),
+        &folder.path().join("again.safetensors"),
+    );
+    assert_same_bits(&base, &again);
+    let refused = convert(&base, &to_1x(Layout::Original, None), &path);
+    assert!(matches!(
+        refused,
+        Err(Error::NotThisModel { path, found })
+            if path == base.path() && found.contains("has 3 output channels")
+    ));
+}
+
+#[test]
+fn a_4x_decoder_becomes_1x_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = VaeConfig::with_widths(8, 48);
+    let path = folder.path().join("4x.safetensors");
+    let (formula, specs) = (FormulaWeights::new(config.clone()), arch::tensors(&config));
+    let array = |spec: &TensorSpec| formula.tensor(spec).unwrap();
+    let arrays: Vec<Array> = specs.iter().map(array).collect();
+    let names = specs.iter().map(|s| s.name.as_str());
+    let named: Vec<_> = names.zip(&arrays).collect();
+    write_arrays(&path, &named, &Default::default()).unwrap();
+    let up4x = VaeWeights::open(&path).unwrap();
+    let options = ConvertOptions {
+        scale: OutputScale::Mean1x,
+        ..KEEP
+    };
+    let base = through(&up4x, options, &folder.path().join("1x.safetensors"));
+    for tensor in ["decoder.head.2.weight", "decoder.head.2.bias"] {
+        let of = |weights: &VaeWeights| {
+            let specs = arch::tensors(weights.config());
+            let spec = specs.iter().find(|s| s.name == tensor).unwrap();
+            weights.tensor(spec).unwrap()
+        };
+        assert_eq!(of(&base), block_means(&of(&up4x), 16), "{tensor}");
+    }
+}
+
+#[test]
+fn the_encoder_may_be_anothers() {
+    let folder = tempfile::tempdir().unwrap();
+    let up2x = VaeWeights::open(&fixture("vae_tiny_up2x/original_bf16.pth")).unwrap();
+    let other = VaeWeights::open(&fixture("vae_tiny_base/diffusers")).unwrap();
+    for layout in [Layout::Original, Layout::Diffusers, Layout::TwoD] {
+        let options = ConvertOptions {
+            layout,
+            dtype: None,
+            scale: OutputScale::Mean1x,
+        };
+        let out = folder.path().join(format!("{layout}.safetensors"));
+        convert_with_encoder(&up2x, Some(&other), &options, &out).unwrap();
+        let joined = VaeWeights::open(&out).unwrap();
+        for spec in arch::tensors(joined.config()) {
+            let is_elsewhere = spec.name.starts_with("decoder.head.2.")
+                || layout == Layout::TwoD && spec.shape.len() == 5;
+            if is_elsewhere || spec.name.contains("time_conv") {
+                continue;
+            }
+            let source = [&up2x, &other][usize::from(arch::is_of_encoder(&spec.name))];
+            assert_eq!(
+                joined.tensor_bytes(&spec).unwrap(),
+                source.tensor_bytes(&spec).unwrap(),
+                "{}",
+                spec.name
+            );
+        }
+    }
+    let demo = VaeWeights::open(&demo_model("demo_base.safetensors")).unwrap();
+    let out = folder.path().join("no.safetensors");
+    let error = convert_with_encoder(&up2x, Some(&demo), &KEEP, &out).unwrap_err();
+    assert!(
+        matches!(&error, Error::BadRequest(problem) if problem.contains("statistics")),
+        "{error:?}"
+    );
+    assert!(!out.exists());
 }
 
 #[test]
@@ -296,7 +435,7 @@ fn values_that_overflow_leave_neither_file_nor_folder() {
         let options = ConvertOptions {
             layout,
             dtype: Some(DType::F16),
-            to_2x: false,
+            scale: OutputScale::Keep,
         };
         let error = convert(&huge, &options, &folder.path().join(out)).unwrap_err();
         assert!(

@@ -7,7 +7,9 @@ use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::weights::layout::Layout;
 use vae2x_core::weights::write::{Entry, write_safetensors};
-use vae2x_core::weights::{ConvertOptions, DType, TensorFile, VaeWeights, Weights, convert};
+use vae2x_core::weights::{
+    ConvertOptions, DType, OutputScale, TensorFile, VaeWeights, Weights, convert,
+};
 use vae2x_core::{Error, VaeConfig};
 use vae2x_testkit::files::*;
 use vae2x_testkit::{demo_model, fixture};
@@ -154,7 +156,7 @@ fn the_trained_model_brings_its_own_statistics() {
     let options = ConvertOptions {
         layout: Layout::Diffusers,
         dtype: None,
-        to_2x: false,
+        scale: OutputScale::Keep,
     };
     convert(&file, &options, &parent.path().join("vae")).unwrap();
     let folder = VaeWeights::open(&parent.path().join("vae")).unwrap();

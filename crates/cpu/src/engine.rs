@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use vae2x_core::config::IMAGE_CHANNELS;
 use vae2x_core::engine::{Decode, Encode, Engine};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Estimate, Extent, Result, VaeConfig, arch};
@@ -88,7 +87,7 @@ impl Engine for CpuEngine {
     fn decode_memory(&self, clip: Extent) -> Option<Estimate> {
         let side = self.scale * self.config.spatial();
         let [h, w] = clip.cells;
-        let output = IMAGE_CHANNELS * self.most_frames(clip) * side * h * side * w;
+        let output = self.config.image_channels * self.most_frames(clip) * side * h * side * w;
         let (plans, threads) = (&self.decoder.plans, self.machine.threads);
         Some(estimate(plans, clip.is_clip(), clip.cells, threads, output))
     }

@@ -1,13 +1,59 @@
-//! Colours under clear pixels.
+//! Opacity beside colours, and colours under clear pixels.
+//!
+//! Colours and opacity are one array `[4, H, W]` where a model or a file takes both, and two arrays
+//! everywhere else.
 //!
 //! Fully clear pixels may have any colour, often black, which a model would see and draw into the
 //! edges of what is visible. [`fill_clear`] fills them from nearby: means weighted by opacity on a
 //! pyramid of halves, each level filling what the finer one lacks ("pull and push", Gortler et al.,
 //! "The Lumigraph", 1996).
 
-use vae2x_core::{Array, Result};
+use vae2x_core::{Array, Error, Result};
 
 use crate::pixels::{picture_size, to_unit};
+
+/// Colours and opacity as one array; opaque if there is none.
+///
+/// # Shapes
+/// `[3, H, W]` and `[1, H, W]` -> `[4, H, W]`
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes do not fit.
+pub fn join(colours: &Array, opacity: Option<&Array>) -> Result<Array> {
+    let [h, w] = picture_size(colours)?;
+    let mut data = colours.data().to_vec();
+    match opacity {
+        Some(opacity) => data.extend_from_slice(opacity.data()),
+        None => data.resize(4 * h * w, 1.0),
+    }
+    Array::new([4, h, w], data)
+}
+
+/// Colours, and opacity if there is one.
+///
+/// # Shapes
+/// `[3, H, W]` or `[4, H, W]` -> `[3, H, W]` and `[1, H, W]`
+///
+/// # Errors
+/// [`Error::Shape`] for other shapes.
+pub fn split(image: Array) -> Result<(Array, Option<Array>)> {
+    match *image.shape() {
+        [3, _, _] => Ok((image, None)),
+        [4, h, w] => {
+            let mut colours = image.into_data();
+            let opacity = colours.split_off(3 * h * w);
+            Ok((
+                Array::new([3, h, w], colours)?,
+                Some(Array::new([1, h, w], opacity)?),
+            ))
+        }
+        _ => Err(Error::Shape {
+            what: "image".into(),
+            expected: "[3, height, width], or [4, height, width] with opacity".into(),
+            got: format!("shape {:?}", image.shape()),
+        }),
+    }
+}
 
 /// The image with the colours of fully clear pixels replaced by nearby ones; all others stay as
 /// they are.
@@ -184,6 +230,21 @@ mod tests {
             at(0, 14),
             at(2, 14)
         );
+    }
+
+    #[test]
+    fn opacity_is_joined_and_split_off_again() {
+        let colours = Array::new([3, 1, 2], vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).unwrap();
+        let opacity = Array::new([1, 1, 2], vec![-1.0, 0.5]).unwrap();
+        let both = join(&colours, Some(&opacity)).unwrap();
+        assert_eq!(both.shape(), [4, 1, 2]);
+        assert_eq!(both.data()[6..], [-1.0, 0.5]);
+        assert_eq!(split(both).unwrap(), (colours.clone(), Some(opacity)));
+        let opaque = join(&colours, None).unwrap();
+        assert_eq!(opaque.data()[6..], [1.0, 1.0]);
+        assert_eq!(split(colours.clone()).unwrap(), (colours.clone(), None));
+        assert!(join(&colours, Some(&Array::zeros([1, 1, 3]))).is_err());
+        assert!(split(Array::zeros([2, 1, 2])).is_err());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use vae2x_core::{Array, Error, Result, VaeConfig};
 use vae2x_media::match_color::{Matching, match_color};
+use vae2x_media::opacity::{join, split};
 use vae2x_media::reduce::reduce;
+use vae2x_media::resample::{Filter, resize_planes};
 use vae2x_media::sharpen::{blur, sharpen};
 
 pub use vae2x_media::reduce::Light;
@@ -82,7 +84,7 @@ impl Finish {
     /// [`Error::BadRequest`] if the decoder cannot give the scale.
     pub fn for_decoder(self, config: &VaeConfig, name: &str) -> Result<Finisher> {
         let own = config.scale()?;
-        let scale = checked_scale(self.scale, own, name)?;
+        let scale = checked_scale(self.scale, own, config.image_channels, name)?;
         Ok(Finisher {
             matching: match self.taking {
                 Taking::Low => low_matching(config)?,
@@ -133,14 +135,29 @@ impl Finisher {
         Some([shape[1], shape[2]])
     }
 
-    /// The frame to be saved, of the decoder's frame and, with [`Colours::Base`], the base decoder's.
+    /// The frame to be saved, of the decoder's frame and, with [`Colours::Base`], the base decoder's. Opacity is only reduced.
     ///
     /// # Shapes
-    /// `[3, H, W]` and `[3, h, w]` -> `[3, H / f, W / f]`
+    /// `[3, H, W]` and `[3, h, w]` -> `[3, H / f, W / f]`; 4 channels with opacity
     ///
     /// # Errors
     /// [`Error::Shape`] unless both are frames.
-    pub fn apply(&self, mut pixels: Array, base: Option<&Array>) -> Result<Array> {
+    pub fn apply(&self, pixels: Array, base: Option<&Array>) -> Result<Array> {
+        let (colours, opacity) = split(pixels)?;
+        let base = base.map(|base| split(base.clone())).transpose()?;
+        let colours = self.finish_colours(colours, base.as_ref().map(|(colours, _)| colours))?;
+        let Some(opacity) = opacity else {
+            return Ok(colours);
+        };
+        let size = [colours.shape()[1], colours.shape()[2]];
+        let opacity = match self.factor {
+            1 => opacity,
+            _ => resize_planes(&opacity, size, Filter::CatmullRom)?,
+        };
+        join(&colours, Some(&opacity))
+    }
+
+    fn finish_colours(&self, mut pixels: Array, base: Option<&Array>) -> Result<Array> {
         if let Some(reference) = base.or(self.reference.as_ref()) {
             pixels = match_color(&pixels, reference, self.matching)?;
         }
@@ -161,16 +178,16 @@ pub(crate) fn low_matching(config: &VaeConfig) -> Result<Matching> {
 }
 
 /// The scale of the result; the decoder's scale `own` if none is asked for.
-fn checked_scale(asked: Option<usize>, own: usize, name: &str) -> Result<usize> {
+fn checked_scale(asked: Option<usize>, own: usize, channels: usize, name: &str) -> Result<usize> {
     match asked {
         Some(scale) if scale > own => Err(Error::BadRequest(format!(
             "--scale {scale} needs a decoder with {} output channels, such as {}; {name} has {} and decodes at {own}x",
-            3 * scale * scale,
+            channels * scale * scale,
             match scale {
                 2 => "demo:2x or spacepxl/Wan2.1-VAE-upscale2x",
                 _ => "a trained 4x one",
             },
-            3 * own * own,
+            channels * own * own,
         ))),
         Some(scale) if ![scale, 2 * scale, 4 * scale].contains(&own) => Err(Error::BadRequest(
             format!("--scale {scale}: {name} decodes at {own}x, which is not 1, 2 or 4 times that"),
@@ -196,6 +213,28 @@ mod tests {
         assert_eq!(finish(2, 12).unwrap().pixels_per_result(), 1);
         assert!(matches!(finish(2, 3), Err(Error::BadRequest(_))));
         assert!(matches!(finish(4, 12), Err(Error::BadRequest(_))));
+    }
+
+    #[test]
+    fn opacity_is_reduced_and_else_left_alone() {
+        let finish = Finish {
+            scale: Some(1),
+            detail: Detail::Blur(1.0),
+            ..Finish::default()
+        };
+        let config = VaeConfig {
+            image_channels: 4,
+            ..VaeConfig::with_widths(8, 16)
+        };
+        let finisher = finish.for_decoder(&config, "w").unwrap();
+        let values = |c: usize| if c < 3 { 0.25 } else { -0.5 };
+        let data = (0..4).flat_map(|c| vec![values(c); 8 * 12]).collect();
+        let frame = Array::new([4, 8, 12], data).unwrap();
+        let finished = finisher.apply(frame, None).unwrap();
+        assert_eq!(finished.shape(), [4, 4, 6]);
+        for (i, value) in finished.data().iter().enumerate() {
+            assert!((value - values(i / 24)).abs() < 1e-5, "{i}: {value}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::frames::{FrameSink, ImageSink};
+use vae2x_media::opacity::join;
 use vae2x_media::picture::{
     BitDepth, Metadata, Opacity, Picture, PictureFormat, PictureOptions, read_image_with,
 };
@@ -89,7 +90,7 @@ impl Image {
         };
         let mut sink = ImageSink::new(path.to_path_buf(), options);
         match &self.inner.opacity {
-            Some(opacity) => sink.push(&with_opacity(&self.inner.pixels, opacity)?)?,
+            Some(opacity) => sink.push(&join(&self.inner.pixels, Some(opacity))?)?,
             None => sink.push(&self.inner.pixels)?,
         }
         Ok(sink.notes())
@@ -119,10 +120,4 @@ impl From<Picture> for Image {
     fn from(inner: Picture) -> Self {
         Self { inner }
     }
-}
-
-/// `[3, H, W]` and `[1, H, W]` -> `[4, H, W]`
-fn with_opacity(colours: &Array, opacity: &Array) -> Result<Array> {
-    let [_, h, w] = colours.dims("colours")?;
-    Array::new([4, h, w], [colours.data(), opacity.data()].concat())
 }

@@ -9,7 +9,7 @@ use vae2x_media::output::{Input, Output, OutputOptions};
 
 use crate::session::join_frames;
 
-/// Pixels `[B, 3, F, H, W]` in [-1, 1], sRGB.
+/// Pixels `[B, 3, F, H, W]` in [-1, 1], sRGB; `[B, 4, F, H, W]` with opacity, from -1, clear, to 1, opaque.
 #[derive(Clone, Debug)]
 pub struct Pixels {
     array: Array,
@@ -17,25 +17,26 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Takes `[B, 3, F, H, W]` in [-1, 1].
+    /// Takes `[B, 3, F, H, W]` or `[B, 4, F, H, W]` in [-1, 1].
     ///
     /// # Errors
-    /// [`Error::Shape`] unless it has five axes, three channels, and extents of at least 1.
+    /// [`Error::Shape`] unless it has five axes, three or four channels, and extents of at least 1.
     pub fn new(array: Array) -> Result<Self> {
         match *array.shape() {
-            [b, 3, f, h, w] if [b, f, h, w].iter().all(|&n| n > 0) => Ok(Self {
+            [b, 3 | 4, f, h, w] if [b, f, h, w].iter().all(|&n| n > 0) => Ok(Self {
                 array,
                 text: Vec::new(),
             }),
             _ => Err(Error::Shape {
                 what: "pixels".into(),
-                expected: "[B, 3, F, H, W]".into(),
+                expected: "[B, 3, F, H, W], or 4 channels with opacity".into(),
                 got: format!("shape {:?}", array.shape()),
             }),
         }
     }
 
-    /// Reads an image, an array file (`pixels` in safetensors or npy), or a folder of frames as one clip, whole.
+    /// Reads an image, an array file (`pixels` in safetensors or npy), or a folder of frames as one clip, whole, without
+    /// opacity.
     ///
     /// # Errors
     /// If it cannot be read, or the frames of a folder differ in size.
@@ -69,7 +70,7 @@ impl Pixels {
         &self.text
     }
 
-    /// `[B, 3, F, H, W]`
+    /// `[B, 3, F, H, W]`, or 4 channels with opacity.
     pub fn array(&self) -> &Array {
         &self.array
     }
@@ -79,16 +80,39 @@ impl Pixels {
         self.array
     }
 
-    /// Frame `index` of item `item`, `[3, H, W]`.
+    /// Frame `index` of item `item`, `[3, H, W]`, or `[4, H, W]` with opacity.
     ///
     /// # Panics
     /// If there is no such frame.
     pub fn frame(&self, item: usize, index: usize) -> Array {
         let frame = self.array.item(item).narrow1(index..index + 1);
-        let [h, w] = self.size();
+        let ([h, w], channels) = (self.size(), self.array.shape()[1]);
         frame
-            .reshape([3, h, w])
-            .unwrap_or_else(|_| unreachable!("one frame has three planes"))
+            .reshape([channels, h, w])
+            .unwrap_or_else(|_| unreachable!("one frame has a plane for each channel"))
+    }
+
+    /// The same pixels with `channels`: opaque where opacity is missing.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for pixels with opacity where three channels are asked for.
+    pub(crate) fn with_channels(&self, channels: usize) -> Result<Self> {
+        let [b, found, f, h, w] = self.array.dims("pixels")?;
+        match (found, channels) {
+            _ if found == channels => Ok(self.clone()),
+            (3, 4) => {
+                let opaque = vec![1.0; f * h * w];
+                let items = self.array.data().chunks_exact(3 * f * h * w);
+                let data = items.flat_map(|item| [item, &opaque].concat()).collect();
+                let array = Array::new([b, 4, f, h, w], data)?;
+                Ok(Self::new(array)?.with_text(self.text.clone()))
+            }
+            _ => Err(Error::Shape {
+                what: "pixels".into(),
+                expected: format!("{channels} channels, as the model takes"),
+                got: format!("{found}"),
+            }),
+        }
     }
 
     /// Height and width.

@@ -9,7 +9,7 @@ use vae2x_core::latent::Raw;
 use vae2x_core::{Array, Error, Estimate, Extent, Result};
 use vae2x_media::fit::{corner, mirror};
 use vae2x_media::match_color::{Matching, match_color};
-use vae2x_media::opacity::fill_clear;
+use vae2x_media::opacity::{fill_clear, join, split};
 use vae2x_media::resample::{Filter, resize_planes};
 
 use crate::finish::{Detail, low_matching};
@@ -38,9 +38,10 @@ impl Vae {
     pub fn require_enlarging(&self) -> Result<()> {
         match self.scale()? {
             1 => Err(Error::BadRequest(format!(
-                "{} has 3 output channels and decodes at 1x; this command needs a 2x decoder (12 channels), such as demo:2x or \
+                "{} has {} output channels and decodes at 1x; this command needs a 2x decoder (12 channels), such as demo:2x or \
                  spacepxl/Wan2.1-VAE-upscale2x",
-                self.name()
+                self.name(),
+                self.config().out_channels
             ))),
             _ => Ok(()),
         }
@@ -109,6 +110,12 @@ impl Vae {
         how: &Upscale,
     ) -> Result<EnlargeSession> {
         self.require_enlarging()?;
+        if self.config().has_opacity() {
+            return Err(Error::BadRequest(format!(
+                "{} has a channel for opacity; it takes images, not clips",
+                self.name()
+            )));
+        }
         let clip = self.enlarged_from(frames, size)?;
         Ok(EnlargeSession {
             encoder: self.encoder(clip)?,
@@ -156,11 +163,15 @@ impl Vae {
         size.map(|n| n.next_multiple_of(self.config().spatial()))
     }
 
-    /// Encodes and decodes `[3, 8h, 8w]`.
+    /// Encodes and decodes `[3, 8h, 8w]`. A model with opacity takes it as opaque.
     fn round_trip(&self, pixels: &Array, progress: Progress<'_>) -> Result<Array> {
+        let pixels = match self.config().has_opacity() {
+            true => join(pixels, None)?,
+            false => pixels.clone(),
+        };
         let [c, h, w] = pixels.dims("pixels")?;
         let clip = Extent::image([h, w].map(|n| n / self.config().spatial()));
-        let frame = pixels.clone().reshape([c, 1, h, w])?;
+        let frame = pixels.reshape([c, 1, h, w])?;
         let latent = self
             .encoder(clip)?
             .step_with(&frame, &mut |part| progress(ENCODING * part))?;
@@ -168,7 +179,8 @@ impl Vae {
             progress(ENCODING + (1.0 - ENCODING) * part)
         })?;
         let [h, w] = [h, w].map(|n| n * self.config().scale().unwrap_or(1));
-        join_frames(decoded)?.reshape([c, h, w])
+        let decoded = join_frames(decoded)?.reshape([c, h, w])?;
+        Ok(split(decoded)?.0)
     }
 
     /// The highres fix: a latent for a second pass of the diffusion model, decoded at the decoder's multiple of its size and

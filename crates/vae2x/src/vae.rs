@@ -142,6 +142,8 @@ impl Vae {
 
     /// Decodes a latent: `[B, z, T, h, w]` -> `[B, 3, 1 + 4 (T - 1), r 8h, r 8w]` in [-1, 1].
     ///
+    /// A model with opacity takes latent frames as the layers of an image: `[B, z, L, h, w]` -> `[B L, 4, 1, r 8h, r 8w]`.
+    ///
     /// A file's latent is settled as raw or normalized first; where that is doubtful, the callback of
     /// [`VaeBuilder::notify`] is called. For long clips, [`Self::decoder`] holds one latent frame's pixels at a time.
     ///
@@ -162,14 +164,16 @@ impl Vae {
         Ok(Pixels::new(Array::stack(&items)?)?.with_text(latent.text().to_vec()))
     }
 
-    /// Encodes pixels to the mean of their latent: `[B, 3, 1 + 4 (T - 1), 8h, 8w]` -> `[B, z, T, h, w]`.
+    /// Encodes pixels to the mean of their latent: `[B, 3, 1 + 4 (T - 1), 8h, 8w]` -> `[B, z, T, h, w]`. A model with opacity
+    /// takes four channels, and three as opaque, and images only.
     ///
     /// # Errors
     /// [`vae2x_core::Error::Shape`] if sides are not whole cells or frames do not fill latent frames; see
     /// [`Pixels::fitted`].
     pub fn encode(&self, pixels: &Pixels) -> Result<Latent> {
-        let [batch, _, frames, h, w] = pixels.array().dims("pixels")?;
         let config = self.config();
+        let pixels = pixels.with_channels(config.image_channels)?;
+        let [batch, _, frames, h, w] = pixels.array().dims("pixels")?;
         let clip = Extent {
             frames: config.latent_frames(frames),
             cells: [h, w].map(|n| n / config.spatial()),
@@ -195,6 +199,10 @@ impl Vae {
     /// The raw latent for this model; a doubtful decision about a file is passed to the callback.
     pub(crate) fn settle(&self, latent: &Latent) -> Result<Raw> {
         let (raw, decision) = latent.clone().settle(self.config())?;
+        let raw = match self.config().has_opacity() {
+            true => raw.frames_as_items(),
+            false => raw,
+        };
         if let (Some(notify), Some(warning)) = (&self.notify, decision.and_then(|d| d.warning())) {
             notify(&warning);
         }

@@ -3,4 +3,6 @@
 mod batches;
 mod latents;
 mod pictures;
+mod rgba;
+mod to_1x;
 mod weights;

@@ -47,7 +47,7 @@ pub enum Command {
     Preview(PreviewArgs),
     /// Print what a weight file or a latent file holds.
     Info(InfoArgs),
-    /// Convert weights to another layout or precision, or to the start of a 2x decoder.
+    /// Convert weights to another layout or precision, or a decoder to 1x or 2x.
     Convert(ConvertArgs),
     /// List available compute devices.
     Devices(DevicesArgs),
@@ -373,8 +373,15 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "PRECISION", value_parser = dtypes())]
     pub dtype: Option<DType>,
     /// Make a 12-channel decoder that outputs each pixel of the 3-channel one four times
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to_1x")]
     pub to_2x: bool,
+    /// Fold a 12-channel decoder into a 3-channel one that outputs the mean of each 2x2 block, for
+    /// programs that know only 3 channels
+    #[arg(long)]
+    pub to_1x: bool,
+    /// Take the encoder of these weights
+    #[arg(long, value_name = "WEIGHTS")]
+    pub encoder_from: Option<String>,
 }
 
 /// `vae2x demo`

@@ -1,8 +1,8 @@
-//! `vae2x convert`: a weight file in another layout or precision, or as the start of a 2x decoder.
+//! `vae2x convert`: a weight file in another layout, precision or output scale, or with another encoder.
 
 use std::path::Path;
 
-use vae2x_core::weights::{ConvertOptions, Layout, Weights, convert as write};
+use vae2x_core::weights::{ConvertOptions, Layout, OutputScale, Weights, convert_with_encoder};
 
 use crate::args::ConvertArgs;
 use crate::compute::open_weights;
@@ -17,15 +17,21 @@ pub fn convert(args: &ConvertArgs) -> anyhow::Result<()> {
     let options = ConvertOptions {
         layout: args.layout,
         dtype: args.dtype,
-        to_2x: args.to_2x,
+        scale: match (args.to_1x, args.to_2x) {
+            (true, _) => OutputScale::Mean1x,
+            (false, true) => OutputScale::Repeated2x,
+            (false, false) => OutputScale::Keep,
+        },
     };
     check_weights_name(&args.output, options.layout)?;
-    check_distinct([Path::new(&args.weights)].into_iter(), &[&args.output])?;
+    let inputs = [&args.weights].into_iter().chain(&args.encoder_from);
+    check_distinct(inputs.map(Path::new), &[&args.output])?;
     let weights = open_weights(&args.weights)?;
+    let encoder = args.encoder_from.as_deref().map(open_weights).transpose()?;
     if options.layout == Layout::TwoD && weights.has_time() {
         ui::note("the 2-D layout keeps only the last temporal taps: it decodes images, not clips");
     }
-    write(&weights, &options, &args.output)?;
+    convert_with_encoder(&weights, encoder.as_ref(), &options, &args.output)?;
     ui::print(format!(
         "{} ({} layout)",
         args.output.display(),

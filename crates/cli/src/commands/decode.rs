@@ -40,14 +40,26 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
         ..OutputOptions::default()
     };
     let frames = |extent: Extent| VaeConfig::default().frames(extent.frames);
-    let output = Output::plan(&args.output, &planned(&inputs, frames), options)?;
+    let mut plan = planned(&inputs, frames);
+    let mut output = Output::plan(&args.output, &plan, options.clone())?;
     output.keep(models(args, &name))?;
     let inputs = inputs.into_iter().map(|(_, input)| input).collect();
-    let jobs = batch::places(inputs, &output, args.batch.skip_existing);
+    let mut jobs = batch::places(inputs, &output, args.batch.skip_existing);
     if jobs.is_empty() {
         return failed.result();
     }
     let (vae, base) = finishing.open(&compute, &name)?;
+    if vae.config().has_opacity() {
+        jobs = jobs
+            .into_iter()
+            .map(|(place, input)| (place, input.for_model(vae.config())))
+            .collect();
+        for (place, input) in &jobs {
+            plan[*place].items = input.items;
+            plan[*place].frames = frames(input.extent);
+        }
+        output = Output::plan(&args.output, &plan, options)?;
+    }
     let is_finished = finishing.finish.is_asked_for();
     let finisher = finishing.finish.for_decoder(vae.config(), vae.name())?;
     for (_, input) in &jobs {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use vae2x::{Device, Precision, Space, Vae, VaeConfig};
-use vae2x_media::frames::{Edges, Fit, Folders, FrameSource};
+use vae2x_media::frames::{Edges, Folders, FrameSource};
 use vae2x_media::latent::LatentFormat;
 
 use crate::args::EncodeArgs;
@@ -40,7 +40,7 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     };
     // What cannot be read is known before a model is fetched; its own cells are known only then.
     let look = |path: &Path, config: &VaeConfig| {
-        let fitted = Encoding::open(path, args.clip, Fit::to(config, edges))?;
+        let fitted = Encoding::open(path, args.clip, config, edges)?;
         Ok(fitted.spec().clone())
     };
     let usual = VaeConfig::default();

@@ -56,6 +56,11 @@ fn checked(args: &HiresArgs) -> anyhow::Result<()> {
     }
     let vae = compute.open(&name)?;
     vae.require_enlarging()?;
+    let for_model = |job: RefinedLatent| RefinedLatent {
+        input: job.input.for_model(vae.config()),
+        ..job
+    };
+    let jobs: Vec<_> = jobs.into_iter().map(for_model).collect();
     let work = Refining {
         vae,
         reading,

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use vae2x::VaeConfig;
 use vae2x_core::arch;
+use vae2x_core::config::LAYERED;
 use vae2x_core::weights::{Oddities, TensorFile, VaeWeights, Weights};
 use vae2x_media::frames::Folders;
 use vae2x_media::latent::{Decision, LatentFile, decide_space};
@@ -98,6 +99,9 @@ fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
     ] {
         report[name] = value;
     }
+    if config.has_opacity() {
+        report["model"] = json!(LAYERED);
+    }
     let ignored = &weights.report().ignored;
     if !ignored.is_empty() {
         report["ignored_tensors"] = by_first_part(ignored);
@@ -162,6 +166,7 @@ fn config_json(config: &VaeConfig) -> Value {
         "z_dim": config.z_dim,
         "dim_mult": config.dim_mult,
         "num_res_blocks": config.num_res_blocks,
+        "image_channels": config.image_channels,
         "out_channels": config.out_channels,
         "latents_mean": rounded(&config.latents_mean),
         "latents_std": rounded(&config.latents_std),

@@ -43,6 +43,12 @@ fn checked(args: &RoundtripArgs) -> anyhow::Result<()> {
     let (files, mut failed) = batch::list(&args.inputs, folders)?;
     args.output.as_deref().map_or(Ok(()), make_folder)?;
     let vae = compute.open(&name)?;
+    if vae.config().has_opacity() {
+        return usage(format!(
+            "{} has a channel for opacity; round trips are measured for models of three channels",
+            vae.name()
+        ));
+    }
     let finish = Finish {
         scale: Some(1),
         ..Finish::default()

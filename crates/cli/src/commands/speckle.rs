@@ -8,6 +8,7 @@ use vae2x::{Array, Pixels, Vae};
 use vae2x_measure::constant::{ConstantColour, constant_colour};
 use vae2x_measure::speckle::{Period, Speckle, speckle as score};
 use vae2x_media::frames::Folders;
+use vae2x_media::opacity::split;
 use vae2x_media::picture::read_image;
 
 use super::measuring;
@@ -133,7 +134,8 @@ fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
 fn round_trip(vae: &Vae, image: Array) -> vae2x::Result<Array> {
     let [c, h, w] = image.dims("image")?;
     let latent = vae.encode(&Pixels::new(image.reshape([1, c, 1, h, w])?)?)?;
-    Ok(vae.decode(&latent)?.frame(0, 0))
+    let (colours, _) = split(vae.decode(&latent)?.frame(0, 0))?;
+    Ok(colours)
 }
 
 fn colour_row(result: &ConstantColour) -> Vec<String> {

@@ -8,6 +8,7 @@ use vae2x_media::output::Output;
 use super::plain;
 use crate::latents::{LatentFrame, LatentInput, Reading};
 use crate::run::{Need, Sink, Source, Stage, Work, Written};
+use crate::ui;
 
 /// Decoding, ready to run.
 pub struct Decoding {
@@ -29,7 +30,7 @@ pub struct Decoding {
     pub allowed: Option<u64>,
 }
 
-/// A decoded frame, `[3, H, W]`, and the base decoder's.
+/// A decoded frame, `[3, H, W]` or with opacity `[4, H, W]`, and the base decoder's.
 pub struct Decoded {
     pixels: Array,
     base: Option<Array>,
@@ -103,7 +104,8 @@ impl Work for Decoding {
     }
 
     fn pixels(&self, result: &Decoded) -> u64 {
-        (result.pixels.data().len() / 3 / self.finisher.pixels_per_result()) as u64
+        let pixels: usize = result.pixels.shape()[1..].iter().product();
+        (pixels / self.finisher.pixels_per_result()) as u64
     }
 
     /// The file, or the first and the last one.
@@ -182,7 +184,9 @@ struct Finishing<'a> {
 impl Sink<Decoded> for Finishing<'_> {
     fn push(&mut self, frame: Decoded) -> Result<()> {
         let finished = self.finisher.apply(frame.pixels, frame.base.as_ref())?;
-        Ok(self.sink.push(&finished)?)
+        self.sink.push(&finished)?;
+        self.sink.notes().iter().for_each(ui::warn);
+        Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<Written>> {

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use vae2x::{Array, EncodeSession, Extent, Progress, Space, Vae, join_frames};
+use vae2x::{Array, EncodeSession, Extent, Progress, Space, Vae, VaeConfig, join_frames};
+use vae2x_core::config::LAYERED;
 use vae2x_core::latent::Raw;
 use vae2x_media::frames::{Edges, Fit, Fitted, FrameSource, SourceOptions, Spec, open_source};
 use vae2x_media::latent::{WriteOptions, write_raw};
+use vae2x_media::opacity::join;
 use vae2x_media::picture::comfy_text;
 
 use super::Latents;
@@ -39,19 +41,21 @@ pub struct PixelInput {
     pub target: PathBuf,
 }
 
-/// The frames of one latent frame, `[3, f, H, W]`.
+/// The frames of one latent frame, `[3, f, H, W]`, or `[4, f, H, W]` for a model with opacity.
 pub struct Group(Array);
 
 impl Encoding {
-    /// Opens an input as the encoder takes it.
+    /// Opens an input as the encoder of `config` takes it.
     ///
     /// # Errors
     /// If its head cannot be read or it is smaller than a latent cell.
-    pub fn open(path: &Path, clip: bool, fit: Fit) -> Result<Fitted> {
+    pub fn open(path: &Path, clip: bool, config: &VaeConfig, edges: Edges) -> Result<Fitted> {
         let options = SourceOptions {
             clip,
+            opacity: config.has_opacity(),
             ..SourceOptions::default()
         };
+        let fit = Fit::to(config, edges);
         Ok(Fitted::new(open_source(path, &options)?, fit)?)
     }
 
@@ -87,6 +91,12 @@ impl Work for Encoding {
     fn need(&self, job: &PixelInput) -> Result<Option<Need>> {
         let Spec { frames, size, .. } = job.spec;
         let clip = self.extent(&job.spec);
+        if clip.is_clip() && self.vae.config().has_opacity() {
+            anyhow::bail!(
+                "this is a clip of {frames} frames, but {} is {LAYERED}, which takes images",
+                self.vae.name()
+            );
+        }
         if clip.is_clip() && !self.vae.has_time() {
             anyhow::bail!(
                 "this is a clip of {frames} frames, but {} has the 2-D layout, which takes single frames only",
@@ -108,10 +118,11 @@ impl Work for Encoding {
     }
 
     fn source(&self, job: &PixelInput) -> Result<Source<Group>> {
-        let fit = Fit::to(self.vae.config(), self.edges);
+        let config = self.vae.config();
         Ok(Box::new(Groups {
-            source: Self::open(&job.path, self.clip, fit)?,
-            temporal: fit.temporal,
+            source: Self::open(&job.path, self.clip, config, self.edges)?,
+            temporal: config.temporal(),
+            has_opacity: config.has_opacity(),
         }))
     }
 
@@ -141,6 +152,7 @@ impl Work for Encoding {
 struct Groups {
     source: Fitted,
     temporal: usize,
+    has_opacity: bool,
 }
 
 impl Iterator for Groups {
@@ -156,7 +168,13 @@ impl Iterator for Groups {
             };
             frame.notes.iter().for_each(ui::warn);
             let is_first = frame.index == 0;
-            frames.push(frame.pixels);
+            frames.push(match self.has_opacity {
+                true => match join(&frame.pixels, frame.opacity.as_ref()) {
+                    Ok(joined) => joined,
+                    Err(e) => return Some(Err(e.into())),
+                },
+                false => frame.pixels,
+            });
             if is_first || frames.len() == self.temporal {
                 return Some(join_frames(frames).map(Group).map_err(Into::into));
             }

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use vae2x::{Array, Extent, Finisher, Progress, Vae, in_turn, join_frames};
 use vae2x_measure::metrics;
 use vae2x_measure::numbers::{NUMBERS, Subject, mean};
-use vae2x_media::frames::{Edges, Fit, FrameSource, Spec};
+use vae2x_media::frames::{Edges, Fitted, FrameSource, Spec};
 use vae2x_media::picture::{PictureOptions, write_image};
 
 use super::{Encoding, plain};
@@ -97,7 +97,7 @@ impl RoundTrips {
     /// # Errors
     /// If its head cannot be read, it is smaller than a latent cell, or it holds several clips or images.
     pub fn look(&self, path: &Path) -> Result<Spec> {
-        let fitted = Encoding::open(path, self.clip, self.fit())?;
+        let fitted = self.open(path)?;
         let spec = fitted.spec().clone();
         match spec.items {
             1 => Ok(spec),
@@ -105,8 +105,8 @@ impl RoundTrips {
         }
     }
 
-    fn fit(&self) -> Fit {
-        Fit::to(self.vae.config(), Edges::Crop)
+    fn open(&self, path: &Path) -> Result<Fitted> {
+        Encoding::open(path, self.clip, self.vae.config(), Edges::Crop)
     }
 
     fn extent(&self, spec: &Spec) -> Extent {
@@ -202,7 +202,7 @@ impl Work for RoundTrips {
     }
 
     fn source(&self, job: &TripInput) -> Result<Source<Turn>> {
-        let mut source = Encoding::open(&job.path, self.clip, self.fit())?;
+        let mut source = self.open(&job.path)?;
         let frames = job.spec.frames;
         let first = std::iter::once_with(move || {
             let mut frames = Vec::new();

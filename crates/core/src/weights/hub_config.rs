@@ -17,7 +17,8 @@ pub const MEAN_KEY: &str = "latents_mean";
 pub const STD_KEY: &str = "latents_std";
 /// The release of diffusers whose configuration is written.
 const DIFFUSERS_VERSION: &str = "0.35.0";
-/// Classes whose weights have this architecture: Wan2.1's and Wan2.2-14B's; Qwen-Image's, which Krea 2 and Anima use.
+/// Classes whose weights have this architecture: Wan2.1's and Wan2.2-14B's; Qwen-Image's, which Krea 2 and Anima use, of one width
+/// and no scale, which the pipeline of Qwen-Image-Layered loads, too.
 const CLASSES: [&str; 2] = ["AutoencoderKLWan", "AutoencoderKLQwenImage"];
 /// Classes of diffusers that are taken for these, and whose they are.
 const OTHER_CLASSES: [(&str, &str); 13] = [
@@ -187,11 +188,47 @@ struct Output<'a> {
     z_dim: usize,
 }
 
-/// The `config.json` of a model, as diffusers' AutoencoderKLWan reads it.
+/// All keys of a `config.json` of AutoencoderKLQwenImage.
+#[derive(Serialize)]
+struct QwenOutput<'a> {
+    _class_name: &'a str,
+    _diffusers_version: &'a str,
+    attn_scales: [f32; 0],
+    base_dim: usize,
+    dim_mult: [usize; 4],
+    dropout: f32,
+    input_channels: usize,
+    latents_mean: &'a [f32],
+    latents_std: &'a [f32],
+    num_res_blocks: usize,
+    temperal_downsample: [bool; 3],
+    z_dim: usize,
+}
+
+/// The `config.json` of a model, as diffusers' AutoencoderKLWan reads it, or AutoencoderKLQwenImage if the model has
+/// opacity and fits that class.
 ///
 /// # Errors
 /// [`Error::Config`] if a number cannot be written.
 pub fn to_json(config: &VaeConfig) -> Result<String> {
+    let fits_qwen = config.out_channels == config.image_channels
+        && config.encoder_base_dim == config.decoder_base_dim;
+    if config.has_opacity() && fits_qwen {
+        return pretty(&QwenOutput {
+            _class_name: CLASSES[1],
+            _diffusers_version: DIFFUSERS_VERSION,
+            attn_scales: [],
+            base_dim: config.encoder_base_dim,
+            dim_mult: config.dim_mult,
+            dropout: 0.0,
+            input_channels: config.image_channels,
+            latents_mean: &config.latents_mean,
+            latents_std: &config.latents_std,
+            num_res_blocks: config.num_res_blocks,
+            temperal_downsample: config.temporal_downsample,
+            z_dim: config.z_dim,
+        });
+    }
     let output = Output {
         _class_name: CLASSES[0],
         _diffusers_version: DIFFUSERS_VERSION,
@@ -200,7 +237,7 @@ pub fn to_json(config: &VaeConfig) -> Result<String> {
         decoder_base_dim: Some(config.decoder_base_dim).filter(|&d| d != config.encoder_base_dim),
         dim_mult: config.dim_mult,
         dropout: 0.0,
-        in_channels: 3,
+        in_channels: config.image_channels,
         is_residual: false,
         latents_mean: &config.latents_mean,
         latents_std: &config.latents_std,
@@ -212,7 +249,11 @@ pub fn to_json(config: &VaeConfig) -> Result<String> {
         temperal_downsample: config.temporal_downsample,
         z_dim: config.z_dim,
     };
-    serde_json::to_string_pretty(&output)
+    pretty(&output)
+}
+
+fn pretty(output: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(output)
         .map(|text| text + "\n")
         .map_err(|e| Error::Config(e.to_string()))
 }
@@ -243,6 +284,34 @@ mod tests {
         };
         apply(Path::new("model"), &json, &mut read).unwrap();
         assert_eq!(read, written);
+    }
+
+    #[test]
+    fn a_model_with_opacity_is_of_the_class_that_its_pipeline_loads() {
+        let rgba = VaeConfig {
+            image_channels: 4,
+            out_channels: 4,
+            ..VaeConfig::default()
+        };
+        let json = to_json(&rgba).unwrap();
+        let has = |part: &str| json.contains(part);
+        assert!(
+            has("AutoencoderKLQwenImage") && has("\"input_channels\": 4"),
+            "{json}"
+        );
+        let mut read = rgba.clone();
+        apply(Path::new("model"), &json, &mut read).unwrap();
+        assert_eq!(read, rgba);
+        let narrow = VaeConfig {
+            decoder_base_dim: 48,
+            ..rgba
+        };
+        let json = to_json(&narrow).unwrap();
+        let has = |part: &str| json.contains(part);
+        assert!(
+            has("AutoencoderKLWan") && has("\"in_channels\": 4"),
+            "{json}"
+        );
     }
 
     fn applied(json: &str) -> Result<()> {

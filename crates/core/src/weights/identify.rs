@@ -213,11 +213,15 @@ pub(crate) fn config(tensors: &ModelTensors, place: &Place) -> Result<VaeConfig>
     let landmarks = Landmarks::of(*layout);
     let first = |name: &str| first_extent(tensors, &format!("{prefix}{name}"));
     let (encoder, decoder) = (first(landmarks.encoder_in)?, first(landmarks.decoder_norm)?);
+    // What 16 output channels mean, colours at 2x and opacity or not, only the encoder shows.
+    let input = tensors.info(&format!("{prefix}{}", landmarks.encoder_in));
+    let image_channels = input.and_then(|info| info.shape.get(1).copied());
     let wan21 = VaeConfig::default();
     // Where one of these is missing the file will be refused; what stands in only serves to name all that is missing.
     let mut config = VaeConfig {
         encoder_base_dim: encoder.or(decoder).unwrap_or(wan21.encoder_base_dim),
         decoder_base_dim: decoder.or(encoder).unwrap_or(wan21.decoder_base_dim),
+        image_channels: image_channels.unwrap_or(wan21.image_channels),
         out_channels: first(landmarks.decoder_out)?.unwrap_or(wan21.out_channels),
         z_dim: first(landmarks.post_quant)?.unwrap_or(wan21.z_dim),
         ..wan21

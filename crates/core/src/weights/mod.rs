@@ -29,6 +29,7 @@ mod npy;
 mod npz;
 mod pickle;
 mod pickle_names;
+mod rescale;
 mod safetensors;
 mod scales;
 mod slice;
@@ -39,12 +40,13 @@ pub mod vae;
 pub mod write;
 
 pub use assign::Report;
-pub use convert::{ConvertOptions, convert};
+pub use convert::{ConvertOptions, convert, convert_with_encoder};
 pub use dtype::DType;
 pub use file::{Format, TensorFile};
 pub use folder::FileNames;
 pub use layout::Layout;
 pub use model::{ModelTensors, ModelWeights};
+pub use rescale::OutputScale;
 pub use table::TensorInfo;
 pub use vae::{Oddities, VaeWeights};
 

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use vae2x_core::config::IMAGE_CHANNELS;
 use vae2x_core::engine::{Decode, Encode, Progress};
 use vae2x_core::{Array, Extent, Result, VaeConfig};
 
@@ -275,7 +274,7 @@ impl Decode for Decoding {
             .clip
             .cells
             .map(|n| self.scale * self.config.spatial() * n);
-        let mut output = OutputFrames::new([IMAGE_CHANNELS, frames, h, w], self.scale)?;
+        let mut output = OutputFrames::new([self.config.image_channels, frames, h, w], self.scale)?;
         self.stream.step(latent, &mut output, progress)?;
         self.done += 1;
         Ok(output.into_array())

@@ -77,8 +77,7 @@ pub trait FrameSink: Send {
     /// Writes the next frame.
     ///
     /// # Shapes
-    /// `[3, H, W]`, or `[4, H, W]` with opacity where images are written; values outside [-1, 1]
-    /// are clamped.
+    /// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
     ///
     /// # Errors
     /// [`vae2x_core::Error::Shape`] if it is one too many, not an image, or of another size than an

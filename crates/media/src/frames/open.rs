@@ -41,7 +41,7 @@ pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn Frame
         };
     }
     if ArrayFile::is_name(path) {
-        return Ok(Box::new(ArrayFile::open(path)?));
+        return Ok(Box::new(ArrayFile::open(path, options.opacity)?));
     }
     if Container::from_path(path) == Some(Container::Y4m) {
         return Ok(Box::new(Y4mFile::open(path)?));

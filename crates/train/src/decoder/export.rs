@@ -8,7 +8,7 @@ use std::path::Path;
 use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::weights::write::{Entry, write_safetensors};
 use vae2x_core::weights::{
-    ConvertOptions, DType, Layout, VaeWeights, Weights, convert, hub_config,
+    ConvertOptions, DType, Layout, OutputScale, VaeWeights, Weights, convert, hub_config,
 };
 use vae2x_core::{Error as CoreError, VaeConfig};
 
@@ -82,7 +82,7 @@ pub fn export(
     let conversion = ConvertOptions {
         layout: options.layout,
         dtype: None,
-        to_2x: false,
+        scale: OutputScale::Keep,
     };
     Ok(convert(&VaeWeights::open(&original)?, &conversion, out)?)
 }

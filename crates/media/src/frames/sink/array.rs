@@ -1,5 +1,5 @@
-//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]` as npy or
-//! safetensors.
+//! Whole clips as one array of 32-bit floats, written frame by frame: `[B, 3, F, H, W]`, or
+//! `[B, 4, F, H, W]` with opacity, as npy or safetensors.
 //!
 //! Frames arrive one at a time, while in the file each colour's frames lie together; each plane is
 //! therefore written at its own place, and memory stays at one frame. The file appears when it is
@@ -16,6 +16,15 @@ use crate::array_format::ArrayFormat;
 use crate::frames::contract::FrameSink;
 use crate::pixels::{clamp, picture_size, require_finite};
 
+/// What the first frame fixes.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Bytes of the file's header.
+    header: u64,
+    /// Channels, height and width.
+    shape: [usize; 3],
+}
+
 /// An array file that grows frame by frame. Dropped before it is finished, it leaves nothing.
 #[derive(Debug)]
 pub struct ArraySink {
@@ -24,8 +33,8 @@ pub struct ArraySink {
     items: usize,
     frames: usize,
     temp: TempFile,
-    /// Known from the first frame on: length of the header, height and width.
-    layout: Option<(u64, [usize; 2])>,
+    /// Known from the first frame on.
+    layout: Option<Layout>,
     count: Count,
 }
 
@@ -48,12 +57,17 @@ impl ArraySink {
     }
 
     /// Writes the header, now that the size is known.
-    fn begin(&mut self, size: [usize; 2]) -> Result<(u64, [usize; 2])> {
-        let header = self
-            .format
-            .header("pixels", &[self.items, 3, self.frames, size[0], size[1]])?;
+    fn begin(&mut self, shape: [usize; 3]) -> Result<Layout> {
+        let [channels, height, width] = shape;
+        let header = self.format.header(
+            "pixels",
+            &[self.items, channels, self.frames, height, width],
+        )?;
         self.write_at(0, &header)?;
-        Ok(*self.layout.insert((header.len() as u64, size)))
+        Ok(*self.layout.insert(Layout {
+            header: header.len() as u64,
+            shape,
+        }))
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
@@ -69,26 +83,28 @@ impl FrameSink for ArraySink {
     fn push(&mut self, frame: &Array) -> Result<()> {
         let [item, index] = self.count.next()?;
         require_finite(&format!("frame {}", self.count.pushed()), frame)?;
-        let size = picture_size(frame)?;
-        let (header, first) = match self.layout {
+        let shape = shape(frame)?;
+        let layout = match self.layout {
             Some(layout) => layout,
-            None => self.begin(size)?,
+            None => self.begin(shape)?,
         };
-        if size != first {
+        if shape != layout.shape {
+            let shown = |[c, h, w]: [usize; 3]| format!("{c} channels of {w}x{h} pixels");
             return Err(Error::Shape {
                 what: format!("frame {}", self.count.pushed()),
-                expected: format!("{}x{} pixels, as the first", first[1], first[0]),
-                got: format!("{}x{}", size[1], size[0]),
+                expected: format!("{}, as the first", shown(layout.shape)),
+                got: shown(shape),
             });
         }
-        let plane = size[0] * size[1];
-        for (colour, values) in frame.data().chunks_exact(plane).enumerate() {
-            let at = ((item * 3 + colour) * self.frames + index) * plane * size_of::<f32>();
+        let [channels, height, width] = shape;
+        let plane = height * width;
+        for (channel, values) in frame.data().chunks_exact(plane).enumerate() {
+            let at = ((item * channels + channel) * self.frames + index) * plane * size_of::<f32>();
             let bytes: Vec<u8> = values
                 .iter()
                 .flat_map(|&v| clamp(v).to_le_bytes())
                 .collect();
-            self.write_at(header + at as u64, &bytes)?;
+            self.write_at(layout.header + at as u64, &bytes)?;
         }
         self.count.add();
         Ok(())
@@ -98,5 +114,13 @@ impl FrameSink for ArraySink {
         self.count.finish()?;
         self.temp.persist()?;
         Ok(vec![self.path])
+    }
+}
+
+/// Channels, height and width of an image, with or without opacity.
+fn shape(frame: &Array) -> Result<[usize; 3]> {
+    match *frame.shape() {
+        [4, height, width] if height > 0 && width > 0 => Ok([4, height, width]),
+        _ => picture_size(frame).map(|[height, width]| [3, height, width]),
     }
 }

@@ -1,5 +1,5 @@
-//! Pixels in a tensor file: `[3, H, W]`, `[B, 3, H, W]` or `[B, 3, F, H, W]` in [-1, 1], read frame
-//! by frame.
+//! Pixels in a tensor file: `[3, H, W]`, `[B, 3, H, W]` or `[B, 3, F, H, W]` in [-1, 1], or the same
+//! with 4 channels, the last being opacity. They are read frame by frame.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, Error, Result};
 
 use crate::frames::contract::{Frame, FrameSource, Spec};
+use crate::opacity::split;
 use crate::picture::BitDepth;
 
 /// How far beyond [-1, 1] values may lie: rounding in 16-bit floats and in the arithmetic of
@@ -20,6 +21,7 @@ pub struct ArrayFile {
     name: String,
     shape: Vec<usize>,
     spec: Spec,
+    keep_opacity: bool,
     /// Open from the first frame to the last only, so that any number of inputs can wait.
     file: Option<TensorFile>,
     next: usize,
@@ -33,12 +35,13 @@ impl ArrayFile {
             .is_some_and(|e| known.iter().any(|k| e.eq_ignore_ascii_case(k)))
     }
 
-    /// Finds the tensor `pixels`, or the only one, from the head of the file.
+    /// Finds the tensor `pixels`, or the only one, from the head of the file. Opacity is kept if it is
+    /// asked for, else left out with a note.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if the file is not a tensor file or the tensor not one of
     /// frames.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, keep_opacity: bool) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let (name, spec) = find(&file)?;
         Ok(Self {
@@ -46,6 +49,7 @@ impl ArrayFile {
             shape: file.tensors()[&name].shape.clone(),
             name,
             spec,
+            keep_opacity,
             file: None,
             next: 0,
         })
@@ -64,7 +68,7 @@ impl ArrayFile {
         Ok(self.file.insert(file))
     }
 
-    /// `[3, H, W]`
+    /// `[3, H, W]` or `[4, H, W]`
     fn read(&mut self, item: usize, index: usize) -> Result<Array> {
         let at: Vec<Option<usize>> = match self.shape.len() {
             3 => vec![None; 3],
@@ -104,7 +108,17 @@ impl FrameSource for ArrayFile {
             return Ok(None);
         }
         let (item, index) = (self.next / self.spec.frames, self.next % self.spec.frames);
-        let pixels = self.read(item, index)?;
+        let (pixels, mut opacity) = split(self.read(item, index)?)?;
+        let mut notes = Vec::new();
+        if opacity.is_some() && !self.keep_opacity {
+            opacity = None;
+            if self.next == 0 {
+                notes.push(format!(
+                    "{}: its opacity is ignored; colours are taken as they are stored",
+                    self.path.display()
+                ));
+            }
+        }
         self.next += 1;
         if self.next == self.spec.all_frames() {
             self.file = None;
@@ -113,8 +127,8 @@ impl FrameSource for ArrayFile {
             item,
             index,
             pixels,
-            opacity: None,
-            notes: Vec::new(),
+            opacity,
+            notes,
         }))
     }
 }
@@ -134,12 +148,12 @@ fn find(file: &TensorFile) -> Result<(String, Spec)> {
     };
     let shape = &file.tensors()[&name].shape;
     let (items, frames, size) = match shape[..] {
-        [3, h, w] => (1, 1, [h, w]),
-        [b, 3, h, w] => (b, 1, [h, w]),
-        [b, 3, f, h, w] => (b, f, [h, w]),
+        [3 | 4, h, w] => (1, 1, [h, w]),
+        [b, 3 | 4, h, w] => (b, 1, [h, w]),
+        [b, 3 | 4, f, h, w] => (b, f, [h, w]),
         _ => {
             return Err(fail(format!(
-                "expected pixels [B, 3, F, H, W], found shape {shape:?}"
+                "expected pixels [B, 3, F, H, W], or 4 channels with opacity, found shape {shape:?}"
             )));
         }
     };
