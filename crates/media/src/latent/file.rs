@@ -10,6 +10,7 @@ use super::axes::Axes;
 use super::choose::{Choice, choose, join};
 use super::layout::{self, Found, Given};
 use super::names::{COMFY_TENSOR, COMFY_VERSION, SPACE_MARKER};
+use super::settle;
 use crate::picture::COMFY_TEXTS;
 
 /// How a latent file is read.
@@ -95,8 +96,8 @@ impl LatentFile {
         // The shape is checked before the data is read: a wrong file may be huge.
         let found = recognize(file, &tensor, options)?;
         let mut array = file.read_finite(&key)?;
-        let settled = layout::settle(&tensor, found, || Ok(array.clone()))?;
-        layout::check_sides(&tensor, &settled.layout, &array)?;
+        let settled = settle::settle(&tensor, found, || Ok(array.clone()))?;
+        settle::check_sides(&tensor, &settled.layout, &array)?;
         let mut notes = Vec::from_iter(settled.note);
         if !left_out.is_empty() {
             let others = join(left_out.len(), left_out.into_iter());
@@ -167,7 +168,7 @@ pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usi
         key: &key,
     };
     let found = recognize(file, &tensor, options)?;
-    let settled = layout::settle(&tensor, found, || file.read_finite(&key))?;
+    let settled = settle::settle(&tensor, found, || file.read_finite(&key))?;
     Ok(settled.layout.shape())
 }
 

@@ -9,17 +9,15 @@
 //! | `[16, h, w]` | a single image |
 //! | `[B, h/2 * w/2, 64]` | diffusers' Qwen-Image: each token is `[16, 2, 2]`; the size must be given |
 //!
-//! Where two extents are 16, the shape leaves two of these open: [`settle`] asks the tensor's name, then its values, and
+//! Where two extents are 16, the shape leaves two of these open: [`super::settle`] asks the tensor's name, then its values, and
 //! refuses what stays doubtful. `--axes` says it instead, in any order.
 
 use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 
-use super::alike::{likeness, token_difference};
 use super::axes::Axes;
 use super::known::{KnownSpace, foreign, is_foreign_clip, known_spaces, space_of};
-use super::names::frames_and_sides;
 
 /// A tensor, for errors.
 pub(super) struct Tensor<'a> {
@@ -28,6 +26,14 @@ pub(super) struct Tensor<'a> {
 }
 
 impl Tensor<'_> {
+    /// The tensor in a sentence; one that is alone in its file may have no name.
+    pub fn named(&self) -> String {
+        match self.key {
+            "" => "the tensor".into(),
+            key => format!("tensor '{key}'"),
+        }
+    }
+
     pub fn error(&self, expected: &str, got: &str) -> Error {
         Error::Tensor {
             path: self.path.into(),
@@ -63,8 +69,8 @@ pub(super) enum Layout {
 /// Axes in an order, and the extents `[B, C, T, h, w]` that they make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ordered {
-    axes: Axes,
-    extents: [usize; 5],
+    pub axes: Axes,
+    pub extents: [usize; 5],
 }
 
 /// The layouts that a shape can have.
@@ -149,13 +155,13 @@ fn ordered(axes: &Axes, tensor: &Tensor<'_>, shape: &[usize]) -> Result<Ordered>
 }
 
 impl Ordered {
-    fn frames_and_sides(&self) -> [usize; 3] {
+    pub fn frames_and_sides(&self) -> [usize; 3] {
         let [_, _, frames, height, width] = self.extents;
         [frames, height, width]
     }
 
     /// "--axes CTHW for a clip of 16 latent frames"
-    fn asked_for(&self) -> String {
+    pub fn asked_for(&self) -> String {
         let axes = &self.axes;
         match self.extents {
             [1, _, 1, ..] => format!("--axes {axes} for an image"),
@@ -164,88 +170,6 @@ impl Ordered {
             [items, _, frames, ..] => {
                 format!("--axes {axes} for {items} clips of {frames} latent frames")
             }
-        }
-    }
-}
-
-/// A layout, and why it is this one where the shape does not say.
-pub(super) struct Settled {
-    pub layout: Layout,
-    pub note: Option<String>,
-}
-
-/// Chooses among the layouts that a shape can have; `values` are the tensor's.
-pub(super) fn settle(
-    tensor: &Tensor<'_>,
-    found: Found,
-    values: impl FnOnce() -> Result<Array>,
-) -> Result<Settled> {
-    let one = |layout| Settled { layout, note: None };
-    let (usual, other) = match found {
-        Found::One(layout) => return Ok(one(layout)),
-        Found::Either(usual, other) => (usual, other),
-    };
-    let taken = |ordered: Ordered, why: &str| Settled {
-        note: Some(format!(
-            "tensor '{}' is read as {}, {why}",
-            tensor.key, ordered.axes
-        )),
-        layout: Layout::Ordered(ordered),
-    };
-    if let Some(sides) = frames_and_sides(tensor.key) {
-        for ordered in [&usual, &other] {
-            if ordered.frames_and_sides() == sides {
-                return Ok(taken(ordered.clone(), "as its name says"));
-            }
-        }
-    }
-    const ALIKE: &str = "as its slices along T are as alike as the frames of a clip";
-    const DIFFERENT: &str = "as its slices along C differ as channels do";
-    let [first, second] = likeness(&values()?);
-    match usual.axes.count() {
-        5 if first.is_frames_beside(second) => Ok(taken(other, ALIKE)),
-        5 if !first.leads(second) => Ok(one(Layout::Ordered(usual))),
-        4 if second.is_frames_beside(first) => Ok(taken(other, ALIKE)),
-        4 if second.is_channels_beside(first) => Ok(taken(usual, DIFFERENT)),
-        _ => Err(tensor.error(
-            &format!("{} or {}", other.asked_for(), usual.asked_for()),
-            "a shape and values that leave both open",
-        )),
-    }
-}
-
-/// Refuses packed tokens whose rows fit together clearly better with height and width exchanged.
-pub(super) fn check_sides(tensor: &Tensor<'_>, layout: &Layout, array: &Array) -> Result<()> {
-    /// So many rows and columns make an image whose rows can be compared.
-    const ENOUGH: usize = 8;
-    /// Rows that are not below each other differ by more than this, compared to those that are.
-    const WORSE: f64 = 1.2;
-    let Layout::Packed {
-        space,
-        rows,
-        columns,
-        ..
-    } = *layout
-    else {
-        return Ok(());
-    };
-    if rows == columns || rows.min(columns) < ENOUGH {
-        return Ok(());
-    }
-    let (given, exchanged) = (
-        token_difference(array, columns),
-        token_difference(array, rows),
-    );
-    match given > WORSE * exchanged {
-        false => Ok(()),
-        true => {
-            let [height, width] = [rows, columns].map(|n| n * space.token_pixels());
-            Err(tensor.error(
-                &format!(
-                    "--size {width}x{height} (height first), with which its rows fit together"
-                ),
-                &format!("--size {height}x{width}, with which they do not"),
-            ))
         }
     }
 }
@@ -487,22 +411,6 @@ mod tests {
         );
         let channels = given("CTHW", &[5, 16, 4, 6]).unwrap_err();
         assert!(channels.contains("16 channels on axis 0"), "{channels}");
-    }
-
-    #[test]
-    fn frames_first_are_transposed() {
-        let array = ramp(&[2, 3, 16, 1, 2]);
-        let out = of(array.shape(), None)
-            .unwrap()
-            .apply(array.clone())
-            .unwrap();
-        assert_eq!(out.shape(), [2, 16, 3, 1, 2]);
-        for (b, t, c, x) in [(0, 0, 0, 0), (1, 2, 15, 1), (0, 1, 7, 0), (1, 0, 3, 1)] {
-            assert_eq!(
-                out.data()[((b * 16 + c) * 3 + t) * 2 + x],
-                array.data()[((b * 3 + t) * 16 + c) * 2 + x]
-            );
-        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod file;
 mod known;
 mod layout;
 mod names;
+mod settle;
 mod space;
 mod write;
 
