@@ -228,7 +228,7 @@ fn an_incomplete_array_is_not_written() {
     let mut sink = output.open(0, Vec::new()).unwrap();
     sink.push(&frame(0)).unwrap();
     let wide = sink.push(&Array::zeros([3, 2, 5]));
-    assert!(matches!(wide, Err(Error::Shape { got, .. }) if got == "5x2"));
+    assert!(matches!(wide, Err(Error::Shape { got, .. }) if got == "3 channels of 5x2 pixels"));
     let mut nan = frame(1);
     nan.data_mut()[3] = f32::NAN;
     let broken = sink.push(&nan);
