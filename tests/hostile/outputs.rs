@@ -189,7 +189,6 @@ fn names() -> Vec<Case> {
         ("", Error),
         (".", Either),
         ("..png", Either),
-        ("-", Either),
         ("x.PNG", Success),
         ("x.gif", Error),
         ("x.png.", Either),

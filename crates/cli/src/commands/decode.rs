@@ -1,5 +1,6 @@
 //! `vae2x decode`: latents to images and clips.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use vae2x::{Extent, VaeConfig};
@@ -13,6 +14,7 @@ use crate::files::{check_distinct, check_writable, keep_or_remove};
 use crate::finishing::{FinishPlan, note_view};
 use crate::latents::{Reading, look_at_all, planned};
 use crate::run::{Direction, run};
+use crate::usage;
 use crate::work::Decoding;
 
 /// Runs the command.
@@ -80,6 +82,9 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
 
 /// Refuses outputs that would replace an input or cannot be written.
 fn check_paths(args: &DecodeArgs, inputs: &[PathBuf], vae: &str) -> anyhow::Result<()> {
+    if args.output == Path::new("-") && std::io::stdout().is_terminal() {
+        return usage("-o -: standard output is a terminal; pipe it into a program that reads y4m");
+    }
     let timings = args.run.timings.as_deref();
     let outputs: Vec<&Path> = [args.output.as_path()].into_iter().chain(timings).collect();
     let inputs = inputs.iter().map(PathBuf::as_path);

@@ -110,6 +110,9 @@ impl Decision {
 
 /// A decision below this probability is doubtful.
 const SURE: f32 = 0.9;
+/// Why an unmarked `.latent` file is raw.
+const RAW_IN_COMFY: &str = "ComfyUI's .latent files are raw";
+
 /// Decides the space of a latent.
 ///
 /// # Errors
@@ -129,6 +132,12 @@ pub fn decide_space(
         }
         (SpaceChoice::Auto, None) => {}
     }
+    let is_comfy = matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy);
+    let statistics = |of: &VaeConfig| (of.latents_mean.clone(), of.latents_std.clone());
+    if is_comfy && statistics(config) != statistics(&VaeConfig::default()) {
+        // What ComfyUI saves comes from models with the usual statistics, not from this one.
+        return Ok(Decision::certain(Space::Raw, RAW_IN_COMFY));
+    }
     let found = guess(file.stored(), config)?;
     let (prior, kind) = prior(file);
     let evidence = f64::from(found.confidence.min(0.999_999));
@@ -141,9 +150,8 @@ pub fn decide_space(
         false => (Space::Normalized, (1.0 - raw) as f32),
     };
     let sure = (confidence * 100.0).floor();
-    let is_comfy = matches!(file.origin, Origin::Comfy | Origin::ComfyLegacy);
     Ok(match (is_comfy, space, confidence >= SURE) {
-        (true, Space::Raw, true) => Decision::certain(space, "ComfyUI's .latent files are raw"),
+        (true, Space::Raw, true) => Decision::certain(space, RAW_IN_COMFY),
         (true, Space::Normalized, _) => Decision {
             space,
             why: format!(
