@@ -15,7 +15,7 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}
 cargo +nightly build --release --target "$host"
-for name in tensor_file vae_weights latent image photos pairs runs hub_answers; do
+for name in tensor_file vae_weights latent image y4m photos pairs runs hub_answers; do
   case $name in
     image) kinds=(-name '*.png' -o -name '*.jpg' -o -name '*.webp' -o -name '*.exr' -o -name '*.bmp') ;;
     *) kinds=(-name '*.safetensors' -o -name '*.latent' -o -name '*.npy' -o -name '*.pth') ;;

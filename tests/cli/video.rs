@@ -341,7 +341,7 @@ fn videos_are_encoded() {
 #[test]
 fn animations_hold_all_frames() {
     use image::AnimationDecoder;
-    use image::codecs::{png::PngDecoder, webp::WebPDecoder};
+    use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
     decode(&images, &[]).ok();
@@ -350,6 +350,13 @@ fn animations_hold_all_frames() {
         decode(&path, &["--fps", "20"]).ok();
         std::io::BufReader::new(std::fs::File::open(path).unwrap())
     };
+    let gif = GifDecoder::new(open("a.gif")).unwrap().into_frames();
+    let gif = gif.collect_frames().unwrap();
+    assert_eq!(gif.len(), entries(&images).len());
+    assert!(
+        gif.iter()
+            .all(|frame| frame.delay().numer_denom_ms() == (50, 1))
+    );
     let png = PngDecoder::new(open("a.apng"))
         .unwrap()
         .apng()
@@ -368,4 +375,37 @@ fn animations_hold_all_frames() {
             assert!(frame == exact);
         }
     }
+}
+
+/// An FFmpeg that has not opened its output yet would create it anew when this program has deleted it.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_ffmpeg_and_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::time::{Duration, Instant};
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let mark = folder.path().join("mark");
+    // The last argument is its output.
+    let script = format!(
+        "for last; do :; done; echo $$ > {}; cat >/dev/null; sleep 1; echo late > \"${{last#file:}}\"",
+        mark.display()
+    );
+    let program = fake(folder.path(), &script);
+    let mut all = arguments(&text(&out.join("clip.mp4")));
+    all.extend(["--ffmpeg".into(), text(&program)]);
+    let mut child = vae2x().args(all).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !mark.exists() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "FFmpeg is not started"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(entries(&out), [] as [&str; 0]);
 }

@@ -190,7 +190,7 @@ fn names() -> Vec<Case> {
         (".", Either),
         ("..png", Either),
         ("x.PNG", Success),
-        ("x.gif", Error),
+        ("x.gif", Success),
         ("x.png.", Either),
     ]
     .map(|(name, expect)| decode(&format!("named '{name}'"), expect, name))

@@ -41,6 +41,8 @@ impl Listener {
             }
             stopping::Answer::Ask | stopping::Answer::End => (),
         }
+        // First those who write to temporary files.
+        vae2x_media::video::end_all();
         vae2x_core::temp::remove_all();
         tell("interrupted; no unfinished file is left");
         system::exit(exit_code(signal));

@@ -9,7 +9,7 @@
 //! | `.png .jpg .jpeg .webp .exr` | one image |
 //! | `.mp4 .mov .mkv .webm` | the frames of one clip as a video, through FFmpeg |
 //! | `.y4m`, or `-` for standard output | the frames of one clip as plain video |
-//! | `.apng`, or `.webp` for more than one frame | the frames of one clip as an animated image |
+//! | `.apng .gif`, or `.webp` for more than one frame | the frames of one clip as an animated image |
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
 //! | no extension, a trailing slash, or an existing folder | `NAME_00000.png` and so on, NAME being the input's |
 //!
@@ -375,7 +375,7 @@ fn target(path: &Path, inputs: &[Input]) -> Result<Target> {
     array.ok_or_else(|| {
         Error::BadRequest(format!(
             "{}: unknown output format '.{extension}'; expected .png, .jpg, .jpeg, .webp or .exr for one image, .mp4, .mov, \
-             .mkv, .webm or .y4m for a video, .apng or .webp for an animation, .npy or .safetensors for an array, or a folder (end it with a slash)",
+             .mkv, .webm or .y4m for a video, .apng, .gif or .webp for an animation, .npy or .safetensors for an array, or a folder (end it with a slash)",
             path.display()
         ))
     })

@@ -154,8 +154,8 @@ pub struct DecodeArgs {
     /// Weights.
     #[command(flatten)]
     pub vae: VaeArg,
-    /// Write to OUT: an image (.png .jpg .webp .exr), a video (.mp4 .mov .mkv .webm .y4m, or - for
-    /// .y4m on standard output), an array (.npy .safetensors), or a folder for PNG files
+    /// Write to OUT: an image (.png .jpg .webp .exr), a video (.mp4 .mov .mkv .webm .gif .apng .y4m,
+    /// or - for .y4m on standard output), an array (.npy .safetensors), or a folder for PNG files
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Reading.

@@ -100,6 +100,8 @@ pub enum Animation {
     Png,
     /// `.webp` of more than one frame.
     Webp,
+    /// `.gif`, of 256 colours.
+    Gif,
 }
 
 impl Animation {
@@ -108,6 +110,9 @@ impl Animation {
         let extension = path.extension()?;
         if extension.eq_ignore_ascii_case("apng") {
             return Some(Self::Png);
+        }
+        if extension.eq_ignore_ascii_case("gif") {
+            return Some(Self::Gif);
         }
         (extension.eq_ignore_ascii_case("webp") && frames > 1).then_some(Self::Webp)
     }

@@ -10,6 +10,6 @@ pub(crate) mod webp;
 pub(crate) mod y4m;
 pub(crate) mod yuv;
 
-pub use ffmpeg::Ffmpeg;
+pub use ffmpeg::{Ffmpeg, end_all};
 pub use format::{Animation, Codec, Container, Encoding, PixelFormat, Wishes};
 pub use rate::Rate;

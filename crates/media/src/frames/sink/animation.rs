@@ -1,9 +1,13 @@
-//! Animated images, which every browser plays and which need no other program: APNG and WebP, both lossless at 8 bits.
+//! Animated images, which every browser plays and which need no other program: APNG and WebP, both lossless at 8 bits, and GIF.
+//!
+//! A GIF has 256 colours, chosen for each frame, and counts time in hundredths of a second.
 
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use image::Delay;
+use image::codecs::gif::{GifEncoder, Repeat};
 use vae2x_core::temp::TempFile;
 use vae2x_core::{Array, Error, Result};
 
@@ -12,6 +16,9 @@ use crate::frames::contract::FrameSink;
 use crate::picture::{PictureFormat, PictureOptions, add_png_text, encode_image};
 use crate::pixels::{self, picture_size, require_finite};
 use crate::video::{Animation, Rate, webp};
+
+/// The image crate's trade of time for the choice of colours, from 1, the best, to 30.
+const GIF_SPEED: i32 = 10;
 
 /// Writes frames as an animation that plays for ever. The file appears when it is complete.
 pub struct AnimationSink {
@@ -29,6 +36,7 @@ pub struct AnimationSink {
 enum Writer {
     Png(Box<png::Writer<BufWriter<File>>>),
     Webp(webp::Animation<BufWriter<File>>),
+    Gif(Box<GifEncoder<BufWriter<File>>>),
 }
 
 impl AnimationSink {
@@ -66,6 +74,12 @@ impl AnimationSink {
             Animation::Webp => webp::Animation::new(file, size)
                 .map(Writer::Webp)
                 .map_err(|e| Error::io(&self.path, e)),
+            Animation::Gif => {
+                let mut encoder = GifEncoder::new_with_speed(file, GIF_SPEED);
+                let endless = encoder.set_repeat(Repeat::Infinite);
+                endless.map_err(|e| from_gif(&self.path, e))?;
+                Ok(Writer::Gif(Box::new(encoder)))
+            }
         }
     }
 
@@ -101,10 +115,34 @@ fn png_delay(rate: Rate) -> (u16, u16) {
     }
 }
 
-/// Milliseconds that a frame is shown, so that sums are never off by more than half of one.
-fn milliseconds(rate: Rate, index: usize) -> u32 {
-    let at = |index: usize| (index as f64 * 1000.0 / rate.per_second()).round();
+/// Ticks that a frame is shown, so that sums are never off by more than half of one.
+fn ticks(rate: Rate, index: usize, per_second: f64) -> u32 {
+    let at = |index: usize| (index as f64 * per_second / rate.per_second()).round();
     (at(index + 1) - at(index)) as u32
+}
+
+/// A frame of 8 bits with its duration.
+fn gif_frame(frame: &Array, rate: Rate, index: usize) -> Result<image::Frame> {
+    let [height, width] = picture_size(frame)?;
+    let samples = pixels::interleave(frame, pixels::to_u8)?;
+    let too_large = || Error::Shape {
+        what: format!("frame {index}"),
+        expected: "one that GIF stores, of up to 65535 pixels along each side".into(),
+        got: format!("{width}x{height} pixels"),
+    };
+    let side = |n: usize| u16::try_from(n).map(u32::from).map_err(|_| too_large());
+    let image =
+        image::RgbImage::from_raw(side(width)?, side(height)?, samples).ok_or_else(too_large)?;
+    let delay = Delay::from_numer_denom_ms(10 * ticks(rate, index, 100.0), 1);
+    let image = image::DynamicImage::from(image).into_rgba8();
+    Ok(image::Frame::from_parts(image, 0, 0, delay))
+}
+
+fn from_gif(path: &Path, error: image::ImageError) -> Error {
+    match error {
+        image::ImageError::IoError(e) => Error::io(path, e),
+        e => Error::format(path, e.to_string()),
+    }
 }
 
 fn from_png(path: &Path, error: png::EncodingError) -> Error {
@@ -139,8 +177,12 @@ impl FrameSink for AnimationSink {
             }
             Writer::Webp(webp) => {
                 let image = encode_image(frame, PictureFormat::Webp, &PictureOptions::default())?;
-                let written = webp.push(&image, milliseconds(self.rate, index));
+                let written = webp.push(&image, ticks(self.rate, index, 1000.0));
                 written.map_err(|e| Error::io(&self.path, e))?;
+            }
+            Writer::Gif(gif) => {
+                let written = gif.encode_frame(gif_frame(frame, self.rate, index)?);
+                written.map_err(|e| from_gif(&self.path, e))?;
             }
         }
         self.writer = Some((writer, first));
@@ -156,6 +198,8 @@ impl FrameSink for AnimationSink {
                 .finish()
                 .map(drop)
                 .map_err(|e| Error::io(&self.path, e))?,
+            // It writes the end of the file when it is dropped.
+            Some((Writer::Gif(gif), _)) => drop(gif),
             None => {}
         }
         self.temp.persist()?;
@@ -170,7 +214,7 @@ mod tests {
     #[test]
     fn delays_add_up_to_the_length() {
         let rate = |text: &str| text.parse::<Rate>().unwrap();
-        let total: u32 = (0..160).map(|i| milliseconds(rate("16"), i)).sum();
+        let total: u32 = (0..160).map(|i| ticks(rate("16"), i, 1000.0)).sum();
         assert_eq!(total, 10_000);
         assert_eq!(png_delay(rate("16")), (1, 16));
         assert_eq!(png_delay(rate("30000/1001")), (1001, 30000));

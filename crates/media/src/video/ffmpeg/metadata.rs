@@ -90,6 +90,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_file_is_read(file in "[a-z=;#\\\\\\[\n\u{e4}]{0,60}") {
+            for (key, _) in comfy_texts(&file) {
+                prop_assert!(KEYS.contains(&&*key));
+            }
+        }
+
+        #[test]
         fn texts_survive(prompt in "[ -~\n\u{e4}\u{1f600}]{0,40}", workflow in "[=;#\\\\\n{}\"a]{0,40}") {
             let texts = vec![("prompt".to_owned(), prompt), ("workflow".to_owned(), workflow)];
             prop_assert_eq!(comfy_texts(&of(&texts)), texts);

@@ -12,4 +12,4 @@ mod program;
 pub(crate) use decode::Decoder;
 pub(crate) use encode::{Audio, Encoder, Movie};
 pub(crate) use probe::Video;
-pub use program::Ffmpeg;
+pub use program::{Ffmpeg, end_all};

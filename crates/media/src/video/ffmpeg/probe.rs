@@ -289,6 +289,15 @@ fn colours(fact: &str) -> Colours {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What a file's texts make FFmpeg say is a stranger's.
+        #[test]
+        fn any_message_is_taken(words in prop::collection::vec("(\\[Parsed_showinfo_0 @ 0x1\\] ?|n: +|pts_time:|s:|[0-9x/:.-]{1,9}|Stream #0:|: Audio: |fmt:|[ -~]{0,9}|\n)", 0..60)) {
+            found(&words.concat());
+        }
+    }
 
     const SAID: &str = "Input #0, mov,mp4,m4a,3gp,3g2,mj2, from 'file:a.mp4':
   Stream #0:0[0x1](und): Video: h264 (High), yuv420p(tv, bt709, progressive), 130x98, 29.97 fps (default)

@@ -6,8 +6,10 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use vae2x_core::{Error, Result};
 
@@ -134,15 +136,19 @@ impl Ffmpeg {
 
     /// Starts a command whose messages are collected; its other streams are as they were set.
     pub(super) fn start(&self, mut command: Command) -> Result<Running> {
+        let mut live = locked(&LIVE);
         let child = command.stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|e| Error::io(&self.path, e))?;
         let messages = child
             .stderr
             .take()
             .map(|stream| std::thread::spawn(move || last_of(stream)));
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let child = Arc::new(Mutex::new(child));
+        live.push(Arc::clone(&child));
         Ok(Running {
-            input: child.stdin.take(),
-            output: child.stdout.take(),
+            input,
+            output,
             messages,
             child,
         })
@@ -196,10 +202,31 @@ fn last_of(mut stream: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
+/// Programs at work, which a signal's thread ends.
+static LIVE: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends all programs that are at work, and lets no other start. A process that is about to end calls this before it deletes the
+/// files that they write.
+pub fn end_all() {
+    let live = locked(&LIVE);
+    for child in live.iter() {
+        let mut child = locked(child);
+        // It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    // The list stays locked.
+    std::mem::forget(live);
+}
+
 /// FFmpeg at work. Dropped, it is ended.
 #[derive(Debug)]
 pub(super) struct Running {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     /// What it reads, until it is closed.
     pub input: Option<ChildStdin>,
     /// What it writes.
@@ -212,7 +239,7 @@ impl Running {
     pub fn finish(&mut self) -> Result<(), String> {
         self.input = None;
         self.output = None;
-        let status = self.child.wait();
+        let status = self.wait();
         let messages = self
             .messages
             .take()
@@ -227,13 +254,28 @@ impl Running {
             Err(e) => Err(e.to_string()),
         }
     }
+
+    /// Waits without holding the lock, which [`end_all`] needs.
+    fn wait(&self) -> std::io::Result<ExitStatus> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        loop {
+            if let Some(status) = locked(&self.child).try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        {
+            let mut child = locked(&self.child);
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        locked(&LIVE).retain(|child| !Arc::ptr_eq(child, &self.child));
     }
 }
 
