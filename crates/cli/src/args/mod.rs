@@ -35,11 +35,11 @@ pub struct Cli {
 /// One variant per command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Decode latents to images.
+    /// Decode latents to images and videos.
     Decode(DecodeArgs),
-    /// Encode images to latents.
+    /// Encode images and videos to latents.
     Encode(EncodeArgs),
-    /// Upscale images to twice their size, by encoding and decoding them.
+    /// Upscale images and videos to twice their size, by encoding and decoding them.
     Upscale(UpscaleArgs),
     /// Make latents of twice the size for a second pass of the diffusion model (highres fix).
     Hires(HiresArgs),
@@ -287,7 +287,7 @@ pub struct HiresArgs {
 /// `vae2x encode`
 #[derive(Debug, Args)]
 pub struct EncodeArgs {
-    /// Images, folders of them, or `pixels` as decode writes them (.safetensors, .npy)
+    /// Images, folders of them, videos, or `pixels` as decode writes them (.safetensors, .npy)
     #[arg(required = true, value_name = "IMAGES")]
     pub inputs: Vec<PathBuf>,
     /// Weights.
@@ -306,6 +306,9 @@ pub struct EncodeArgs {
     /// Pad to multiples of 8 pixels by repeating the edge, instead of cropping
     #[arg(long)]
     pub pad: bool,
+    /// Use this FFmpeg program for videos [default: VAE2X_FFMPEG, the search path, imageio-ffmpeg]
+    #[arg(long, value_name = "PATH")]
+    pub ffmpeg: Option<PathBuf>,
     /// Do not write ComfyUI's prompt and workflow of images to latent files
     #[arg(long)]
     pub no_metadata: bool,

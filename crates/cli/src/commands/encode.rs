@@ -1,9 +1,7 @@
 //! `vae2x encode`: images and clips to latents.
 
-use std::path::Path;
-
 use vae2x::{Device, Precision, Space, Vae, VaeConfig};
-use vae2x_media::frames::{Edges, Folders, FrameSource};
+use vae2x_media::frames::{Edges, Fitted, Folders, FrameSource};
 use vae2x_media::latent::LatentFormat;
 
 use crate::args::EncodeArgs;
@@ -11,7 +9,7 @@ use crate::batch::{self, Pair};
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_files, check_replaceable, is_folder, keep_or_remove, targets};
 use crate::run::{Direction, prepare, run};
-use crate::work::{Encoding, PixelInput};
+use crate::work::{Encoding, Opening, PixelInput};
 use crate::{ui, usage};
 
 /// Runs the command. Heads are looked at before any work.
@@ -34,19 +32,19 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     let (inputs, mut failed) = batch::list(&args.inputs, folders)?;
     let paths = targets(&args.output, &inputs, |_| "latent")?;
     check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
-    let edges = match args.pad {
-        true => Edges::Pad,
-        false => Edges::Crop,
+    let opening = Opening {
+        clip: args.clip,
+        edges: match args.pad {
+            true => Edges::Pad,
+            false => Edges::Crop,
+        },
+        ffmpeg: args.ffmpeg.clone(),
     };
     // What cannot be read is known before a model is fetched; its own cells are known only then.
-    let look = |path: &Path, config: &VaeConfig| {
-        let fitted = Encoding::open(path, args.clip, config, edges)?;
-        Ok(fitted.spec().clone())
-    };
     let usual = VaeConfig::default();
     let readable = |pair: Pair| {
         check_replaceable(&pair.output)?;
-        look(&pair.input, &usual).map(|_| pair)
+        Ok((opening.open(&pair.input, &usual)?, pair))
     };
     let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
     let pairs = prepare(&mut failed, pairs, Pair::name, readable);
@@ -55,18 +53,18 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     }
     let vae = compute.open(&name)?;
     note_precision(&compute, &vae);
-    let spec = |Pair { input, output }: Pair| {
+    let job = |(opened, pair): (Fitted, Pair)| {
+        let opened = opening.reopen(opened, vae.config())?;
         Ok(PixelInput {
-            spec: look(&input, vae.config())?,
-            path: input,
-            target: output,
+            spec: opened.spec().clone(),
+            opened: Some(opened).into(),
+            path: pair.input,
+            target: pair.output,
         })
     };
-    let jobs = prepare(&mut failed, pairs, Pair::name, spec);
+    let jobs = prepare(&mut failed, pairs, |(_, pair)| pair.name(), job);
     let work = Encoding {
         vae,
-        edges,
-        clip: args.clip,
         space,
         keeps_text: !args.no_metadata,
         allowed: compute.memory,

@@ -89,7 +89,6 @@ fn upscale_clips(
     let work = EnlargingClips {
         vae,
         how,
-        opening: opening(args),
         keeps_text: !args.no_metadata,
         allowed: compute.memory,
     };
@@ -99,15 +98,6 @@ fn upscale_clips(
 /// Whether an input has frames: a video, or a folder that is one input by itself.
 fn is_clip(input: &Path) -> bool {
     input.is_dir() || is_video_name(input)
-}
-
-/// How clips are opened.
-fn opening(args: &UpscaleArgs) -> SourceOptions {
-    SourceOptions {
-        clip: true,
-        ffmpeg: args.video.ffmpeg.clone(),
-        ..SourceOptions::default()
-    }
 }
 
 fn look_at_images(pairs: Vec<Pair>, failed: &mut Failures) -> Vec<EnlargedImage> {
@@ -131,8 +121,14 @@ fn look_at_clips(
     if !pairs.is_empty() && args.bit_depth.is_some() && !is_folder(&args.output) {
         return usage("--bit-depth is for images; videos have --pixel-format");
     }
+    let opening = SourceOptions {
+        clip: true,
+        ffmpeg: args.video.ffmpeg.clone(),
+        ..SourceOptions::default()
+    };
     let look = |Pair { input, output }: Pair| {
-        let spec = open_source(&input, &opening(args))?.spec().clone();
+        let opened = open_source(&input, &opening)?;
+        let spec = opened.spec().clone();
         let mut video = VideoOptions::from(&args.video);
         video.rate = video.rate.or(spec.rate);
         let has_sound = Container::from_path(&output).is_some_and(Container::has_sound);
@@ -157,6 +153,7 @@ fn look_at_clips(
         };
         let output = Output::plan(target, &[planned], options)?;
         Ok(EnlargedClip {
+            opened: Some(opened).into(),
             input,
             spec,
             output,

@@ -1,6 +1,7 @@
 //! Images and clips to latents: frames are read one group ahead of what is encoded, the latent is written at the end.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use vae2x::{Array, EncodeSession, Extent, Progress, Space, Vae, VaeConfig, join_frames};
@@ -19,10 +20,6 @@ use crate::ui;
 pub struct Encoding {
     /// The model.
     pub vae: Vae,
-    /// How sides that are not whole cells are fitted.
-    pub edges: Edges,
-    /// Whether a folder's images are the frames of a clip.
-    pub clip: bool,
     /// The space to write.
     pub space: Space,
     /// Whether ComfyUI's texts are kept.
@@ -31,8 +28,10 @@ pub struct Encoding {
     pub allowed: Option<u64>,
 }
 
-/// An image, an array file or a folder of frames, and the file that its latent goes to.
+/// An image, an array file, a video or a folder of frames, and the file that its latent goes to.
 pub struct PixelInput {
+    /// The input, opened; taken when it is read.
+    pub opened: Mutex<Option<Fitted>>,
     /// The input.
     pub path: PathBuf,
     /// The part of it that is encoded: whole cells and whole latent frames.
@@ -44,21 +43,49 @@ pub struct PixelInput {
 /// The frames of one latent frame, `[3, f, H, W]`, or `[4, f, H, W]` for a model with opacity.
 pub struct Group(Array);
 
-impl Encoding {
+/// How inputs are opened.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// Whether a folder's images are the frames of a clip.
+    pub clip: bool,
+    /// How sides that are not whole cells are fitted.
+    pub edges: Edges,
+    /// The FFmpeg program, for videos; else it is looked for.
+    pub ffmpeg: Option<PathBuf>,
+}
+
+impl Opening {
     /// Opens an input as the encoder of `config` takes it.
     ///
     /// # Errors
     /// If its head cannot be read or it is smaller than a latent cell.
-    pub fn open(path: &Path, clip: bool, config: &VaeConfig, edges: Edges) -> Result<Fitted> {
+    pub fn open(&self, path: &Path, config: &VaeConfig) -> Result<Fitted> {
         let options = SourceOptions {
-            clip,
+            clip: self.clip,
             opacity: config.has_opacity(),
-            ..SourceOptions::default()
+            ffmpeg: self.ffmpeg.clone(),
         };
-        let fit = Fit::to(config, edges);
-        Ok(Fitted::new(open_source(path, &options)?, fit)?)
+        Ok(Fitted::new(open_source(path, &options)?, self.fit(config))?)
     }
 
+    /// What [`Self::open`] gives for `config`, of an input that was opened for a model without opacity.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn reopen(&self, opened: Fitted, config: &VaeConfig) -> Result<Fitted> {
+        match config.has_opacity() {
+            true => self.open(opened.path(), config),
+            // A video is not counted again.
+            false => Ok(opened.refitted(self.fit(config))?),
+        }
+    }
+
+    fn fit(&self, config: &VaeConfig) -> Fit {
+        Fit::to(config, self.edges)
+    }
+}
+
+impl Encoding {
     fn extent(&self, spec: &Spec) -> Extent {
         let config = self.vae.config();
         Extent {
@@ -119,8 +146,10 @@ impl Work for Encoding {
 
     fn source(&self, job: &PixelInput) -> Result<Source<Group>> {
         let config = self.vae.config();
+        let mut opened = job.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = opened.take();
         Ok(Box::new(Groups {
-            source: Self::open(&job.path, self.clip, config, self.edges)?,
+            source: source.ok_or_else(|| anyhow::anyhow!("it was read before"))?,
             temporal: config.temporal(),
             has_opacity: config.has_opacity(),
         }))

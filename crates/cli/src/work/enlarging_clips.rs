@@ -2,10 +2,11 @@
 //! clip.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use vae2x::{Array, EnlargeSession, Progress, Upscale, Vae};
-use vae2x_media::frames::{FrameSink, FrameSource, SourceOptions, Spec, open_source};
+use vae2x_media::frames::{FrameSink, FrameSource, Spec};
 use vae2x_media::output::Output;
 
 use super::plain;
@@ -18,8 +19,6 @@ pub struct EnlargingClips<'a> {
     pub vae: &'a Vae,
     /// How frames are enlarged.
     pub how: Upscale,
-    /// How clips are opened.
-    pub opening: SourceOptions,
     /// Whether ComfyUI's texts are kept.
     pub keeps_text: bool,
     /// Bytes that may be used.
@@ -30,6 +29,8 @@ pub struct EnlargingClips<'a> {
 pub struct EnlargedClip {
     /// The clip.
     pub input: PathBuf,
+    /// The clip, opened; taken when it is read.
+    pub opened: Mutex<Option<Box<dyn FrameSource>>>,
     /// Its frames.
     pub spec: Spec,
     /// The result, for this clip alone.
@@ -80,8 +81,10 @@ impl Work for EnlargingClips<'_> {
     }
 
     fn source(&self, job: &EnlargedClip) -> Result<Source<Vec<Array>>> {
+        let mut opened = job.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = opened.take();
         Ok(Box::new(Steps {
-            source: open_source(&job.input, &self.opening)?,
+            source: source.ok_or_else(|| anyhow::anyhow!("it was read before"))?,
             temporal: self.vae.config().temporal(),
         }))
     }

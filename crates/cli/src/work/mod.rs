@@ -9,7 +9,7 @@ mod round_trips;
 mod upscaling;
 
 pub use decoding::Decoding;
-pub use encoding::{Encoding, PixelInput};
+pub use encoding::{Encoding, Opening, PixelInput};
 pub use enlarging_clips::{EnlargedClip, EnlargingClips};
 pub use previewing::Previewing;
 pub use refining::{RefinedLatent, Refining};

@@ -10,10 +10,10 @@ use anyhow::{Result, bail};
 use vae2x::{Array, Extent, Finisher, Progress, Vae, in_turn, join_frames};
 use vae2x_measure::metrics;
 use vae2x_measure::numbers::{NUMBERS, Subject, mean};
-use vae2x_media::frames::{Edges, Fitted, FrameSource, Spec};
+use vae2x_media::frames::{Fitted, FrameSource, Spec};
 use vae2x_media::picture::{PictureOptions, write_image};
 
-use super::{Encoding, plain};
+use super::{Opening, plain};
 use crate::run::{Need, Sink, Source, Stage, Work, Written};
 use crate::ui;
 
@@ -106,7 +106,11 @@ impl RoundTrips {
     }
 
     fn open(&self, path: &Path) -> Result<Fitted> {
-        Encoding::open(path, self.clip, self.vae.config(), Edges::Crop)
+        let opening = Opening {
+            clip: self.clip,
+            ..Opening::default()
+        };
+        opening.open(path, self.vae.config())
     }
 
     fn extent(&self, spec: &Spec) -> Extent {

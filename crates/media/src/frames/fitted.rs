@@ -97,6 +97,14 @@ impl Fitted {
         })
     }
 
+    /// The same source from its start, fitted in another way.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn refitted(self, fit: Fit) -> Result<Self> {
+        Self::new(self.source, fit)
+    }
+
     fn fit(&self, planes: Array) -> Result<Array> {
         match self.fit.edges {
             _ if self.spec.size == self.source.spec().size => Ok(planes),
