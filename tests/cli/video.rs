@@ -313,6 +313,17 @@ fn images_and_videos_are_upscaled_in_one_batch() {
         "{said}"
     );
     assert_eq!(entries(&at("out")), ["a.y4m", "c.png"]);
+    // The folder stands for the same.
+    std::fs::write(at("notes.txt"), "x").unwrap();
+    {
+        let (from, to) = (text(folder.path()), text(&at("from")));
+        let said = run(&["upscale", &from, "--vae", "demo:2x", "-o", &to]).fails(1);
+        assert!(
+            said.contains("1 of 3 inputs failed") && said.contains("notes.txt"),
+            "{said}"
+        );
+        assert_eq!(entries(&at("from")), ["a.y4m", "c.png"]);
+    }
     let again: Vec<&str> = all.iter().copied().chain(["--skip-existing"]).collect();
     assert!(run(&again).fails(1).contains("2 inputs skipped"));
 }
@@ -408,4 +419,46 @@ fn an_interrupt_ends_ffmpeg_and_leaves_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(entries(&out), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_read_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Frames with the names that the program gives.
+    let frames = at("f");
+    std::fs::create_dir(&frames).unwrap();
+    for i in 0..2 {
+        let image = vae2x_core::Array::zeros([3, 16, 16]);
+        let name = format!("f_{i:05}.png");
+        vae2x_media::picture::write_image(&frames.join(name), &image, &Default::default()).unwrap();
+    }
+    let (from, to) = (text(&frames), text(&at("out")));
+    let said = run(&["upscale", &from, "--clip", "--vae", "demo:2x", "-o", &from]).fails(2);
+    assert!(said.contains("would overwrite an input"), "{said}");
+    let sound = text(&at("x.y4m"));
+    std::fs::write(&sound, "x").unwrap();
+    assert!(
+        decode(&at("x.y4m"), &["--audio", &sound])
+            .fails(2)
+            .contains("no sound")
+    );
+    // Frames that are there are not made again.
+    run(&["upscale", &from, "--clip", "--vae", "demo:2x", "-o", &to]).ok();
+    let again = [
+        "upscale",
+        &from,
+        "--clip",
+        "--vae",
+        "demo:2x",
+        "-o",
+        &to,
+        "--skip-existing",
+    ];
+    assert!(run(&again).ok_stderr().contains("1 input skipped"));
+    let said = run(&["upscale", &from, "--clip", "--vae", "demo:2x", "-o", "-"]).fails(2);
+    assert!(
+        said.contains("only `decode` writes to standard output"),
+        "{said}"
+    );
 }

@@ -140,9 +140,7 @@ fn open_builder(name: &str) -> vae2x::Result<VaeBuilder> {
 /// If they cannot be found, fetched or read as a VAE.
 pub fn open_weights(name: &str) -> vae2x::Result<VaeWeights> {
     let weights = with_transfer_bar(|on_event| vae2x::open_weights(name, on_event))?;
-    if let Some(note) = weights.note() {
-        ui::note(note);
-    }
+    weights.notes().into_iter().for_each(ui::note);
     Ok(weights)
 }
 

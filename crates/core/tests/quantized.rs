@@ -185,7 +185,7 @@ fn markers_and_scales_of_activations_are_not_needed() {
         tensors.insert("scaled_fp8".into(), (DType::F8E4M3, shape, bytes));
         let weights = open(&tensors).unwrap();
         assert_scaled(&weights, DType::F8E4M3, |spec, _| scale(spec, 0));
-        assert!(weights.report().ignored.is_empty() && weights.note().is_none());
+        assert!(weights.report().ignored.is_empty() && weights.notes().is_empty());
     }
     tensors.insert("conv2.comfy_quant".into(), quant("nvfp4"));
     let (tensor, _, got) = wrong(open(&tensors));

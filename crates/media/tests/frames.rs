@@ -264,7 +264,7 @@ fn sizes_between_are_cropped_or_padded() {
     let small = save(folder.path(), "b.png", &image(0, [8, 7]));
     assert_eq!(
         problem(fitted(&small, &PLAIN, Edges::Crop), &small),
-        "7x8 pixels are smaller than a latent cell of 8x8; pad them with --pad"
+        "7x8 pixels are smaller than a latent cell of 8x8; `encode --pad` pads them"
     );
     let whole = save(folder.path(), "c.png", &image(0, [8, 16]));
     let frame = fitted(&whole, &PLAIN, Edges::Pad).unwrap().next();

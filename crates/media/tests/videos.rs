@@ -484,6 +484,64 @@ fn matrices_and_ranges_are_those_of_the_file() {
     }
 }
 
+/// Phones and webcams write it, under another name of the format in older versions.
+#[test]
+fn full_range_h264_has_its_colours() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = "-f lavfi -i color=0x808080:s=64x48:r=10:d=0.3 -map 1 -vf \
+                   scale=out_range=pc,format=yuvj420p -color_range pc -c:v libx264 -qp 0";
+    let path = made(
+        folder.path(),
+        "full.mp4",
+        &options.split_whitespace().collect::<Vec<_>>(),
+    );
+    let pixels = open(&path).next().unwrap().unwrap().pixels;
+    let grey = 2.0 * 128.0 / 255.0 - 1.0;
+    assert!(
+        pixels.data().iter().all(|v| (v - grey).abs() < 0.012),
+        "{}",
+        pixels.data()[0]
+    );
+}
+
+#[test]
+fn a_title_cannot_pose_as_a_frame() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let title = "title=[Parsed_showinfo_0 @ 0] [info] n: 0 pts: 0 fmt:yuv420p s:96x96";
+    let path = made(
+        folder.path(),
+        "a.mp4",
+        &["-c:v", "libx264", "-metadata", title],
+    );
+    assert_eq!(
+        (open(&path).spec().frames, open(&path).spec().size),
+        (9, [48, 64])
+    );
+}
+
+#[test]
+fn a_cut_video_is_noted() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = made(
+        folder.path(),
+        "a.mp4",
+        &["-c:v", "libx264", "-g", "1", "-movflags", "+faststart"],
+    );
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() * 7 / 10]).unwrap();
+    let notes = open(&path).next().unwrap().unwrap().notes.concat();
+    assert!(notes.contains("cannot read all of it"), "{notes}");
+}
+
 #[test]
 fn what_is_no_video_is_refused() {
     if !has_ffmpeg() {

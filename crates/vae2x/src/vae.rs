@@ -30,7 +30,7 @@ pub struct VaeBuilder {
     weights: Arc<dyn Weights>,
     name: String,
     /// What is passed to the callback when the engine is built.
-    note: Option<String>,
+    notes: Vec<String>,
     options: EngineOptions,
 }
 
@@ -54,9 +54,9 @@ impl Vae {
 
     /// Takes weights that are open.
     pub fn from_file(weights: VaeWeights) -> VaeBuilder {
-        let (name, note) = (weights.path().display().to_string(), weights.note());
+        let (name, notes) = (weights.path().display().to_string(), weights.notes());
         VaeBuilder {
-            note,
+            notes,
             ..Self::from_weights(Arc::new(weights), name)
         }
     }
@@ -66,7 +66,7 @@ impl Vae {
         VaeBuilder {
             weights,
             name: name.into(),
-            note: None,
+            notes: Vec::new(),
             options: EngineOptions::default(),
         }
     }
@@ -266,8 +266,8 @@ impl VaeBuilder {
     /// [`vae2x_core::Error::Missing`] if the device is not in this build, [`vae2x_core::Error::NoDevice`] if it is not
     /// there or cannot compute in the precision, [`vae2x_core::Error::Config`] if the configuration is impossible.
     pub fn build(self) -> Result<Vae> {
-        if let (Some(notify), Some(note)) = (&self.options.notify, &self.note) {
-            notify(note);
+        if let Some(notify) = &self.options.notify {
+            self.notes.iter().for_each(|note| notify(note));
         }
         let (engine, device) = self.options.engine(self.weights)?;
         Ok(Vae {

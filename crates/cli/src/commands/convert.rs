@@ -4,6 +4,7 @@ use std::path::Path;
 
 use vae2x_core::weights::{ConvertOptions, Layout, OutputScale, Weights, convert_with_encoder};
 
+use super::info::warn_of_oddities;
 use crate::args::ConvertArgs;
 use crate::compute::open_weights;
 use crate::files::{check_distinct, check_weights_name};
@@ -27,6 +28,7 @@ pub fn convert(args: &ConvertArgs) -> anyhow::Result<()> {
     let inputs = [&args.weights].into_iter().chain(&args.encoder_from);
     check_distinct(inputs.map(Path::new), &[&args.output])?;
     let weights = open_weights(&args.weights)?;
+    warn_of_oddities(&weights)?;
     let encoder = args.encoder_from.as_deref().map(open_weights).transpose()?;
     if options.layout == Layout::TwoD && weights.has_time() {
         ui::note("the 2-D layout keeps only the last temporal taps: it decodes images, not clips");

@@ -45,6 +45,7 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     let mut plan = planned(&inputs, frames);
     let mut output = Output::plan(&args.output, &plan, options.clone())?;
     output.keep(models(args, &name))?;
+    output.keep(args.video.audio.as_deref())?;
     let inputs = inputs.into_iter().map(|(_, input)| input).collect();
     let mut jobs = batch::places(inputs, &output, args.batch.skip_existing);
     if jobs.is_empty() {

@@ -27,7 +27,7 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
     let space = space(args)?;
     let folders = match args.clip {
         true => Folders::Themselves,
-        false => Folders::OfImages,
+        false => Folders::OfImagesAndVideos,
     };
     let (inputs, mut failed) = batch::list(&args.inputs, folders)?;
     let paths = targets(&args.output, &inputs, |_| "latent")?;

@@ -68,7 +68,13 @@ fn checked(args: &HiresArgs) -> anyhow::Result<()> {
         allowed: compute.memory,
     };
     let outcome = run(&work, &jobs, failed)?;
-    ui::note(COMFY_HINT);
+    if jobs.iter().any(|job| {
+        job.path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("latent"))
+    }) {
+        ui::note(COMFY_HINT);
+    }
     outcome.write_timings(&compute, &work.vae, Direction::Decoding)
 }
 

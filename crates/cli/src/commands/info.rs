@@ -71,9 +71,7 @@ fn latent_path(file: &str) -> Option<&Path> {
 
 fn weights_report(weights: &VaeWeights) -> anyhow::Result<Value> {
     let config = weights.config();
-    let Oddities { zero, not_finite } = weights.find_oddities()?;
-    warn_of(weights, "are zeros alone", &zero);
-    warn_of(weights, "have values that are not finite", &not_finite);
+    let Oddities { zero, not_finite } = warn_of_oddities(weights)?;
     let scale = config.scale()?;
     let mut report = json!({
         "file": weights.path(),
@@ -144,7 +142,14 @@ fn by_first_part(names: &[String]) -> Value {
     json!(counts)
 }
 
-/// Warns of tensors that no trained model has.
+/// Warns of tensors that no trained model has; reads all of them.
+pub fn warn_of_oddities(weights: &VaeWeights) -> anyhow::Result<Oddities> {
+    let found = weights.find_oddities()?;
+    warn_of(weights, "zeros alone", &found.zero);
+    warn_of(weights, "values that are not finite", &found.not_finite);
+    Ok(found)
+}
+
 fn warn_of(weights: &VaeWeights, what: &str, names: &[String]) {
     const NAMED: usize = 4;
     if names.is_empty() {
@@ -156,7 +161,10 @@ fn warn_of(weights: &VaeWeights, what: &str, names: &[String]) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    ui::warn(format!("{path}: {count} tensors {what}: {first}{more}"));
+    let tensors = if count == 1 { "tensor" } else { "tensors" };
+    ui::warn(format!(
+        "{path}: {what} in {count} {tensors}: {first}{more}"
+    ));
 }
 
 fn config_json(config: &VaeConfig) -> Value {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use vae2x::{Upscale, Vae};
-use vae2x_media::frames::{Folders, SourceOptions, is_video_name, open_source};
+use vae2x_media::frames::{Folders, SourceOptions, is_video_name, list_inputs, open_source};
 use vae2x_media::output::{Input, Output, OutputOptions, VideoOptions};
 use vae2x_media::picture::{BitDepth, PictureFormat, look_at_image};
-use vae2x_media::video::Container;
+use vae2x_media::video::{Animation, Container};
 
 use crate::args::UpscaleArgs;
 use crate::batch::{self, Pair};
@@ -28,9 +28,12 @@ pub fn upscale(args: &UpscaleArgs) -> Result<()> {
 fn checked(args: &UpscaleArgs) -> Result<()> {
     let name = vae_name(&args.vae)?;
     let compute = Compute::new(&args.run)?;
+    if args.output == Path::new("-") {
+        return usage("-o -: only `decode` writes to standard output");
+    }
     let folders = match args.clip {
         true => Folders::Themselves,
-        false => Folders::OfImages,
+        false => Folders::OfImagesAndVideos,
     };
     let (inputs, mut failed) = batch::list(&args.inputs, folders)?;
     let has_images = inputs.iter().any(|input| !is_clip(input));
@@ -44,7 +47,9 @@ fn checked(args: &UpscaleArgs) -> Result<()> {
     };
     let paths = targets(&args.output, &inputs, extension)?;
     check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
-    let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
+    // Folders of frames stay folders, of which each frame must exist.
+    let skip_files = args.batch.skip_existing && !has_folders_out(args);
+    let pairs = batch::pairs(inputs, paths, skip_files);
     let (clips, images): (Vec<Pair>, Vec<Pair>) =
         pairs.into_iter().partition(|pair| is_clip(&pair.input));
     let images = look_at_images(images, &mut failed);
@@ -129,8 +134,17 @@ fn look_at_clips(
     let look = |Pair { input, output }: Pair| {
         let opened = open_source(&input, &opening)?;
         let spec = opened.spec().clone();
+        // A folder of frames stays one.
+        let target = match input.is_dir() && is_folder(&args.output) {
+            true => &args.output,
+            false => &output,
+        };
         let mut video = VideoOptions::from(&args.video);
-        video.rate = video.rate.or(spec.rate);
+        let has_rate = Container::from_path(target).is_some()
+            || Animation::from_path(target, spec.frames).is_some();
+        if has_rate {
+            video.rate = video.rate.or(spec.rate);
+        }
         let has_sound = Container::from_path(&output).is_some_and(Container::has_sound);
         if video.audio.is_none() && spec.has_audio && has_sound {
             video.audio = Some(input.clone());
@@ -146,12 +160,12 @@ fn look_at_clips(
             items: spec.items,
             frames: spec.frames,
         };
-        // A folder of frames stays one.
-        let target = match input.is_dir() && is_folder(&args.output) {
-            true => &args.output,
-            false => &output,
-        };
         let output = Output::plan(target, &[planned], options)?;
+        output.keep(args.video.audio.as_deref())?;
+        if input.is_dir() {
+            let frames = list_inputs(std::slice::from_ref(&input), Folders::OfImages);
+            output.keep(frames.files.iter().map(|file| file.as_path()))?;
+        }
         Ok(EnlargedClip {
             opened: Some(opened).into(),
             input,
@@ -159,7 +173,16 @@ fn look_at_clips(
             output,
         })
     };
-    Ok(prepare(failed, pairs, Pair::name, look))
+    let clips = prepare(failed, pairs, Pair::name, look);
+    let skip = args.batch.skip_existing && has_folders_out(args);
+    Ok(batch::not_done(clips, skip, |clip: &EnlargedClip| {
+        clip.output.is_written(0)
+    }))
+}
+
+/// Whether frames of folders go into a folder.
+fn has_folders_out(args: &UpscaleArgs) -> bool {
+    args.clip && is_folder(&args.output)
 }
 
 fn stem(path: &Path) -> String {

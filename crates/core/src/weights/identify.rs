@@ -80,6 +80,8 @@ pub(crate) struct Place {
     pub layout: Layout,
     /// What stands before the model's own names.
     pub prefix: String,
+    /// Prefixes of other copies that are as complete.
+    pub copies: Vec<String>,
 }
 
 /// Finds the model: the place where most of it is, in a checkpoint with several copies the averaged one.
@@ -88,9 +90,18 @@ pub(crate) struct Place {
 /// [`Error::NotThisModel`] if the files hold another model, naming it where it is known.
 pub(crate) fn place(tensors: &ModelTensors) -> Result<Place> {
     let mut refused = None;
-    for place in places(tensors) {
-        match ours(tensors, &place) {
-            Ok(()) => return Ok(place),
+    let places = places(tensors);
+    let found = |place: &Place| Landmarks::of(place.layout).found(tensors, &place.prefix);
+    for place in &places {
+        match ours(tensors, place) {
+            Ok(()) => {
+                let others = places.iter().filter(|other| other.prefix != place.prefix);
+                let copies = others.filter(|other| found(other) == found(place));
+                return Ok(Place {
+                    copies: copies.map(|other| other.prefix.clone()).collect(),
+                    ..place.clone()
+                });
+            }
             Err(error) => refused = refused.or(Some(error)),
         }
     }
@@ -135,6 +146,7 @@ fn places(tensors: &ModelTensors) -> Vec<Place> {
             false => original(tensors, prefix),
         },
         prefix: prefix.into(),
+        copies: Vec::new(),
     };
     ranked.into_iter().take(MAX_PLACES).map(place).collect()
 }
@@ -209,7 +221,7 @@ pub(crate) fn is_own(name: &str, prefix: &str) -> bool {
 /// [`Error::Tensor`] if one of these tensors is a single number; [`Error::Format`] if the configuration is impossible;
 /// [`Error::NotThisModel`] if it is that of another model.
 pub(crate) fn config(tensors: &ModelTensors, place: &Place) -> Result<VaeConfig> {
-    let Place { layout, prefix } = place;
+    let Place { layout, prefix, .. } = place;
     let landmarks = Landmarks::of(*layout);
     let first = |name: &str| first_extent(tensors, &format!("{prefix}{name}"));
     let (encoder, decoder) = (first(landmarks.encoder_in)?, first(landmarks.decoder_norm)?);

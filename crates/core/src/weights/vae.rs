@@ -27,6 +27,8 @@ pub struct VaeWeights {
     config: VaeConfig,
     layout: Layout,
     prefix: String,
+    /// Prefixes of other copies in the file.
+    copies: Vec<String>,
     dtypes: BTreeMap<DType, usize>,
 }
 
@@ -64,7 +66,11 @@ impl VaeWeights {
     fn build(tensors: ModelTensors) -> Result<Self> {
         let place = identify::place(&tensors)?;
         let config = identify::config(&tensors, &place)?;
-        let Place { layout, prefix } = place;
+        let Place {
+            layout,
+            prefix,
+            copies,
+        } = place;
         let keys = KeyMap::new(&config);
         let wanted = arch::tensors(&config).into_iter().filter_map(|spec| {
             let shape = layout.file_shape(&spec)?;
@@ -78,6 +84,7 @@ impl VaeWeights {
             config,
             layout,
             prefix,
+            copies,
         })
     }
 
@@ -129,9 +136,32 @@ impl VaeWeights {
         self.weights.report().scaled.len()
     }
 
-    /// A note on tensors at the model's own place in the file that it does not have, if there are any: counters, losses.
-    /// What other models a bundle holds is nothing to note.
-    pub fn note(&self) -> Option<String> {
+    /// Notes on tensors at the model's own place in the file that it does not have, such as counters and losses, and on other
+    /// copies of the model. What other models a bundle holds is nothing to note.
+    pub fn notes(&self) -> Vec<String> {
+        self.note_on_tensors()
+            .into_iter()
+            .chain(self.note_on_copies())
+            .collect()
+    }
+
+    fn note_on_copies(&self) -> Option<String> {
+        let shown = |prefix: &str| match prefix {
+            "" => "the one without a prefix".to_owned(),
+            prefix => format!("'{prefix}'"),
+        };
+        let others: Vec<String> = self.copies.iter().map(|prefix| shown(prefix)).collect();
+        (!others.is_empty()).then(|| {
+            let (path, taken, others) = (
+                self.path().display(),
+                shown(&self.prefix),
+                others.join(", "),
+            );
+            format!("{path}: it holds several copies of the VAE; {taken} is taken, not {others}")
+        })
+    }
+
+    fn note_on_tensors(&self) -> Option<String> {
         let ignored = self.weights.report().ignored.iter();
         let here: Vec<String> = ignored
             .filter(|name| name.starts_with(&self.prefix))

@@ -84,7 +84,7 @@ impl Fitted {
             return Err(Error::format(
                 source.path(),
                 format!(
-                    "{w}x{h} pixels are smaller than a latent cell of {cell}x{cell}; pad them with --pad"
+                    "{w}x{h} pixels are smaller than a latent cell of {cell}x{cell}; `encode --pad` pads them"
                 ),
             ));
         }

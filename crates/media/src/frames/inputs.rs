@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use vae2x_core::{Error, Result};
 
+use super::open::is_video_name;
 use super::{natural, pattern};
 use crate::latent::is_latent_name;
 use crate::picture::is_picture_name;
@@ -33,10 +34,24 @@ const IMAGES: &[&str] = &[
 pub enum Folders {
     /// The images in it.
     OfImages,
+    /// The images and videos in it.
+    OfImagesAndVideos,
     /// The latents in it.
     OfLatents,
     /// Itself: a clip, or weights.
     Themselves,
+}
+
+impl Folders {
+    /// Whether a file in a folder is one that it stands for.
+    fn wants(self, path: &Path) -> bool {
+        match self {
+            Self::OfImages => is_picture_name(path),
+            Self::OfImagesAndVideos => is_picture_name(path) || is_video_name(path),
+            Self::OfLatents => is_latent_name(path),
+            Self::Themselves => true,
+        }
+    }
 }
 
 /// The inputs of a command.
@@ -75,13 +90,20 @@ impl Inputs {
             return self.add_path(path, folders, Named::Itself);
         };
         let before = self.files.len();
+        let names_kind = path.extension().is_some_and(|e| e != "*");
+        let mut skipped = Skipped::default();
         for path in matches {
+            if !names_kind && path.is_file() && !folders.wants(&path) {
+                skipped.add(&path);
+                continue;
+            }
             // An empty folder that was not named is no failure.
             let added = self.add_path(&path, folders, Named::ByPattern);
             if let (Err(error), false) = (added, path.is_dir()) {
                 return Err(error);
             }
         }
+        self.notes.extend(skipped.note(path));
         match self.files.len() > before {
             true => Ok(()),
             false => Err(Error::format(path, "no file matches this pattern")),
@@ -89,19 +111,11 @@ impl Inputs {
     }
 
     fn add_path(&mut self, path: &Path, folders: Folders, named: Named) -> Result<()> {
-        let is_wanted = match folders {
-            Folders::OfImages => is_picture_name,
-            Folders::OfLatents => is_latent_name,
-            Folders::Themselves => {
-                self.files.push(path.to_path_buf());
-                return Ok(());
-            }
-        };
-        if !path.is_dir() {
+        if folders == Folders::Themselves || !path.is_dir() {
             self.files.push(path.to_path_buf());
             return Ok(());
         }
-        let Listed { files, mut skipped } = listed(path, is_wanted)?;
+        let Listed { files, mut skipped } = listed(path, |path| folders.wants(path))?;
         if named == Named::ByPattern {
             // The pattern says which folders are meant.
             skipped.folders.clear();
@@ -146,7 +160,7 @@ struct Skipped {
     folders: Vec<String>,
 }
 
-fn listed(folder: &Path, is_wanted: fn(&Path) -> bool) -> Result<Listed> {
+fn listed(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> Result<Listed> {
     let at = |e| Error::io(folder, e);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(at)? {
@@ -155,17 +169,9 @@ fn listed(folder: &Path, is_wanted: fn(&Path) -> bool) -> Result<Listed> {
     paths.sort_by(|a, b| natural::compare(a, b));
     let (mut files, mut skipped) = (Vec::new(), Skipped::default());
     for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_hidden = name.starts_with('.') || LEFT_BY_SYSTEMS.contains(&&*name.to_lowercase());
-        if is_hidden {
-            continue;
-        }
-        let name = name.into_owned();
-        match () {
-            () if path.is_dir() => skipped.folders.push(name),
-            () if is_wanted(&path) && path.is_file() => files.push(path),
-            () if is_image_name(&path) => skipped.images.push(name),
-            () => skipped.others.push(name),
+        match is_wanted(&path) && path.is_file() && !is_left_by_systems(&path) {
+            true => files.push(path),
+            false => skipped.add(&path),
         }
     }
     Ok(Listed { files, skipped })
@@ -177,7 +183,27 @@ fn is_image_name(path: &Path) -> bool {
     extension.is_some_and(|e| IMAGES.contains(&&*e))
 }
 
+/// Whether a file is hidden, or one that systems and cameras leave.
+fn is_left_by_systems(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') || LEFT_BY_SYSTEMS.contains(&&*name.to_lowercase())
+}
+
 impl Skipped {
+    /// Adds a name, unless nobody asks for it.
+    fn add(&mut self, path: &Path) {
+        if is_left_by_systems(path) {
+            return;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let names = match () {
+            () if path.is_dir() => &mut self.folders,
+            () if is_image_name(path) => &mut self.images,
+            () => &mut self.others,
+        };
+        names.push(name.into_owned());
+    }
+
     /// One sentence, if there is anything to tell.
     fn note(&self, folder: &Path) -> Option<String> {
         let parts: Vec<String> = [

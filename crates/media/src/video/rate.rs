@@ -18,13 +18,16 @@ impl Rate {
     };
     /// Frames per second beyond any camera or screen.
     const MAX: u32 = 1000;
+    /// The most seconds of a frame; formats count them in few bits.
+    const SLOWEST: u64 = 100;
 
-    /// A fraction; `None` unless it is above 0 and at most 1000.
+    /// A fraction; `None` unless it is from 0.01 to 1000.
     pub fn new(frames: u32, seconds: u32) -> Option<Self> {
-        let is_usable = frames > 0 && seconds > 0 && frames / seconds < Self::MAX;
-        let is_limit =
-            seconds > 0 && u64::from(frames) == u64::from(Self::MAX) * u64::from(seconds);
-        (is_usable || is_limit).then(|| {
+        let (wide, most) = (u64::from(frames), u64::from(Self::MAX));
+        let is_usable = seconds > 0
+            && wide <= most * u64::from(seconds)
+            && wide * Self::SLOWEST >= u64::from(seconds);
+        is_usable.then(|| {
             let divisor = greatest_common_divisor(frames, seconds);
             Self {
                 frames: frames / divisor,
@@ -116,7 +119,20 @@ mod tests {
         assert_eq!(shown("50:2").unwrap(), "25");
         assert_eq!(shown("1000").unwrap(), "1000");
         for wrong in [
-            "", "0", "-1", "nan", "inf", "1/0", "0/1", "1e9", "1001", "x", "1/2/3",
+            "",
+            "0",
+            "-1",
+            "nan",
+            "inf",
+            "1/0",
+            "0/1",
+            "1e9",
+            "0.009",
+            "1/101",
+            "1/4294967295",
+            "1001",
+            "x",
+            "1/2/3",
         ] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }

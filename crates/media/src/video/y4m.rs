@@ -66,7 +66,7 @@ impl Header {
     /// # Errors
     /// [`Problem::Format`] if it is not that of a stream which can be read.
     pub fn read(source: &mut impl BufRead) -> Result<Self, Problem> {
-        let line = line(source)?;
+        let line = line(source)?.unwrap_or_default();
         let text = std::str::from_utf8(&line).unwrap_or_default();
         let mut words = text.split(' ');
         if words.next() != Some(MAGIC) {
@@ -181,15 +181,16 @@ fn aspect(text: &str) -> Option<(u32, u32)> {
     (aspect.0 != aspect.1 && aspect.0 > 0 && aspect.1 > 0).then_some(aspect)
 }
 
-/// The bytes of a line, without its end. Empty at the end of the stream.
-fn line(source: &mut impl BufRead) -> Result<Vec<u8>, Problem> {
+/// The bytes of a line, without its end; none at the end of the stream.
+fn line(source: &mut impl BufRead) -> Result<Option<Vec<u8>>, Problem> {
     let mut line = Vec::new();
     source
         .by_ref()
         .take(MAX_LINE)
         .read_until(b'\n', &mut line)?;
     match line.pop() {
-        Some(b'\n') | None => Ok(line),
+        Some(b'\n') => Ok(Some(line)),
+        None => Ok(None),
         Some(_) => wrong("not a YUV4MPEG2 stream: a line does not end"),
     }
 }
@@ -199,10 +200,9 @@ fn line(source: &mut impl BufRead) -> Result<Vec<u8>, Problem> {
 /// # Errors
 /// [`Problem::Format`] for any other line.
 pub fn begins_frame(source: &mut impl BufRead) -> Result<bool, Problem> {
-    let line = line(source)?;
-    if line.is_empty() {
+    let Some(line) = line(source)? else {
         return Ok(false);
-    }
+    };
     match line.strip_prefix(FRAME) {
         Some([] | [b' ', ..]) => Ok(true),
         _ => wrong("the stream is damaged: expected a frame, found other bytes"),

@@ -3,8 +3,9 @@
 //! A GIF has 256 colours, chosen for each frame, and counts time in hundredths of a second.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use image::Delay;
 use image::codecs::gif::{GifEncoder, Repeat};
@@ -36,7 +37,46 @@ pub struct AnimationSink {
 enum Writer {
     Png(Box<png::Writer<BufWriter<File>>>),
     Webp(webp::Animation<BufWriter<File>>),
-    Gif(Box<GifEncoder<BufWriter<File>>>),
+    Gif(Box<GifEncoder<Recorder>>, Failure),
+}
+
+/// What an encoder that ends its file when it is dropped could not write.
+type Failure = Arc<Mutex<Option<std::io::Error>>>;
+
+/// A file whose errors are kept.
+struct Recorder {
+    file: BufWriter<File>,
+    failure: Failure,
+}
+
+impl Recorder {
+    fn record<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
+        result.map_err(|e| {
+            let copy = std::io::Error::new(e.kind(), e.to_string());
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert(e);
+            copy
+        })
+    }
+}
+
+impl Write for Recorder {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.record(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.file.flush();
+        self.record(flushed)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // Kept for who asks.
+        let _ = self.flush();
+    }
 }
 
 impl AnimationSink {
@@ -75,10 +115,15 @@ impl AnimationSink {
                 .map(Writer::Webp)
                 .map_err(|e| Error::io(&self.path, e)),
             Animation::Gif => {
-                let mut encoder = GifEncoder::new_with_speed(file, GIF_SPEED);
+                let failure = Failure::default();
+                let recorder = Recorder {
+                    file,
+                    failure: Arc::clone(&failure),
+                };
+                let mut encoder = GifEncoder::new_with_speed(recorder, GIF_SPEED);
                 let endless = encoder.set_repeat(Repeat::Infinite);
                 endless.map_err(|e| from_gif(&self.path, e))?;
-                Ok(Writer::Gif(Box::new(encoder)))
+                Ok(Writer::Gif(Box::new(encoder), failure))
             }
         }
     }
@@ -180,7 +225,7 @@ impl FrameSink for AnimationSink {
                 let written = webp.push(&image, ticks(self.rate, index, 1000.0));
                 written.map_err(|e| Error::io(&self.path, e))?;
             }
-            Writer::Gif(gif) => {
+            Writer::Gif(gif, _) => {
                 let written = gif.encode_frame(gif_frame(frame, self.rate, index)?);
                 written.map_err(|e| from_gif(&self.path, e))?;
             }
@@ -199,7 +244,14 @@ impl FrameSink for AnimationSink {
                 .map(drop)
                 .map_err(|e| Error::io(&self.path, e))?,
             // It writes the end of the file when it is dropped.
-            Some((Writer::Gif(gif), _)) => drop(gif),
+            Some((Writer::Gif(gif, failure), _)) => {
+                drop(gif);
+                let failure = failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                failure.map_or(Ok(()), |e| Err(Error::io(&self.path, e)))?;
+            }
             None => {}
         }
         self.temp.persist()?;

@@ -79,6 +79,9 @@ impl MovieFile {
                 rate.per_second()
             ));
         }
+        if let Some(damage) = &video.damage {
+            notes.push(format!("{path}: ffmpeg cannot read all of it: {damage}"));
+        }
         let colours = &video.colours;
         if matches!(colours.transfer.as_str(), "smpte2084" | "arib-std-b67") {
             notes.push(format!(

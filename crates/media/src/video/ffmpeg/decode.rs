@@ -9,7 +9,7 @@ use vae2x_core::{Array, Error, Result};
 use super::probe::Video;
 use super::program::{Ffmpeg, Running};
 use crate::pixels;
-use crate::video::yuv::{Chroma, Matrix, Yuv};
+use crate::video::yuv::{Matrix, Yuv};
 
 /// FFmpeg decoding a file.
 #[derive(Debug)]
@@ -56,22 +56,6 @@ impl Layout {
         })
     }
 
-    /// FFmpeg's name.
-    fn name(self) -> String {
-        let Self::Yuv(yuv) = self else {
-            return "rgb48le".into();
-        };
-        let name = match yuv.chroma {
-            Chroma::Half => "yuv422p",
-            Chroma::Full => "yuv444p",
-            Chroma::Quarter(..) | Chroma::Grey => "yuv420p",
-        };
-        match yuv.bits {
-            8 => name.into(),
-            bits => format!("{name}{bits}le"),
-        }
-    }
-
     fn frame_bytes(self, size: [usize; 2]) -> Option<usize> {
         match self {
             Self::Yuv(yuv) => yuv.frame_bytes(size),
@@ -91,9 +75,22 @@ impl Ffmpeg {
         command
             .args(Self::input(path))
             .args(["-map", "0:v:0", self.pass_through(), "passthrough"]);
-        command
-            .args(["-f", "rawvideo", "-pix_fmt", &layout.name(), "-"])
-            .stdout(Stdio::piped());
+        match (layout, video.colours.matrix) {
+            // As they are stored, which has several names.
+            (Layout::Yuv(_), _) => {}
+            (Layout::Rgb, Some(_)) => {
+                command.args(["-pix_fmt", "rgb48le"]);
+            }
+            (Layout::Rgb, None) => {
+                let usual = match Matrix::usual(video.size) {
+                    Matrix::Bt601 => "bt601",
+                    Matrix::Bt709 | Matrix::Bt2020 => "bt709",
+                };
+                let scale = format!("scale=in_color_matrix={usual}");
+                command.args(["-vf", &scale, "-pix_fmt", "rgb48le"]);
+            }
+        }
+        command.args(["-f", "rawvideo", "-"]).stdout(Stdio::piped());
         let mut running = self.start(command)?;
         let stream = running
             .output
@@ -148,7 +145,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::video::yuv::Range;
+    use crate::video::yuv::{Chroma, Range};
 
     #[test]
     fn frames_come_as_they_are_stored_where_that_is_understood() {
@@ -158,22 +155,16 @@ mod tests {
                 size: [720, 1280],
                 ..Video::default()
             };
-            let layout = Layout::of(&video);
-            let range = match layout {
-                Layout::Yuv(yuv) => Some((yuv.range, yuv.matrix)),
+            match Layout::of(&video) {
+                Layout::Yuv(yuv) => Some((yuv.chroma, yuv.bits, yuv.range, yuv.matrix)),
                 Layout::Rgb => None,
-            };
-            (layout.name(), range)
+            }
         };
-        assert_eq!(
-            layout("yuv420p"),
-            ("yuv420p".into(), Some((Range::Limited, Matrix::Bt709)))
-        );
-        assert_eq!(
-            layout("yuvj422p"),
-            ("yuv422p".into(), Some((Range::Full, Matrix::Bt709)))
-        );
-        assert_eq!(layout("yuv444p12le").0, "yuv444p12le");
+        let hd = Matrix::Bt709;
+        let (limited, full) = (Range::Limited, Range::Full);
+        assert_eq!(layout("yuv420p"), Some((Chroma::MPEG2, 8, limited, hd)));
+        assert_eq!(layout("yuvj422p"), Some((Chroma::Half, 8, full, hd)));
+        assert_eq!(layout("yuv444p12le"), Some((Chroma::Full, 12, limited, hd)));
         for other in [
             "gbrp",
             "rgb24",
@@ -184,7 +175,7 @@ mod tests {
             "yuv410p",
             "yuv420p10be",
         ] {
-            assert_eq!(layout(other).0, "rgb48le", "{other}");
+            assert_eq!(layout(other), None, "{other}");
         }
     }
 }

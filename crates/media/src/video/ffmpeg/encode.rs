@@ -43,7 +43,9 @@ pub(crate) struct Audio {
 /// FFmpeg writing a file, which appears when it is complete.
 #[derive(Debug)]
 pub(crate) struct Encoder {
+    ffmpeg: Ffmpeg,
     path: PathBuf,
+    frames: usize,
     temp: TempFile,
     /// The texts' file, which FFmpeg reads.
     _texts: Option<TempFile>,
@@ -87,7 +89,9 @@ impl Ffmpeg {
             range: Range::Limited,
         };
         let mut encoder = Encoder {
+            ffmpeg: self.clone(),
             path: movie.path.clone(),
+            frames: movie.frames,
             temp,
             _texts: texts,
             running,
@@ -225,6 +229,15 @@ impl Encoder {
                 &self.path,
                 format!("ffmpeg cannot write it: {said}"),
             ));
+        }
+        // Version 5.1 ends well even if it could not write the last part.
+        let frames = self.ffmpeg.packets(self.temp.path())?;
+        if frames != self.frames {
+            let problem = format!(
+                "ffmpeg has written {frames} of {} frames; is the disk full?",
+                self.frames
+            );
+            return Err(Error::format(&self.path, problem));
         }
         self.temp.persist()
     }

@@ -46,6 +46,8 @@ pub struct Video {
     pub audio: Option<String>,
     /// ComfyUI's `prompt` and `workflow`.
     pub text: Vec<(String, String)>,
+    /// What FFmpeg says of parts that it could not read.
+    pub damage: Option<String>,
 }
 
 /// What a stream says of its colours.
@@ -68,7 +70,8 @@ impl Ffmpeg {
     /// [`Error::Format`] if FFmpeg cannot read it, or finds no frames.
     pub fn probe(&self, path: &Path) -> Result<Video> {
         files::open(path)?;
-        let mut command = self.command(Self::input(path));
+        let mut command = self.command(["-loglevel", "level+info", "-nostats"]);
+        command.args(Self::input(path));
         command.args([
             "-map",
             "0:v:0",
@@ -76,26 +79,26 @@ impl Ffmpeg {
             "showinfo",
             self.pass_through(),
             "passthrough",
-            "-f",
-            "null",
-            "-",
         ]);
+        command.args(["-f", "null", "-"]).stderr(Stdio::piped());
         let failed = |e| Error::io(self.path(), e);
-        let mut child = command.stderr(Stdio::piped()).spawn().map_err(failed)?;
+        let mut running = self.spawn(command)?;
         let mut found = Found::default();
-        if let Some(stream) = child.stderr.take() {
+        if let Some(stream) = running.errors.take() {
             for_each_line(stream, |line| found.take(line)).map_err(failed)?;
         }
-        child.wait().map_err(failed)?;
-        let said = found.said.join("\n");
+        let status = running.wait().map_err(failed)?;
+        let said = summary(&found.said.join("\n"));
         let mut video = found.settle();
-        if video.frames == 0 || video.size.contains(&0) {
-            let why = summary(&said).unwrap_or_else(|| "there is no video in it".into());
-            return Err(Error::format(
-                path,
-                format!("not a video that ffmpeg reads: {why}"),
-            ));
+        if !status.success() || video.frames == 0 || video.size.contains(&0) {
+            let why = said.unwrap_or_else(|| match status.success() {
+                true => "there is no video in it".into(),
+                false => format!("it ended with {status}"),
+            });
+            let problem = format!("not a video that ffmpeg reads: {why}");
+            return Err(Error::format(path, problem));
         }
+        video.damage = said;
         video.text = self.texts(path)?;
         Ok(video)
     }
@@ -106,21 +109,33 @@ impl Ffmpeg {
         command
             .args(["-f", "ffmetadata", "-"])
             .stdout(Stdio::piped());
-        let failed = |e| Error::io(self.path(), e);
-        let mut child = command.spawn().map_err(failed)?;
+        let mut running = self.spawn(command)?;
         let mut text = Vec::new();
-        if let Some(stream) = child.stdout.take() {
-            stream
-                .take(MAX_TEXT)
-                .read_to_end(&mut text)
-                .map_err(failed)?;
+        if let Some(stream) = running.output.take() {
+            let read = stream.take(MAX_TEXT).read_to_end(&mut text);
+            read.map_err(|e| Error::io(self.path(), e))?;
         }
-        // It may still be writing what is more than is read.
-        let _ = child.kill();
-        child.wait().map_err(failed)?;
         Ok(super::metadata::comfy_texts(&String::from_utf8_lossy(
             &text,
         )))
+    }
+
+    /// How many frames a file has, without decoding them.
+    pub(super) fn packets(&self, path: &Path) -> Result<usize> {
+        let mut command = self.command(["-loglevel", "error"]);
+        command.args(Self::input(path));
+        command.args(["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"]);
+        let mut running = self.spawn({
+            command.stdout(Stdio::piped());
+            command
+        })?;
+        let mut count = 0;
+        if let Some(stream) = running.output.take() {
+            let lines = for_each_line(stream, |line| count += usize::from(!line.starts_with('#')));
+            lines.map_err(|e| Error::io(self.path(), e))?;
+        }
+        running.wait().map_err(|e| Error::io(self.path(), e))?;
+        Ok(count)
     }
 
     /// The codec of a file's first audio stream.
@@ -129,13 +144,16 @@ impl Ffmpeg {
     /// [`Error::Format`] if it has none that FFmpeg reads.
     pub fn audio_codec(&self, path: &Path) -> Result<String> {
         files::open(path)?;
-        let output = self
-            .command(Self::input(path))
-            .stderr(Stdio::piped())
-            .output();
-        let output = output.map_err(|e| Error::io(self.path(), e))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let codec = said.lines().find_map(audio_codec);
+        let mut command = self.command(Self::input(path));
+        command.stderr(Stdio::piped());
+        let mut running = self.spawn(command)?;
+        let mut codec = None;
+        if let Some(stream) = running.errors.take() {
+            let lines = for_each_line(stream, |line| {
+                codec = codec.take().or_else(|| audio_codec(line))
+            });
+            lines.map_err(|e| Error::io(self.path(), e))?;
+        }
         codec.ok_or_else(|| Error::format(path, "there is no audio in it that ffmpeg reads"))
     }
 }
@@ -187,21 +205,25 @@ struct Found {
 impl Found {
     fn take(&mut self, line: &str) {
         let line = line.trim_end();
-        let Some((_, fact)) = line
-            .split_once("[Parsed_showinfo")
-            .and_then(|(_, rest)| rest.split_once("] "))
-        else {
-            // What comes first tells of the file, what comes last of the work.
+        let shown = line.strip_prefix("[Parsed_showinfo");
+        let fact = shown.and_then(|rest| rest.split_once("] [info] "));
+        let Some((_, fact)) = fact else {
+            // What comes first tells of the file.
             if self.video.audio.is_none() && self.video.frames == 0 {
+                let line = line.strip_prefix("[info] ").unwrap_or(line);
                 self.video.audio = audio_codec(line);
             }
-            if line.starts_with("  ") || line.starts_with("frame=") {
-                return;
+            let is_problem = ["[error] ", "[fatal] ", "[panic] "];
+            let problem = is_problem
+                .iter()
+                .find_map(|mark| line.split_once(mark))
+                .map(|(_, problem)| problem);
+            if let Some(problem) = problem {
+                if self.said.len() == LINES {
+                    self.said.remove(0);
+                }
+                self.said.push(problem.into());
             }
-            if self.said.len() == LINES {
-                self.said.remove(0);
-            }
-            self.said.push(line.into());
             return;
         };
         if let Some((_, rate)) = fact
@@ -294,22 +316,22 @@ mod tests {
     proptest! {
         /// What a file's texts make FFmpeg say is a stranger's.
         #[test]
-        fn any_message_is_taken(words in prop::collection::vec("(\\[Parsed_showinfo_0 @ 0x1\\] ?|n: +|pts_time:|s:|[0-9x/:.-]{1,9}|Stream #0:|: Audio: |fmt:|[ -~]{0,9}|\n)", 0..60)) {
+        fn any_message_is_taken(words in prop::collection::vec("(\\[Parsed_showinfo_0 @ 0x1\\] \\[info\\] |n: +|pts_time:|s:|[0-9x/:.-]{1,9}|Stream #0:|: Audio: |fmt:|[ -~]{0,9}|\n)", 0..60)) {
             found(&words.concat());
         }
     }
 
-    const SAID: &str = "Input #0, mov,mp4,m4a,3gp,3g2,mj2, from 'file:a.mp4':
-  Stream #0:0[0x1](und): Video: h264 (High), yuv420p(tv, bt709, progressive), 130x98, 29.97 fps (default)
-  Stream #0:1[0x2](und): Audio: aac (LC) (mp4a / 0x6134706D), 44100 Hz, mono, fltp, 69 kb/s (default)
-[Parsed_showinfo_0 @ 0x5565] config in time_base: 1/30000, frame_rate: 30000/1001
-[Parsed_showinfo_0 @ 0x5565] config out time_base: 0/0, frame_rate: 0/0
-frame=    1 fps=0.0 q=-0.0 size=N/A time=00:00:00.03 speed=12.7x    [Parsed_showinfo_0 @ 0x5565] n:   0 pts:      0 pts_time:0       \
+    const SAID: &str = "[info] Input #0, mov,mp4,m4a,3gp,3g2,mj2, from 'file:a.mp4':
+[info]   Stream #0:0[0x1](und): Video: h264 (High), yuv420p(tv, bt709, progressive), 130x98, 29.97 fps (default)
+[info]   Stream #0:1[0x2](und): Audio: aac (LC) (mp4a / 0x6134706D), 44100 Hz, mono, fltp, 69 kb/s (default)
+[Parsed_showinfo_0 @ 0x5565] [info] config in time_base: 1/30000, frame_rate: 30000/1001
+[Parsed_showinfo_0 @ 0x5565] [info] config out time_base: 0/0, frame_rate: 0/0
+[Parsed_showinfo_0 @ 0x5565] [info] n:   0 pts:      0 pts_time:0       \
          duration:   1001 fmt:yuv420p cl:left sar:1/1 s:98x130 i:P iskey:1 type:I
-[Parsed_showinfo_0 @ 0x5565] color_range:tv color_space:bt709 color_primaries:bt709 color_trc:bt709
-[Parsed_showinfo_0 @ 0x5565] n:   1 pts:   1001 pts_time:0.0333667 fmt:yuv420p sar:1/1 s:98x130 i:P iskey:0 type:B
-[Parsed_showinfo_0 @ 0x5565] color_range:tv color_space:bt709 color_primaries:bt709 color_trc:bt709
-[Parsed_showinfo_0 @ 0x5565] n:   2 pts:   LAST pts_time:TIME fmt:yuv420p sar:1/1 s:98x130 i:P iskey:0 type:B
+[Parsed_showinfo_0 @ 0x5565] [info] color_range:tv color_space:bt709 color_primaries:bt709 color_trc:bt709
+[Parsed_showinfo_0 @ 0x5565] [info] n:   1 pts:   1001 pts_time:0.0333667 fmt:yuv420p sar:1/1 s:98x130 i:P iskey:0 type:B
+[Parsed_showinfo_0 @ 0x5565] [info] color_range:tv color_space:bt709 color_primaries:bt709 color_trc:bt709
+[Parsed_showinfo_0 @ 0x5565] [info] n:   2 pts:   LAST pts_time:TIME fmt:yuv420p sar:1/1 s:98x130 i:P iskey:0 type:B
 ";
 
     fn found(said: &str) -> Video {

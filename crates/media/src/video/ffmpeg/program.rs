@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -126,6 +126,8 @@ impl Ffmpeg {
         let mut command = Command::new(&self.path);
         command.args(["-hide_banner", "-nostdin"]).args(arguments);
         command
+            .env_remove("AV_LOG_FORCE_COLOR")
+            .env("AV_LOG_FORCE_NOCOLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -134,24 +136,30 @@ impl Ffmpeg {
         command
     }
 
-    /// Starts a command whose messages are collected; its other streams are as they were set.
-    pub(super) fn start(&self, mut command: Command) -> Result<Running> {
+    /// Starts a command whose streams are as they were set.
+    pub(super) fn spawn(&self, mut command: Command) -> Result<Running> {
         let mut live = locked(&LIVE);
-        let child = command.stderr(Stdio::piped()).spawn();
-        let mut child = child.map_err(|e| Error::io(&self.path, e))?;
-        let messages = child
-            .stderr
-            .take()
-            .map(|stream| std::thread::spawn(move || last_of(stream)));
+        let mut child = command.spawn().map_err(|e| Error::io(&self.path, e))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
+        let errors = child.stderr.take();
         let child = Arc::new(Mutex::new(child));
         live.push(Arc::clone(&child));
         Ok(Running {
+            child,
             input,
             output,
-            messages,
-            child,
+            errors,
+            messages: None,
         })
+    }
+
+    /// Starts a command whose messages are collected.
+    pub(super) fn start(&self, mut command: Command) -> Result<Running> {
+        command.stderr(Stdio::piped());
+        let mut running = self.spawn(command)?;
+        let errors = running.errors.take();
+        running.messages = errors.map(|stream| std::thread::spawn(move || last_of(stream)));
+        Ok(running)
     }
 }
 
@@ -231,6 +239,8 @@ pub(super) struct Running {
     pub input: Option<ChildStdin>,
     /// What it writes.
     pub output: Option<ChildStdout>,
+    /// What it says, if that is not collected.
+    pub errors: Option<ChildStderr>,
     messages: Option<JoinHandle<String>>,
 }
 
@@ -256,7 +266,7 @@ impl Running {
     }
 
     /// Waits without holding the lock, which [`end_all`] needs.
-    fn wait(&self) -> std::io::Result<ExitStatus> {
+    pub fn wait(&self) -> std::io::Result<ExitStatus> {
         const PAUSE: Duration = Duration::from_millis(5);
         loop {
             if let Some(status) = locked(&self.child).try_wait()? {
