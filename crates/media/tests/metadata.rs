@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use vae2x_core::Array;
-use vae2x_media::picture::{Metadata, PictureFormat, PictureOptions, decode_image, encode_image};
+use vae2x_media::picture::{
+    Metadata, PictureFormat, PictureOptions, decode_image, encode_image, look_at_image, read_image,
+};
 
 const PROMPT: &str = r#"{"1": {"class_type": "KSampler", "inputs": {"text": "ночь 🌙"}}}"#;
 const WORKFLOW: &str = r#"{"nodes": [{"id": 1, "title": "猫 🐈 é"}]}"#;
@@ -354,5 +356,37 @@ fn what_is_not_carried_on_is_named() {
     let note = metadata.note_on(PictureFormat::Png).unwrap();
     for part in ["EXIF, which is damaged", "XMP", "IPTC"] {
         assert!(note.contains(part), "{note}");
+    }
+}
+
+/// EXIF that says how to turn an image is valid behind the pixels of a PNG as well.
+#[test]
+fn exif_of_png_turns_the_image_before_and_behind_the_pixels() {
+    // A quarter to the right, with a name of a camera.
+    let exif = b"MM\0\x2a\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\0\x04abc\0\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    for is_behind in [false, true] {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 2, 1);
+        encoder.set_color(png::ColorType::Grayscale);
+        let mut writer = encoder.write_header().unwrap();
+        let put = |writer: &mut png::Writer<_>| {
+            writer.write_chunk(png::chunk::eXIf, exif).unwrap();
+        };
+        if !is_behind {
+            put(&mut writer);
+        }
+        writer.write_image_data(&[0, 255]).unwrap();
+        if is_behind {
+            put(&mut writer);
+        }
+        writer.finish().unwrap();
+        std::fs::write(&path, &file).unwrap();
+        assert_eq!(look_at_image(&path).unwrap(), [2, 1], "{is_behind}");
+        let image = read_image(&path).unwrap();
+        assert_eq!(image.pixels.shape(), [3, 2, 1]);
+        assert_eq!(image.pixels.data()[..2], [-1.0, 1.0]);
+        assert!(image.metadata.exif.is_some());
     }
 }

@@ -15,6 +15,8 @@ mod icc;
 mod jpeg;
 mod limits;
 mod metadata;
+mod patched;
+mod png;
 mod read;
 mod write;
 

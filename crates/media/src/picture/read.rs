@@ -14,7 +14,8 @@ use vae2x_core::{Array, Error, Result, files};
 
 use super::format::BitDepth;
 use super::metadata::{self, Metadata};
-use super::{colour, foreign, frames, jpeg, limits};
+use super::patched::Patched;
+use super::{colour, foreign, frames, jpeg, limits, png};
 use crate::pixels;
 
 /// An image as read from a file.
@@ -150,13 +151,19 @@ fn open<'a, R: BufRead + Seek + 'a>(
     if let Some(problem) = foreign::named(path, start) {
         return Err(Error::format(path, problem));
     }
+    let mut orientation = None;
     let mut decoder: Box<dyn ImageDecoder + 'a> = if start.starts_with(&jpeg::MAGIC) {
         Box::new(jpeg::JpegDecoder::new(source).map_err(fail)?)
     } else {
         let size = limits::png_size(start);
         // The decoder of PNG unpacks metadata as soon as it is made.
         size.map_or(Ok(()), |size| limits::check_size(path, size, length))?;
-        let mut reader = ImageReader::new(source)
+        let found = match start.starts_with(png::MAGIC) {
+            true => png::look(&mut source).map_err(|e| Error::io(path, e))?,
+            false => png::Found::default(),
+        };
+        orientation = found.orientation;
+        let mut reader = ImageReader::new(Patched::new(source, found.patches))
             .with_guessed_format()
             .map_err(|e| Error::io(path, e))?;
         if reader.format().is_none_or(|format| !is_read(format)) {
@@ -167,7 +174,7 @@ fn open<'a, R: BufRead + Seek + 'a>(
         Box::new(reader.into_decoder().map_err(fail)?)
     };
     limits::check_size(path, decoder.dimensions(), length)?;
-    let orientation = decoder.orientation().map_err(fail)?;
+    let orientation = orientation.map_or_else(|| decoder.orientation().map_err(fail), Ok)?;
     Ok((decoder, orientation))
 }
 
