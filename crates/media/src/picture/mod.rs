@@ -18,6 +18,7 @@ mod metadata;
 mod patched;
 mod png;
 mod read;
+mod tiff;
 mod write;
 
 pub use format::{BitDepth, IMAGE_EXTENSIONS, PictureFormat, is_picture_name};

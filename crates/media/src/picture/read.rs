@@ -15,7 +15,7 @@ use vae2x_core::{Array, Error, Result, files};
 use super::format::BitDepth;
 use super::metadata::{self, Metadata};
 use super::patched::Patched;
-use super::{colour, foreign, frames, jpeg, limits, png};
+use super::{colour, foreign, frames, jpeg, limits, png, tiff};
 use crate::pixels;
 
 /// An image as read from a file.
@@ -154,7 +154,10 @@ fn open<'a, R: BufRead + Seek + 'a>(
     let mut orientation = None;
     let mut decoder: Box<dyn ImageDecoder + 'a> = if start.starts_with(&jpeg::MAGIC) {
         Box::new(jpeg::JpegDecoder::new(source).map_err(fail)?)
+    } else if let Some(tags) = unusual_tiff(path, &mut source)? {
+        Box::new(tiff::TiffDecoder::new(source, tags).map_err(fail)?)
     } else {
+        let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
         let size = limits::png_size(start);
         // The decoder of PNG unpacks metadata as soon as it is made.
         size.map_or(Ok(()), |size| limits::check_size(path, size, length))?;
@@ -178,6 +181,19 @@ fn open<'a, R: BufRead + Seek + 'a>(
     Ok((decoder, orientation))
 }
 
+/// What a TIFF of a kind that [`tiff`] reads says of itself; `None` for other files.
+fn unusual_tiff(path: &Path, source: &mut (impl BufRead + Seek)) -> Result<Option<tiff::Tags>> {
+    let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
+    if !tiff::is_tiff(start) {
+        return Ok(None);
+    }
+    let tags = tiff::look(source);
+    match tags.and_then(|tags| tags.problem()) {
+        Some(problem) => Err(Error::format(path, problem)),
+        None => Ok(tags.filter(tiff::Tags::is_read_here)),
+    }
+}
+
 fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     let fail = |e: ImageError| from_image_error(path, e);
     let (mut decoder, orientation) = open(path, Cursor::new(bytes), bytes.len() as u64)?;
@@ -198,15 +214,18 @@ fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     let depth = depth(image.color());
     let is_grey = !image.color().has_color();
     let transparent = is_transparent(&image);
-    let opacity = match opacity {
-        Opacity::Keep if transparent => {
-            divide_by_opacity(&mut image);
-            Some(opacity_of(&image)?)
-        }
-        _ => None,
-    };
-    if transparent && opacity.is_none() {
-        notes.push("its transparency is ignored; colours are taken as they are stored".into());
+    let is_kept = opacity == Opacity::Keep && transparent;
+    let is_divided = tiff::is_multiplied(bytes);
+    if is_divided || is_kept && bytes.starts_with(EXR) {
+        divide_by_opacity(&mut image);
+    }
+    let opacity = is_kept.then(|| opacity_of(&image)).transpose()?;
+    if transparent && !is_kept {
+        let colours = match is_divided {
+            true => "colours are taken as they are without it",
+            false => "colours are taken as they are stored",
+        };
+        notes.push(format!("its transparency is ignored; {colours}"));
     }
     let (mut pixels, clipped) = to_array(path, image)?;
     notes.extend(clipped);
@@ -236,14 +255,36 @@ fn is_transparent(image: &DynamicImage) -> bool {
     }
 }
 
-/// EXR files hold colours multiplied with opacity; the other formats do not.
+/// What every EXR begins with.
+const EXR: &[u8] = &[0x76, 0x2f, 0x31, 0x01];
+
+/// Undoes the multiplication of colours with opacity, as EXR files and some TIFF files have it. What
+/// is clear stays as it is.
 fn divide_by_opacity(image: &mut DynamicImage) {
-    let DynamicImage::ImageRgba32F(image) = image else {
+    match image {
+        DynamicImage::ImageLumaA8(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageRgba8(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageLumaA16(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageRgba16(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageRgba32F(i) => {
+            for pixel in i.pixels_mut().filter(|p| p.0[3] > 0.0) {
+                let opacity = pixel.0[3];
+                pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
+            }
+        }
+        _ => (),
+    }
+}
+
+/// Divides the samples of a pixel by the last one, of which the largest value stands for 1.
+fn divide<T: Copy + Into<u32> + TryFrom<u32> + image::Primitive>(pixel: &mut [T]) {
+    let Some((opacity, colours)) = pixel.split_last_mut() else {
         return;
     };
-    for pixel in image.pixels_mut().filter(|p| p.0[3] > 0.0) {
-        let opacity = pixel.0[3];
-        pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
+    let (opacity, most) = ((*opacity).into(), T::DEFAULT_MAX_VALUE.into());
+    for value in colours.iter_mut().filter(|_| opacity > 0) {
+        let divided = ((*value).into() * most + opacity / 2) / opacity;
+        *value = T::try_from(divided).unwrap_or(T::DEFAULT_MAX_VALUE);
     }
 }
 
