@@ -359,6 +359,50 @@ fn what_is_not_carried_on_is_named() {
     }
 }
 
+#[test]
+fn damaged_exif_is_named() {
+    // A text that claims 4 GB, alone and behind one of `abc`.
+    let claim = b"\x10\x01\x02\0\xff\xff\xff\xff\x08\0\0\0";
+    let whole = b"\x0f\x01\x02\0\x04\0\0\0abc\0";
+    let block = |entries: &[u8]| {
+        let count = entries.len() as u8 / 12;
+        [b"II*\0\x08\0\0\0", &[count, 0][..], entries, &[0; 4]].concat()
+    };
+    let metadata = read(&webp_with(block(claim)));
+    assert_eq!(metadata.left_out, ["EXIF, which is damaged"]);
+    assert_eq!(metadata.exif, None);
+    let metadata = read(&webp_with(block(&[&whole[..], claim].concat())));
+    assert_eq!(metadata.left_out, ["EXIF in part, which is damaged"]);
+    assert!(metadata.exif.is_some());
+    let metadata = read(&webp_with(block(whole)));
+    assert_eq!(metadata.left_out, Vec::<String>::new());
+}
+
+#[test]
+fn a_reason_that_texts_share_is_given_once() {
+    let mut file = Vec::new();
+    let mut writer = png::Encoder::new(&mut file, 1, 1).write_header().unwrap();
+    for data in [&b"\0text"[..], b"no zero"] {
+        writer.write_chunk(png::chunk::tEXt, data).unwrap();
+    }
+    writer.write_image_data(&[0]).unwrap();
+    writer.finish().unwrap();
+    let left_out = read(&file).left_out;
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(
+        left_out[0].starts_with("'', 'no zero', which are damaged or"),
+        "{left_out:?}"
+    );
+}
+
+#[test]
+fn comments_of_jpeg_may_be_latin_1() {
+    for comment in [&b"caf\xe9 note"[..], "café note".as_bytes()] {
+        let metadata = read(&jpeg_with(&[(0xfe, comment)]));
+        assert_eq!(metadata.text, [pair("Comment", "café note")]);
+    }
+}
+
 /// EXIF that says how to turn an image is valid behind the pixels of a PNG as well.
 #[test]
 fn exif_of_png_turns_the_image_before_and_behind_the_pixels() {
