@@ -148,11 +148,17 @@ fn open<'a, R: BufRead + Seek + 'a>(
 ) -> Result<(Box<dyn ImageDecoder + 'a>, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
     let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
+    if start.is_empty() {
+        return Err(Error::format(path, "the file is empty"));
+    }
     if let Some(problem) = foreign::named(path, start) {
         return Err(Error::format(path, problem));
     }
     let mut orientation = None;
     let mut decoder: Box<dyn ImageDecoder + 'a> = if start.starts_with(&jpeg::MAGIC) {
+        if let Some(problem) = jpeg::problem(&mut source).map_err(|e| Error::io(path, e))? {
+            return Err(Error::format(path, problem));
+        }
         Box::new(jpeg::JpegDecoder::new(source).map_err(fail)?)
     } else if let Some(tags) = unusual_tiff(path, &mut source)? {
         Box::new(tiff::TiffDecoder::new(source, tags).map_err(fail)?)
