@@ -6,8 +6,11 @@ use vae2x_media::picture::{BitDepth, Opacity, Picture, decode_image, read_image_
 
 const WIDTH: u32 = 3;
 
-/// A file of one row of three pixels with these tags (number, values in 16 bits) beside size and place.
-fn tiff(is_little: bool, tags: &[(u16, &[u16])], pixels: &[u8]) -> Vec<u8> {
+/// Numbers and values in 16 bits.
+type Tags<'a> = &'a [(u16, &'a [u16])];
+
+/// A file of one row of three pixels with these tags beside size and place.
+fn tiff(is_little: bool, tags: Tags<'_>, pixels: &[u8]) -> Vec<u8> {
     let short = |v: u16| match is_little {
         true => v.to_le_bytes(),
         false => v.to_be_bytes(),
@@ -57,7 +60,7 @@ fn tiff(is_little: bool, tags: &[(u16, &[u16])], pixels: &[u8]) -> Vec<u8> {
     file
 }
 
-fn read(is_little: bool, tags: &[(u16, &[u16])], pixels: &[u8]) -> Picture {
+fn read(is_little: bool, tags: Tags<'_>, pixels: &[u8]) -> Picture {
     decode_image(Path::new("a.tif"), &tiff(is_little, tags, pixels)).unwrap()
 }
 
@@ -196,7 +199,9 @@ fn grey_of_any_kind_is_read() {
 
 #[test]
 fn other_kinds_are_refused_in_a_sentence() {
-    let cases: [(&[(u16, &[u16])], &str); 6] = [
+    let cases: [(Tags<'_>, &str); 8] = [
+        (&[(258, &[16]), (262, &[3])], "of palette colours"),
+        (&[(258, &[8]), (262, &[99])], "of unknown colours"),
         (
             &[(258, &[8; 3]), (262, &[8]), (277, &[3])],
             "of Lab colours",
@@ -219,7 +224,7 @@ fn other_kinds_are_refused_in_a_sentence() {
         ),
         (
             &[(258, &[8; 3]), (262, &[1]), (277, &[3])],
-            "of grey and 2 more channels",
+            "of grey among 3 channels",
         ),
     ];
     for (tags, kind) in cases {

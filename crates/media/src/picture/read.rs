@@ -8,6 +8,7 @@
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
+use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation as O;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use vae2x_core::{Array, Error, Result, files};
@@ -364,7 +365,14 @@ fn from_image_error(path: &Path, error: ImageError) -> Error {
             Error::format(path, "the image is incomplete")
         }
         ImageError::IoError(e) => Error::io(path, e),
-        ImageError::Unsupported(e) => Error::format(path, format!("{e}; convert it to PNG first")),
+        ImageError::Unsupported(e) => {
+            let kind = match e.kind() {
+                UnsupportedErrorKind::GenericFeature(what) => format!(" ({what})"),
+                _ => String::new(),
+            };
+            let problem = format!("an image of a kind{kind} that is not read; save it as PNG");
+            Error::format(path, problem)
+        }
         ImageError::Limits(_) => Error::format(
             path,
             "it holds, or claims to hold, far more than an image of its size takes",

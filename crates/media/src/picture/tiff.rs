@@ -78,17 +78,10 @@ fn tags(source: &mut (impl BufRead + Seek)) -> Option<Tags> {
         .take(length)
         .read_to_end(&mut entries)
         .ok()?;
-    let mut tags = Tags {
-        compression: 1,
-        photometric: u32::MAX,
-        photometric_at: 0,
-        bits: 1,
-        samples: 1,
-        format: UNSIGNED,
-        extra: 0,
-        has_extra: false,
-        is_planar: false,
-    };
+    if entries.len() as u64 != length {
+        return None;
+    }
+    let mut tags = DEFAULT;
     for (i, e) in entries.as_chunks::<12>().0.iter().enumerate() {
         const SHORT: u16 = 3;
         let (kind, count) = (short([e[2], e[3]]), long([e[4], e[5], e[6], e[7]]));
@@ -103,41 +96,60 @@ fn tags(source: &mut (impl BufRead + Seek)) -> Option<Tags> {
             }
             _ => long([e[8], e[9], e[10], e[11]]),
         };
-        match short([e[0], e[1]]) {
-            258 => tags.bits = value,
-            259 => tags.compression = value,
-            262 => {
-                tags.photometric = value;
-                let value_at = at + 2 + 12 * i as u64 + 8;
-                tags.photometric_at = match (is_little, kind) {
-                    (true, _) => value_at,
-                    (false, SHORT) => value_at + 1,
-                    (false, _) => value_at + 3,
-                };
-            }
-            277 => tags.samples = value,
-            284 => tags.is_planar = value == 2,
-            338 => (tags.extra, tags.has_extra) = (value, true),
-            339 => tags.format = value,
-            _ => (),
-        }
+        let value_at = at + 2 + 12 * i as u64 + 8;
+        let lowest_at = match (is_little, kind) {
+            (true, _) => value_at,
+            (false, SHORT) => value_at + 1,
+            (false, _) => value_at + 3,
+        };
+        tags.set(short([e[0], e[1]]), value, lowest_at);
     }
     Some(tags)
 }
 
+/// What holds where tags are missing; `photometric` must be there.
+const DEFAULT: Tags = Tags {
+    compression: 1,
+    photometric: u32::MAX,
+    photometric_at: 0,
+    bits: 1,
+    samples: 1,
+    format: UNSIGNED,
+    extra: 0,
+    has_extra: false,
+    is_planar: false,
+};
+
 impl Tags {
+    /// Takes a tag's first value, whose lowest byte lies at `at`.
+    fn set(&mut self, tag: u16, value: u32, at: u64) {
+        match tag {
+            258 => self.bits = value,
+            259 => self.compression = value,
+            262 => (self.photometric, self.photometric_at) = (value, at),
+            277 => self.samples = value,
+            284 => self.is_planar = value == 2,
+            338 => (self.extra, self.has_extra) = (value, true),
+            339 => self.format = value,
+            _ => (),
+        }
+    }
+
     /// Whether this module reads the pixels.
     pub fn is_read_here(&self) -> bool {
         if self.is_planar && self.samples > 1 {
             return false;
         }
-        match (self.photometric, self.format, self.bits, self.samples) {
-            (PALETTE, UNSIGNED, 1 | 2 | 4 | 8, 1) | (0 | 1, UNSIGNED, 2 | 4, 1) => true,
-            (1, UNSIGNED, 8 | 16, 2) => true,
-            (0 | 1, UNSIGNED, 32, 1) | (2, UNSIGNED, 32, 3 | 4) => true,
-            (1, FLOAT, 16 | 32, 1) | (2, FLOAT, 16, 3 | 4) => true,
-            _ => false,
-        }
+        matches!(
+            (self.photometric, self.format, self.bits, self.samples),
+            (PALETTE, UNSIGNED, 1 | 2 | 4 | 8, 1)
+                | (0 | 1, UNSIGNED, 2 | 4 | 32, 1)
+                | (1, UNSIGNED, 8 | 16, 2)
+                | (2, UNSIGNED, 32, 3 | 4)
+                | (0 | 1, FLOAT, 32, 1)
+                | (1, FLOAT, 16, 1)
+                | (2, FLOAT, 16, 3 | 4)
+        )
     }
 
     /// A sentence on a kind that is not read.
@@ -150,13 +162,15 @@ impl Tags {
 
     fn unread(&self) -> Option<String> {
         let colours = match self.photometric {
-            PALETTE => "palettes",
+            // Without one the file is damaged.
+            0..=2 | 5 | u32::MAX => "",
+            PALETTE => "palette colours",
             4 => "transparency masks",
             6 => "YCbCr colours",
             8..=10 => "Lab colours",
             32803 | 34892 => "the raw values of a camera",
             32844 | 32845 => "LogLuv colours",
-            _ => "",
+            _ => "unknown colours",
         };
         if let Some(name) = self.unread_compression() {
             return Some(format!("with {name} compression"));
@@ -168,15 +182,19 @@ impl Tags {
             return Some(format!("of {colours}"));
         }
         let (bits, samples) = (self.bits, self.samples);
+        let channels = match samples {
+            1 => "one channel".to_owned(),
+            more => format!("{more} channels"),
+        };
         match (self.photometric, self.format, bits) {
             (_, 2, _) => Some(format!("of signed {bits}-bit numbers")),
             (_, UNSIGNED, 1 | 8 | 16) | (2, FLOAT, 32) => match self.photometric {
-                0 | 1 if samples > 1 => Some(format!("of grey and {} more channels", samples - 1)),
+                0 | 1 if samples > 1 => Some(format!("of grey among {channels}")),
                 2 if bits == 1 => Some("of 1-bit colours".into()),
                 _ => None,
             },
-            (_, UNSIGNED, _) => Some(format!("of {bits}-bit numbers in {samples} channels")),
-            (_, FLOAT, _) => Some(format!("of {bits}-bit floats in {samples} channels")),
+            (_, UNSIGNED, _) => Some(format!("of {bits}-bit numbers in {channels}")),
+            (_, FLOAT, _) => Some(format!("of {bits}-bit floats in {channels}")),
             _ => Some("of complex or unknown numbers".into()),
         }
     }
