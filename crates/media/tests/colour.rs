@@ -123,6 +123,8 @@ fn what_cannot_be_converted_is_said() {
     assert_kept(&[(b"cICP", vec![9, 16, 0, 1])], Some("HDR (PQ)"));
     assert_kept(&[(b"cICP", vec![9, 18, 0, 1])], Some("HDR (HLG)"));
     assert_kept(&[(b"cICP", vec![1, 13, 0, 0])], Some("narrow range"));
+    assert_kept(&[(b"cICP", vec![1, 13, 1, 1])], Some("YCbCr"));
+    assert_kept(&[(b"cICP", vec![1, 13, 0, 7])], Some("cICP"));
     assert_kept(&[(b"cICP", vec![1, 2, 0, 1])], Some("cICP"));
     assert_kept(&[(b"cICP", vec![2, 13, 0, 1])], Some("cICP"));
     assert_kept(&[(b"cICP", vec![1])], Some("damaged"));

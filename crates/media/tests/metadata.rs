@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use vae2x_core::Array;
-use vae2x_media::picture::{Metadata, PictureFormat, PictureOptions, decode_image, encode_image};
+use vae2x_media::picture::{
+    Metadata, PictureFormat, PictureOptions, decode_image, encode_image, look_at_image, read_image,
+};
 
 const PROMPT: &str = r#"{"1": {"class_type": "KSampler", "inputs": {"text": "ночь 🌙"}}}"#;
 const WORKFLOW: &str = r#"{"nodes": [{"id": 1, "title": "猫 🐈 é"}]}"#;
@@ -354,5 +356,81 @@ fn what_is_not_carried_on_is_named() {
     let note = metadata.note_on(PictureFormat::Png).unwrap();
     for part in ["EXIF, which is damaged", "XMP", "IPTC"] {
         assert!(note.contains(part), "{note}");
+    }
+}
+
+#[test]
+fn damaged_exif_is_named() {
+    // A text that claims 4 GB, alone and behind one of `abc`.
+    let claim = b"\x10\x01\x02\0\xff\xff\xff\xff\x08\0\0\0";
+    let whole = b"\x0f\x01\x02\0\x04\0\0\0abc\0";
+    let block = |entries: &[u8]| {
+        let count = entries.len() as u8 / 12;
+        [b"II*\0\x08\0\0\0", &[count, 0][..], entries, &[0; 4]].concat()
+    };
+    let metadata = read(&webp_with(block(claim)));
+    assert_eq!(metadata.left_out, ["EXIF, which is damaged"]);
+    assert_eq!(metadata.exif, None);
+    let metadata = read(&webp_with(block(&[&whole[..], claim].concat())));
+    assert_eq!(metadata.left_out, ["EXIF in part, which is damaged"]);
+    assert!(metadata.exif.is_some());
+    let metadata = read(&webp_with(block(whole)));
+    assert_eq!(metadata.left_out, Vec::<String>::new());
+}
+
+#[test]
+fn a_reason_that_texts_share_is_given_once() {
+    let mut file = Vec::new();
+    let mut writer = png::Encoder::new(&mut file, 1, 1).write_header().unwrap();
+    for data in [&b"\0text"[..], b"no zero"] {
+        writer.write_chunk(png::chunk::tEXt, data).unwrap();
+    }
+    writer.write_image_data(&[0]).unwrap();
+    writer.finish().unwrap();
+    let left_out = read(&file).left_out;
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(
+        left_out[0].starts_with("'', 'no zero', which are damaged or"),
+        "{left_out:?}"
+    );
+}
+
+#[test]
+fn comments_of_jpeg_may_be_latin_1() {
+    for comment in [&b"caf\xe9 note"[..], "café note".as_bytes()] {
+        let metadata = read(&jpeg_with(&[(0xfe, comment)]));
+        assert_eq!(metadata.text, [pair("Comment", "café note")]);
+    }
+}
+
+/// EXIF that says how to turn an image is valid behind the pixels of a PNG as well.
+#[test]
+fn exif_of_png_turns_the_image_before_and_behind_the_pixels() {
+    // A quarter to the right, with a name of a camera.
+    let exif = b"MM\0\x2a\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\0\x04abc\0\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    for is_behind in [false, true] {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 2, 1);
+        encoder.set_color(png::ColorType::Grayscale);
+        let mut writer = encoder.write_header().unwrap();
+        let put = |writer: &mut png::Writer<_>| {
+            writer.write_chunk(png::chunk::eXIf, exif).unwrap();
+        };
+        if !is_behind {
+            put(&mut writer);
+        }
+        writer.write_image_data(&[0, 255]).unwrap();
+        if is_behind {
+            put(&mut writer);
+        }
+        writer.finish().unwrap();
+        std::fs::write(&path, &file).unwrap();
+        assert_eq!(look_at_image(&path).unwrap(), [2, 1], "{is_behind}");
+        let image = read_image(&path).unwrap();
+        assert_eq!(image.pixels.shape(), [3, 2, 1]);
+        assert_eq!(image.pixels.data()[..2], [-1.0, 1.0]);
+        assert!(image.metadata.exif.is_some());
     }
 }

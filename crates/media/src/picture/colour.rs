@@ -13,7 +13,7 @@ use vae2x_core::Array;
 
 use super::{chunks, icc};
 
-/// What a PNG's chunks say, one of which counts.
+/// What a PNG's chunks say, one of which counts, or that a JPEG has a profile.
 enum Said<'a> {
     /// Code points of ITU-T H.273: primaries, transfer, matrix, whether all values are used.
     CodePoints(&'a [u8]),
@@ -40,14 +40,21 @@ pub(super) fn to_srgb(
     match (said(file), profile) {
         (Said::CodePoints(points), _) => from_code_points(points, pixels),
         (_, Some(profile)) => icc::to_srgb(profile, pixels, is_grey),
-        // The decoder of PNG leaves out a profile that is damaged or unpacks to too much.
+        // Decoders leave out a profile that is damaged, lacks a part, or unpacks to too much.
         (Said::Profile, None) => Some(icc::UNREADABLE.into()),
         (Said::Curve { gamma, primaries }, None) => from_curve(gamma, primaries, pixels),
         (Said::Srgb | Said::Nothing, None) => None,
     }
 }
 
+/// What a part of a profile begins with in a JPEG.
+const ICC: &[u8] = b"ICC_PROFILE\0";
+
 fn said(file: &[u8]) -> Said<'_> {
+    let is_profile = |(marker, data): (u8, &[u8])| marker == 0xe2 && data.starts_with(ICC);
+    if chunks::jpeg(file).any(is_profile) {
+        return Said::Profile;
+    }
     let before = chunks::png(file).take_while(|chunk| &chunk.name != b"IDAT");
     let (mut points, mut has_profile, mut is_srgb) = (None, false, false);
     let (mut gamma, mut primaries) = (None, None);

@@ -52,6 +52,9 @@ fn image_name(path: &Path, start: &[u8]) -> Option<&'static str> {
         [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => "JPEG XL",
         [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] | [0xff, 0x4f, 0xff, 0x51, ..] => "JPEG 2000",
         [0xff, 0xd8, 0xff, 0xf7, ..] => "JPEG-LS",
+        _ if start.starts_with(b"\x89PNG") && start.get(12..16) == Some(b"CgBI") => {
+            "Apple's own PNG (CgBI)"
+        }
         [b'I', b'I', 0xbc, ..] => "JPEG XR",
         [b'I', b'I', b'+', 0, ..] | [b'M', b'M', 0, b'+', ..] => "BigTIFF",
         [b'8', b'B', b'P', b'S', ..] => "Photoshop (PSD)",
@@ -167,12 +170,13 @@ mod tests {
     fn every_format_has_its_name() {
         let heic = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic";
         let avif = b"\0\0\0\x18ftypavif\0\0\0\0mif1miaf";
-        let cases: [(&str, &[u8], &str); 14] = [
+        let cases: [(&str, &[u8], &str); 15] = [
             ("a.heic", heic, "HEIC"),
             ("a.avif", avif, "AVIF"),
             ("a.jxl", b"\xff\x0a\0\0", "JPEG XL"),
             ("a.jxl", b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
             ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+            ("a.png", b"\x89PNG\r\n\x1a\n\0\0\0\x04CgBI\x50\0", "CgBI"),
             ("a.ico", b"\0\0\x01\0\x01\0", "ICO"),
             ("a.ppm", b"P6\n1 1\n255\n", "PNM"),
             ("a.svg", b"<?xml version='1.0'?>\n<svg/>", "SVG"),

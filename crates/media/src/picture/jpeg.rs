@@ -47,6 +47,75 @@ impl<R: BufRead + Seek> JpegDecoder<R> {
     }
 }
 
+/// A sentence on a kind of JPEG that is not read; goes back to the beginning.
+///
+/// # Errors
+/// If the file cannot be read; one that ends too early is no error.
+pub(super) fn problem(source: &mut (impl BufRead + Seek)) -> std::io::Result<Option<String>> {
+    let found = unread(source);
+    source.rewind()?;
+    let what = match found {
+        Ok(None) => return Ok(None),
+        Ok(Some(what)) => what,
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    Ok(Some(match what {
+        Unread::Kind(kind) => format!("a JPEG of {kind}, which is not read; save it as PNG"),
+        Unread::Start => {
+            "the image is damaged: a second JPEG begins before the first one has pixels".into()
+        }
+    }))
+}
+
+/// Why a JPEG is not read.
+enum Unread {
+    Kind(&'static str),
+    /// Another image begins.
+    Start,
+}
+
+/// Goes from segment to segment to the one that tells how pixels are coded.
+fn unread(source: &mut (impl BufRead + Seek)) -> std::io::Result<Option<Unread>> {
+    source.seek_relative(2)?;
+    let mut next = [0; 1];
+    loop {
+        source.read_exact(&mut next)?;
+        if next != [0xff] {
+            return Ok(None);
+        }
+        while next == [0xff] {
+            source.read_exact(&mut next)?;
+        }
+        let mut head = [0; 3];
+        match next[0] {
+            0xd8 => return Ok(Some(Unread::Start)),
+            0xda | 0xd9 => return Ok(None),
+            0x01 | 0xd0..=0xd7 => continue,
+            _ => source.read_exact(&mut head[..2])?,
+        }
+        let length = u16::from_be_bytes([head[0], head[1]]);
+        let kind = match next[0] {
+            0xc0..=0xc2 => {
+                source.read_exact(&mut head[2..])?;
+                match head[2] {
+                    12 => "12 bits",
+                    16 => "16 bits",
+                    _ => return Ok(None),
+                }
+            }
+            0xc3 => "lossless coding",
+            0xc5..=0xc7 => "several layers (hierarchical)",
+            0xc9..=0xcb | 0xcd..=0xcf => "arithmetic coding",
+            _ => {
+                source.seek_relative(i64::from(length.saturating_sub(2)))?;
+                continue;
+            }
+        };
+        return Ok(Some(Unread::Kind(kind)));
+    }
+}
+
 impl<R: BufRead + Seek> ImageDecoder for JpegDecoder<R> {
     fn dimensions(&self) -> (u32, u32) {
         self.size

@@ -4,7 +4,8 @@
 //! colours to sRGB and notes what it changed or left out. [`write_image`] takes the format from the
 //! extension and writes the file whole or not at all. The `image` crate decodes and encodes, except
 //! PNG and WebP output, whose metadata needs the crates below it, and JPEG input, where `zune-jpeg`
-//! is asked to refuse what is cut. [`Metadata`] is what files carry besides pixels.
+//! is asked to refuse what is cut, and some kinds of TIFF, which the `tiff` crate decodes.
+//! [`Metadata`] is what files carry besides pixels.
 
 mod chunks;
 mod colour;
@@ -15,7 +16,10 @@ mod icc;
 mod jpeg;
 mod limits;
 mod metadata;
+mod patched;
+mod png;
 mod read;
+mod tiff;
 mod write;
 
 pub use format::{BitDepth, IMAGE_EXTENSIONS, PictureFormat, is_picture_name};

@@ -8,13 +8,15 @@
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
+use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation as O;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use vae2x_core::{Array, Error, Result, files};
 
 use super::format::BitDepth;
 use super::metadata::{self, Metadata};
-use super::{colour, foreign, frames, jpeg, limits};
+use super::patched::Patched;
+use super::{colour, foreign, frames, jpeg, limits, png, tiff};
 use crate::pixels;
 
 /// An image as read from a file.
@@ -147,16 +149,31 @@ fn open<'a, R: BufRead + Seek + 'a>(
 ) -> Result<(Box<dyn ImageDecoder + 'a>, O)> {
     let fail = |e: ImageError| from_image_error(path, e);
     let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
+    if start.is_empty() {
+        return Err(Error::format(path, "the file is empty"));
+    }
     if let Some(problem) = foreign::named(path, start) {
         return Err(Error::format(path, problem));
     }
+    let mut orientation = None;
     let mut decoder: Box<dyn ImageDecoder + 'a> = if start.starts_with(&jpeg::MAGIC) {
+        if let Some(problem) = jpeg::problem(&mut source).map_err(|e| Error::io(path, e))? {
+            return Err(Error::format(path, problem));
+        }
         Box::new(jpeg::JpegDecoder::new(source).map_err(fail)?)
+    } else if let Some(tags) = unusual_tiff(path, &mut source)? {
+        Box::new(tiff::TiffDecoder::new(source, tags).map_err(fail)?)
     } else {
+        let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
         let size = limits::png_size(start);
         // The decoder of PNG unpacks metadata as soon as it is made.
         size.map_or(Ok(()), |size| limits::check_size(path, size, length))?;
-        let mut reader = ImageReader::new(source)
+        let found = match start.starts_with(png::MAGIC) {
+            true => png::look(&mut source).map_err(|e| Error::io(path, e))?,
+            false => png::Found::default(),
+        };
+        orientation = found.orientation;
+        let mut reader = ImageReader::new(Patched::new(source, found.patches))
             .with_guessed_format()
             .map_err(|e| Error::io(path, e))?;
         if reader.format().is_none_or(|format| !is_read(format)) {
@@ -167,8 +184,21 @@ fn open<'a, R: BufRead + Seek + 'a>(
         Box::new(reader.into_decoder().map_err(fail)?)
     };
     limits::check_size(path, decoder.dimensions(), length)?;
-    let orientation = decoder.orientation().map_err(fail)?;
+    let orientation = orientation.map_or_else(|| decoder.orientation().map_err(fail), Ok)?;
     Ok((decoder, orientation))
+}
+
+/// What a TIFF of a kind that [`tiff`] reads says of itself; `None` for other files.
+fn unusual_tiff(path: &Path, source: &mut (impl BufRead + Seek)) -> Result<Option<tiff::Tags>> {
+    let start = source.fill_buf().map_err(|e| Error::io(path, e))?;
+    if !tiff::is_tiff(start) {
+        return Ok(None);
+    }
+    let tags = tiff::look(source);
+    match tags.and_then(|tags| tags.problem()) {
+        Some(problem) => Err(Error::format(path, problem)),
+        None => Ok(tags.filter(tiff::Tags::is_read_here)),
+    }
 }
 
 fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
@@ -191,15 +221,18 @@ fn read(path: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
     let depth = depth(image.color());
     let is_grey = !image.color().has_color();
     let transparent = is_transparent(&image);
-    let opacity = match opacity {
-        Opacity::Keep if transparent => {
-            divide_by_opacity(&mut image);
-            Some(opacity_of(&image)?)
-        }
-        _ => None,
-    };
-    if transparent && opacity.is_none() {
-        notes.push("its transparency is ignored; colours are taken as they are stored".into());
+    let is_kept = opacity == Opacity::Keep && transparent;
+    let is_divided = tiff::is_multiplied(bytes);
+    if is_divided || is_kept && bytes.starts_with(EXR) {
+        divide_by_opacity(&mut image);
+    }
+    let opacity = is_kept.then(|| opacity_of(&image)).transpose()?;
+    if transparent && !is_kept {
+        let colours = match is_divided {
+            true => "colours are taken as they are without it",
+            false => "colours are taken as they are stored",
+        };
+        notes.push(format!("its transparency is ignored; {colours}"));
     }
     let (mut pixels, clipped) = to_array(path, image)?;
     notes.extend(clipped);
@@ -229,14 +262,36 @@ fn is_transparent(image: &DynamicImage) -> bool {
     }
 }
 
-/// EXR files hold colours multiplied with opacity; the other formats do not.
+/// What every EXR begins with.
+const EXR: &[u8] = &[0x76, 0x2f, 0x31, 0x01];
+
+/// Undoes the multiplication of colours with opacity, as EXR files and some TIFF files have it. What
+/// is clear stays as it is.
 fn divide_by_opacity(image: &mut DynamicImage) {
-    let DynamicImage::ImageRgba32F(image) = image else {
+    match image {
+        DynamicImage::ImageLumaA8(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageRgba8(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageLumaA16(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageRgba16(i) => i.pixels_mut().for_each(|p| divide(&mut p.0)),
+        DynamicImage::ImageRgba32F(i) => {
+            for pixel in i.pixels_mut().filter(|p| p.0[3] > 0.0) {
+                let opacity = pixel.0[3];
+                pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
+            }
+        }
+        _ => (),
+    }
+}
+
+/// Divides the samples of a pixel by the last one, of which the largest value stands for 1.
+fn divide<T: Copy + Into<u32> + TryFrom<u32> + image::Primitive>(pixel: &mut [T]) {
+    let Some((opacity, colours)) = pixel.split_last_mut() else {
         return;
     };
-    for pixel in image.pixels_mut().filter(|p| p.0[3] > 0.0) {
-        let opacity = pixel.0[3];
-        pixel.0[..3].iter_mut().for_each(|v| *v /= opacity);
+    let (opacity, most) = ((*opacity).into(), T::DEFAULT_MAX_VALUE.into());
+    for value in colours.iter_mut().filter(|_| opacity > 0) {
+        let divided = ((*value).into() * most + opacity / 2) / opacity;
+        *value = T::try_from(divided).unwrap_or(T::DEFAULT_MAX_VALUE);
     }
 }
 
@@ -310,7 +365,14 @@ fn from_image_error(path: &Path, error: ImageError) -> Error {
             Error::format(path, "the image is incomplete")
         }
         ImageError::IoError(e) => Error::io(path, e),
-        ImageError::Unsupported(e) => Error::format(path, format!("{e}; convert it to PNG first")),
+        ImageError::Unsupported(e) => {
+            let kind = match e.kind() {
+                UnsupportedErrorKind::GenericFeature(what) => format!(" ({what})"),
+                _ => String::new(),
+            };
+            let problem = format!("an image of a kind{kind} that is not read; save it as PNG");
+            Error::format(path, problem)
+        }
         ImageError::Limits(_) => Error::format(
             path,
             "it holds, or claims to hold, far more than an image of its size takes",

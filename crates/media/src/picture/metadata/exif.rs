@@ -84,6 +84,8 @@ pub(super) struct Exif {
     pub xmp: Option<Vec<u8>>,
     /// Whether a camera's own notes were left out.
     pub had_maker_note: bool,
+    /// Whether values were left out that do not lie in the file.
+    pub is_damaged: bool,
 }
 
 impl Exif {
@@ -100,6 +102,7 @@ impl Exif {
             block,
             order,
             left: MAX_METADATA as usize,
+            is_damaged: false,
         };
         let first = order.u32(block, 4)? as usize;
         let mut image = reader.directory(first)?;
@@ -124,6 +127,7 @@ impl Exif {
             place,
             xmp,
             had_maker_note,
+            is_damaged: reader.is_damaged,
         })
     }
 
@@ -277,6 +281,7 @@ struct Reader<'a> {
     block: &'a [u8],
     order: Order,
     left: usize,
+    is_damaged: bool,
 }
 
 impl Reader<'_> {
@@ -290,8 +295,12 @@ impl Reader<'_> {
 
     fn entry(&mut self, at: usize) -> Option<Entry> {
         let (block, order) = (self.block, self.order);
-        let (tag, kind) = (order.u16(block, at)?, order.u16(block, at + 2)?);
-        let count = order.u32(block, at + 4)?;
+        let Some(head) = block.get(at..at + ENTRY) else {
+            self.is_damaged = true;
+            return None;
+        };
+        let (tag, kind) = (order.u16(head, 0)?, order.u16(head, 2)?);
+        let count = order.u32(head, 4)?;
         let each = match kind {
             1 | ASCII | 6 | UNDEFINED => 1,
             3 | 8 => 2,
@@ -309,7 +318,11 @@ impl Reader<'_> {
             1..=INLINE => at + 8,
             _ => order.u32(block, at + 8)? as usize,
         };
-        let value = block.get(start..start.checked_add(length)?)?;
+        let value = start
+            .checked_add(length)
+            .and_then(|end| block.get(start..end));
+        self.is_damaged |= value.is_none();
+        let value = value?;
         self.left = self.left.checked_sub(length)?;
         Some(Entry {
             tag,

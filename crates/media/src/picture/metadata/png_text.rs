@@ -58,7 +58,7 @@ fn unpack(packed: &[u8], most: usize) -> Option<Vec<u8>> {
 }
 
 /// Latin-1, as the format has it, unless it is UTF-8, as many programs write it.
-fn latin1(text: &[u8]) -> String {
+pub(super) fn latin1(text: &[u8]) -> String {
     match std::str::from_utf8(text) {
         Ok(text) => text.to_owned(),
         Err(_) => text.iter().map(|&byte| char::from(byte)).collect(),

@@ -2,7 +2,7 @@
 
 use super::exif::Exif;
 use super::store::XMP_KEYWORD;
-use super::{COMFY_TEXTS, COMMENT, Metadata, PARAMETERS, png_text, xmp};
+use super::{COMFY_TEXTS, COMMENT, Metadata, PARAMETERS, list, png_text, xmp};
 use crate::picture::chunks;
 use crate::picture::limits::MAX_METADATA;
 
@@ -32,6 +32,8 @@ struct Found<'a> {
     keywords: std::collections::HashSet<String>,
     /// Texts that could not be read.
     failed: usize,
+    /// The first of their names.
+    failed_names: Vec<String>,
 }
 
 impl<'a> Found<'a> {
@@ -64,8 +66,9 @@ impl<'a> Found<'a> {
         match decoded {
             None => {
                 self.failed += 1;
-                let why = format!("is damaged or beyond {MAX_METADATA} bytes of texts");
-                self.leave_out(&format!("'{shown}', which {why}"));
+                if self.failed_names.len() < MOST_NAMED {
+                    self.failed_names.push(format!("'{shown}'"));
+                }
             }
             Some((keyword, text)) if keyword == XMP_KEYWORD => self.xmp(text.into_bytes()),
             // Blocks of JPEG in hexadecimal digits.
@@ -97,7 +100,7 @@ impl<'a> Found<'a> {
             0xeb => self.leave_out(CREDENTIALS),
             0xed if data.starts_with(b"Photoshop 3.0\0") => self.leave_out("IPTC"),
             0xfe => {
-                let text = String::from_utf8_lossy(data).replace('\0', "");
+                let text = png_text::latin1(data).replace('\0', "");
                 self.metadata.add(COMMENT, text);
             }
             _ => (),
@@ -112,14 +115,19 @@ impl<'a> Found<'a> {
 
     fn leave_out(&mut self, what: &str) {
         let left_out = &mut self.metadata.left_out;
-        /// A file may have any number.
-        const MOST: usize = 20;
-        if left_out.len() < MOST && left_out.iter().all(|other| other != what) {
+        if left_out.len() < MOST_NAMED && left_out.iter().all(|other| other != what) {
             left_out.push(what.to_owned());
         }
     }
 
     fn metadata(mut self) -> Metadata {
+        if !self.failed_names.is_empty() {
+            let is = if self.failed == 1 { "is" } else { "are" };
+            let names = list(&self.failed_names);
+            self.leave_out(&format!(
+                "{names}, which {is} damaged or beyond {MAX_METADATA} bytes of texts"
+            ));
+        }
         if let Some(block) = self.exif {
             match Exif::parse(block) {
                 Some(exif) => self.take_exif(exif),
@@ -153,6 +161,10 @@ impl<'a> Found<'a> {
             self.xmp(packet);
         }
         self.metadata.exif = exif.to_bytes();
+        if exif.is_damaged {
+            let part = if exif.is_empty() { "" } else { " in part" };
+            self.leave_out(&format!("EXIF{part}, which is damaged"));
+        }
     }
 
     /// A comment in which a program keeps the parameters of an image. Some nodes of ComfyUI keep an
@@ -177,6 +189,8 @@ impl<'a> Found<'a> {
 /// Content credentials are signed, and no longer true of another image.
 const CREDENTIALS: &str = "content credentials";
 
+/// Parts that are named of those left out: a file may have any number.
+const MOST_NAMED: usize = 20;
 /// Bytes of a keyword, and one more.
 const LONGEST_KEYWORD: usize = 80;
 /// Texts that may fail before others are given up: each may take long to unpack.
