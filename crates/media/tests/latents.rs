@@ -385,6 +385,50 @@ fn lists<T>(result: vae2x_core::Result<T>, tensor: &str) -> bool {
 }
 
 #[test]
+fn models_are_not_latents() {
+    let folder = tempfile::tempdir().unwrap();
+    let cells = ramp(&[1, 16, 1, 2, 2]);
+    let norm = ramp(&[4]);
+    let refused = |name: &str, tensors: &[(&str, &Array)]| {
+        let refused = open(&saved(folder.path(), name, tensors));
+        refused.unwrap_err().to_string()
+    };
+    let alone = refused("alone.safetensors", &[("head.weight", &cells)]);
+    assert!(alone.contains("a model, not a latent"), "{alone}");
+    let names: Vec<_> = (0..30).map(|i| format!("layers.{i}.weight")).collect();
+    let mut many: Vec<_> = names.iter().map(|name| (name.as_str(), &norm)).collect();
+    many.push(("samples", &cells));
+    let many = refused("many.safetensors", &many);
+    assert!(many.contains("a model, not a latent"), "{many}");
+    let transformer = [
+        ("patch_embedding.weight", &cells),
+        ("blocks.0.self_attn.q.weight", &norm),
+    ];
+    for (name, tensors, said) in [
+        ("dit", &transformer[..], "(a diffusion transformer), not"),
+        (
+            "lora",
+            &[("diffusion_model.blocks.0.self_attn.q.lora_A.weight", &cells)],
+            "(a LoRA), not",
+        ),
+        (
+            "vae",
+            &[("decoder.head.0.gamma", &norm), ("conv2.weight", &cells)],
+            "a VAE, not a latent; VAEs go to --vae",
+        ),
+    ] {
+        let said_here = refused(&format!("{name}.safetensors"), tensors);
+        assert!(said_here.contains(said), "{said_here}");
+    }
+    let options = LatentOptions {
+        key: Some("patch_embedding.weight".into()),
+        ..LatentOptions::default()
+    };
+    let asked = LatentFile::open(&folder.path().join("dit.safetensors"), &options);
+    assert_eq!(asked.unwrap().stored(), &cells);
+}
+
+#[test]
 fn packed_latents_need_their_size() {
     let folder = tempfile::tempdir().unwrap();
     let path = saved(

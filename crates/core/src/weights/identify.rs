@@ -74,6 +74,15 @@ impl Landmarks {
     }
 }
 
+/// Whether a name is that of a norm by which this VAE is found, with or without a prefix.
+pub(crate) fn is_vae_norm(name: &str) -> bool {
+    [ORIGINAL, DIFFUSERS].iter().any(|landmarks| {
+        let norms = [landmarks.encoder_norm, landmarks.decoder_norm];
+        let is_it = |norm: &str| name.strip_suffix(norm).is_some_and(is_prefix);
+        norms.into_iter().any(is_it)
+    })
+}
+
 /// Where in a file a model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

@@ -1,6 +1,6 @@
 //! Finds the latent among the tensors of a file: by its shape, then by its name.
 
-use vae2x_core::weights::{TensorFile, TensorInfo};
+use vae2x_core::weights::{ModelKind, TensorFile, TensorInfo, is_weight_name, model_kind};
 use vae2x_core::{Error, Result};
 
 use super::layout;
@@ -27,6 +27,9 @@ pub(super) fn choose(file: &TensorFile, asked: Option<&str>) -> Result<Choice> {
             )),
         };
     }
+    if let Some(model) = model_kind(file) {
+        return Err(not_a_latent(file, model));
+    }
     let is_alone = file.tensors().len() == 1;
     let candidates: Vec<_> = file
         .tensors()
@@ -36,6 +39,9 @@ pub(super) fn choose(file: &TensorFile, asked: Option<&str>) -> Result<Choice> {
     let best = candidates.iter().map(|(key, _)| rank(key)).min();
     let mut best = candidates.iter().filter(|(key, _)| Some(rank(key)) == best);
     match (best.next(), best.next()) {
+        (Some((key, _)), None) if is_weight_name(key) => {
+            Err(not_a_latent(file, ModelKind::Unknown))
+        }
         (Some((key, _)), None) => Ok(Choice {
             key: key.to_string(),
             left_out: left_out(file, key),
@@ -49,6 +55,19 @@ pub(super) fn choose(file: &TensorFile, asked: Option<&str>) -> Result<Choice> {
             ),
         )),
     }
+}
+
+/// Refuses a file of weights.
+fn not_a_latent(file: &TensorFile, model: ModelKind) -> Error {
+    let problem = match model {
+        ModelKind::Vae => "this is a VAE, not a latent; VAEs go to --vae".into(),
+        ModelKind::Known(noun) => format!("this is a model ({noun}), not a latent"),
+        ModelKind::Unknown => format!(
+            "this is a model, not a latent, as the names of its tensors show: {}; --key reads one of them all the same",
+            list_all(file)
+        ),
+    };
+    Error::format(file.path(), problem)
 }
 
 /// Whether a tensor has the type and the shape of a latent.
