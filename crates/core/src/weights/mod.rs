@@ -29,6 +29,7 @@ pub mod model;
 mod npy;
 mod npz;
 mod pickle;
+mod pickle_heap;
 mod pickle_names;
 mod rescale;
 mod safetensors;
