@@ -74,12 +74,14 @@ impl Landmarks {
     }
 }
 
-/// Whether a name is that of a norm by which this VAE is found, with or without a prefix.
-pub(crate) fn is_vae_norm(name: &str) -> bool {
-    [ORIGINAL, DIFFUSERS].iter().any(|landmarks| {
+/// For the name of a norm by which this VAE is found: the prefix, and the name of the tensor whose first extent is its
+/// latent channels.
+pub(crate) fn vae_place(name: &str) -> Option<(&str, &'static str)> {
+    [ORIGINAL, DIFFUSERS].into_iter().find_map(|landmarks| {
         let norms = [landmarks.encoder_norm, landmarks.decoder_norm];
-        let is_it = |norm: &str| name.strip_suffix(norm).is_some_and(is_prefix);
-        norms.into_iter().any(is_it)
+        let prefix = norms.into_iter().find_map(|norm| name.strip_suffix(norm));
+        let prefix = prefix.filter(|prefix| is_prefix(prefix))?;
+        Some((prefix, landmarks.post_quant))
     })
 }
 

@@ -25,9 +25,17 @@ pub fn model_kind(file: &TensorFile) -> Option<ModelKind> {
     };
     let weights = names().filter(|name| is_weight_name(name)).count();
     let known = foreign::recognise(names()).filter(|&model| model != foreign::LATENT);
-    match known {
+    // VAEs with this one's names are told by their channels.
+    let channels = |(prefix, last): (&str, &str)| {
+        let info = file.tensors().get(&format!("{prefix}{last}"));
+        info.and_then(|info| info.shape.first().copied())
+    };
+    let mut places = names().filter_map(identify::vae_place);
+    let other = places.clone().find_map(channels);
+    let other = other.and_then(foreign::by_channels);
+    match other.or(known) {
         Some(model) if weights > 0 => Some(ModelKind::Known(foreign::noun(model))),
-        _ if names().any(identify::is_vae_norm) => Some(ModelKind::Vae),
+        _ if places.next().is_some() => Some(ModelKind::Vae),
         _ if weights >= MANY_WEIGHTS && 2 * weights > names().count() => Some(ModelKind::Unknown),
         _ => None,
     }
