@@ -189,7 +189,7 @@ const FILES: &[Message] = &[
         &[
             "channels.safetensors",
             "expected 16 channels",
-            "this latent has 48 channels",
+            "this latent is Wan2.2-5B's",
         ],
     ),
     (

@@ -26,7 +26,7 @@ pub enum Error {
         problem: String,
     },
     /// A tensor in a file has an unexpected shape or type.
-    #[error("{}: tensor '{tensor}': expected {expected}, found {got}", path.display())]
+    #[error("{}: {}: expected {expected}, found {got}", path.display(), tensor_named(tensor))]
     Tensor {
         /// The file.
         path: PathBuf,
@@ -148,6 +148,14 @@ pub(crate) fn list(names: &[String]) -> String {
     match names.len().saturating_sub(NAMED) {
         0 => head,
         more => format!("{head} and {more} more"),
+    }
+}
+
+/// A tensor in a sentence; one that is alone in its file may have no name.
+pub(crate) fn tensor_named(name: &str) -> String {
+    match name {
+        "" => "the tensor".into(),
+        name => format!("tensor '{name}'"),
     }
 }
 

@@ -127,6 +127,30 @@ fn damaged_archives_are_refused() {
     }
 }
 
+#[test]
+fn stored_arrays_are_checked_before_any_part_is_read() {
+    let good = npy_of("<f4", "(4, 10, 100)", &floats(ramp().data()));
+    let bytes = archive(&[("a.npy", &good), ("b.npy", &good)]);
+    let last_of_a = bytes.len() / 2 - 200;
+    let mut damaged = bytes.clone();
+    damaged[last_of_a] ^= 1;
+    let file = open(damaged).unwrap();
+    let said = |error: Error| assert_says(&error.to_string(), &["given: damaged", "checksum"]);
+    said(file.read("a").unwrap_err());
+    said(file.read_slice("a", &[Some(0), None, None]).unwrap_err());
+    said(file.read_bytes("a").unwrap_err());
+    assert_eq!(file.read("b").unwrap(), ramp());
+    assert_eq!(file.read("b").unwrap(), ramp());
+}
+
+#[test]
+fn big_endian_arrays_are_refused_as_such() {
+    let array = npy_of(">f4", "(2,)", &[0; 8]);
+    for bytes in [archive(&[("a.npy", &array)]), array] {
+        assert_says(&refused(bytes), &["big-endian", "'>f4'", "astype('<f4')"]);
+    }
+}
+
 /// A deflated archive whose directory gives another size for the array.
 fn with_size(array: &[u8], size: usize) -> Vec<u8> {
     let mut bytes = deflated_archive(&[("a.npy", array)]);

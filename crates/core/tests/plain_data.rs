@@ -75,6 +75,68 @@ fn numpy_scalars_of_both_generations_are_passed_by() {
 }
 
 #[test]
+fn tensors_of_types_that_are_not_read_are_listed() {
+    for (class, name) in [
+        ("ComplexFloat", "complex64"),
+        ("ComplexDouble", "complex128"),
+        ("QInt8", "qint8"),
+    ] {
+        let view = View { class, ..PLAIN };
+        let file = beside(|p| p.tensor(&view)).unwrap();
+        assert_eq!(file.read("w").unwrap().data(), [0., 1., 2., 3., 4., 5.]);
+        assert_eq!(file.unread().get("a").map(String::as_str), Some(name));
+        let refused = file.read("a").unwrap_err().to_string();
+        assert!(
+            refused.contains("tensor 'a'") && refused.contains(name),
+            "{refused}"
+        );
+    }
+    for name in ["float8_e4m3fnuz", "float8_e8m0fnu", "complex32"] {
+        let file = beside(|p| of_type(p, name)).unwrap();
+        assert_eq!(file.unread().get("a").map(String::as_str), Some(name));
+    }
+    let alone = of_type(Pickle::new(), "complex64").stop();
+    let refused = TensorFile::from_bytes("given", torch(&alone, &[0; 6])).unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("the tensor is of type complex64"),
+        "{refused}"
+    );
+}
+
+/// A tensor of torch's newer types, which stand beside an untyped storage.
+fn of_type(pickle: Pickle, name: &str) -> Pickle {
+    let pickle = pickle.name("torch._utils", "_rebuild_tensor_v3").op(b"((");
+    let pickle = pickle
+        .text("storage")
+        .name("torch.storage", "UntypedStorage");
+    let pickle = pickle.text("0").text("cpu").int(6).op(b"tQ").int(0);
+    let pickle = pickle.ints(&[6]).ints(&[1]).op(b"\x89N");
+    pickle.name("torch", name).op(b"tR")
+}
+
+#[test]
+fn tensors_with_the_negative_bit_are_not_read() {
+    let negated = |p: Pickle, is_set: &[u8]| {
+        let p = p.name("torch._utils", "_rebuild_tensor_v2").op(b"((");
+        let p = p.text("storage").name("torch", "FloatStorage");
+        let p = p.text("0").text("cpu").int(6).op(b"tQ").int(0);
+        let p = p.ints(&[6]).ints(&[1]).op(b"\x89N}(");
+        p.text("conj").op(b"\x89").text("neg").op(is_set).op(b"utR")
+    };
+    let file = beside(|p| negated(p, b"\x88")).unwrap();
+    let refused = file.read("a").unwrap_err().to_string();
+    let says = [
+        "tensor 'a'",
+        "F32 with torch's negative bit",
+        "resolve_neg()",
+    ];
+    assert!(says.iter().all(|said| refused.contains(said)), "{refused}");
+    let file = beside(|p| negated(p, b"\x89")).unwrap();
+    assert_eq!(file.read("a").unwrap().data(), [0., 1., 2., 3., 4., 5.]);
+}
+
+#[test]
 fn keys_of_any_kind_lead_to_their_tensors() {
     // {(1, 2): tensor, True: tensor}
     let pickle = Pickle::new().op(b"}(K\x01K\x02\x86").tensor(&PLAIN);

@@ -100,10 +100,8 @@ fn the_real_files_are_judged_right() {
         (Space::Normalized, false, None)
     );
     let frame = decide(&first_frame());
-    assert_eq!(
-        (frame.space, frame.doubtful, frame.confidence),
-        (Space::Raw, false, 1.0)
-    );
+    assert_eq!((frame.space, frame.doubtful), (Space::Raw, false));
+    assert!(frame.confidence > 0.99, "{frame:?}");
 }
 
 #[test]
@@ -147,6 +145,28 @@ fn kind_and_statistics_are_weighed() {
     assert!(named.doubtful, "{named:?}");
     let warning = named.warning().unwrap();
     assert!(warning.contains("--latent-space"), "{warning}");
+    // Where the statistics are clear they overrule the name, and the reason says so.
+    let raw_clip = denormalized(cheesecake().stored().clone());
+    let clear = saved(
+        folder.path(),
+        "clear.safetensors",
+        &[("latents", &raw_clip)],
+    );
+    let clear = decide(&open(&clear).unwrap());
+    assert_eq!((clear.space, clear.doubtful), (Space::Raw, false));
+    assert!(
+        clear
+            .why
+            .contains("mostly normalized, but its statistics are those of a raw one"),
+        "{clear:?}"
+    );
+    // Zeros tell nothing.
+    let zeros = Array::zeros([1, 16, 1, 4, 4]);
+    let zeros = decide(&open(&saved(folder.path(), "zeros.npy", &[("x", &zeros)])).unwrap());
+    assert!(
+        zeros.doubtful && zeros.why == "all of its values are zero",
+        "{zeros:?}"
+    );
     // A normalized latent that came into a .latent file is taken as such, with a warning.
     let clip = cheesecake().stored().clone();
     let version = Array::zeros([0]);
@@ -199,10 +219,14 @@ fn written_latents_come_back_marked() {
             assert_eq!(back.text, text, "{name}");
             let decision = decide(&back);
             assert_eq!(
-                (decision.space, decision.confidence),
-                (space, 1.0),
+                (decision.space, decision.doubtful),
+                (space, false),
                 "{name}"
             );
+            // A .latent has no marker.
+            let is_certain = decision.confidence == 1.0;
+            assert_eq!(is_certain, origin == Origin::Safetensors, "{name}");
+            assert!(decision.confidence > 0.99, "{name}: {decision:?}");
         }
     }
 }
@@ -382,6 +406,62 @@ fn the_tensor_is_found_or_asked_for() {
 /// Whether an error lists a tensor that the file holds.
 fn lists<T>(result: vae2x_core::Result<T>, tensor: &str) -> bool {
     matches!(result, Err(Error::Format { problem, .. }) if problem.contains(tensor))
+}
+
+#[test]
+fn models_are_not_latents() {
+    let folder = tempfile::tempdir().unwrap();
+    let cells = ramp(&[1, 16, 1, 2, 2]);
+    let norm = ramp(&[4]);
+    let refused = |name: &str, tensors: &[(&str, &Array)]| {
+        let refused = open(&saved(folder.path(), name, tensors));
+        refused.unwrap_err().to_string()
+    };
+    let alone = refused("alone.safetensors", &[("head.weight", &cells)]);
+    assert!(alone.contains("a model, not a latent"), "{alone}");
+    let few = [("conv_in.weight", &cells), ("conv_out.weight", &cells)];
+    let few = refused("few.safetensors", &few);
+    assert!(few.contains("a model, not a latent"), "{few}");
+    let names: Vec<_> = (0..30).map(|i| format!("layers.{i}.weight")).collect();
+    let mut many: Vec<_> = names.iter().map(|name| (name.as_str(), &norm)).collect();
+    many.push(("samples", &cells));
+    let many = refused("many.safetensors", &many);
+    assert!(many.contains("a model, not a latent"), "{many}");
+    let transformer = [
+        ("patch_embedding.weight", &cells),
+        ("blocks.0.self_attn.q.weight", &norm),
+    ];
+    let wide = ramp(&[64, 64, 1, 1, 1]);
+    for (name, tensors, said) in [
+        (
+            "qwen21",
+            &[("decoder.head.0.gamma", &norm), ("conv2.weight", &wide)][..],
+            "(the VAE of Qwen-Image 2.1 (64 latent channels)), not",
+        ),
+        ("dit", &transformer, "(a diffusion transformer), not"),
+        (
+            "lora",
+            &[("diffusion_model.blocks.0.self_attn.q.lora_A.weight", &cells)],
+            "(a LoRA), not",
+        ),
+        (
+            "vae",
+            &[("decoder.head.0.gamma", &norm), ("conv2.weight", &cells)],
+            "a VAE, not a latent; VAEs go to --vae",
+        ),
+    ] {
+        let said_here = refused(&format!("{name}.safetensors"), tensors);
+        assert!(said_here.contains(said), "{said_here}");
+    }
+    let options = LatentOptions {
+        key: Some("patch_embedding.weight".into()),
+        ..LatentOptions::default()
+    };
+    let beside = [("x", &cells), ("proj.weight", &cells)];
+    let beside = open(&saved(folder.path(), "beside.safetensors", &beside)).unwrap();
+    assert_eq!(beside.key, "x");
+    let asked = LatentFile::open(&folder.path().join("dit.safetensors"), &options);
+    assert_eq!(asked.unwrap().stored(), &cells);
 }
 
 #[test]

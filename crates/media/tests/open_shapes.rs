@@ -132,12 +132,56 @@ fn frames_come_before_or_behind_channels() {
             }
         }
     }
-    // What tells nothing is what it mostly is.
+    // What tells nothing is what it mostly is, and is said to be.
     let zeros = Array::zeros([2, 16, 16, 2, 2]);
-    assert_eq!(
-        opened(folder.path(), "x", &zeros, "").unwrap().stored(),
-        &zeros
-    );
+    let file = opened(folder.path(), "x", &zeros, "").unwrap();
+    assert_eq!(file.stored(), &zeros);
+    assert!(file.notes[0].contains("--axes BTCHW"), "{:?}", file.notes);
+}
+
+/// A clip and as much noise as `share` of each plane's contrast.
+fn with_noise(clip: &Array, share: f32) -> Array {
+    let noise: Vec<f32> = formula::unit("noise", clip.data().len()).collect();
+    let values = clip.data().iter().zip(&noise);
+    let data = values.map(|(x, n)| x + share * n).collect();
+    Array::new(clip.shape(), data).unwrap()
+}
+
+#[test]
+fn ordinary_clips_are_read_and_those_that_look_exchanged_are_not_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = clip();
+    let read = |array: &Array| opened(folder.path(), "x", array, "").map(|f| f.stored().clone());
+    for [h, w] in [[24, 32], [12, 16], [8, 8], [4, 6], [3, 3], [2, 2]] {
+        for [y, x] in places([h, w], 12) {
+            let normalized = crop(&whole, [0, y, x], [FRAMES, h, w]);
+            for want in [raw(&normalized), normalized] {
+                assert_eq!(read(&want).as_ref(), Ok(&want), "{h}x{w} at {y}, {x}");
+            }
+        }
+    }
+    let [h, w] = [12, 16];
+    for [y, x] in places([h, w], 4) {
+        let noisy = with_noise(&crop(&whole, [0, y, x], [FRAMES, h, w]), 4.0);
+        assert_eq!(read(&noisy).as_ref(), Ok(&noisy));
+        let cuts: Vec<Array> = places([h, w], FRAMES)
+            .into_iter()
+            .enumerate()
+            .map(|(t, [y, x])| {
+                crop(&whole, [t, y, x], [1, h, w])
+                    .reshape([16, h, w])
+                    .unwrap()
+            })
+            .collect();
+        let cuts = Array::stack(&cuts)
+            .unwrap()
+            .reshape([1, FRAMES, 16, h, w])
+            .unwrap();
+        for array in [exchanged(&noisy), cuts] {
+            let refused = read(&array).unwrap_err();
+            assert!(refused.contains("--axes BTCHW"), "{refused}");
+        }
+    }
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //! reader fills one table of what each tensor is and where; reading is the same for all.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::dtype::DType;
 use super::slice::{self, Axis};
@@ -14,10 +15,12 @@ use super::source::Source;
 use super::table::{Contents, Place, TensorInfo, row_major};
 use super::{archive, npy, npz, safetensors, torch};
 use crate::array::Array;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tensor_named};
 
 /// Values that are widened at a time: only the result is held whole.
 const PIECE: usize = 1 << 14;
+/// What tensors hold that are read.
+const READ: &str = "floats of 8 to 64 bits or integers";
 
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct TensorFile {
     source: Source,
     format: Format,
     contents: Contents,
+    /// Positions of the parts whose checksums are found right.
+    checked: Mutex<BTreeSet<u64>>,
 }
 
 /// A source that is there, or one that was made.
@@ -98,6 +103,7 @@ impl TensorFile {
             source,
             format,
             contents,
+            checked: Mutex::default(),
         })
     }
 
@@ -143,7 +149,7 @@ impl TensorFile {
     /// As [`Self::read`]; [`Error::NotFinite`].
     pub fn read_finite(&self, name: &str) -> Result<Array> {
         let array = self.read(name)?;
-        array.require_finite(|| format!("{}: tensor '{name}'", self.path().display()))?;
+        array.require_finite(|| format!("{}: {}", self.path().display(), tensor_named(name)))?;
         Ok(array)
     }
 
@@ -267,7 +273,7 @@ impl TensorFile {
     }
 
     fn unreadable(&self, name: &str, dtype: DType) -> Error {
-        self.tensor_error(name, "floats of 8 to 64 bits or integers", dtype.name())
+        self.tensor_error(name, READ, dtype.name())
     }
 
     /// Some of the pieces of `length` elements that a tensor without strides is cut into.
@@ -305,6 +311,13 @@ impl TensorFile {
 
     /// What a place lies in: the file, or a part of it that is unpacked into memory.
     fn unpacked(&self, place: &Place) -> Result<Held<'_>> {
+        if let Some(sum) = &place.sum {
+            let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            if !checked.contains(&sum.offset) {
+                npz::check(&self.source, sum)?;
+                checked.insert(sum.offset);
+            }
+        }
         Ok(match &place.packed {
             None => Held::File(&self.source),
             Some(packed) => Held::Memory(Source::from_bytes(
@@ -321,8 +334,11 @@ impl TensorFile {
             .tensors
             .get(name)
             .zip(self.contents.places.get(name));
-        let (info, place) =
-            found.ok_or_else(|| self.tensor_error(name, "a tensor of this name", "none"))?;
+        let missing = || match self.contents.unread.get(name) {
+            Some(found) => self.tensor_error(name, READ, found),
+            None => self.tensor_error(name, "a tensor of this name", "none"),
+        };
+        let (info, place) = found.ok_or_else(missing)?;
         match info.dtype.is_readable() {
             true => Ok((info, place)),
             false => Err(self.unreadable(name, info.dtype)),

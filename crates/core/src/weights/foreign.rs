@@ -41,9 +41,23 @@ pub(crate) fn by_channels(latent: usize) -> Option<&'static str> {
     }
 }
 
+/// What a file of ComfyUI's SaveLatent holds.
+pub(crate) const LATENT: &str = "a latent, not a model";
+
+/// The model without what is said about it.
+pub(crate) fn noun(model: &'static str) -> &'static str {
+    let said = [", not ", ", which ", "; "].iter();
+    let end = said.filter_map(|part| model.find(part)).min();
+    end.map_or(model, |end| &model[..end])
+}
+
 /// Parts of names, starting at the beginning or after a dot, and the model that has them; the first match counts.
-const KNOWN: [(&[&str], &str); 8] = [
-    (&["latent_tensor"], "a latent, not a model"),
+const KNOWN: [(&[&str], &str); 9] = [
+    (&["latent_tensor"], LATENT),
+    (
+        &["lora_A.", "lora_down.", "lora_unet_", "lora_te_"],
+        "a LoRA, not a VAE",
+    ),
     (
         &[
             "decoder.upsamples.0.upsamples.",
@@ -125,6 +139,12 @@ mod tests {
         assert!(said("decoder.1.weight").contains("tiny"));
         assert!(said("vae.decoder.up_blocks.0.resnets.0.conv1.conv.weight").contains("Hunyuan"));
         assert!(said("bn.running_mean").contains("Flux.2"));
+        assert_eq!(
+            said("blocks.0.self_attn.q.lora_A.weight"),
+            "a LoRA, not a VAE"
+        );
+        assert_eq!(noun(WAN22_5B), "the VAE of Wan2.2 5B (48 latent channels)");
+        assert_eq!(noun(said("bn.running_mean")), "the VAE of Flux.2");
         let specs = arch::tensors(&VaeConfig::default());
         assert_eq!(recognise(specs.iter().map(|s| s.name.as_str())), None);
         let map = super::super::keys::KeyMap::new(&VaeConfig::default());

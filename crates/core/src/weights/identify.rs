@@ -74,6 +74,17 @@ impl Landmarks {
     }
 }
 
+/// For the name of a norm by which this VAE is found: the prefix, and the name of the tensor whose first extent is its
+/// latent channels.
+pub(crate) fn vae_place(name: &str) -> Option<(&str, &'static str)> {
+    [ORIGINAL, DIFFUSERS].into_iter().find_map(|landmarks| {
+        let norms = [landmarks.encoder_norm, landmarks.decoder_norm];
+        let prefix = norms.into_iter().find_map(|norm| name.strip_suffix(norm));
+        let prefix = prefix.filter(|prefix| is_prefix(prefix))?;
+        Some((prefix, landmarks.post_quant))
+    })
+}
+
 /// Where in a file a model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

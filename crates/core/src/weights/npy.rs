@@ -48,6 +48,11 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
 
 /// Says that elements of a type are not read.
 pub(crate) fn unknown_type(descr: &str) -> String {
+    if descr.starts_with('>') {
+        return format!(
+            "npy elements of the big-endian type '{descr}', which is not read; save the array as little-endian, such as array.astype('<f4')"
+        );
+    }
     format!(
         "npy elements of type '{descr}'; expected little-endian floats ('<f4', '<f2', '<f8'), integers or booleans"
     )

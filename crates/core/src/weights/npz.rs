@@ -1,6 +1,6 @@
 //! The npz format: a zip archive of npy files, as `numpy.savez` and `numpy.savez_compressed` write it.
 //!
-//! Stored arrays are read in place like those of any other format. A deflated one is unpacked into memory when it is read,
+//! Stored arrays are read in place like those of any other format, once their checksum is found right. A deflated one is unpacked into memory when it is read,
 //! up to a limit and never beyond the size that the directory and the array's own header agree on, so that a short file
 //! buys little memory. Arrays of texts and objects are listed, not read.
 
@@ -13,7 +13,7 @@ use flate2::read::DeflateDecoder;
 use super::archive::Member;
 use super::npy::{self, Trouble};
 use super::source::Source;
-use super::table::{Contents, MAX_TENSORS, Packed};
+use super::table::{Checksum, Contents, MAX_TENSORS, Packed};
 use crate::error::{Error, Result};
 
 /// Extension of every array's file.
@@ -42,7 +42,14 @@ pub(crate) fn read(source: &Source, members: &BTreeMap<String, Member>) -> Resul
         match npy::parse(&head(source, member).map_err(&wrong)?, member.size) {
             Ok((info, mut place)) => {
                 match member.packed {
-                    None => place.offset += member.offset,
+                    None => {
+                        place.offset += member.offset;
+                        place.sum = Some(Checksum {
+                            offset: member.offset,
+                            size: member.size,
+                            crc: member.crc,
+                        });
+                    }
                     Some(packed) => {
                         require_plausible(member.size, packed).map_err(&wrong)?;
                         place.packed = Some(Packed {
@@ -102,7 +109,23 @@ pub(crate) fn unpack(source: &Source, packed: &Packed) -> Result<Vec<u8>> {
     crc.update(&out);
     match crc.sum() == packed.crc {
         true => Ok(out),
-        false => Err(source.problem("the deflated data does not match its checksum")),
+        false => Err(source.problem("damaged: the deflated data does not match its checksum")),
+    }
+}
+
+/// Checks stored bytes, a piece at a time.
+pub(crate) fn check(source: &Source, sum: &Checksum) -> Result<()> {
+    const PIECE: u64 = 1 << 20;
+    let mut crc = Crc::new();
+    let mut done = 0;
+    while done < sum.size {
+        let count = PIECE.min(sum.size - done);
+        crc.update(&source.read_at(sum.offset + done, count as usize)?);
+        done += count;
+    }
+    match crc.sum() == sum.crc {
+        true => Ok(()),
+        false => Err(source.problem("damaged: the data of an array does not match its checksum")),
     }
 }
 

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 
 use super::dtype::DType;
+pub(crate) use super::pickle_heap::{Heap, Storage, Tensor, Value};
 use super::pickle_names::{Name, known_name};
 use super::table::MAX_TENSORS;
 
@@ -22,54 +23,6 @@ const MAX_VALUES: usize = 24 * MAX_TENSORS;
 const MAX_AXES: usize = 8;
 /// More than any call of `torch.save` passes; for the same reason.
 const MAX_ARGUMENTS: usize = 16;
-
-/// A value on the stack.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// Plain data that no tensor needs: a float, bytes, a set, an integer of more than 64 bits.
-    Other,
-    Text(usize),
-    /// A list or a tuple.
-    List(usize),
-    Dict(usize),
-    Name(Name),
-    Storage(usize),
-    Tensor(usize),
-}
-
-/// A run of elements in a member of the archive.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Storage {
-    /// Index of the member's name in [`Heap::texts`].
-    pub key: usize,
-    pub dtype: Option<DType>,
-    /// Elements; bytes if there is no type.
-    pub len: usize,
-}
-
-/// A view of a storage.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tensor {
-    pub storage: Storage,
-    pub dtype: DType,
-    /// Offset of the first element, in elements.
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    pub strides: Vec<usize>,
-}
-
-/// Everything that [`Value`]s point to.
-#[derive(Debug, Default)]
-pub(crate) struct Heap {
-    pub texts: Vec<String>,
-    pub lists: Vec<Vec<Value>>,
-    pub dicts: Vec<Vec<(Value, Value)>>,
-    pub storages: Vec<Storage>,
-    pub tensors: Vec<Tensor>,
-}
 
 type Outcome<T> = Result<T, String>;
 
@@ -426,7 +379,8 @@ impl Machine<'_> {
             (Name::Plain, _) => Value::Other,
             (Name::RebuildParameter, &[tensor @ Value::Tensor(_), ..]) => tensor,
             (Name::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
-                self.tensor([storage, offset, shape, strides], None)?
+                let is_negated = self.is_negated(arguments.get(6));
+                self.tensor([storage, offset, shape, strides], None, is_negated)?
             }
             (
                 Name::RebuildTensorWithType,
@@ -440,17 +394,33 @@ impl Machine<'_> {
                     Value::Name(Name::DType(dtype)),
                     ..,
                 ],
-            ) => self.tensor([storage, offset, shape, strides], Some(dtype))?,
+            ) => {
+                let is_negated = self.is_negated(arguments.get(7));
+                self.tensor([storage, offset, shape, strides], Some(dtype), is_negated)?
+            }
             _ => return Err(format!("the pickle calls {name:?} with unknown arguments")),
         };
         self.stack.push(value);
         Ok(())
     }
 
+    /// Whether a tensor's metadata set its negative bit.
+    fn is_negated(&self, metadata: Option<&Value>) -> bool {
+        let Some(&Value::Dict(index)) = metadata else {
+            return false;
+        };
+        let is_set = |&(key, value): &(Value, Value)| {
+            matches!(key, Value::Text(t) if self.heap.texts[t] == "neg")
+                && value == Value::Bool(true)
+        };
+        self.heap.dicts[index].iter().any(is_set)
+    }
+
     fn tensor(
         &mut self,
         [storage, offset, shape, strides]: [Value; 4],
         dtype: Option<DType>,
+        is_negated: bool,
     ) -> Outcome<Value> {
         let Value::Storage(storage) = storage else {
             return Err("a tensor without a storage".into());
@@ -468,6 +438,7 @@ impl Machine<'_> {
             offset,
             shape,
             strides,
+            is_negated,
         });
         Ok(Value::Tensor(self.heap.tensors.len() - 1))
     }

@@ -30,7 +30,12 @@ pub(crate) fn known_name(module: &str, name: &str) -> Result<Name, String> {
         }
         ("numpy", "dtype") => Some(Name::Plain),
         ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Some(Name::Plain),
-        ("torch._utils", "_rebuild_tensor_v2") => Some(Name::RebuildTensor),
+        (
+            "torch",
+            "per_tensor_affine" | "per_channel_affine" | "per_channel_affine_float_qparams",
+        ) => Some(Name::Plain),
+        // Quantized tensors, whose storages are of types that are not read.
+        ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_qtensor") => Some(Name::RebuildTensor),
         ("torch._utils", "_rebuild_tensor_v3") => Some(Name::RebuildTensorWithType),
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
             Some(Name::RebuildParameter)
@@ -68,9 +73,37 @@ fn storage_type(name: &str) -> Option<DType> {
         "Char" => DType::I8,
         "Byte" => DType::U8,
         "Bool" => DType::Bool,
+        "ComplexFloat" => DType::other("complex64"),
+        "ComplexDouble" => DType::other("complex128"),
+        "QInt8" => DType::other("qint8"),
+        "QUInt8" => DType::other("quint8"),
+        "QInt32" => DType::other("qint32"),
+        "QUInt4x2" => DType::other("quint4x2"),
+        "QUInt2x4" => DType::other("quint2x4"),
         _ => return None,
     })
 }
+
+/// Types of torch whose elements are not read.
+const UNREAD: [&str; 17] = [
+    "complex32",
+    "complex64",
+    "complex128",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "float4_e2m1fn_x2",
+    "qint8",
+    "quint8",
+    "qint32",
+    "quint4x2",
+    "quint2x4",
+    "bits8",
+    "int4",
+    "uint4",
+    "int2",
+    "uint2",
+];
 
 fn torch_dtype(name: &str) -> Option<DType> {
     Some(match name {
@@ -89,6 +122,7 @@ fn torch_dtype(name: &str) -> Option<DType> {
         "uint16" => DType::U16,
         "uint8" => DType::U8,
         "bool" => DType::Bool,
+        _ if UNREAD.contains(&name) => DType::other(name),
         _ => return None,
     })
 }

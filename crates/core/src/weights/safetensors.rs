@@ -107,6 +107,7 @@ pub(crate) fn read(source: &Source) -> Result<Contents> {
             span: end - start,
             strides: None,
             packed: None,
+            sum: None,
         };
         let dtype = DType::from_name(&entry.dtype);
         let info = TensorInfo {

@@ -34,6 +34,19 @@ pub(crate) struct Place {
     pub strides: Option<Vec<usize>>,
     /// The part of the file to be unpacked first.
     pub packed: Option<Packed>,
+    /// The part of the file whose checksum is known.
+    pub sum: Option<Checksum>,
+}
+
+/// Bytes and their checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checksum {
+    /// Their position in the file.
+    pub offset: u64,
+    /// How many they are.
+    pub size: u64,
+    /// Their CRC-32.
+    pub crc: u32,
 }
 
 /// Deflated bytes.
@@ -93,6 +106,7 @@ pub(crate) fn strided_place(
         span,
         strides,
         packed: None,
+        sum: None,
     })
 }
 

@@ -13,7 +13,7 @@ use super::table::{
     Contents, MAX_COPIES, MAX_EXPANDED, MAX_TENSORS, Place, TensorInfo, is_expanded_too_far,
     strided_place,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tensor_named};
 
 /// A pickle of as many tensors as are read takes less.
 const MAX_PICKLE: u64 = 16 << 20;
@@ -60,6 +60,10 @@ pub(crate) fn read(source: &Source, members: &BTreeMap<String, Member>) -> Resul
         .map_err(|e| source.problem(e))?;
     let mut contents = Contents::default();
     for (name, index) in walk.found {
+        if let Some(unread) = unread_type(&heap.tensors[index]) {
+            contents.unread.insert(name, unread);
+            continue;
+        }
         let (info, place) = place(source, &name, &heap.tensors[index], |key| {
             members
                 .get(&format!("{root}data/{}", heap.texts[key]))
@@ -67,10 +71,31 @@ pub(crate) fn read(source: &Source, members: &BTreeMap<String, Member>) -> Resul
         })?;
         contents.insert(name, info, place);
     }
-    if contents.tensors.is_empty() {
-        return Err(source.problem("the torch file holds no tensors"));
+    match (
+        contents.tensors.is_empty(),
+        contents.unread.first_key_value(),
+    ) {
+        (false, _) => Ok(contents),
+        (true, None) => Err(source.problem("the torch file holds no tensors")),
+        (true, Some((name, found))) => Err(source.problem(format!(
+            "the torch file holds no tensors that are read: {} is of type {found}",
+            tensor_named(name)
+        ))),
     }
-    Ok(contents)
+}
+
+/// What a tensor is that is not read.
+fn unread_type(tensor: &Tensor) -> Option<String> {
+    let Tensor {
+        dtype, is_negated, ..
+    } = tensor;
+    match (dtype.is_readable(), is_negated) {
+        (false, _) => Some(dtype.name().into()),
+        (true, true) => Some(format!(
+            "{dtype} with torch's negative bit, which is not read; save its .resolve_neg()"
+        )),
+        (true, false) => None,
+    }
 }
 
 /// The pickle and the folder it is in, with its slash.
@@ -215,6 +240,7 @@ fn place(
         offset,
         shape,
         strides,
+        is_negated: _,
     } = tensor;
     let wrong = |expected: String, got: String| Error::Tensor {
         path: source.path().to_path_buf(),

@@ -24,6 +24,8 @@ const FRAMES: f64 = 0.5;
 const CHANNELS: f64 = 0.4;
 /// By so much the one must be more alike than the other.
 const MARGIN: f64 = 0.2;
+/// What is more alike by so much is not so by chance.
+const TREND: f64 = 0.05;
 /// Pairs of channels are at least so steady: the part of it that different images never reach.
 const STEADY: f64 = 0.25;
 /// What is steady in images beside each other is at most this share of what is steady in channels.
@@ -104,6 +106,11 @@ impl Likeness {
     /// Whether neighbours along this axis are clearly more alike than along `other`.
     pub fn leads(self, other: Self) -> bool {
         self.is_known && other.is_known && self.mean >= other.mean + MARGIN
+    }
+
+    /// Whether neighbours along this axis are more alike than along `other`, if only a little.
+    pub fn exceeds(self, other: Self) -> bool {
+        self.is_known && other.is_known && self.mean >= other.mean + TREND
     }
 
     /// Whether this is the axis of a clip's frames, and `other` that of its channels.

@@ -1,6 +1,6 @@
 //! Finds the latent among the tensors of a file: by its shape, then by its name.
 
-use vae2x_core::weights::{TensorFile, TensorInfo};
+use vae2x_core::weights::{ModelKind, TensorFile, TensorInfo, is_weight_name, model_kind};
 use vae2x_core::{Error, Result};
 
 use super::layout;
@@ -16,23 +16,30 @@ pub(super) struct Choice {
 /// The tensor that is asked for, or the one that is clearly the latent.
 pub(super) fn choose(file: &TensorFile, asked: Option<&str>) -> Result<Choice> {
     if let Some(key) = asked {
-        return match file.tensors().contains_key(key) {
-            true => Ok(Choice {
+        return match (file.tensors().contains_key(key), file.unread().get(key)) {
+            (true, _) => Ok(Choice {
                 key: key.to_owned(),
                 left_out: vec![],
             }),
-            false => Err(Error::format(
+            (false, Some(found)) => Err(file.tensor_error(key, "a type that is read", found)),
+            (false, None) => Err(Error::format(
                 file.path(),
                 format!("no tensor is named '{key}'; found {}", list_all(file)),
             )),
         };
     }
+    if let Some(model) = model_kind(file) {
+        return Err(not_a_latent(file, model));
+    }
     let is_alone = file.tensors().len() == 1;
     let candidates: Vec<_> = file
         .tensors()
         .iter()
-        .filter(|(key, info)| could_be(key, info, is_alone))
+        .filter(|(key, info)| !is_weight_name(key) && could_be(key, info, is_alone))
         .collect();
+    if candidates.is_empty() && holds_weights_alone(file) {
+        return Err(not_a_latent(file, ModelKind::Unknown));
+    }
     let best = candidates.iter().map(|(key, _)| rank(key)).min();
     let mut best = candidates.iter().filter(|(key, _)| Some(rank(key)) == best);
     match (best.next(), best.next()) {
@@ -49,6 +56,25 @@ pub(super) fn choose(file: &TensorFile, asked: Option<&str>) -> Result<Choice> {
             ),
         )),
     }
+}
+
+/// Whether a file has weights, and no tensor that is named as a latent.
+fn holds_weights_alone(file: &TensorFile) -> bool {
+    let mut names = file.tensors().keys();
+    names.clone().any(|name| is_weight_name(name)) && !names.any(|name| rank(name) < NO_NAME)
+}
+
+/// Refuses a file of weights.
+fn not_a_latent(file: &TensorFile, model: ModelKind) -> Error {
+    let problem = match model {
+        ModelKind::Vae => "this is a VAE, not a latent; VAEs go to --vae".into(),
+        ModelKind::Known(noun) => format!("this is a model ({noun}), not a latent"),
+        ModelKind::Unknown => format!(
+            "this is a model, not a latent, as the names of its tensors show: {}; --key reads one of them all the same",
+            list_all(file)
+        ),
+    };
+    Error::format(file.path(), problem)
 }
 
 /// Whether a tensor has the type and the shape of a latent.
@@ -115,7 +141,15 @@ fn left_out(file: &TensorFile, key: &str) -> Vec<String> {
 }
 
 fn shown((key, info): (&String, &TensorInfo)) -> String {
-    format!("'{key}' {} {:?}", info.dtype, info.shape)
+    format!("{} {} {:?}", quoted(key), info.dtype, info.shape)
+}
+
+/// A name in a list; a tensor that is alone in its file may have none.
+fn quoted(key: &str) -> String {
+    match key {
+        "" => "a tensor".into(),
+        key => format!("'{key}'"),
+    }
 }
 
 /// Names, types and shapes of the first tensors.
@@ -126,7 +160,7 @@ fn list<'a>(tensors: impl ExactSizeIterator<Item = (&'a String, &'a TensorInfo)>
 /// As [`list`], with the tensors that are not read.
 fn list_all(file: &TensorFile) -> String {
     let unread = file.unread().iter();
-    let unread = unread.map(|(key, dtype)| format!("'{key}' of type {dtype}"));
+    let unread = unread.map(|(key, dtype)| format!("{} of type {dtype}", quoted(key)));
     let count = file.tensors().len() + file.unread().len();
     join(count, file.tensors().iter().map(shown).chain(unread))
 }

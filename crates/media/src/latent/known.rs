@@ -49,8 +49,14 @@ pub fn space_of(channels: usize) -> Option<KnownSpace> {
 /// Whose latents have this many channels and cannot be decoded here, in words.
 pub(super) fn foreign(channels: usize) -> Option<&'static str> {
     const FOREIGN: [(usize, &str); 2] = [
-        (WAN22_5B, "it is Wan2.2-5B's (its VAE is another model)"),
-        (64, "it is Qwen-Image 2.1's (its VAE is another model)"),
+        (
+            WAN22_5B,
+            "this latent is Wan2.2-5B's (its VAE is another model)",
+        ),
+        (
+            64,
+            "this latent is Qwen-Image 2.1's (its VAE is another model)",
+        ),
     ];
     let found = FOREIGN.iter().find(|(count, _)| *count == channels);
     found.map(|(_, words)| *words)

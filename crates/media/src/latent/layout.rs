@@ -191,7 +191,7 @@ fn refusal(tensor: &Tensor<'_>, shape: &[usize]) -> Error {
     match (named, could_be[0]) {
         (Some((n, words)), _) => tensor.error(
             &expected,
-            &format!("shape {shape:?}: this latent has {n} channels: {words}"),
+            &format!("{n}, in shape {shape:?}: {words}"),
         ),
         (None, Some(n)) => tensor.error(&expected, &format!("{n}, in shape {shape:?}")),
         (None, None) => tensor.error(

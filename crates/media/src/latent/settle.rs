@@ -41,16 +41,30 @@ pub(super) fn settle(
     }
     const ALIKE: &str = "as its slices along T are as alike as the frames of a clip";
     const DIFFERENT: &str = "as its slices along C differ as channels do";
+    let open = || {
+        tensor.error(
+            &format!("{} or {}", other.asked_for(), usual.asked_for()),
+            "a shape and values that leave both open",
+        )
+    };
     let [first, second] = likeness(&values()?);
     match usual.axes.count() {
         5 if first.is_frames_beside(second) => Ok(taken(other, ALIKE)),
-        5 if !first.leads(second) => Ok(one(Layout::Ordered(usual))),
+        5 if first.leads(second) => Err(open()),
+        5 if second.is_frames_beside(first) || first.is_channels_beside(second) => {
+            Ok(one(Layout::Ordered(usual)))
+        }
+        5 if second.is_channels_beside(first) || first.exceeds(second) => Err(open()),
+        5 => Ok(taken(
+            usual,
+            &format!(
+                "as most are: its values show no order ({})",
+                other.asked_for()
+            ),
+        )),
         4 if second.is_frames_beside(first) => Ok(taken(other, ALIKE)),
         4 if second.is_channels_beside(first) => Ok(taken(usual, DIFFERENT)),
-        _ => Err(tensor.error(
-            &format!("{} or {}", other.asked_for(), usual.asked_for()),
-            "a shape and values that leave both open",
-        )),
+        _ => Err(open()),
     }
 }
 

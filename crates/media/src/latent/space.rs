@@ -138,8 +138,11 @@ pub fn decide_space(
         // What ComfyUI saves comes from models with the usual statistics, not from this one.
         return Ok(Decision::certain(Space::Raw, RAW_IN_COMFY));
     }
-    let found = guess(file.stored(), config)?;
     let (prior, kind) = prior(file);
+    if file.stored().data().iter().all(|&value| value == 0.0) {
+        return Ok(of_zeros(prior));
+    }
+    let found = guess(file.stored(), config)?;
     let evidence = f64::from(found.confidence.min(0.999_999));
     let odds = (evidence / (1.0 - evidence)).ln()
         * if found.space == Space::Raw { 1.0 } else { -1.0 }
@@ -150,8 +153,12 @@ pub fn decide_space(
         false => (Space::Normalized, (1.0 - raw) as f32),
     };
     let sure = (confidence * 100.0).floor();
+    let is_contradicted = prior != 0.0 && (prior > 0.0) != (space == Space::Raw);
     Ok(match (is_comfy, space, confidence >= SURE) {
-        (true, Space::Raw, true) => Decision::certain(space, RAW_IN_COMFY),
+        (true, Space::Raw, true) => Decision {
+            confidence,
+            ..Decision::certain(space, RAW_IN_COMFY)
+        },
         (true, Space::Normalized, _) => Decision {
             space,
             why: format!(
@@ -163,6 +170,9 @@ pub fn decide_space(
         (_, _, is_sure) => Decision {
             space,
             why: match is_sure {
+                true if is_contradicted => {
+                    format!("{kind}, but its statistics are those of a {space} one ({sure} % sure)")
+                }
                 true => format!("{kind} and its statistics say so ({sure} % sure)"),
                 false => format!("{kind} and its statistics leave doubt ({sure} % sure)"),
             },
@@ -170,6 +180,19 @@ pub fn decide_space(
             doubtful: !is_sure,
         },
     })
+}
+
+/// The space of a latent whose values are all zero, of which its kind alone tells.
+fn of_zeros(prior: f64) -> Decision {
+    Decision {
+        space: match prior > 0.0 {
+            true => Space::Raw,
+            false => Space::Normalized,
+        },
+        why: "all of its values are zero".into(),
+        confidence: (1.0 / (1.0 + (-prior.abs()).exp())) as f32,
+        doubtful: true,
+    }
 }
 
 /// The logarithm of the odds for raw that the kind of file gives, and the kind in words.
