@@ -3,11 +3,11 @@
 use super::{BOTH, ENCODE, SCAN, both, image};
 use crate::case::{Case, Either, Success};
 use crate::make::png::{chunk, exif, orientation, with_chunks};
-use crate::make::zlib;
+use crate::make::{zlib, zlib_repeated};
 
 /// Chunks of text and profiles that are long, or become so.
 pub fn chunks() -> Vec<Case> {
-    let compressed = |size: usize| zlib(&vec![b'A'; size]);
+    let compressed = |size: usize| zlib_repeated(b'A', size);
     let mut cases = Vec::new();
     let encode_scan: Vec<&[&str]> = [&[ENCODE][..], SCAN].concat();
     cases.extend(image("PNG, text of 30 MB", Either, "x.png", BOTH, || {
@@ -57,7 +57,7 @@ pub fn chunks() -> Vec<Case> {
                     16,
                     chunk(
                         b"iCCP",
-                        &[b"x\0\0", &zlib(&vec![0; mib << 20])[..]].concat(),
+                        &[b"x\0\0", &zlib_repeated(0, mib << 20)[..]].concat(),
                     ),
                 )
             },

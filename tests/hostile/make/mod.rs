@@ -16,6 +16,21 @@ pub fn zlib(data: &[u8]) -> Vec<u8> {
     encoder.finish().expect("written to memory")
 }
 
+/// A byte so many times, compressed. They are never in memory at once: what this process holds counts as its children's peak until they
+/// have begun.
+pub fn zlib_repeated(byte: u8, mut count: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let bytes = vec![byte; 1 << 20];
+    while count > 0 {
+        let part = count.min(bytes.len());
+        encoder
+            .write_all(&bytes[..part])
+            .expect("written to memory");
+        count -= part;
+    }
+    encoder.finish().expect("written to memory")
+}
+
 /// `data` compressed, without a header.
 pub fn deflate(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
