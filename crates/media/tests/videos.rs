@@ -241,6 +241,12 @@ fn every_codec_writes_a_file_that_says_what_it_is() {
             42.0,
         ),
         (
+            "f.webm",
+            wishes(Codec::Av1, "yuv420p10", Some(20)),
+            "av1",
+            36.0,
+        ),
+        (
             "e.mp4",
             wishes(Codec::H264, "yuv420p", Some(10)),
             "h264",

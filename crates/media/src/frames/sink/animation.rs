@@ -15,7 +15,7 @@ use vae2x_core::{Array, Error, Result};
 use super::count::Count;
 use crate::frames::contract::FrameSink;
 use crate::picture::{PictureFormat, PictureOptions, add_png_text, encode_image};
-use crate::pixels::{self, picture_size, require_finite};
+use crate::pixels::{self, picture_size};
 use crate::video::{Animation, Rate, webp};
 
 /// The image crate's trade of time for the choice of colours, from 1, the best, to 30.
@@ -30,7 +30,7 @@ pub struct AnimationSink {
     frames: usize,
     text: Vec<(String, String)>,
     /// From the first frame on, which tells the size.
-    writer: Option<(Writer, [usize; 2])>,
+    writer: Option<Writer>,
     count: Count,
 }
 
@@ -199,21 +199,11 @@ fn from_png(path: &Path, error: png::EncodingError) -> Error {
 
 impl FrameSink for AnimationSink {
     fn push(&mut self, frame: &Array) -> Result<()> {
-        self.count.next()?;
-        let index = self.count.pushed();
-        require_finite(&format!("frame {index}"), frame)?;
-        let size = picture_size(frame)?;
-        let (mut writer, first) = match self.writer.take() {
+        let (index, size) = self.count.next_alike(frame)?;
+        let mut writer = match self.writer.take() {
             Some(begun) => begun,
-            None => (self.begin(size)?, size),
+            None => self.begin(size)?,
         };
-        if size != first {
-            return Err(Error::Shape {
-                what: format!("frame {index}"),
-                expected: format!("{}x{} pixels, as the first", first[1], first[0]),
-                got: format!("{}x{}", size[1], size[0]),
-            });
-        }
         match &mut writer {
             Writer::Png(png) => {
                 let samples = pixels::interleave(frame, pixels::to_u8)?;
@@ -230,7 +220,7 @@ impl FrameSink for AnimationSink {
                 written.map_err(|e| from_gif(&self.path, e))?;
             }
         }
-        self.writer = Some((writer, first));
+        self.writer = Some(writer);
         self.count.add();
         Ok(())
     }
@@ -238,13 +228,13 @@ impl FrameSink for AnimationSink {
     fn finish(mut self: Box<Self>) -> Result<Vec<PathBuf>> {
         self.count.finish()?;
         match self.writer.take() {
-            Some((Writer::Png(png), _)) => png.finish().map_err(|e| from_png(&self.path, e))?,
-            Some((Writer::Webp(webp), _)) => webp
+            Some(Writer::Png(png)) => png.finish().map_err(|e| from_png(&self.path, e))?,
+            Some(Writer::Webp(webp)) => webp
                 .finish()
                 .map(drop)
                 .map_err(|e| Error::io(&self.path, e))?,
             // It writes the end of the file when it is dropped.
-            Some((Writer::Gif(gif, failure), _)) => {
+            Some(Writer::Gif(gif, failure)) => {
                 drop(gif);
                 let failure = failure
                     .lock()

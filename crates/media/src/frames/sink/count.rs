@@ -1,6 +1,8 @@
 //! How many frames a sink was promised, and how many came.
 
-use vae2x_core::{Error, Result};
+use vae2x_core::{Array, Error, Result};
+
+use crate::pixels::{picture_size, require_finite};
 
 /// Frames of all items, counted.
 #[derive(Clone, Copy, Debug)]
@@ -8,6 +10,8 @@ pub(super) struct Count {
     items: usize,
     frames: usize,
     pushed: usize,
+    /// Height and width of the first frame, where all have one.
+    size: Option<[usize; 2]>,
 }
 
 impl Count {
@@ -17,6 +21,7 @@ impl Count {
             items,
             frames,
             pushed: 0,
+            size: None,
         }
     }
 
@@ -28,6 +33,27 @@ impl Count {
         match self.pushed < self.items * self.frames {
             true => Ok([self.pushed / self.frames, self.pushed % self.frames]),
             false => Err(self.miscounted(self.pushed + 1)),
+        }
+    }
+
+    /// Number, height and width of the next frame of a file whose frames are all of one size.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if all have come, or it is not an image or of another size than the first;
+    /// [`Error::NotFinite`].
+    pub fn next_alike(&mut self, frame: &Array) -> Result<(usize, [usize; 2])> {
+        self.next()?;
+        let index = self.pushed;
+        require_finite(&format!("frame {index}"), frame)?;
+        let size = picture_size(frame)?;
+        let first = *self.size.get_or_insert(size);
+        match size == first {
+            true => Ok((index, size)),
+            false => Err(Error::Shape {
+                what: format!("frame {index}"),
+                expected: format!("{}x{} pixels, as the first", first[1], first[0]),
+                got: format!("{}x{}", size[1], size[0]),
+            }),
         }
     }
 

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use vae2x_core::{Array, Error, Result};
+use vae2x_core::{Array, Result};
 
 use super::count::Count;
 use crate::fit::pad;
 use crate::frames::contract::FrameSink;
-use crate::pixels::{picture_size, require_finite};
 use crate::video::Ffmpeg;
 use crate::video::ffmpeg::{Encoder, Movie};
 use crate::video::yuv::Chroma;
@@ -17,8 +16,8 @@ use crate::video::yuv::Chroma;
 pub struct MovieSink {
     ffmpeg: Ffmpeg,
     movie: Movie,
-    /// From the first frame on, which tells the size: FFmpeg, that size, and the size that is stored.
-    encoder: Option<(Encoder, [usize; 2], [usize; 2])>,
+    /// From the first frame on, which tells the size: FFmpeg, and the size that is stored.
+    encoder: Option<(Encoder, [usize; 2])>,
     count: Count,
     notes: Vec<String>,
 }
@@ -35,7 +34,7 @@ impl MovieSink {
         }
     }
 
-    fn begin(&mut self, size: [usize; 2]) -> Result<()> {
+    fn begin(&mut self, size: [usize; 2]) -> Result<&mut (Encoder, [usize; 2])> {
         let stored = even(size, self.movie.encoding.format.chroma);
         if stored != size {
             self.notes.push(format!(
@@ -48,8 +47,8 @@ impl MovieSink {
                 self.movie.encoding.format
             ));
         }
-        self.encoder = Some((self.ffmpeg.encode(&self.movie, stored)?, size, stored));
-        Ok(())
+        let encoder = self.ffmpeg.encode(&self.movie, stored)?;
+        Ok(self.encoder.insert((encoder, stored)))
     }
 }
 
@@ -64,24 +63,12 @@ fn even([height, width]: [usize; 2], chroma: Chroma) -> [usize; 2] {
 
 impl FrameSink for MovieSink {
     fn push(&mut self, frame: &Array) -> Result<()> {
-        self.count.next()?;
-        let index = self.count.pushed();
-        require_finite(&format!("frame {index}"), frame)?;
-        let size = picture_size(frame)?;
-        if self.encoder.is_none() {
-            self.begin(size)?;
-        }
-        let Some((encoder, first, stored)) = &mut self.encoder else {
-            return Ok(());
+        let (_, size) = self.count.next_alike(frame)?;
+        let (encoder, stored) = match &mut self.encoder {
+            Some(begun) => begun,
+            None => self.begin(size)?,
         };
-        if size != *first {
-            return Err(Error::Shape {
-                what: format!("frame {index}"),
-                expected: format!("{}x{} pixels, as the first", first[1], first[0]),
-                got: format!("{}x{}", size[1], size[0]),
-            });
-        }
-        match stored == first {
+        match *stored == size {
             true => encoder.push(frame)?,
             false => encoder.push(&pad(frame, *stored)?)?,
         }
@@ -95,7 +82,7 @@ impl FrameSink for MovieSink {
 
     fn finish(self: Box<Self>) -> Result<Vec<PathBuf>> {
         self.count.finish()?;
-        if let Some((encoder, ..)) = self.encoder {
+        if let Some((encoder, _)) = self.encoder {
             encoder.finish()?;
         }
         Ok(vec![self.movie.path])

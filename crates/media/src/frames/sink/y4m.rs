@@ -8,7 +8,6 @@ use vae2x_core::{Array, Error, Result};
 
 use super::count::Count;
 use crate::frames::contract::FrameSink;
-use crate::pixels::{picture_size, require_finite};
 use crate::video::y4m::{self, Header};
 use crate::video::yuv::{Matrix, Range, Yuv};
 use crate::video::{PixelFormat, Rate};
@@ -20,8 +19,6 @@ pub struct Y4mSink {
     out: Out,
     yuv: Yuv,
     rate: Rate,
-    /// Known from the first frame on.
-    size: Option<[usize; 2]>,
     count: Count,
     bytes: Vec<u8>,
 }
@@ -56,7 +53,6 @@ impl Y4mSink {
                 range: Range::Limited,
             },
             rate,
-            size: None,
             count: Count::new(1, frames),
             bytes: Vec::new(),
         })
@@ -77,12 +73,9 @@ impl Y4mSink {
 
 impl FrameSink for Y4mSink {
     fn push(&mut self, frame: &Array) -> Result<()> {
-        self.count.next()?;
-        let index = self.count.pushed();
-        require_finite(&format!("frame {index}"), frame)?;
-        let size = picture_size(frame)?;
+        let (index, size) = self.count.next_alike(frame)?;
         let fail = |e| Error::io(&self.path, e);
-        if self.size.is_none() {
+        if index == 0 {
             let header = Header {
                 size,
                 rate: Some(self.rate),
@@ -91,14 +84,6 @@ impl FrameSink for Y4mSink {
                 pixel_aspect: None,
             };
             header.write(&mut self.bytes).map_err(fail)?;
-        }
-        let first = *self.size.get_or_insert(size);
-        if size != first {
-            return Err(Error::Shape {
-                what: format!("frame {index}"),
-                expected: format!("{}x{} pixels, as the first", first[1], first[0]),
-                got: format!("{}x{}", size[1], size[0]),
-            });
         }
         y4m::begin_frame(&mut self.bytes).map_err(fail)?;
         self.yuv.write(frame, &mut self.bytes)?;

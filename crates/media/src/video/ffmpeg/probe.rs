@@ -317,7 +317,10 @@ mod tests {
         /// What a file's texts make FFmpeg say is a stranger's.
         #[test]
         fn any_message_is_taken(words in prop::collection::vec("(\\[Parsed_showinfo_0 @ 0x1\\] \\[info\\] |n: +|pts_time:|s:|[0-9x/:.-]{1,9}|Stream #0:|: Audio: |fmt:|[ -~]{0,9}|\n)", 0..60)) {
-            found(&words.concat());
+            let said = words.concat();
+            let video = found(&said);
+            prop_assert!(video.frames <= said.matches("n:").count());
+            prop_assert!(video.frames > 0 || video.size == [0, 0]);
         }
     }
 
