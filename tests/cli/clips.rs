@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use vae2x_core::Array;
+use vae2x_core::weights::Weights;
+use vae2x_core::weights::formula::{FormulaWeights, unit};
+use vae2x_core::weights::write::write_arrays;
+use vae2x_core::{Array, VaeConfig, arch};
 use vae2x_media::picture::{PictureOptions, write_image};
 use vae2x_testkit::compare::assert_close;
 
-use crate::support::{entries, fixture, read, run, text};
+use crate::support::{Run, entries, fixture, read, run, text, write_safetensors};
 
 /// 16 bits per channel, through an encoder.
 const SIXTEEN_BITS: f64 = 1e-3;
@@ -77,4 +80,120 @@ fn a_frame_of_another_size_is_named_and_nothing_is_left() {
         assert!(message.contains(fact), "{message}");
     }
     assert!(!out.exists());
+}
+
+/// A clip whose decoder mixes frames as none of the bundled ones does, and its weights.
+fn clip_of_formula(folder: &Path, frames: usize, cells: usize) -> [String; 2] {
+    let config = VaeConfig::with_widths(2, 12);
+    let weights = FormulaWeights::new(config.clone());
+    let arrays = arch::tensors(&config).into_iter().map(|spec| {
+        let array = weights.tensor(&spec).unwrap();
+        (spec.name, array)
+    });
+    let arrays: Vec<_> = arrays.collect();
+    let arrays: Vec<_> = arrays
+        .iter()
+        .map(|(n, array)| (n.as_str(), array))
+        .collect();
+    let [vae, latent] = ["w.safetensors", "clip.safetensors"].map(|name| folder.join(name));
+    write_arrays(&vae, &arrays, &Default::default()).unwrap();
+    let shape = [1, 16, frames, cells, cells];
+    let values = unit("clip", shape.iter().product()).map(|v| 2.0 * v);
+    write_safetensors(
+        &latent,
+        "latents",
+        &Array::new(shape, values.collect()).unwrap(),
+    );
+    [text(&vae), text(&latent)]
+}
+
+fn decode_formula([vae, latent]: &[String; 2], out: &Path, more: &[&str]) -> Run {
+    let out = text(out);
+    let fixed = ["decode", latent, "--vae", vae, "--latent-space", "raw"];
+    run(&[&fixed[..], &["-o", &out], more].concat())
+}
+
+/// Frames of `[1, 3, F, H, W]`.
+fn frames(array: &Array, range: std::ops::Range<usize>) -> Array {
+    array.item(0).narrow1(range)
+}
+
+#[test]
+fn a_part_of_a_clip_has_the_bits_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip_of_formula(folder.path(), 46, 2);
+    let pixels = |more: &[&str]| {
+        let out = folder.path().join("x.safetensors");
+        decode_formula(&clip, &out, more).ok();
+        read(&out, "pixels")
+    };
+    let whole = pixels(&[]);
+    assert_eq!(whole.shape()[2], 181);
+    for (start, count) in [(0, 1), (0, 6), (1, 4), (3, 3), (160, 2), (165, 9), (177, 4)] {
+        let part = pixels(&[
+            "--start",
+            &start.to_string(),
+            "--frames",
+            &count.to_string(),
+        ]);
+        assert_eq!(
+            frames(&part, 0..count),
+            frames(&whole, start..start + count),
+            "{start} {count}"
+        );
+    }
+    let rest = pixels(&["--start", "170"]);
+    assert_eq!(frames(&rest, 0..11), frames(&whole, 170..181));
+    let beyond = pixels(&["--start", "179", "--frames", "9"]);
+    assert_eq!(beyond.shape()[2], 2);
+    // Less of the past is another clip, of as many frames.
+    let near = pixels(&["--start", "170", "--run-in", "2"]);
+    assert_eq!(near.shape(), rest.shape());
+    assert_ne!(near, rest);
+    let refused = decode_formula(&clip, &folder.path().join("y.npy"), &["--start", "181"]);
+    let said = refused.fails(2);
+    assert!(said.contains("frames 0 to 180"), "{said}");
+}
+
+#[test]
+fn what_is_beyond_black_and_white_is_kept_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip_of_formula(folder.path(), 2, 2);
+    let pixels = |more: &[&str]| {
+        let out = folder.path().join("x.safetensors");
+        decode_formula(&clip, &out, more).ok();
+        read(&out, "pixels")
+    };
+    let most = |array: &Array| array.data().iter().fold(0f32, |most, v| most.max(v.abs()));
+    let (clamped, kept) = (pixels(&[]), pixels(&["--no-clamp"]));
+    assert!(
+        most(&clamped) == 1.0 && most(&kept) > 1.5,
+        "{}",
+        most(&kept)
+    );
+    for (a, b) in clamped.data().iter().zip(kept.data()) {
+        assert_eq!(*a, b.clamp(-1.0, 1.0));
+    }
+    // What is beyond counts when pixels are averaged.
+    let reduced = |more: &[&str]| pixels(&[&["--scale", "1", "--linear-light"], more].concat());
+    assert_ne!(reduced(&["--no-clamp"]), reduced(&[]));
+    // EXR stores light: what is brighter than white is more than 1.
+    let images = folder.path().join("exr");
+    decode_formula(&clip, &images, &["--no-clamp", "--format", "exr"]).ok();
+    let names = entries(&images);
+    assert_eq!(names.len(), 5);
+    let image = image::open(images.join(&names[0])).unwrap().into_rgb32f();
+    let brightest = image.iter().fold(0f32, |most, &v| most.max(v));
+    let darkest = image.iter().fold(0f32, |least, &v| least.min(v));
+    assert!(brightest > 1.1 && darkest < 0.0, "{brightest} {darkest}");
+    for out in ["y.png", "y.mp4", "y.gif", "y/"] {
+        let first = ["--no-clamp", "--frames", "1"];
+        let more = if out == "y.png" {
+            &first[..]
+        } else {
+            &first[..1]
+        };
+        let said = decode_formula(&clip, &folder.path().join(out), more).fails(2);
+        assert!(said.contains("--no-clamp"), "{said}");
+    }
 }

@@ -143,6 +143,42 @@ fn the_exit_code_tells_the_signal() {
     }
 }
 
+#[test]
+fn what_is_done_of_a_clip_is_kept_where_it_is_asked_for() {
+    for (signal, name) in [
+        (Signal::INT, "x.y4m"),
+        (Signal::TERM, "x.webp"),
+        (Signal::INT, "x.npy"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut args = long_decode(folder.path());
+        args[7] = text(&folder.path().join(name));
+        let mut child = quiet(vae2x().args(&args).arg("--keep-partial"));
+        wait_for_writing(folder.path());
+        send(&child, signal);
+        assert_eq!(end(&mut child).code(), Some(128 + signal.as_raw()));
+        let left = entries(folder.path());
+        // The header of an array has the number of frames.
+        let Some((stem, extension)) = name.split_once('.').filter(|_| name != "x.npy") else {
+            assert_eq!(left, ["l.safetensors"]);
+            continue;
+        };
+        let partial = format!("{stem}.partial.{extension}");
+        assert_eq!(left, ["l.safetensors", partial.as_str()]);
+        if extension == "y4m" {
+            let options = vae2x_media::frames::SourceOptions::default();
+            let path = folder.path().join(partial);
+            let mut source = vae2x_media::frames::open_source(&path, &options).unwrap();
+            let mut frames = 0;
+            while let Some(frame) = source.next().unwrap() {
+                assert_eq!(frame.pixels.shape(), [3, 512, 512]);
+                frames += 1;
+            }
+            assert!((1..157).contains(&frames), "{frames}");
+        }
+    }
+}
+
 /// As under `nohup`, and as a shell without job control starts commands in the background.
 #[test]
 fn ignored_signals_stay_ignored() {

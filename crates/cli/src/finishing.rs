@@ -33,7 +33,9 @@ impl FinishPlan {
             light,
             colours,
             taking: args.match_color_by,
+            levels_drift: args.match_color_drift,
             detail: (&args.detail).into(),
+            overshoot: args.overshoot(),
         };
         Ok(Self { finish, base })
     }

@@ -1,21 +1,24 @@
 //! Latent files as inputs: their headers are checked before any work, each is read whole when its turn comes, and passed on
 //! one latent frame at a time.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Context;
 use vae2x::{Extent, Space, SpaceChoice, Vae, VaeConfig};
-use vae2x_core::Array;
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::TensorFile;
-use vae2x_media::latent::{Decision, LatentFile, LatentOptions, look_at_latent};
+use vae2x_core::{Array, arch};
+use vae2x_media::latent::{
+    Decision, LatentFile, LatentFrames, LatentOptions, decide_space, look_at_latent,
+};
 use vae2x_media::names::distinct_names;
 use vae2x_media::output::Input;
 
 use crate::args::LatentArgs;
 use crate::run::{Failures, Source, prepare};
-use crate::ui;
+use crate::{ui, usage};
 
 /// How latent files are read.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,17 @@ impl From<&LatentArgs> for Reading {
     }
 }
 
+/// The part of a clip that is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cut {
+    /// The first frame, from 0.
+    pub start: usize,
+    /// Frames; to the end if not given.
+    pub frames: Option<usize>,
+    /// Latent frames that are decoded before the part; all that it depends on if not given.
+    pub run_in: Option<usize>,
+}
+
 /// A latent file whose header has been read.
 #[derive(Debug)]
 pub struct LatentInput {
@@ -46,8 +60,12 @@ pub struct LatentInput {
     pub path: PathBuf,
     /// Batch items.
     pub items: usize,
-    /// The extent of each item.
+    /// The extent of what is decoded of each item.
     pub extent: Extent,
+    /// The latent frame of each item that is read first.
+    first: usize,
+    /// The frames of each item that are kept, of those that its latent frames give.
+    pub kept: Range<usize>,
     /// Known once the whole file has been read.
     pub facts: OnceLock<Facts>,
 }
@@ -83,6 +101,8 @@ impl LatentInput {
                 frames,
                 cells: [h, w],
             },
+            first: 0,
+            kept: 0..VaeConfig::default().frames(frames),
             facts: OnceLock::new(),
         })
     }
@@ -92,8 +112,37 @@ impl LatentInput {
         if config.has_opacity() {
             self.items *= self.extent.frames;
             self.extent.frames = 1;
+            self.kept = 0..1;
         }
         self
+    }
+
+    /// The part of each item that `cut` names, with the latent frames before it that it needs.
+    ///
+    /// # Errors
+    /// An invalid command line if the clip has no such frame.
+    pub fn cut(mut self, cut: Cut, config: &VaeConfig) -> anyhow::Result<Self> {
+        let all = config.frames(self.extent.frames);
+        if cut.start >= all {
+            return usage(format!(
+                "--start {}: {} has frames 0 to {}",
+                cut.start,
+                self.path.display(),
+                all - 1
+            ));
+        }
+        let end = cut
+            .frames
+            .map_or(all, |n| all.min(cut.start.saturating_add(n)));
+        let latent_frame = |frame: usize| frame.div_ceil(config.temporal());
+        let (from, to) = (latent_frame(cut.start), latent_frame(end - 1));
+        let run_in = cut.run_in.unwrap_or(arch::decoder_past(config) + 1);
+        self.first = from.saturating_sub(run_in);
+        self.extent.frames = to + 1 - self.first;
+        // The first latent frame gives one frame, wherever decoding begins: the others' numbers shift by whole steps.
+        let before = config.temporal() * self.first;
+        self.kept = cut.start - before..end - before;
+        Ok(self)
     }
 
     /// Latent frames of all items.
@@ -107,25 +156,29 @@ impl LatentInput {
     /// If it cannot be read, or does not fit the model.
     pub fn read(&self, reading: &Reading, config: &VaeConfig) -> anyhow::Result<Raw> {
         let file = LatentFile::open(&self.path, &reading.options)?;
-        note_reading(&file);
-        let (is_packed, text) = (file.packed, file.text.clone());
-        let (raw, decision) = file.into_raw(config, reading.space)?;
-        let raw = match config.has_opacity() {
+        let decision = decide_space(&file, config, reading.space)?;
+        self.settle(&file, reading, &decision);
+        let raw = file.into_raw_from(decision.space, config)?;
+        Ok(match config.has_opacity() {
             true => raw.frames_as_items(),
             false => raw,
-        };
-        note_space(&self.path, reading.space, &decision);
+        })
+    }
+
+    /// Prints what was decided about the file, and keeps what it holds besides values.
+    fn settle(&self, file: &LatentFile, reading: &Reading, decision: &Decision) {
+        note_reading(file);
+        note_space(&self.path, reading.space, decision);
         let facts = Facts {
             space: decision.space,
-            is_packed,
-            text,
+            is_packed: file.packed,
+            text: file.text.clone(),
         };
         // A file is read once in a run.
         let _ = self.facts.set(facts);
-        Ok(raw)
     }
 
-    /// The latent frames of the file, read when the first one is asked for.
+    /// The latent frames of the file: of a large one each when it is asked for, of others all with the first.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -134,12 +187,28 @@ impl LatentInput {
         reading: &Reading,
         config: &VaeConfig,
     ) -> anyhow::Result<Source<LatentFrame>> {
-        let raw = self.read(reading, config)?;
-        let frames = self.extent.frames;
+        let (first, frames) = (self.first, self.extent.frames);
         let each = (0..self.items).flat_map(move |item| (0..frames).map(move |t| (item, t)));
+        // The layers of a model with opacity are no clip.
+        let large = match config.has_opacity() {
+            true => None,
+            false => LatentFrames::open(&self.path, &reading.options)?,
+        };
+        if let Some(large) = large {
+            let decision = decide_space(large.sample(), config, reading.space)?;
+            self.settle(large.sample(), reading, &decision);
+            let (space, config) = (decision.space, config.clone());
+            return Ok(Box::new(each.map(move |(item, t)| {
+                let raw = large.frame(item, first + t, space, &config)?;
+                Ok(LatentFrame {
+                    values: raw.frame(0, 0),
+                })
+            })));
+        }
+        let raw = self.read(reading, config)?;
         Ok(Box::new(each.map(move |(item, t)| {
             Ok(LatentFrame {
-                values: raw.frame(item, t),
+                values: raw.frame(item, first + t),
             })
         })))
     }
@@ -192,12 +261,15 @@ pub fn look_at_all(
 }
 
 /// The inputs as the plan of outputs needs them; `frames` are the images that each item gives.
-pub fn planned(inputs: &[(String, LatentInput)], frames: impl Fn(Extent) -> usize) -> Vec<Input> {
+pub fn planned(
+    inputs: &[(String, LatentInput)],
+    frames: impl Fn(&LatentInput) -> usize,
+) -> Vec<Input> {
     let input = |(name, input): &(String, LatentInput)| Input {
         path: input.path.clone(),
         name: name.clone(),
         items: input.items,
-        frames: frames(input.extent),
+        frames: frames(input),
     };
     inputs.iter().map(input).collect()
 }

@@ -83,8 +83,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Cli, ExitCode> {
 
 /// The exit code of a command that has done its work.
 fn success() -> ExitCode {
-    // The state is saved, but a command that builds on the result must not run.
-    #[cfg(feature = "train")]
+    // What was done is saved, but a command that builds on the result must not run.
     if let Some(code) = signals::stopping::code() {
         return ExitCode::from(code);
     }

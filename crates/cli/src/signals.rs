@@ -25,18 +25,18 @@ pub fn listen() -> std::io::Result<()> {
 #[derive(Default)]
 struct Listener {
     /// When a run was asked to store its state and stop.
-    #[cfg(feature = "train")]
     asked: Option<std::time::Instant>,
 }
 
 impl Listener {
     fn receive(&mut self, signal: i32) {
-        #[cfg(feature = "train")]
         match stopping::answer(signal, self.asked.map(|asked| asked.elapsed())) {
             stopping::Answer::Nothing => return,
             stopping::Answer::Ask if stopping::ask(exit_code(signal)) => {
                 self.asked = Some(std::time::Instant::now());
-                tell("stopping after this step; press Ctrl-C again to stop at once");
+                tell(
+                    "stopping after this step, and keeping what is done; press Ctrl-C again to stop at once",
+                );
                 return;
             }
             stopping::Answer::Ask | stopping::Answer::End => (),
@@ -68,7 +68,6 @@ fn tell(text: &'static str) {
 }
 
 /// Runs that are stopped between steps.
-#[cfg(feature = "train")]
 pub mod stopping {
     use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
     use std::time::Duration;

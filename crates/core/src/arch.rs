@@ -7,6 +7,9 @@
 
 use crate::config::VaeConfig;
 
+/// The frames before one that a convolution over time sees.
+const PAST: usize = 2;
+
 /// A tensor of the model: its canonical name and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
@@ -214,6 +217,11 @@ impl Layer {
         }
     }
 
+    fn causal_convs(&self) -> usize {
+        let (_, convs) = self.parts();
+        convs.iter().filter(|c| c.taps == Taps::Causal).count()
+    }
+
     /// All tensors of the layer.
     pub fn tensors(&self) -> Vec<TensorSpec> {
         let (norms, convs) = self.parts();
@@ -331,6 +339,19 @@ pub fn decoder(config: &VaeConfig) -> Vec<Layer> {
     layers
 }
 
+/// The number of latent frames before one that its pixels depend on, through the past of all layers. Decoding that begins
+/// that much earlier and one more, for the first latent frame gives no second one, has the bits of the whole clip.
+pub fn decoder_past(config: &VaeConfig) -> usize {
+    // From the pixels back to the latent, in frames at each layer's input.
+    decoder(config)
+        .iter()
+        .rev()
+        .fold(0, |past, layer| match layer {
+            Layer::Upsample { time: Some(_), .. } => past.div_ceil(2) + PAST,
+            _ => past + PAST * layer.causal_convs(),
+        })
+}
+
 /// Every tensor of the model: the encoder's, then the decoder's.
 pub fn tensors(config: &VaeConfig) -> Vec<TensorSpec> {
     encoder(config)
@@ -387,6 +408,16 @@ mod tests {
             specs.iter().map(|s| &s.name).collect::<HashSet<_>>().len(),
             194
         );
+    }
+
+    #[test]
+    fn the_past_of_the_decoder_is_that_of_all_its_layers() {
+        // At base resolution the head and three blocks, 2 + 3 * 4 frames; the same blocks at half of it; three more and the
+        // doubling, twice; and at the latent's rate the middle's two blocks and the first convolution.
+        let finest = 2 + 3 * 4 + 3 * 4;
+        let half: usize = (finest as usize).div_ceil(2) + 2 + 3 * 4;
+        let latent = half.div_ceil(2) + 2 + 3 * 4 + 2 * 4 + 2;
+        assert_eq!(decoder_past(&VaeConfig::default()), latent);
     }
 
     #[test]

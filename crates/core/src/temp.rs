@@ -95,6 +95,15 @@ impl TempFile {
             .ok_or_else(|| Error::io(&self.target, std::io::Error::other("closed already")))
     }
 
+    /// As [`Self::persist`], under another name in the same folder.
+    ///
+    /// # Errors
+    /// As [`Self::persist`].
+    pub fn persist_as(mut self, target: PathBuf) -> Result<()> {
+        self.target = target;
+        self.persist()
+    }
+
     /// Flushes the file to disk and gives it its target's name, replacing an older file.
     ///
     /// # Errors

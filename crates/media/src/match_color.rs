@@ -8,10 +8,12 @@
 //! decoder's own grid of speckles would come with them, so a colour pattern that repeats across the
 //! whole image is removed first.
 //!
+//! The change of one frame serves a whole clip: [`Correction`].
+//!
 //! [`Matching::Stats`] gives each channel the other's mean and standard deviation: for references
 //! that show something else.
 
-use vae2x_core::{Array, Result};
+use vae2x_core::{Array, Error, Result};
 
 use crate::pixels::{picture_size, u8_steps};
 use crate::resample::{Filter, resize, resize_planes};
@@ -39,34 +41,121 @@ pub enum Matching {
 /// # Errors
 /// [`vae2x_core::Error::Shape`] unless both are images.
 pub fn match_color(image: &Array, reference: &Array, matching: Matching) -> Result<Array> {
-    let size = picture_size(image)?;
-    picture_size(reference)?;
-    match matching {
-        Matching::Low { brightness, colour } => {
-            let brightness = resize_planes(
-                &luma(&difference(image, reference, brightness)?)?,
-                size,
-                Filter::Lanczos3,
-            )?;
-            let mut colours = difference(image, reference, colour)?;
-            remove_pattern(&mut colours)?;
-            let mut out = resize(&colours, size, Filter::Lanczos3)?;
-            let own = luma(&out)?;
-            let plane = size[0] * size[1];
-            for (i, (value, p)) in out.data_mut().iter_mut().zip(image.data()).enumerate() {
-                *value += p + brightness.data()[i % plane] - own.data()[i % plane];
+    Correction::between(image, reference, matching)?.apply(image)
+}
+
+/// The change that gives one image the colours of another. Applied to all frames of a clip, it
+/// cannot make them flicker.
+#[derive(Clone, Debug)]
+pub struct Correction(Change);
+
+#[derive(Clone, Debug)]
+enum Change {
+    /// `[3, H, W]`, added place by place.
+    Field(Array),
+    /// Of each channel.
+    Channels([Restated; 3]),
+}
+
+impl Correction {
+    /// The change that takes `image` to the reference's colours.
+    ///
+    /// # Shapes
+    /// image `[3, H, W]`, reference `[3, h, w]` of the same view in any size
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] unless both are images.
+    pub fn between(image: &Array, reference: &Array, matching: Matching) -> Result<Self> {
+        let size = picture_size(image)?;
+        picture_size(reference)?;
+        match matching {
+            Matching::Low { brightness, colour } => {
+                let brightness = resize_planes(
+                    &luma(&difference(image, reference, brightness)?)?,
+                    size,
+                    Filter::Lanczos3,
+                )?;
+                let mut colours = difference(image, reference, colour)?;
+                remove_pattern(&mut colours)?;
+                let mut field = resize(&colours, size, Filter::Lanczos3)?;
+                let own = luma(&field)?;
+                let plane = size[0] * size[1];
+                for (i, value) in field.data_mut().iter_mut().enumerate() {
+                    *value += brightness.data()[i % plane] - own.data()[i % plane];
+                }
+                Ok(Self(Change::Field(field)))
             }
-            Ok(out)
-        }
-        Matching::Stats => {
-            let mut out = image.clone();
-            let plane = size[0] * size[1];
-            let references = reference.data().chunks_exact(reference.data().len() / 3);
-            for (values, reference) in out.data_mut().chunks_exact_mut(plane).zip(references) {
-                restate(values, mean_and_deviation(reference));
+            Matching::Stats => {
+                let (own, wanted) = (Statistics::of(image)?, Statistics::of(reference)?);
+                Ok(Self::between_statistics(&own, &wanted))
             }
-            Ok(out)
         }
+    }
+
+    /// The change that gives an image of statistics `own` those that are `wanted`.
+    pub fn between_statistics(own: &Statistics, wanted: &Statistics) -> Self {
+        let channel = |c: usize| Restated::between(own.0[c], wanted.0[c]);
+        Self(Change::Channels(std::array::from_fn(channel)))
+    }
+
+    /// The changed image; values may leave [-1, 1] a little.
+    ///
+    /// # Shapes
+    /// `[3, H, W]` of the first image's size -> the same
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] for an image of another size.
+    pub fn apply(&self, image: &Array) -> Result<Array> {
+        let [height, width] = picture_size(image)?;
+        let mut out = image.clone();
+        match &self.0 {
+            Change::Field(field) => {
+                if field.shape() != image.shape() {
+                    return Err(Error::Shape {
+                        what: "image whose colours are changed".into(),
+                        expected: format!("{:?}, as the first", field.shape()),
+                        got: format!("{:?}", image.shape()),
+                    });
+                }
+                let values = out.data_mut().iter_mut().zip(field.data());
+                values.for_each(|(value, change)| *value += change);
+            }
+            Change::Channels(channels) => {
+                let planes = out.data_mut().chunks_exact_mut(height * width);
+                for (values, channel) in planes.zip(channels) {
+                    values.iter_mut().for_each(|v| *v = channel.apply(*v));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Mean and standard deviation of each channel of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics([(f64, f64); 3]);
+
+impl Statistics {
+    /// Those of `[3, H, W]`.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] unless it is an image.
+    pub fn of(image: &Array) -> Result<Self> {
+        let [height, width] = picture_size(image)?;
+        let plane = height * width;
+        let channel = |c: usize| mean_and_deviation(&image.data()[c * plane..][..plane]);
+        Ok(Self(std::array::from_fn(channel)))
+    }
+
+    /// The weighted mean with `newer`, whose weight is `share` of 1.
+    #[must_use]
+    pub fn moved_to(&self, newer: &Self, share: f64) -> Self {
+        let mix = |a: f64, b: f64| a + (b - a) * share;
+        let channel = |c: usize| {
+            let ((mean, deviation), (new_mean, new_deviation)) = (self.0[c], newer.0[c]);
+            (mix(mean, new_mean), mix(deviation, new_deviation))
+        };
+        Self(std::array::from_fn(channel))
     }
 }
 
@@ -128,17 +217,27 @@ fn luma(image: &Array) -> Result<Array> {
     Array::new([1, h, w], (0..plane).map(at).collect())
 }
 
-/// Gives `values` another mean and deviation; flat ones only get the mean.
-fn restate(values: &mut [f32], (mean, deviation): (f64, f64)) {
-    let (own_mean, own_deviation) = mean_and_deviation(values);
-    let gain = if own_deviation > FLAT {
-        deviation / own_deviation
-    } else {
-        1.0
-    };
-    values
-        .iter_mut()
-        .for_each(|v| *v = ((f64::from(*v) - own_mean) * gain + mean) as f32);
+/// `(x - from) gain + to`: another mean and deviation; flat channels only get the mean.
+#[derive(Clone, Copy, Debug)]
+struct Restated {
+    from: f64,
+    gain: f64,
+    to: f64,
+}
+
+impl Restated {
+    fn between((from, own_deviation): (f64, f64), (to, deviation): (f64, f64)) -> Self {
+        let gain = if own_deviation > FLAT {
+            deviation / own_deviation
+        } else {
+            1.0
+        };
+        Self { from, gain, to }
+    }
+
+    fn apply(self, value: f32) -> f32 {
+        ((f64::from(value) - self.from) * self.gain + self.to) as f32
+    }
 }
 
 /// A channel that varies by less than a tenth of an 8-bit step has no contrast to be scaled.

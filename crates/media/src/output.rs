@@ -26,7 +26,8 @@ pub use crate::array_format::ArrayFormat;
 use crate::frames::{
     AnimationSink, ArraySink, FolderSink, FrameSink, ImageSink, MovieSink, Series, Y4mSink,
 };
-use crate::picture::{BitDepth, PictureFormat, PictureOptions};
+use crate::picture::{BitDepth, PictureFormat, PictureOptions, keeps_no_overshoot};
+use crate::pixels::Overshoot;
 use crate::video::ffmpeg::{Audio, Movie};
 use crate::video::{Animation, Container, Encoding, Ffmpeg, Rate, Wishes};
 
@@ -50,6 +51,8 @@ pub struct OutputOptions {
     pub depth: BitDepth,
     /// The format of frames in a folder.
     pub folder_format: PictureFormat,
+    /// What becomes of values beyond [-1, 1]; only EXR and arrays can keep them.
+    pub overshoot: Overshoot,
     /// How a video is written.
     pub video: VideoOptions,
 }
@@ -63,11 +66,27 @@ pub struct VideoOptions {
     pub wishes: Wishes,
     /// The file whose first audio stream goes with it.
     pub audio: Option<PathBuf>,
+    /// The frame that the sound's beginning is cut to.
+    pub audio_from: usize,
     /// The FFmpeg program; else it is looked for.
     pub ffmpeg: Option<PathBuf>,
 }
 
 impl VideoOptions {
+    /// The first of the options that are for videos alone.
+    pub fn asked(&self) -> Option<&'static str> {
+        let Wishes { codec, format, crf } = self.wishes;
+        let asked = [
+            ("--fps", self.rate.is_some()),
+            ("--codec", codec.is_some()),
+            ("--pixel-format", format.is_some()),
+            ("--crf", crf.is_some()),
+            ("--audio", self.audio.is_some()),
+        ];
+        let asked = asked.into_iter().find(|(_, is_asked)| *is_asked);
+        asked.map(|(name, _)| name)
+    }
+
     fn without_rate(self) -> Self {
         Self { rate: None, ..self }
     }
@@ -125,19 +144,7 @@ impl Output {
     pub fn plan(path: &Path, inputs: &[Input], options: OutputOptions) -> Result<Self> {
         let target = target(path, inputs)?;
         check_counts(&target, inputs)?;
-        match &target {
-            Target::Picture(file) => PictureFormat::from_path(file)
-                .unwrap_or_default()
-                .check_depth(options.depth)?,
-            Target::Folder(_) => options.folder_format.check_depth(options.depth)?,
-            Target::Array(..) | Target::Video(..) => {}
-            Target::Animation(..) if options.depth == BitDepth::Eight => {}
-            Target::Animation(..) => {
-                return Err(Error::BadRequest(
-                    "animated images are written with 8 bits per channel".into(),
-                ));
-            }
-        }
+        check_values(&target, &options)?;
         let video = match target {
             Target::Video(_, container) => Some(video(container, &options.video)?),
             // Animations have a rate as well.
@@ -239,6 +246,7 @@ impl Output {
         let depth = self.options.depth;
         let images = |text: Vec<(String, String)>| PictureOptions {
             depth,
+            overshoot: self.options.overshoot,
             metadata: text.into(),
         };
         let (items, frames) = (planned.items, planned.frames);
@@ -250,7 +258,8 @@ impl Output {
             }
             (Target::Picture(path), _) => Box::new(ImageSink::new(path.clone(), images(text))),
             (Target::Array(path, format), _) => {
-                Box::new(ArraySink::create(path, *format, items, frames)?)
+                let array = ArraySink::create(path, *format, items, frames)?;
+                Box::new(array.with_overshoot(self.options.overshoot))
             }
             (Target::Folder(folder) | Target::Video(folder, _), _) => {
                 Box::new(FolderSink::new(self.series(folder, planned), images(text)))
@@ -291,6 +300,7 @@ impl Video {
 /// What writes a video of this kind, once it is known that it can be done.
 fn video(container: Container, options: &VideoOptions) -> Result<Video> {
     let encoding = Encoding::new(container, options.wishes)?;
+    let rate = options.rate.unwrap_or_default();
     let ffmpeg = match container {
         Container::Y4m if options.audio.is_some() => {
             return Err(Error::BadRequest(
@@ -305,6 +315,7 @@ fn video(container: Container, options: &VideoOptions) -> Result<Video> {
                 Ok::<_, Error>(Audio {
                     path: path.clone(),
                     codec,
+                    from: options.audio_from as f64 / rate.per_second(),
                 })
             };
             let audio = options.audio.as_ref().map(audio).transpose()?;
@@ -313,23 +324,15 @@ fn video(container: Container, options: &VideoOptions) -> Result<Video> {
     };
     Ok(Video {
         encoding,
-        rate: options.rate.unwrap_or_default(),
+        rate,
         ffmpeg,
     })
 }
 
 /// Refuses a video's options for another output.
 fn no_video(path: &Path, options: &VideoOptions) -> Result<()> {
-    let Wishes { codec, format, crf } = options.wishes;
-    let asked = [
-        ("--fps", options.rate.is_some()),
-        ("--codec", codec.is_some()),
-        ("--pixel-format", format.is_some()),
-        ("--crf", crf.is_some()),
-        ("--audio", options.audio.is_some()),
-    ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((name, _)) => Err(Error::BadRequest(format!(
+    match options.asked() {
+        Some(name) => Err(Error::BadRequest(format!(
             "{name} is for videos; write to .mp4, .mov, .mkv, .webm or .y4m instead of {}",
             path.display()
         ))),
@@ -379,6 +382,26 @@ fn target(path: &Path, inputs: &[Input]) -> Result<Target> {
             path.display()
         ))
     })
+}
+
+/// Refuses values that the format of a target does not hold.
+fn check_values(target: &Target, options: &OutputOptions) -> Result<()> {
+    let image = |format: PictureFormat| {
+        format.check_depth(options.depth)?;
+        format.check_overshoot(options.overshoot)
+    };
+    match target {
+        Target::Picture(file) => image(PictureFormat::from_path(file).unwrap_or_default()),
+        Target::Folder(_) => image(options.folder_format),
+        Target::Array(..) => Ok(()),
+        Target::Video(..) | Target::Animation(..) if options.overshoot == Overshoot::Keep => {
+            Err(keeps_no_overshoot("a video"))
+        }
+        Target::Animation(..) if options.depth != BitDepth::Eight => Err(Error::BadRequest(
+            "animated images are written with 8 bits per channel".into(),
+        )),
+        Target::Video(..) | Target::Animation(..) => Ok(()),
+    }
 }
 
 fn check_counts(target: &Target, inputs: &[Input]) -> Result<()> {

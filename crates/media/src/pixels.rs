@@ -57,6 +57,35 @@ pub const fn u8_steps(count: f64) -> f64 {
     count / 127.5
 }
 
+/// What becomes of values beyond [-1, 1], which decoders give and colour changes make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overshoot {
+    /// They become -1 or 1.
+    #[default]
+    Clamp,
+    /// They stay, for formats that hold floats.
+    Keep,
+}
+
+impl Overshoot {
+    /// The value, or what is left of it.
+    pub fn apply(self, value: f32) -> f32 {
+        match self {
+            Self::Clamp => clamp(value),
+            Self::Keep => value,
+        }
+    }
+
+    /// An image of such values.
+    #[must_use]
+    pub fn limit(self, mut image: Array) -> Array {
+        if self == Self::Clamp {
+            image.data_mut().iter_mut().for_each(|v| *v = clamp(*v));
+        }
+        image
+    }
+}
+
 /// A value limited to [-1, 1]; NaN stays.
 pub fn clamp(value: f32) -> f32 {
     value.clamp(-1.0, 1.0)
@@ -81,6 +110,16 @@ pub fn linear_to_srgb(light: f32) -> f32 {
 /// A value of [-1, 1] as linear light of [0, 1], clamped.
 pub fn to_linear(value: f32) -> f32 {
     srgb_to_linear(to_unit(value))
+}
+
+/// Linear light of any value: below -1 the curve goes on straight, above 1 as it is.
+pub fn to_light(value: f32) -> f32 {
+    srgb_to_linear((value + 1.0) * 0.5)
+}
+
+/// The inverse of [`to_light`].
+pub fn from_light(light: f32) -> f32 {
+    from_unit(linear_to_srgb(light))
 }
 
 /// Linear light in [-1, 1]; light outside [0, 1] is clamped.

@@ -30,7 +30,7 @@ pub enum Light {
 /// Reduces an image by `factor` along both axes.
 ///
 /// # Shapes
-/// `[3, factor h, factor w]` -> `[3, h, w]`, in [-1, 1]
+/// `[3, factor h, factor w]` -> `[3, h, w]`; values may leave [-1, 1] a little
 ///
 /// # Errors
 /// [`Error::Shape`] unless the factor is 1, 2 or 4 and divides the image's sides.
@@ -44,16 +44,13 @@ pub fn reduce(image: &Array, factor: usize, light: Light) -> Result<Array> {
         });
     }
     match (factor, light) {
-        (1, _) => Ok(mapped(image.clone(), pixels::clamp)),
-        (_, Light::Encoded) => Ok(mapped(
-            convolve(image, &kernel(factor), factor)?,
-            pixels::clamp,
-        )),
+        (1, _) => Ok(image.clone()),
+        (_, Light::Encoded) => convolve(image, &kernel(factor), factor),
         (_, Light::Linear) => {
-            let light = mapped(image.clone(), pixels::to_linear);
+            let light = mapped(image.clone(), pixels::to_light);
             Ok(mapped(
                 convolve(&light, &kernel(factor), factor)?,
-                pixels::from_linear,
+                pixels::from_light,
             ))
         }
     }

@@ -8,7 +8,6 @@
 use vae2x_core::{Array, Result};
 
 use crate::convolve::{Kernel, convolve};
-use crate::pixels;
 
 /// Useful standard deviations: below, nothing changes; above, it is no longer about detail.
 pub const SIGMAS: std::ops::RangeInclusive<f64> = 0.2..=20.0;
@@ -24,7 +23,7 @@ pub fn blur(image: &Array, sigma: f64) -> Result<Array> {
     convolve(image, &Kernel::gaussian(sigma), 1)
 }
 
-/// The image with its difference from [`blur`] added, clamped to [-1, 1].
+/// The image with its difference from [`blur`] added; values may leave [-1, 1].
 ///
 /// # Shapes
 /// `[3, H, W]` -> `[3, H, W]`
@@ -36,7 +35,7 @@ pub fn sharpen(image: &Array, sigma: f64) -> Result<Array> {
     out.data_mut()
         .iter_mut()
         .zip(image.data())
-        .for_each(|(v, p)| *v = pixels::clamp(2.0 * p - *v));
+        .for_each(|(v, p)| *v = 2.0 * p - *v);
     Ok(out)
 }
 
@@ -77,12 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_stay_and_no_value_leaves_the_range() {
-        let edge: Vec<f32> = (0..64)
-            .map(|i| if i % 8 < 4 { -0.9 } else { 1.0 })
-            .collect();
-        let sharp = sharpen(&Array::new([3, 8, 8], edge.repeat(3)).unwrap(), 2.0).unwrap();
-        assert!(sharp.data().iter().all(|v| v.abs() <= 1.0));
+    fn constants_stay() {
         let grey = Array::new([3, 5, 2], vec![0.3; 30]).unwrap();
         for changed in [sharpen(&grey, 9.0).unwrap(), blur(&grey, 9.0).unwrap()] {
             assert!(changed.data().iter().all(|v| (v - 0.3).abs() < 1e-5));

@@ -69,6 +69,7 @@ fn an_image_is_one_frame_with_its_text_and_depth() {
     let options = PictureOptions {
         depth: BitDepth::Sixteen,
         metadata: text.clone().into(),
+        ..PictureOptions::default()
     };
     write_image(&path, &image(1, [4, 6]), &options).unwrap();
     let mut source = open_source(&path, &PLAIN).unwrap();

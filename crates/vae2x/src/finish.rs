@@ -1,12 +1,13 @@
 //! Finishing of decoded frames before they are saved: colours, then size, then detail.
 
 use vae2x_core::{Array, Error, Result, VaeConfig};
-use vae2x_media::match_color::{Matching, match_color};
+use vae2x_media::match_color::{Correction, Matching, Statistics, match_color};
 use vae2x_media::opacity::{join, split};
 use vae2x_media::reduce::reduce;
 use vae2x_media::resample::{Filter, resize_planes};
 use vae2x_media::sharpen::{blur, sharpen};
 
+pub use vae2x_media::pixels::Overshoot;
 pub use vae2x_media::reduce::Light;
 
 /// The finishing of frames, independent of any model; [`Self::for_decoder`] checks it against one.
@@ -20,8 +21,12 @@ pub struct Finish {
     pub colours: Colours,
     /// How colours are matched.
     pub taking: Taking,
-    /// The change of detail, last of all.
+    /// Whether the slow drift of a clip's colours is levelled, towards its first frame.
+    pub levels_drift: bool,
+    /// The change of detail.
     pub detail: Detail,
+    /// What becomes of values beyond [-1, 1], last of all.
+    pub overshoot: Overshoot,
 }
 
 /// The source of a result's colours.
@@ -30,7 +35,7 @@ pub enum Colours {
     /// The decoder itself.
     #[default]
     Own,
-    /// This image of the same view, `[3, h, w]`.
+    /// This image of the same view, `[3, h, w]`. All frames of a clip get the change of its first one.
     Image(Array),
     /// A base decoder, whose frame is given to [`Finisher::apply`].
     Base,
@@ -75,7 +80,10 @@ impl Detail {
 impl Finish {
     /// Whether anything is changed.
     pub fn is_asked_for(&self) -> bool {
-        self.scale.is_some() || self.detail != Detail::Keep || !matches!(self.colours, Colours::Own)
+        self.scale.is_some()
+            || self.detail != Detail::Keep
+            || self.levels_drift
+            || !matches!(self.colours, Colours::Own)
     }
 
     /// Finishing for the frames of a decoder; `name` stands for its weights in messages.
@@ -94,9 +102,11 @@ impl Finish {
                 Colours::Image(image) => Some(image),
                 Colours::Own | Colours::Base => None,
             },
+            levels_drift: self.levels_drift,
             factor: own / scale,
             light: self.light,
             detail: self.detail,
+            overshoot: self.overshoot,
         })
     }
 }
@@ -106,9 +116,11 @@ impl Finish {
 pub struct Finisher {
     matching: Matching,
     reference: Option<Array>,
+    levels_drift: bool,
     factor: usize,
     light: Light,
     detail: Detail,
+    overshoot: Overshoot,
 }
 
 impl Finisher {
@@ -135,36 +147,109 @@ impl Finisher {
         Some([shape[1], shape[2]])
     }
 
+    /// The finishing of one clip, whose frames share one change of colours.
+    pub fn clip(&self) -> ClipFinisher<'_> {
+        ClipFinisher {
+            finisher: self,
+            correction: None,
+            drift: None,
+        }
+    }
+
+    /// As [`ClipFinisher::apply`], for a single image.
+    ///
+    /// # Errors
+    /// As [`ClipFinisher::apply`].
+    pub fn apply(&self, pixels: Array, base: Option<&Array>) -> Result<Array> {
+        self.clip().apply(pixels, base)
+    }
+}
+
+/// The finishing of one clip's frames, in their order.
+#[derive(Clone, Debug)]
+pub struct ClipFinisher<'a> {
+    finisher: &'a Finisher,
+    /// What gives the first frame the reference's colours.
+    correction: Option<Correction>,
+    drift: Option<Drift>,
+}
+
+impl ClipFinisher<'_> {
     /// The frame to be saved, of the decoder's frame and, with [`Colours::Base`], the base decoder's. Opacity is only reduced.
     ///
     /// # Shapes
     /// `[3, H, W]` and `[3, h, w]` -> `[3, H / f, W / f]`; 4 channels with opacity
     ///
     /// # Errors
-    /// [`Error::Shape`] unless both are frames.
-    pub fn apply(&self, pixels: Array, base: Option<&Array>) -> Result<Array> {
+    /// [`Error::Shape`] unless both are frames, of the first one's size.
+    pub fn apply(&mut self, pixels: Array, base: Option<&Array>) -> Result<Array> {
         let (colours, opacity) = split(pixels)?;
         let base = base.map(|base| split(base.clone())).transpose()?;
-        let colours = self.finish_colours(colours, base.as_ref().map(|(colours, _)| colours))?;
+        let colours = self.match_colours(colours, base.as_ref().map(|(colours, _)| colours))?;
+        let finisher = self.finisher;
+        let colours = match finisher.factor {
+            1 => colours,
+            factor => reduce(&colours, factor, finisher.light)?,
+        };
+        let colours = finisher.overshoot.limit(finisher.detail.apply(colours)?);
         let Some(opacity) = opacity else {
             return Ok(colours);
         };
         let size = [colours.shape()[1], colours.shape()[2]];
-        let opacity = match self.factor {
+        let opacity = match finisher.factor {
             1 => opacity,
             _ => resize_planes(&opacity, size, Filter::CatmullRom)?,
         };
         join(&colours, Some(&opacity))
     }
 
-    fn finish_colours(&self, mut pixels: Array, base: Option<&Array>) -> Result<Array> {
-        if let Some(reference) = base.or(self.reference.as_ref()) {
-            pixels = match_color(&pixels, reference, self.matching)?;
+    fn match_colours(&mut self, mut pixels: Array, base: Option<&Array>) -> Result<Array> {
+        let finisher = self.finisher;
+        match (base, &finisher.reference) {
+            (Some(base), _) => pixels = match_color(&pixels, base, finisher.matching)?,
+            (None, Some(reference)) => {
+                let correction = match self.correction.take() {
+                    Some(correction) => correction,
+                    None => Correction::between(&pixels, reference, finisher.matching)?,
+                };
+                pixels = self.correction.insert(correction).apply(&pixels)?;
+            }
+            (None, None) => (),
         }
-        if self.factor > 1 {
-            pixels = reduce(&pixels, self.factor, self.light)?;
+        if !finisher.levels_drift {
+            return Ok(pixels);
         }
-        self.detail.apply(pixels)
+        let own = Statistics::of(&pixels)?;
+        let drift = self.drift.get_or_insert(Drift::from(own));
+        drift.follow(&own).apply(&pixels)
+    }
+}
+
+/// Means and deviations of the colours of a clip: at its first frame, and of late.
+#[derive(Clone, Copy, Debug)]
+struct Drift {
+    first: Statistics,
+    recent: Statistics,
+}
+
+impl From<Statistics> for Drift {
+    fn from(first: Statistics) -> Self {
+        Self {
+            first,
+            recent: first,
+        }
+    }
+}
+
+impl Drift {
+    /// The weight of a new frame among the recent ones: what lasts one frame changes nothing visible, and what lasts a second
+    /// or two is levelled.
+    const SHARE: f64 = 1.0 / 16.0;
+
+    /// Takes the next frame's statistics, and gives the change that levels what has built up.
+    fn follow(&mut self, own: &Statistics) -> Correction {
+        self.recent = self.recent.moved_to(own, Self::SHARE);
+        Correction::between_statistics(&self.recent, &self.first)
     }
 }
 
@@ -235,6 +320,66 @@ mod tests {
         for (i, value) in finished.data().iter().enumerate() {
             assert!((value - values(i / 24)).abs() < 1e-5, "{i}: {value}");
         }
+    }
+
+    /// Frames of a wave, each with its own shift of all colours.
+    fn shifted(shifts: impl Iterator<Item = f32>) -> impl Iterator<Item = Array> {
+        shifts.map(|shift| {
+            let value = |i: usize| 0.3 * (i as f32 * 0.37).sin() + shift;
+            Array::new([3, 32, 32], (0..3 * 1024).map(value).collect()).unwrap()
+        })
+    }
+
+    fn mean(frame: &Array) -> f64 {
+        frame.data().iter().map(|&v| f64::from(v)).sum::<f64>() / frame.data().len() as f64
+    }
+
+    #[test]
+    fn the_frames_of_a_clip_share_one_change_of_colours() {
+        for taking in [Taking::Low, Taking::Stats] {
+            let reference = shifted([0.2].into_iter()).next().unwrap();
+            let finish = Finish {
+                colours: Colours::Image(reference.clone()),
+                taking,
+                ..Finish::default()
+            };
+            let config = VaeConfig::with_widths(8, 3);
+            let finisher = finish.for_decoder(&config, "w").unwrap();
+            let mut clip = finisher.clip();
+            let frames = shifted([0.0, 0.1, -0.1].into_iter());
+            let frames = frames.map(|frame| mean(&clip.apply(frame, None).unwrap()));
+            let frames: Vec<f64> = frames.collect();
+            for (found, wanted) in frames.iter().zip([0.2, 0.3, 0.1]) {
+                let wanted = wanted + mean(&reference) - 0.2;
+                assert!((found - wanted).abs() < 1e-3, "{frames:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_drift_is_levelled_and_a_flash_stays() {
+        let finish = Finish {
+            levels_drift: true,
+            ..Finish::default()
+        };
+        assert!(finish.is_asked_for());
+        let config = VaeConfig::with_widths(8, 3);
+        let finisher = finish.for_decoder(&config, "w").unwrap();
+        let mut clip = finisher.clip();
+        let shifts = (0..80).map(|i| if i == 40 { 0.6 } else { 0.002 * i as f32 });
+        let frames: Vec<f64> = shifted(shifts)
+            .map(|frame| mean(&clip.apply(frame, None).unwrap()))
+            .collect();
+        let moved = |i: usize| frames[i] - frames[0];
+        // What builds up over 16 frames is left.
+        assert!((0.02..0.04).contains(&moved(79)), "{}", moved(79));
+        assert!(moved(40) > 0.45, "{}", moved(40));
+        assert!(
+            (moved(41) - moved(39)).abs() < 0.05,
+            "{} {}",
+            moved(39),
+            moved(41)
+        );
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Image {
         let options = PictureOptions {
             depth: depth.unwrap_or(own),
             metadata: self.inner.metadata.clone(),
+            ..PictureOptions::default()
         };
         let mut sink = ImageSink::new(path.to_path_buf(), options);
         match &self.inner.opacity {

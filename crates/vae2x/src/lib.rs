@@ -68,7 +68,7 @@ pub use device::restart_for_cuda;
 pub use device::{Api, Check, Device, check_device, is_built};
 #[cfg(feature = "burn")]
 pub use device::{DeviceInfo, devices, memory_for_training, open_for_training};
-pub use finish::{Colours, Detail, Finish, Finisher, Light, Taking};
+pub use finish::{ClipFinisher, Colours, Detail, Finish, Finisher, Light, Overshoot, Taking};
 pub use image::Image;
 pub use latent::{Latent, LatentOptions};
 pub use memory::{available_bytes, check_bytes, check_memory};

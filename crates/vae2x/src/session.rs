@@ -2,15 +2,26 @@
 
 use vae2x_core::engine::{self, Progress};
 use vae2x_core::{Array, Error, Extent, Result};
+use vae2x_media::pixels::Overshoot;
 
 /// The decoding of one clip or image: one latent frame in, one frame out for the first and four for later ones.
 pub struct DecodeSession {
     door: engine::Decoder,
+    overshoot: Overshoot,
 }
 
 impl DecodeSession {
     pub(crate) fn new(door: engine::Decoder) -> Self {
-        Self { door }
+        Self {
+            door,
+            overshoot: Overshoot::Clamp,
+        }
+    }
+
+    /// Keeps values beyond [-1, 1], or does not.
+    #[must_use]
+    pub fn with_overshoot(self, overshoot: Overshoot) -> Self {
+        Self { overshoot, ..self }
     }
 
     /// The extent of the clip.
@@ -26,7 +37,7 @@ impl DecodeSession {
     /// Decodes the next latent frame.
     ///
     /// # Shapes
-    /// `[z, 1, h, w]`, raw -> one or four frames `[3, r 8h, r 8w]` in [-1, 1]
+    /// `[z, 1, h, w]`, raw -> one or four frames `[3, r 8h, r 8w]` in [-1, 1], unless [`Self::with_overshoot`] keeps more
     ///
     /// # Errors
     /// [`Error::Shape`] if the latent does not fit the clip; [`Error::NotFinite`] if the weights or the latent are damaged;
@@ -40,13 +51,9 @@ impl DecodeSession {
     /// # Errors
     /// As [`Self::step`].
     pub fn step_with(&mut self, latent: &Array, progress: Progress<'_>) -> Result<Vec<Array>> {
-        let mut pixels = self.door.step(latent, progress)?;
+        let pixels = self.door.step(latent, progress)?;
         require_finite("the decoder's output", pixels.data())?;
-        pixels
-            .data_mut()
-            .iter_mut()
-            .for_each(|x| *x = x.clamp(-1.0, 1.0));
-        frames(pixels)
+        frames(self.overshoot.limit(pixels))
     }
 }
 

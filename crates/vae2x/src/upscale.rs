@@ -10,6 +10,7 @@ use vae2x_core::{Array, Error, Estimate, Extent, Result};
 use vae2x_media::fit::{corner, mirror};
 use vae2x_media::match_color::{Matching, match_color};
 use vae2x_media::opacity::{fill_clear, join, split};
+use vae2x_media::pixels::Overshoot;
 use vae2x_media::resample::{Filter, resize_planes};
 
 use crate::finish::{Detail, low_matching};
@@ -82,7 +83,7 @@ impl Vae {
         }
         let scale = self.scale()?;
         let size = [h, w].map(|n| n * scale);
-        let pixels = how.detail.apply(corner(&large, size)?)?;
+        let pixels = Overshoot::Clamp.limit(how.detail.apply(corner(&large, size)?)?);
         let opacity = match image.opacity() {
             Some(opacity) => Some(resize_planes(opacity, size, Filter::CatmullRom)?),
             None => None,
@@ -358,7 +359,8 @@ impl EnlargeSession {
             large = match_color(&large, whole, matching)?;
         }
         let size = self.size.map(|n| n * self.scale);
-        self.detail.apply(corner(&large, size)?)
+        let pixels = self.detail.apply(corner(&large, size)?)?;
+        Ok(Overshoot::Clamp.limit(pixels))
     }
 }
 

@@ -14,13 +14,15 @@ pub use video::VideoArgs;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use vae2x::{Axes, Detail, Device, Precision, Space, SpaceChoice, Taking};
+use vae2x::{Axes, Detail, Device, Overshoot, Precision, Space, SpaceChoice, Taking};
 use vae2x_core::weights::{DType, Layout};
-use vae2x_media::picture::BitDepth;
+use vae2x_media::picture::{BitDepth, PictureFormat};
+
+use crate::latents::Cut;
 
 use parse::{
-    dtypes, layouts, parse_axes, parse_bit_depth, parse_bytes, parse_scale, parse_sigma,
-    parse_size, precisions, space_choices, spaces, takings,
+    dtypes, layouts, parse_axes, parse_bit_depth, parse_bytes, parse_count, parse_picture_format,
+    parse_scale, parse_sigma, parse_size, precisions, space_choices, spaces, takings,
 };
 
 /// Decode, encode and upscale with the VAE of Wan2.1, Wan2.2-14B, Qwen-Image, Krea 2 and Anima, at 1x or 2x.
@@ -182,10 +184,22 @@ pub struct DecodeArgs {
     #[arg(long, value_name = "IMAGE|base:WEIGHTS")]
     pub match_color: Option<String>,
     /// Match colours place by place, without touching detail, or by the mean and deviation of each
-    /// channel
+    /// channel. All frames of a clip get the change that the first one needs
     #[arg(long, value_name = "HOW", default_value = "low", requires = "match_color", value_parser = takings())]
     pub match_color_by: Taking,
-    /// Do not write ComfyUI's prompt and workflow to images
+    /// Level a slow drift of a clip's colours towards its first frame; for clips without cuts
+    #[arg(long)]
+    pub match_color_drift: bool,
+    /// Keep values darker than black and brighter than white, in .exr, .npy and .safetensors
+    #[arg(long)]
+    pub no_clamp: bool,
+    /// Write the images of a folder as FORMAT: png, jpg, webp or exr
+    #[arg(long, value_name = "FORMAT", default_value = "png", value_parser = parse_picture_format)]
+    pub format: PictureFormat,
+    /// Part of a clip.
+    #[command(flatten)]
+    pub part: PartArgs,
+    /// Do not write ComfyUI's prompt and workflow to images and videos
     #[arg(long)]
     pub no_metadata: bool,
     /// The batch.
@@ -194,6 +208,48 @@ pub struct DecodeArgs {
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+impl DecodeArgs {
+    /// What becomes of values beyond [-1, 1].
+    pub fn overshoot(&self) -> Overshoot {
+        match self.no_clamp {
+            true => Overshoot::Keep,
+            false => Overshoot::Clamp,
+        }
+    }
+}
+
+/// Which frames of a clip are decoded, and what is left of a run that ends early.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Part of a clip")]
+pub struct PartArgs {
+    /// Begin with frame N, from 0
+    #[arg(long, value_name = "N")]
+    pub start: Option<usize>,
+    /// Decode N frames [default: to the end]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub frames: Option<usize>,
+    /// Decode N latent frames before --start for the past that the decoder needs: faster than all,
+    /// and less exact [default: all, which gives the bits of the whole clip]
+    #[arg(long, value_name = "N", requires = "start")]
+    pub run_in: Option<usize>,
+    /// If the run fails or is stopped by Ctrl-C, keep the frames that are done, in OUT.partial.mp4
+    /// and the like
+    #[arg(long)]
+    pub keep_partial: bool,
+}
+
+impl PartArgs {
+    /// The part that is asked for, if any.
+    pub fn cut(&self) -> Option<Cut> {
+        let is_asked = self.start.is_some() || self.frames.is_some();
+        is_asked.then(|| Cut {
+            start: self.start.unwrap_or_default(),
+            frames: self.frames,
+            run_in: self.run_in,
+        })
+    }
 }
 
 /// What is done to the detail of an image, in sRGB values, after everything else.

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use vae2x::{Axes, Precision, Space, SpaceChoice, Taking};
 use vae2x_compare::page::Crop;
 use vae2x_core::weights::{DType, Layout};
-use vae2x_media::picture::BitDepth;
+use vae2x_media::picture::{BitDepth, PictureFormat};
 use vae2x_media::sharpen::SIGMAS;
 
 /// A parser of names that `T` knows, each with its help.
@@ -156,6 +156,18 @@ pub(super) fn parse_sigma(text: &str) -> Result<f64, String> {
             SIGMAS.end()
         )),
     }
+}
+
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a number from 1".into()),
+    }
+}
+
+pub(super) fn parse_picture_format(text: &str) -> Result<PictureFormat, String> {
+    let written = PictureFormat::from_extension(&text.to_ascii_lowercase());
+    written.ok_or_else(|| "expected png, jpg, webp or exr".into())
 }
 
 pub(super) fn parse_bit_depth(text: &str) -> Result<BitDepth, String> {

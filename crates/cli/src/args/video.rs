@@ -43,6 +43,7 @@ impl From<&VideoArgs> for VideoOptions {
                 crf: args.crf,
             },
             audio: args.audio.clone(),
+            audio_from: 0,
             ffmpeg: args.ffmpeg.clone(),
         }
     }

@@ -3,17 +3,17 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use vae2x::{Extent, VaeConfig};
+use vae2x::VaeConfig;
 use vae2x_media::frames::Folders;
-use vae2x_media::output::{Output, OutputOptions};
+use vae2x_media::output::{Output, OutputOptions, VideoOptions};
 
 use crate::args::DecodeArgs;
 use crate::batch;
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_distinct, check_writable, keep_or_remove};
 use crate::finishing::{FinishPlan, note_view};
-use crate::latents::{Reading, look_at_all, planned};
-use crate::run::{Direction, run};
+use crate::latents::{Cut, LatentInput, Reading, look_at_all, planned};
+use crate::run::{Direction, Failures, prepare, run};
 use crate::usage;
 use crate::work::Decoding;
 
@@ -33,16 +33,21 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     check_paths(args, &files, &name)?;
     let reading = Reading::from(&args.latent);
     let inputs = look_at_all(&files, &reading, &mut failed);
+    let cut = args.part.cut();
+    let inputs = cut_all(inputs, cut, &mut failed);
     if inputs.is_empty() {
         return failed.result();
     }
     let options = OutputOptions {
         depth: args.bit_depth,
-        video: (&args.video).into(),
-        ..OutputOptions::default()
+        folder_format: args.format,
+        overshoot: args.overshoot(),
+        video: VideoOptions {
+            audio_from: args.part.start.unwrap_or_default(),
+            ..(&args.video).into()
+        },
     };
-    let frames = |extent: Extent| VaeConfig::default().frames(extent.frames);
-    let mut plan = planned(&inputs, frames);
+    let mut plan = planned(&inputs, |input| input.kept.len());
     let mut output = Output::plan(&args.output, &plan, options.clone())?;
     output.keep(models(args, &name))?;
     output.keep(args.video.audio.as_deref())?;
@@ -53,13 +58,19 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     }
     let (vae, base) = finishing.open(&compute, &name)?;
     if vae.config().has_opacity() {
+        if cut.is_some() {
+            return usage(format!(
+                "--start and --frames are for clips; {} takes latent frames as the layers of an image",
+                vae.name()
+            ));
+        }
         jobs = jobs
             .into_iter()
             .map(|(place, input)| (place, input.for_model(vae.config())))
             .collect();
         for (place, input) in &jobs {
             plan[*place].items = input.items;
-            plan[*place].frames = frames(input.extent);
+            plan[*place].frames = input.kept.len();
         }
         output = Output::plan(&args.output, &plan, options)?;
     }
@@ -76,9 +87,24 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
         is_finished,
         output,
         keeps_text: !args.no_metadata,
+        keeps_part: args.part.keep_partial,
+        overshoot: args.overshoot(),
         allowed: compute.memory,
     };
     run(&work, &jobs, failed)?.write_timings(&compute, &work.vae, Direction::Decoding)
+}
+
+/// The part of each input that is asked for.
+fn cut_all(
+    inputs: Vec<(String, LatentInput)>,
+    cut: Option<Cut>,
+    failed: &mut Failures,
+) -> Vec<(String, LatentInput)> {
+    let Some(cut) = cut else { return inputs };
+    let shown = |(_, input): &(String, LatentInput)| input.path.display().to_string();
+    prepare(failed, inputs, shown, |(name, input)| {
+        Ok((name, input.cut(cut, &VaeConfig::default())?))
+    })
 }
 
 /// Refuses outputs that would replace an input or cannot be written.

@@ -27,7 +27,7 @@ fn checked(args: &PreviewArgs) -> anyhow::Result<()> {
         return failed.result();
     }
     let options = OutputOptions::default();
-    let images = planned(&inputs, |extent| extent.frames);
+    let images = planned(&inputs, |input| input.extent.frames);
     let output = Output::plan(&args.output, &images, options)?;
     let inputs = inputs.into_iter().map(|(_, input)| input).collect();
     let jobs = batch::places(inputs, &output, args.batch.skip_existing);

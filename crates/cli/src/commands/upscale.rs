@@ -52,6 +52,9 @@ fn checked(args: &UpscaleArgs) -> Result<()> {
     let pairs = batch::pairs(inputs, paths, skip_files);
     let (clips, images): (Vec<Pair>, Vec<Pair>) =
         pairs.into_iter().partition(|pair| is_clip(&pair.input));
+    if let (true, Some(option)) = (clips.is_empty(), VideoOptions::from(&args.video).asked()) {
+        return usage(format!("{option} is for videos, of which none is upscaled"));
+    }
     let images = look_at_images(images, &mut failed);
     let clips = look_at_clips(args, clips, &mut failed)?;
     if images.is_empty() && clips.is_empty() {
@@ -140,8 +143,16 @@ fn look_at_clips(
             false => &output,
         };
         let mut video = VideoOptions::from(&args.video);
-        let has_rate = Container::from_path(target).is_some()
-            || Animation::from_path(target, spec.frames).is_some();
+        let is_animation = Animation::from_path(target, spec.frames).is_some();
+        let has_rate = Container::from_path(target).is_some() || is_animation;
+        if PictureFormat::from_path(target).is_some() && !is_animation && spec.frames > 1 {
+            return usage(format!(
+                "{}: one image cannot hold {} frames; give a video, such as {}",
+                target.display(),
+                spec.frames,
+                target.with_extension("mp4").display()
+            ));
+        }
         if has_rate {
             video.rate = video.rate.or(spec.rate);
         }

@@ -22,6 +22,7 @@ use anyhow::Result;
 use vae2x::{Progress, Vae};
 
 use crate::compute::Compute;
+use crate::signals::stopping::stoppable;
 use crate::ui;
 
 /// The pieces of one input, in order. Read on the reader thread.
@@ -46,6 +47,11 @@ pub trait Sink<O>: Send {
 
     /// Completes the output.
     fn finish(self: Box<Self>) -> Result<Vec<Written>>;
+
+    /// Ends the output early, with what has come of it, where that is of use.
+    fn keep_part(self: Box<Self>) -> Result<Vec<Written>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A file that was written.
@@ -96,6 +102,11 @@ pub trait Work: Sync {
     /// Opens the output of an input, on the writer thread, when its first result arrives.
     fn sink<'a>(&'a self, job: &'a Self::Job) -> Result<Box<dyn Sink<Self::Result> + 'a>>;
 
+    /// Whether a job that fails or is stopped leaves what was done of it, and a signal waits for the step that is under way.
+    fn keeps_part(&self) -> bool {
+        false
+    }
+
     /// Pixels that a result stands for, for the timings.
     fn pixels(&self, _result: &Self::Result) -> u64 {
         0
@@ -108,7 +119,7 @@ pub trait Work: Sync {
 }
 
 /// `PATH` or `PATH (NOTE)`.
-fn line(written: &Written) -> String {
+pub fn line(written: &Written) -> String {
     let path = written.path.display();
     match &written.note {
         Some(note) => format!("{path} ({note})"),
@@ -151,7 +162,10 @@ pub fn run_all<W: Work>(
         fits.iter().map(|job| work.units(job)).sum(),
         W::UNIT,
     );
-    let (written, clock) = threads::run(work, &fits, &mut progress, &mut failed);
+    let (written, clock) = match work.keeps_part() {
+        true => stoppable(|stop| threads::run(work, &fits, Some(stop), &mut progress, &mut failed)),
+        false => threads::run(work, &fits, None, &mut progress, &mut failed),
+    };
     progress.finish();
     if !written.is_empty() {
         ui::print_lines(work.report(&written))?;

@@ -2,13 +2,16 @@
 
 use std::any::Any;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use anyhow::{Result, anyhow};
 
-use super::{Clock, Failures, Stage, Work, Written, named, timed};
+use super::{Clock, Failures, Sink, Stage, Work, Written, named, timed};
 use crate::ui;
 
 /// Results that may wait to be written: neither side idles, and memory grows by no more than these.
@@ -26,6 +29,8 @@ enum Computed<O> {
     Result(O),
     /// The input is complete.
     End,
+    /// The run was asked to stop before the input was complete.
+    Stopped,
     /// The input has failed: nothing of it is kept that is not yet a file.
     Failed(anyhow::Error),
 }
@@ -43,10 +48,12 @@ impl Skipped {
     }
 }
 
-/// Passes every job, in order, through its source, its stage and its sink. Errors of jobs go to `failed` as they end.
+/// Passes every job, in order, through its source, its stage and its sink. Errors of jobs go to `failed` as they end. `stop`
+/// ends the run between two steps.
 pub fn run<W: Work>(
     work: &W,
     jobs: &[&W::Job],
+    stop: Option<&AtomicBool>,
     progress: &mut ui::Meter,
     failed: &mut Failures,
 ) -> (Vec<Written>, Clock) {
@@ -63,6 +70,7 @@ pub fn run<W: Work>(
             from_reader,
             to_writer,
             skipped: skip,
+            stop,
             progress,
             clock: Clock::default(),
             done: 0.0,
@@ -166,8 +174,18 @@ fn write_job<W: Work>(
             // Results after a failure are dropped, so that computing does not wait.
             Ok(Computed::Result(_)) => {}
             Ok(Computed::End) => break,
+            Ok(Computed::Stopped) => {
+                let kept = failure.map_or_else(|| keep_part(sink), Err);
+                return timed(save_s, || kept);
+            }
             // If both fail, writing did so first: the error of computing only follows from it.
-            Ok(Computed::Failed(error)) => return Err(failure.unwrap_or(error)),
+            Ok(Computed::Failed(error)) => {
+                if failure.is_none() && work.keeps_part() {
+                    let kept = timed(save_s, || keep_part(sink))?;
+                    work.report(&kept).iter().for_each(ui::note);
+                }
+                return Err(failure.unwrap_or(error));
+            }
             Err(_) => return Err(failure.unwrap_or_else(|| anyhow!("computing has stopped"))),
         }
     }
@@ -178,12 +196,24 @@ fn write_job<W: Work>(
     }
 }
 
+fn keep_part<O>(sink: Option<Box<dyn Sink<O> + '_>>) -> Result<Vec<Written>> {
+    sink.map_or(Ok(Vec::new()), |sink| sink.keep_part())
+}
+
+/// How the computing of a job ends, if not in an error.
+#[derive(PartialEq, Eq)]
+enum End {
+    Complete,
+    Stopped,
+}
+
 /// The computing side.
 struct Computing<'a, W: Work> {
     work: &'a W,
     from_reader: Receiver<Read<W::Piece>>,
     to_writer: SyncSender<Computed<W::Result>>,
     skipped: &'a Skipped,
+    stop: Option<&'a AtomicBool>,
     progress: &'a mut ui::Meter,
     clock: Clock,
     /// Units of the jobs before this one.
@@ -195,7 +225,7 @@ impl<W: Work> Computing<'_, W> {
     fn job(&mut self, index: usize, job: &W::Job) {
         let mut ended = false;
         let result = self.pieces(index, job, &mut ended);
-        if result.is_err() {
+        if !matches!(result, Ok(End::Complete)) {
             self.skipped.skip(index);
         }
         // The reader goes on to the next job only when the rest of this one has been taken.
@@ -207,7 +237,8 @@ impl<W: Work> Computing<'_, W> {
         }
         self.done += self.work.units(job);
         let end = match result {
-            Ok(()) => Computed::End,
+            Ok(End::Complete) => Computed::End,
+            Ok(End::Stopped) => Computed::Stopped,
             Err(error) => Computed::Failed(named(error, &self.work.name(job))),
         };
         // A writer that is gone has panicked, which joining it tells.
@@ -215,8 +246,11 @@ impl<W: Work> Computing<'_, W> {
     }
 
     /// Computes all pieces of a job; `ended` becomes true when the reader has sent the last one.
-    fn pieces(&mut self, index: usize, job: &W::Job, ended: &mut bool) -> Result<()> {
+    fn pieces(&mut self, index: usize, job: &W::Job, ended: &mut bool) -> Result<End> {
         let work = self.work;
+        if self.is_stopped() {
+            return Ok(End::Stopped);
+        }
         let mut stage = timed(&mut self.clock.load_s, || work.stage(job))?;
         let mut units = 0.0;
         loop {
@@ -226,7 +260,8 @@ impl<W: Work> Computing<'_, W> {
                     *ended = true;
                     result?;
                     let last = timed(&mut self.clock.compute_s, || stage.finish())?;
-                    return self.hand_over(last);
+                    self.hand_over(last)?;
+                    return Ok(End::Complete);
                 }
                 Err(_) => return Err(anyhow!("reading stopped")),
             };
@@ -237,7 +272,14 @@ impl<W: Work> Computing<'_, W> {
             let results = self.step(&mut *stage, piece, units, size)?;
             units += size;
             self.hand_over(results)?;
+            if self.is_stopped() {
+                return Ok(End::Stopped);
+            }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(SeqCst))
     }
 
     /// One step of a stage, with progress.

@@ -1,13 +1,15 @@
 //! Latents to frames: decoded one latent frame at a time, finished and written behind.
 
+use std::ops::Range;
+
 use anyhow::Result;
-use vae2x::{Array, DecodeSession, Extent, Finisher, Progress, Vae};
+use vae2x::{Array, ClipFinisher, DecodeSession, Extent, Finisher, Overshoot, Progress, Vae};
 use vae2x_media::frames::FrameSink;
 use vae2x_media::output::Output;
 
 use super::plain;
 use crate::latents::{LatentFrame, LatentInput, Reading};
-use crate::run::{Need, Sink, Source, Stage, Work, Written};
+use crate::run::{Need, Sink, Source, Stage, Work, Written, line};
 use crate::ui;
 
 /// Decoding, ready to run.
@@ -26,6 +28,10 @@ pub struct Decoding {
     pub output: Output,
     /// Whether ComfyUI's texts are kept.
     pub keeps_text: bool,
+    /// Whether a clip that fails or is stopped leaves the frames that are done.
+    pub keeps_part: bool,
+    /// What becomes of values beyond [-1, 1].
+    pub overshoot: Overshoot,
     /// Bytes that may be used.
     pub allowed: Option<u64>,
 }
@@ -90,8 +96,12 @@ impl Work for Decoding {
     ) -> Result<Box<dyn Stage<LatentFrame, Decoded> + 'a>> {
         let base = self.base.as_ref();
         Ok(Box::new(Clips {
-            main: Clip::new(&self.vae, input.extent)?,
-            base: base.map(|vae| Clip::new(vae, input.extent)).transpose()?,
+            main: Clip::new(&self.vae, input.extent, self.overshoot)?,
+            base: base
+                .map(|vae| Clip::new(vae, input.extent, self.overshoot))
+                .transpose()?,
+            kept: input.kept.clone(),
+            decoded: 0,
         }))
     }
 
@@ -99,6 +109,10 @@ impl Work for Decoding {
         let text = input.text(self.keeps_text);
         Ok(Box::new(Finishing {
             finisher: &self.finisher,
+            clip: self.finisher.clip(),
+            frames: input.kept.len(),
+            planned: input.items * input.kept.len(),
+            pushed: 0,
             sink: self.output.open(*index, text)?,
         }))
     }
@@ -106,6 +120,10 @@ impl Work for Decoding {
     fn pixels(&self, result: &Decoded) -> u64 {
         let pixels: usize = result.pixels.shape()[1..].iter().product();
         (pixels / self.finisher.pixels_per_result()) as u64
+    }
+
+    fn keeps_part(&self) -> bool {
+        self.keeps_part
     }
 
     /// The file, or the first and the last one.
@@ -117,7 +135,7 @@ impl Work for Decoding {
                 last.path.display(),
                 written.len()
             )],
-            one => one.iter().map(|w| w.path.display().to_string()).collect(),
+            one => one.iter().map(line).collect(),
         }
     }
 }
@@ -126,23 +144,27 @@ impl Work for Decoding {
 struct Clip<'a> {
     vae: &'a Vae,
     extent: Extent,
+    overshoot: Overshoot,
     session: DecodeSession,
 }
 
 impl<'a> Clip<'a> {
-    fn new(vae: &'a Vae, extent: Extent) -> Result<Self> {
-        let session = vae.decoder(extent)?;
+    fn new(vae: &'a Vae, extent: Extent, overshoot: Overshoot) -> Result<Self> {
         Ok(Self {
+            session: vae.decoder(extent)?.with_overshoot(overshoot),
             vae,
             extent,
-            session,
+            overshoot,
         })
     }
 
     /// The frames of the next latent frame, which may be the first of the next item.
     fn step(&mut self, values: &Array, progress: Progress<'_>) -> Result<Vec<Array>> {
         if self.session.is_done() {
-            self.session = self.vae.decoder(self.extent)?;
+            self.session = self
+                .vae
+                .decoder(self.extent)?
+                .with_overshoot(self.overshoot);
         }
         Ok(self.session.step_with(values, progress)?)
     }
@@ -152,6 +174,10 @@ impl<'a> Clip<'a> {
 struct Clips<'a> {
     main: Clip<'a>,
     base: Option<Clip<'a>>,
+    /// The frames of each item that are kept.
+    kept: Range<usize>,
+    /// Frames of this item that have been decoded.
+    decoded: usize,
 }
 
 impl Stage<LatentFrame, Decoded> for Clips<'_> {
@@ -168,9 +194,15 @@ impl Stage<LatentFrame, Decoded> for Clips<'_> {
             None => Vec::new(),
         };
         let base = base.into_iter().map(Some).chain(std::iter::repeat(None));
-        let both = main.into_iter().zip(base);
+        let first = self.decoded;
+        self.decoded = match self.main.session.is_done() {
+            true => 0,
+            false => first + main.len(),
+        };
+        let both = (first..).zip(main.into_iter().zip(base));
         Ok(both
-            .map(|(pixels, base)| Decoded { pixels, base })
+            .filter(|(number, _)| self.kept.contains(number))
+            .map(|(_, (pixels, base))| Decoded { pixels, base })
             .collect())
     }
 }
@@ -178,12 +210,23 @@ impl Stage<LatentFrame, Decoded> for Clips<'_> {
 /// Frames are finished on the writer thread, before they are written.
 struct Finishing<'a> {
     finisher: &'a Finisher,
+    /// Of the present item.
+    clip: ClipFinisher<'a>,
+    /// Frames of each item.
+    frames: usize,
+    /// Frames of all items.
+    planned: usize,
+    pushed: usize,
     sink: Box<dyn FrameSink>,
 }
 
 impl Sink<Decoded> for Finishing<'_> {
     fn push(&mut self, frame: Decoded) -> Result<()> {
-        let finished = self.finisher.apply(frame.pixels, frame.base.as_ref())?;
+        if self.pushed.is_multiple_of(self.frames) {
+            self.clip = self.finisher.clip();
+        }
+        self.pushed += 1;
+        let finished = self.clip.apply(frame.pixels, frame.base.as_ref())?;
         self.sink.push(&finished)?;
         self.sink.notes().iter().for_each(ui::warn);
         Ok(())
@@ -191,5 +234,18 @@ impl Sink<Decoded> for Finishing<'_> {
 
     fn finish(self: Box<Self>) -> Result<Vec<Written>> {
         Ok(plain(self.sink.finish()?))
+    }
+
+    fn keep_part(self: Box<Self>) -> Result<Vec<Written>> {
+        if self.pushed == self.planned {
+            return self.finish();
+        }
+        let note = format!("the first {} of {} frames", self.pushed, self.planned);
+        let written = |path| Written {
+            path,
+            note: Some(note.clone()),
+        };
+        let paths = self.sink.keep_part()?;
+        Ok(paths.into_iter().map(written).collect())
     }
 }

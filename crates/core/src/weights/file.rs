@@ -132,6 +132,12 @@ impl TensorFile {
         &self.contents.metadata
     }
 
+    /// Whether a tensor is unpacked each time that any of it is read, as deflated arrays are.
+    pub fn is_packed(&self, name: &str) -> bool {
+        let place = self.contents.places.get(name);
+        place.is_some_and(|place| place.packed.is_some())
+    }
+
     /// Reads a tensor as `f32`. 64-bit floats and integers beyond 2^24 are rounded to nearest.
     ///
     /// # Errors

@@ -77,7 +77,8 @@ pub trait FrameSink: Send {
     /// Writes the next frame.
     ///
     /// # Shapes
-    /// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
+    /// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped, unless the sink
+    /// was made to keep them.
     ///
     /// # Errors
     /// [`vae2x_core::Error::Shape`] if it is one too many, not an image, or of another size than an
@@ -95,4 +96,25 @@ pub trait FrameSink: Send {
     /// [`vae2x_core::Error::Shape`] if frames are missing, in which case an array file is not
     /// written; [`vae2x_core::Error::Io`].
     fn finish(self: Box<Self>) -> Result<Vec<PathBuf>>;
+
+    /// Ends the output early, with the frames that have come, and returns the files that hold them:
+    /// `clip.partial.mp4` for `clip.mp4`, so that nothing takes it for the whole. None where the format
+    /// must know the number of frames beforehand, as arrays and APNG do.
+    ///
+    /// # Errors
+    /// As [`Self::finish`], but for missing frames.
+    fn keep_part(self: Box<Self>) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+}
+
+/// The name of a file that holds the first part of what was to be `path`.
+pub(super) fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(".partial");
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }

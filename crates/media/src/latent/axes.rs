@@ -8,8 +8,10 @@ use vae2x_core::{Array, Error, Result};
 const NAMES: [char; 5] = ['B', 'C', 'T', 'H', 'W'];
 /// The axes that every latent has.
 const NEEDED: [usize; 3] = [1, 3, 4];
-/// The axis of channels.
+/// The axes of items, of channels, and of latent frames.
+const ITEMS: usize = 0;
 const CHANNELS: usize = 1;
+const TIME: usize = 2;
 
 /// The order of a latent's axes: `C`, `H` and `W`, with or without `B` and `T`, such as `CTHW`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,24 @@ impl Axes {
     pub(super) fn channels(&self) -> usize {
         let found = self.places.iter().position(|&place| place == CHANNELS);
         found.unwrap_or_default()
+    }
+
+    /// Where latent frame `t` of item `item` lies: an index for the axes of items and time, none for the others.
+    pub(super) fn frame(&self, item: usize, t: usize) -> Vec<Option<usize>> {
+        let at = |&place: &usize| match place {
+            ITEMS => Some(item),
+            TIME => Some(t),
+            _ => None,
+        };
+        self.places.iter().map(at).collect()
+    }
+
+    /// The order of what [`Self::frame`] leaves.
+    pub(super) fn of_frame(&self) -> Self {
+        let is_left = |place: &usize| ![ITEMS, TIME].contains(place);
+        Self {
+            places: self.places.iter().copied().filter(is_left).collect(),
+        }
     }
 
     /// Brings a tensor into `[B, C, T, h, w]`.

@@ -26,7 +26,7 @@ pub struct LatentOptions {
 }
 
 impl LatentOptions {
-    fn given(&self) -> Given<'_> {
+    pub(super) fn given(&self) -> Given<'_> {
         Given {
             axes: self.axes.as_ref(),
             size: self.packed_size,
@@ -51,13 +51,23 @@ pub enum Origin {
     Npz,
 }
 
+impl Origin {
+    /// Undoes the scale of early SaveLatents.
+    pub(super) fn rescale(self, array: &mut Array) {
+        if self == Self::ComfyLegacy {
+            let values = array.data_mut().iter_mut();
+            values.for_each(|v| *v /= COMFY_LEGACY_SCALE);
+        }
+    }
+}
+
 /// A latent in memory, with what its file says about it.
 #[derive(Clone, Debug)]
 pub struct LatentFile {
     /// The file that was read.
     pub path: PathBuf,
     /// `[B, 16, T, h, w]`, finite, of a space that is not settled yet.
-    array: Array,
+    pub(super) array: Array,
     /// The program or library that made the file.
     pub origin: Origin,
     /// The tensor's name; empty for npy files and bare torch tensors.
@@ -98,22 +108,12 @@ impl LatentFile {
         let mut array = file.read_finite(&key)?;
         let settled = settle::settle(&tensor, found, || Ok(array.clone()))?;
         settle::check_sides(&tensor, &settled.layout, &array)?;
-        let mut notes = Vec::from_iter(settled.note);
-        if !left_out.is_empty() {
-            let others = join(left_out.len(), left_out.into_iter());
-            notes.push(format!("tensor '{key}' is read; left out: {others}"));
-        }
         let origin = origin(file, &key);
-        if origin == Origin::ComfyLegacy {
-            array
-                .data_mut()
-                .iter_mut()
-                .for_each(|v| *v /= COMFY_LEGACY_SCALE);
-        }
+        origin.rescale(&mut array);
         Ok(Self {
             array: settled.layout.apply(array)?,
             packed: settled.layout.is_packed(),
-            notes,
+            notes: notes(settled.note, &key, left_out),
             marked: marked(file)?,
             text: text(file),
             path: file.path().to_path_buf(),
@@ -121,6 +121,16 @@ impl LatentFile {
             key,
         })
     }
+}
+
+/// What was decided about the axes, and the tensors that are not read.
+pub(super) fn notes(axes: Option<String>, key: &str, left_out: Vec<String>) -> Vec<String> {
+    let mut notes = Vec::from_iter(axes);
+    if !left_out.is_empty() {
+        let others = join(left_out.len(), left_out.into_iter());
+        notes.push(format!("tensor '{key}' is read; left out: {others}"));
+    }
+    notes
 }
 
 impl LatentFile {
@@ -172,7 +182,7 @@ pub fn look_at_latent(file: &TensorFile, options: &LatentOptions) -> Result<[usi
     Ok(settled.layout.shape())
 }
 
-fn recognize(
+pub(super) fn recognize(
     file: &TensorFile,
     tensor: &layout::Tensor<'_>,
     options: &LatentOptions,
@@ -184,7 +194,7 @@ fn recognize(
 /// scale, whatever the model.
 const COMFY_LEGACY_SCALE: f32 = 0.18215;
 
-fn origin(file: &TensorFile, key: &str) -> Origin {
+pub(super) fn origin(file: &TensorFile, key: &str) -> Origin {
     match file.format() {
         Format::Torch => Origin::Torch,
         Format::Npy => Origin::Npy,
@@ -195,7 +205,7 @@ fn origin(file: &TensorFile, key: &str) -> Origin {
     }
 }
 
-fn marked(file: &TensorFile) -> Result<Option<Space>> {
+pub(super) fn marked(file: &TensorFile) -> Result<Option<Space>> {
     match file.metadata().get(SPACE_MARKER).map(String::as_str) {
         None => Ok(None),
         Some("raw") => Ok(Some(Space::Raw)),
@@ -207,7 +217,7 @@ fn marked(file: &TensorFile) -> Result<Option<Space>> {
     }
 }
 
-fn text(file: &TensorFile) -> Vec<(String, String)> {
+pub(super) fn text(file: &TensorFile) -> Vec<(String, String)> {
     let found = COMFY_TEXTS
         .iter()
         .filter_map(|&key| Some((key.to_owned(), file.metadata().get(key)?.clone())));

@@ -10,6 +10,7 @@ mod alike;
 mod axes;
 mod choose;
 mod file;
+mod frames;
 mod known;
 mod layout;
 mod names;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 pub use axes::Axes;
 pub use file::{LatentFile, LatentOptions, Origin, look_at_latent};
+pub use frames::LatentFrames;
 pub use known::{KnownSpace, known_spaces, space_of};
 pub use layout::pack;
 pub use space::{Decision, SpaceChoice, decide_space};

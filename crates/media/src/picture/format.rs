@@ -4,6 +4,8 @@ use std::path::Path;
 
 use vae2x_core::{Error, Result};
 
+use crate::pixels::Overshoot;
+
 /// A format that images are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PictureFormat {
@@ -72,6 +74,24 @@ impl PictureFormat {
             _ => Ok(()),
         }
     }
+
+    /// Checks that the format stores values beyond [-1, 1], if they are kept.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for all but EXR.
+    pub fn check_overshoot(self, overshoot: Overshoot) -> Result<()> {
+        match (self, overshoot) {
+            (Self::Exr, _) | (_, Overshoot::Clamp) => Ok(()),
+            (_, Overshoot::Keep) => Err(keeps_no_overshoot(self)),
+        }
+    }
+}
+
+/// The error for values beyond black and white that `what` cannot hold.
+pub(crate) fn keeps_no_overshoot(what: impl std::fmt::Display) -> Error {
+    Error::BadRequest(format!(
+        "--no-clamp: {what} holds nothing darker than black or brighter than white; write .exr, .npy or .safetensors"
+    ))
 }
 
 /// The extensions of images that are read, in lower case: what is taken from folders.

@@ -22,10 +22,11 @@ mod read;
 mod tiff;
 mod write;
 
+pub(crate) use format::keeps_no_overshoot;
 pub use format::{BitDepth, IMAGE_EXTENSIONS, PictureFormat, is_picture_name};
 pub use limits::MAX_PIXELS;
-pub(crate) use metadata::add_png_text;
 pub use metadata::{COMFY_TEXTS, Metadata, comfy_text};
+pub(crate) use metadata::{Stored, add_png_text};
 pub use read::{
     ImageHead, Opacity, Picture, decode_image, image_bytes, image_head, image_metadata,
     look_at_image, read_image, read_image_with,

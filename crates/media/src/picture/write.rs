@@ -14,7 +14,7 @@ use vae2x_core::{Array, Error, Result, temp};
 
 use super::format::{BitDepth, PictureFormat};
 use super::metadata::{self, Metadata, Stored};
-use crate::pixels;
+use crate::pixels::{self, Overshoot};
 
 /// JPEG quality: differences from the array are not visible at viewing distance.
 const JPEG_QUALITY: u8 = 95;
@@ -24,6 +24,8 @@ const JPEG_QUALITY: u8 = 95;
 pub struct PictureOptions {
     /// Bits per channel.
     pub depth: BitDepth,
+    /// What becomes of values beyond [-1, 1]; only EXR can keep them.
+    pub overshoot: Overshoot,
     /// What the file carries besides pixels; [`Metadata::note_on`] tells what a format leaves out.
     pub metadata: Metadata,
 }
@@ -31,7 +33,8 @@ pub struct PictureOptions {
 /// Writes an image in the format of `path`'s extension, whole or not at all.
 ///
 /// # Shapes
-/// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped.
+/// `[3, H, W]`, or `[4, H, W]` with opacity; values outside [-1, 1] are clamped unless the options
+/// keep them.
 ///
 /// # Errors
 /// [`Error::BadRequest`] for an unknown extension, or a depth or opacity that the format lacks;
@@ -75,6 +78,7 @@ pub fn encode_image(
     options: &PictureOptions,
 ) -> Result<Vec<u8>> {
     format.check_depth(options.depth)?;
+    format.check_overshoot(options.overshoot)?;
     pixels::require_finite("image", picture)?;
     let [height, width] = size_of_image(picture, format)?;
     let fail = |e: String| Error::Shape {
@@ -101,7 +105,9 @@ pub fn encode_image(
         PictureFormat::Webp => {
             encode_webp(&mut file, picture, size, &stored)?.map_err(|e| e.to_string())
         }
-        PictureFormat::Exr => encode_exr(&mut file, picture, size)?.map_err(|e| e.to_string()),
+        PictureFormat::Exr => {
+            encode_exr(&mut file, picture, size, options.overshoot)?.map_err(|e| e.to_string())
+        }
     }
     .map_err(fail)?;
     let file = file.into_inner();
@@ -148,11 +154,14 @@ fn encode_exr(
     file: &mut Cursor<Vec<u8>>,
     picture: &Array,
     size: (u32, u32),
+    overshoot: Overshoot,
 ) -> Result<image::ImageResult<()>> {
     let mut values = picture.clone();
     let colours = 3 * size.0 as usize * size.1 as usize;
     let (colours, opacity) = values.data_mut().split_at_mut(colours);
-    colours.iter_mut().for_each(|v| *v = pixels::to_linear(*v));
+    colours
+        .iter_mut()
+        .for_each(|v| *v = pixels::to_light(overshoot.apply(*v)));
     opacity.iter_mut().for_each(|v| *v = pixels::to_unit(*v));
     for plane in colours
         .chunks_exact_mut(opacity.len().max(1))

@@ -19,11 +19,13 @@ pub(crate) struct Animation<W> {
     size: [usize; 2],
     /// Bytes behind the file's length.
     length: u32,
+    /// The last chunk, a block of EXIF.
+    exif: Option<Vec<u8>>,
 }
 
 impl<W: Write + Seek> Animation<W> {
     /// Writes the head of an animation of `size`, height and width, that plays for ever.
-    pub fn new(mut out: W, size: [usize; 2]) -> Result<Self> {
+    pub fn new(mut out: W, size: [usize; 2], exif: Option<Vec<u8>>) -> Result<Self> {
         if size.iter().any(|&n| n > MAX_SIDE) {
             let problem = format!(
                 "{}x{} pixels; WebP stores up to {MAX_SIDE} along each side",
@@ -33,8 +35,10 @@ impl<W: Write + Seek> Animation<W> {
         }
         let [height, width] = size.map(|n| (n as u32 - 1).to_le_bytes());
         out.write_all(b"RIFF\0\0\0\0WEBP")?;
-        // The flag of an animation, and the canvas.
-        out.write_all(b"VP8X\x0a\0\0\0\x02\0\0\0")?;
+        // The flags of an animation and of EXIF, and the canvas.
+        let flags = 0x02 | if exif.is_some() { 0x08 } else { 0 };
+        out.write_all(b"VP8X\x0a\0\0\0")?;
+        out.write_all(&[flags, 0, 0, 0])?;
         out.write_all(&[&width[..3], &height[..3]].concat())?;
         // No background, no end.
         out.write_all(b"ANIM\x06\0\0\0\0\0\0\0\0\0")?;
@@ -42,6 +46,7 @@ impl<W: Write + Seek> Animation<W> {
             out,
             size,
             length: HEAD - 8,
+            exif,
         })
     }
 
@@ -56,12 +61,7 @@ impl<W: Write + Seek> Animation<W> {
             .ok()
             .and_then(|n| n.checked_add(16))
             .ok_or_else(damaged)?;
-        let after = self
-            .length
-            .checked_add(8)
-            .and_then(|n| n.checked_add(length));
-        self.length =
-            after.ok_or_else(|| Error::new(ErrorKind::FileTooLarge, "WebP holds at most 4 GiB"))?;
+        self.grow(length)?;
         let [height, width] = self.size.map(|n| (n as u32 - 1).to_le_bytes());
         self.out.write_all(b"ANMF")?;
         self.out.write_all(&length.to_le_bytes())?;
@@ -73,8 +73,28 @@ impl<W: Write + Seek> Animation<W> {
         self.out.write_all(image)
     }
 
-    /// Writes the file's length into its head.
+    /// Counts a chunk of so many bytes.
+    fn grow(&mut self, chunk: u32) -> Result<()> {
+        let after = self
+            .length
+            .checked_add(8)
+            .and_then(|n| n.checked_add(chunk));
+        self.length =
+            after.ok_or_else(|| Error::new(ErrorKind::FileTooLarge, "WebP holds at most 4 GiB"))?;
+        Ok(())
+    }
+
+    /// Writes the EXIF, and the file's length into its head.
     pub fn finish(mut self) -> Result<W> {
+        if let Some(exif) = self.exif.take() {
+            // Chunks are filled up to an even length.
+            let filled = exif.len().next_multiple_of(2);
+            self.grow(u32::try_from(filled).unwrap_or(u32::MAX))?;
+            self.out.write_all(b"EXIF")?;
+            self.out.write_all(&(exif.len() as u32).to_le_bytes())?;
+            self.out.write_all(&exif)?;
+            self.out.write_all(&[0][..filled - exif.len()])?;
+        }
         self.out.seek(SeekFrom::Start(LENGTH_AT))?;
         self.out.write_all(&self.length.to_le_bytes())?;
         self.out.flush()?;
@@ -86,7 +106,7 @@ impl<W: Write + Seek> Animation<W> {
 mod tests {
     use super::*;
     use image::codecs::webp::{WebPDecoder, WebPEncoder};
-    use image::{AnimationDecoder, ExtendedColorType};
+    use image::{AnimationDecoder, ExtendedColorType, ImageDecoder};
     use std::io::Cursor;
 
     #[test]
@@ -99,14 +119,16 @@ mod tests {
                 .unwrap();
             (file, pixels)
         };
-        let mut animation = Animation::new(Cursor::new(Vec::new()), [3, 5]).unwrap();
+        let mut animation =
+            Animation::new(Cursor::new(Vec::new()), [3, 5], Some(vec![7; 9])).unwrap();
         for shade in [0, 90, 200] {
             animation
                 .push(&frame(shade).0, 62 + u32::from(shade))
                 .unwrap();
         }
         let file = animation.finish().unwrap().into_inner();
-        let decoder = WebPDecoder::new(Cursor::new(&file)).unwrap();
+        let mut decoder = WebPDecoder::new(Cursor::new(&file)).unwrap();
+        assert_eq!(decoder.exif_metadata().unwrap(), Some(vec![7; 9]));
         let frames = decoder.into_frames().collect_frames().unwrap();
         assert_eq!(frames.len(), 3);
         for (read, shade) in frames.into_iter().zip([0, 90, 200]) {
@@ -118,8 +140,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(Animation::new(Cursor::new(Vec::new()), [1, MAX_SIDE + 1]).is_err());
-        let mut animation = Animation::new(Cursor::new(Vec::new()), [1, 1]).unwrap();
+        assert!(Animation::new(Cursor::new(Vec::new()), [1, MAX_SIDE + 1], None).is_err());
+        let mut animation = Animation::new(Cursor::new(Vec::new()), [1, 1], None).unwrap();
         assert!(animation.push(b"RIFF\0\0\0\0WEBPVP8 ", 1).is_err());
         assert!(animation.push(b"", 1).is_err());
     }

@@ -13,13 +13,15 @@ use vae2x_core::temp::TempFile;
 use vae2x_core::{Array, Error, Result};
 
 use super::count::Count;
-use crate::frames::contract::FrameSink;
-use crate::picture::{PictureFormat, PictureOptions, add_png_text, encode_image};
+use crate::frames::contract::{FrameSink, partial};
+use crate::picture::{Metadata, PictureFormat, PictureOptions, Stored, add_png_text, encode_image};
 use crate::pixels::{self, picture_size};
 use crate::video::{Animation, Rate, webp};
 
 /// The image crate's trade of time for the choice of colours, from 1, the best, to 30.
 const GIF_SPEED: i32 = 10;
+/// Browsers take shorter durations than two hundredths of a second for ten.
+const GIF_MOST: f64 = 50.0;
 
 /// Writes frames as an animation that plays for ever. The file appears when it is complete.
 pub struct AnimationSink {
@@ -29,6 +31,7 @@ pub struct AnimationSink {
     rate: Rate,
     frames: usize,
     text: Vec<(String, String)>,
+    notes: Vec<String>,
     /// From the first frame on, which tells the size.
     writer: Option<Writer>,
     count: Count,
@@ -80,10 +83,10 @@ impl Drop for Recorder {
 }
 
 impl AnimationSink {
-    /// Will write `frames` frames to `path`; APNG keeps the texts.
+    /// Will write `frames` frames to `path`; APNG keeps the texts, WebP those of ComfyUI.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be created.
+    /// [`Error::BadRequest`] for a rate that the format does not hold; [`Error::Io`] if the file cannot be created.
     pub fn create(
         path: &Path,
         format: Animation,
@@ -91,9 +94,15 @@ impl AnimationSink {
         frames: usize,
         text: Vec<(String, String)>,
     ) -> Result<Self> {
+        if format == Animation::Gif && rate.per_second() > GIF_MOST {
+            return Err(Error::BadRequest(format!(
+                "--fps {rate}: a GIF shows at most {GIF_MOST} frames per second; write .webp or .apng"
+            )));
+        }
         Ok(Self {
             path: path.to_path_buf(),
             format,
+            notes: Vec::new(),
             temp: TempFile::create(path)?,
             rate,
             frames,
@@ -111,10 +120,22 @@ impl AnimationSink {
                 let writer = self.png(file, size).map_err(|e| from_png(&self.path, e))?;
                 Ok(Writer::Png(Box::new(writer)))
             }
-            Animation::Webp => webp::Animation::new(file, size)
-                .map(Writer::Webp)
-                .map_err(|e| Error::io(&self.path, e)),
+            Animation::Webp => {
+                let metadata = Metadata::from(self.text.clone());
+                let stored = Stored::new(PictureFormat::Webp, &metadata);
+                self.left_out(metadata.note_on(PictureFormat::Webp));
+                webp::Animation::new(file, size, stored.exif)
+                    .map(Writer::Webp)
+                    .map_err(|e| Error::io(&self.path, e))
+            }
             Animation::Gif => {
+                let names: Vec<_> = self
+                    .text
+                    .iter()
+                    .map(|(name, _)| format!("'{name}'"))
+                    .collect();
+                let left_out = format!("GIF does not keep {}", names.join(" and "));
+                self.left_out((!names.is_empty()).then_some(left_out));
                 let failure = Failure::default();
                 let recorder = Recorder {
                     file,
@@ -125,6 +146,33 @@ impl AnimationSink {
                 endless.map_err(|e| from_gif(&self.path, e))?;
                 Ok(Writer::Gif(Box::new(encoder), failure))
             }
+        }
+    }
+
+    fn left_out(&mut self, note: Option<String>) {
+        let path = self.path.display();
+        self.notes
+            .extend(note.map(|note| format!("{path}: {note}")));
+    }
+
+    /// Writes the end of the file.
+    fn close(&mut self) -> Result<()> {
+        match self.writer.take() {
+            Some(Writer::Png(png)) => png.finish().map_err(|e| from_png(&self.path, e)),
+            Some(Writer::Webp(webp)) => webp
+                .finish()
+                .map(drop)
+                .map_err(|e| Error::io(&self.path, e)),
+            // It writes the end of the file when it is dropped.
+            Some(Writer::Gif(gif, failure)) => {
+                drop(gif);
+                let failure = failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                failure.map_or(Ok(()), |e| Err(Error::io(&self.path, e)))
+            }
+            None => Ok(()),
         }
     }
 
@@ -151,13 +199,18 @@ impl AnimationSink {
     }
 }
 
-/// The duration of a frame as a fraction of a second in 16 bits.
+/// The duration of a frame as a fraction of a second in 16 bits: the nearest one.
 fn png_delay(rate: Rate) -> (u16, u16) {
     let (frames, seconds) = rate.fraction();
-    match (u16::try_from(seconds), u16::try_from(frames)) {
-        (Ok(seconds), Ok(frames)) => (seconds, frames),
-        _ => ((1000.0 / rate.per_second()).round() as u16, 1000),
+    if let (Ok(seconds), Ok(frames)) = (u16::try_from(seconds), u16::try_from(frames)) {
+        return (seconds, frames);
     }
+    let duration = 1.0 / rate.per_second();
+    let parts = |per_second: u16| (duration * f64::from(per_second)).round();
+    let error = |&n: &u16| (parts(n) / f64::from(n) - duration).abs();
+    let best = (1..=u16::MAX).min_by(|a, b| error(a).total_cmp(&error(b)));
+    let per_second = best.unwrap_or(u16::MAX);
+    (parts(per_second) as u16, per_second)
 }
 
 /// Ticks that a frame is shown, so that sums are never off by more than half of one.
@@ -225,33 +278,65 @@ impl FrameSink for AnimationSink {
         Ok(())
     }
 
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
     fn finish(mut self: Box<Self>) -> Result<Vec<PathBuf>> {
         self.count.finish()?;
-        match self.writer.take() {
-            Some(Writer::Png(png)) => png.finish().map_err(|e| from_png(&self.path, e))?,
-            Some(Writer::Webp(webp)) => webp
-                .finish()
-                .map(drop)
-                .map_err(|e| Error::io(&self.path, e))?,
-            // It writes the end of the file when it is dropped.
-            Some(Writer::Gif(gif, failure)) => {
-                drop(gif);
-                let failure = failure
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
-                failure.map_or(Ok(()), |e| Err(Error::io(&self.path, e)))?;
-            }
-            None => {}
-        }
+        self.close()?;
         self.temp.persist()?;
         Ok(vec![self.path])
+    }
+
+    /// All but APNG, whose header has the number of frames.
+    fn keep_part(mut self: Box<Self>) -> Result<Vec<PathBuf>> {
+        if matches!(self.writer, None | Some(Writer::Png(_))) {
+            return Ok(Vec::new());
+        }
+        self.close()?;
+        let path = partial(&self.path);
+        self.temp.persist_as(path.clone())?;
+        Ok(vec![path])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two frames in a file of this name, with a workflow, and what is said of them.
+    fn written(folder: &Path, name: &str, fps: &str) -> Result<(Vec<u8>, Vec<String>)> {
+        let path = folder.join(name);
+        let format = Animation::from_path(&path, 2).unwrap();
+        let text = vec![("workflow".into(), "{\"a\": 1}".into())];
+        let sink = AnimationSink::create(&path, format, fps.parse().unwrap(), 2, text)?;
+        let mut sink = Box::new(sink);
+        for shade in [0.5, -0.5] {
+            sink.push(&Array::new([3, 4, 6], vec![shade; 72]).unwrap())?;
+        }
+        let notes = sink.notes();
+        sink.finish()?;
+        Ok((std::fs::read(path).unwrap(), notes))
+    }
+
+    #[test]
+    fn a_workflow_stays_with_the_frames_or_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let has = |file: &[u8], text: &str| file.windows(text.len()).any(|w| w == text.as_bytes());
+        for name in ["a.webp", "a.apng"] {
+            let (file, notes) = written(folder.path(), name, "16").unwrap();
+            assert!(has(&file, "workflow") && has(&file, "{\"a\": 1}"), "{name}");
+            assert!(notes.is_empty(), "{notes:?}");
+        }
+        let (_, notes) = written(folder.path(), "a.gif", "50").unwrap();
+        assert!(
+            notes.len() == 1 && notes[0].contains("'workflow'"),
+            "{notes:?}"
+        );
+        let refused = written(folder.path(), "b.gif", "60").map(|_| ());
+        assert!(matches!(refused, Err(Error::BadRequest(_))), "{refused:?}");
+    }
 
     #[test]
     fn delays_add_up_to_the_length() {
@@ -260,6 +345,11 @@ mod tests {
         assert_eq!(total, 10_000);
         assert_eq!(png_delay(rate("16")), (1, 16));
         assert_eq!(png_delay(rate("30000/1001")), (1001, 30000));
-        assert_eq!(png_delay(rate("97.123")), (10, 1000));
+        for text in ["97.123", "120000/1001"] {
+            let (seconds, parts) = png_delay(rate(text));
+            let found = f64::from(parts) / f64::from(seconds);
+            let wanted = rate(text).per_second();
+            assert!((found / wanted - 1.0).abs() < 1e-6, "{text}: {found}");
+        }
     }
 }

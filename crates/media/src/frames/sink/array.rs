@@ -14,7 +14,7 @@ use vae2x_core::{Array, Error, Result};
 use super::count::Count;
 use crate::array_format::ArrayFormat;
 use crate::frames::contract::FrameSink;
-use crate::pixels::{clamp, picture_size, require_finite};
+use crate::pixels::{Overshoot, picture_size, require_finite};
 
 /// What the first frame fixes.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,7 @@ pub struct ArraySink {
     temp: TempFile,
     /// Known from the first frame on.
     layout: Option<Layout>,
+    overshoot: Overshoot,
     count: Count,
 }
 
@@ -52,8 +53,15 @@ impl ArraySink {
             frames,
             temp,
             layout: None,
+            overshoot: Overshoot::Clamp,
             count: Count::new(items, frames),
         })
+    }
+
+    /// Keeps values beyond [-1, 1], or does not.
+    #[must_use]
+    pub fn with_overshoot(self, overshoot: Overshoot) -> Self {
+        Self { overshoot, ..self }
     }
 
     /// Writes the header, now that the size is known.
@@ -102,7 +110,7 @@ impl FrameSink for ArraySink {
             let at = ((item * channels + channel) * self.frames + index) * plane * size_of::<f32>();
             let bytes: Vec<u8> = values
                 .iter()
-                .flat_map(|&v| clamp(v).to_le_bytes())
+                .flat_map(|&v| self.overshoot.apply(v).to_le_bytes())
                 .collect();
             self.write_at(layout.header + at as u64, &bytes)?;
         }

@@ -87,4 +87,9 @@ impl FrameSink for FolderSink {
         self.count.finish()?;
         Ok(self.written)
     }
+
+    /// Each frame is a file of its own.
+    fn keep_part(self: Box<Self>) -> Result<Vec<PathBuf>> {
+        Ok(self.written)
+    }
 }

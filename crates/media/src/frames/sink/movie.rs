@@ -6,7 +6,7 @@ use vae2x_core::{Array, Result};
 
 use super::count::Count;
 use crate::fit::pad;
-use crate::frames::contract::FrameSink;
+use crate::frames::contract::{FrameSink, partial};
 use crate::video::Ffmpeg;
 use crate::video::ffmpeg::{Encoder, Movie};
 use crate::video::yuv::Chroma;
@@ -86,5 +86,15 @@ impl FrameSink for MovieSink {
             encoder.finish()?;
         }
         Ok(vec![self.movie.path])
+    }
+
+    /// The sound goes on to the end that the whole would have had.
+    fn keep_part(self: Box<Self>) -> Result<Vec<PathBuf>> {
+        let Some((encoder, _)) = self.encoder else {
+            return Ok(Vec::new());
+        };
+        let path = partial(&self.movie.path);
+        encoder.finish_early(self.count.pushed(), path.clone())?;
+        Ok(vec![path])
     }
 }

@@ -7,7 +7,7 @@ use vae2x_core::temp::TempFile;
 use vae2x_core::{Array, Error, Result};
 
 use super::count::Count;
-use crate::frames::contract::FrameSink;
+use crate::frames::contract::{FrameSink, partial};
 use crate::video::y4m::{self, Header};
 use crate::video::yuv::{Matrix, Range, Yuv};
 use crate::video::{PixelFormat, Rate};
@@ -98,6 +98,17 @@ impl FrameSink for Y4mSink {
             Out::File(temp) => {
                 temp.persist()?;
                 Ok(vec![self.path])
+            }
+            Out::Standard(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn keep_part(self: Box<Self>) -> Result<Vec<PathBuf>> {
+        match self.out {
+            Out::File(temp) => {
+                let path = partial(&self.path);
+                temp.persist_as(path.clone())?;
+                Ok(vec![path])
             }
             Out::Standard(_) => Ok(Vec::new()),
         }

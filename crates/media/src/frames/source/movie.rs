@@ -79,6 +79,9 @@ impl MovieFile {
                 rate.per_second()
             ));
         }
+        if has_opacity(&video.pixel_format) {
+            notes.push(format!("{path}: its transparency is left out"));
+        }
         if let Some(damage) = &video.damage {
             notes.push(format!("{path}: ffmpeg cannot read all of it: {damage}"));
         }
@@ -143,6 +146,16 @@ fn depth(pixel_format: &str) -> BitDepth {
         true => BitDepth::Sixteen,
         false => BitDepth::Eight,
     }
+}
+
+/// Whether FFmpeg's name of a format is that of one with opacity.
+fn has_opacity(pixel_format: &str) -> bool {
+    let transparent = [
+        "yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16",
+    ];
+    transparent
+        .iter()
+        .any(|mark| pixel_format.starts_with(mark))
 }
 
 /// Sentences on fields, and on pixels that are not square.

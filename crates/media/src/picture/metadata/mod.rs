@@ -20,7 +20,8 @@ mod xmp;
 
 pub(crate) use png_text::add as add_png_text;
 pub(super) use read::read;
-pub(super) use store::{Stored, add_to_jpeg, png_xmp};
+pub(crate) use store::Stored;
+pub(super) use store::{add_to_jpeg, png_xmp};
 
 /// The texts that ComfyUI puts into images and latents.
 pub const COMFY_TEXTS: [&str; 2] = ["prompt", "workflow"];

@@ -32,12 +32,14 @@ pub(crate) struct Movie {
 }
 
 /// The sound of a video.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Audio {
     /// The file, of which the first audio stream is taken.
     pub path: PathBuf,
     /// FFmpeg's name of its codec.
     pub codec: String,
+    /// Seconds of it that are left out.
+    pub from: f64,
 }
 
 /// FFmpeg writing a file, which appears when it is complete.
@@ -66,6 +68,9 @@ impl Ffmpeg {
         let mut command = self.command(["-loglevel", "error", "-y"]);
         command.args(["-f", "yuv4mpegpipe", "-i", "pipe:0"]);
         if let Some(audio) = &movie.audio {
+            if audio.from > 0.0 {
+                command.args(["-ss", &format!("{:.6}", audio.from)]);
+            }
             command.args(Self::input(&audio.path));
         }
         if let Some(texts) = &texts {
@@ -221,7 +226,21 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Error::Format`] with what FFmpeg says; [`Error::Io`].
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        let frames = self.frames;
+        self.close(frames)?.persist()
+    }
+
+    /// Completes the file after the first `frames` of its frames, as `path`.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_early(self, frames: usize, path: PathBuf) -> Result<()> {
+        self.close(frames)?.persist_as(path)
+    }
+
+    /// Ends FFmpeg, and checks what it has written.
+    fn close(mut self, expected: usize) -> Result<TempFile> {
         self.send(BufWriter::flush)?;
         self.stream = None;
         if let Err(said) = self.running.finish() {
@@ -232,13 +251,11 @@ impl Encoder {
         }
         // Version 5.1 ends well even if it could not write the last part.
         let frames = self.ffmpeg.packets(self.temp.path())?;
-        if frames != self.frames {
-            let problem = format!(
-                "ffmpeg has written {frames} of {} frames; is the disk full?",
-                self.frames
-            );
+        if frames != expected {
+            let problem =
+                format!("ffmpeg has written {frames} of {expected} frames; is the disk full?");
             return Err(Error::format(&self.path, problem));
         }
-        self.temp.persist()
+        Ok(self.temp)
     }
 }
