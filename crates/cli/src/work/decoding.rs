@@ -1,7 +1,7 @@
 //! Latents to frames: decoded one latent frame at a time, finished and written behind.
 
 use anyhow::Result;
-use vae2x::{Array, DecodeSession, Extent, Finisher, Progress, Vae};
+use vae2x::{BatchDecoder, DecodedFrame, Finisher, Progress, Vae};
 use vae2x_media::frames::FrameSink;
 use vae2x_media::output::Output;
 
@@ -30,16 +30,10 @@ pub struct Decoding {
     pub allowed: Option<u64>,
 }
 
-/// A decoded frame, `[3, H, W]` or with opacity `[4, H, W]`, and the base decoder's.
-pub struct Decoded {
-    pixels: Array,
-    base: Option<Array>,
-}
-
 impl Work for Decoding {
     type Job = (usize, LatentInput);
     type Piece = LatentFrame;
-    type Result = Decoded;
+    type Result = DecodedFrame;
 
     const LABEL: &'static str = "decoding";
     const UNIT: &'static str = "latent frames";
@@ -87,15 +81,15 @@ impl Work for Decoding {
     fn stage<'a>(
         &'a self,
         (_, input): &'a Self::Job,
-    ) -> Result<Box<dyn Stage<LatentFrame, Decoded> + 'a>> {
-        let base = self.base.as_ref();
-        Ok(Box::new(Clips {
-            main: Clip::new(&self.vae, input.extent)?,
-            base: base.map(|vae| Clip::new(vae, input.extent)).transpose()?,
-        }))
+    ) -> Result<Box<dyn Stage<LatentFrame, DecodedFrame> + 'a>> {
+        let decoder = BatchDecoder::new(&self.vae, self.base.as_ref(), input.extent)?;
+        Ok(Box::new(Frames(decoder)))
     }
 
-    fn sink<'a>(&'a self, (index, input): &'a Self::Job) -> Result<Box<dyn Sink<Decoded> + 'a>> {
+    fn sink<'a>(
+        &'a self,
+        (index, input): &'a Self::Job,
+    ) -> Result<Box<dyn Sink<DecodedFrame> + 'a>> {
         let text = input.text(self.keeps_text);
         Ok(Box::new(Finishing {
             finisher: &self.finisher,
@@ -103,7 +97,7 @@ impl Work for Decoding {
         }))
     }
 
-    fn pixels(&self, result: &Decoded) -> u64 {
+    fn pixels(&self, result: &DecodedFrame) -> u64 {
         let pixels: usize = result.pixels.shape()[1..].iter().product();
         (pixels / self.finisher.pixels_per_result()) as u64
     }
@@ -122,56 +116,11 @@ impl Work for Decoding {
     }
 }
 
-/// A model on its way through the items of a batch.
-struct Clip<'a> {
-    vae: &'a Vae,
-    extent: Extent,
-    session: DecodeSession,
-}
+struct Frames(BatchDecoder);
 
-impl<'a> Clip<'a> {
-    fn new(vae: &'a Vae, extent: Extent) -> Result<Self> {
-        let session = vae.decoder(extent)?;
-        Ok(Self {
-            vae,
-            extent,
-            session,
-        })
-    }
-
-    /// The frames of the next latent frame, which may be the first of the next item.
-    fn step(&mut self, values: &Array, progress: Progress<'_>) -> Result<Vec<Array>> {
-        if self.session.is_done() {
-            self.session = self.vae.decoder(self.extent)?;
-        }
-        Ok(self.session.step_with(values, progress)?)
-    }
-}
-
-/// A decoder and, frame by frame beside it, the base decoder.
-struct Clips<'a> {
-    main: Clip<'a>,
-    base: Option<Clip<'a>>,
-}
-
-impl Stage<LatentFrame, Decoded> for Clips<'_> {
-    fn step(&mut self, piece: LatentFrame, progress: Progress<'_>) -> Result<Vec<Decoded>> {
-        // Both decoders do nearly all of their work at base resolution.
-        let share = if self.base.is_some() { 0.5 } else { 1.0 };
-        let main = &mut |part: f32| progress(part * share);
-        let main = self.main.step(&piece.values, main)?;
-        let base = match &mut self.base {
-            Some(base) => {
-                let beside = &mut |part: f32| progress(share + part * share);
-                base.step(&piece.values, beside)?
-            }
-            None => Vec::new(),
-        };
-        let base = base.into_iter().map(Some).chain(std::iter::repeat(None));
-        let both = main.into_iter().zip(base);
-        Ok(both
-            .map(|(pixels, base)| Decoded { pixels, base })
-            .collect())
+impl Stage<LatentFrame, DecodedFrame> for Frames {
+    fn step(&mut self, piece: LatentFrame, progress: Progress<'_>) -> Result<Vec<DecodedFrame>> {
+        Ok(self.0.step_with(&piece.values, progress)?)
     }
 }
 
@@ -181,10 +130,9 @@ struct Finishing<'a> {
     sink: Box<dyn FrameSink>,
 }
 
-impl Sink<Decoded> for Finishing<'_> {
-    fn push(&mut self, frame: Decoded) -> Result<()> {
-        let finished = self.finisher.apply(frame.pixels, frame.base.as_ref())?;
-        self.sink.push(&finished)?;
+impl Sink<DecodedFrame> for Finishing<'_> {
+    fn push(&mut self, frame: DecodedFrame) -> Result<()> {
+        self.sink.push(&frame.finish(self.finisher)?)?;
         self.sink.notes().iter().for_each(ui::warn);
         Ok(())
     }
