@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::array::Array;
+use crate::cancel::Cancel;
 use crate::config::VaeConfig;
 use crate::error::{Error, Result};
 
@@ -94,17 +95,19 @@ pub trait Engine: Send + Sync {
     /// What encoding to a clip of this extent holds; `None` on devices that cut frames to what they can hold.
     fn encode_memory(&self, clip: Extent) -> Option<Estimate>;
 
-    /// Starts decoding a clip; reads the weights it needs. Callers go through [`Decoder::new`], which checks `clip`.
+    /// Starts decoding a clip; reads the weights it needs. Callers go through [`Decoder::new`], which checks `clip`. Both
+    /// this and the session's steps end with [`Error::Cancelled`] soon after `cancel` is set.
     ///
     /// # Errors
     /// If weights cannot be read, or the device cannot hold the clip.
-    fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>>;
+    fn decoder(self: Arc<Self>, clip: Extent, cancel: &Cancel) -> Result<Box<dyn Decode>>;
 
     /// Starts encoding to a clip; reads the weights it needs. Callers go through [`Encoder::new`], which checks `clip`.
+    /// `cancel` is as for [`Self::decoder`].
     ///
     /// # Errors
     /// If weights cannot be read, or the device cannot hold the clip.
-    fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>>;
+    fn encoder(self: Arc<Self>, clip: Extent, cancel: &Cancel) -> Result<Box<dyn Encode>>;
 }
 
 /// An engine's decoding of one clip. Shape, order and count have been checked by [`Decoder`].
@@ -140,10 +143,11 @@ struct Door {
     done: usize,
     /// A step failed: the engine's state is not that of any clip.
     is_broken: bool,
+    cancel: Cancel,
 }
 
 impl Door {
-    fn new(engine: &dyn Engine, clip: Extent) -> Result<Self> {
+    fn new(engine: &dyn Engine, clip: Extent, cancel: &Cancel) -> Result<Self> {
         let Extent { frames, cells } = clip;
         if frames == 0 || cells.contains(&0) {
             return Err(Error::Shape {
@@ -160,6 +164,7 @@ impl Door {
             clip,
             done: 0,
             is_broken: false,
+            cancel: cancel.clone(),
         })
     }
 
@@ -170,6 +175,7 @@ impl Door {
 
     /// Lets `value` through if it has the shape `expected` and the clip is not complete.
     fn enter(&self, what: &str, value: &Array, expected: [usize; 4]) -> Result<()> {
+        self.cancel.check()?;
         if self.is_broken {
             return Err(Error::Device(
                 "an earlier step of this clip failed; start the clip again".into(),
@@ -212,8 +218,16 @@ impl Decoder {
     /// [`Error::Shape`] for an empty extent, [`Error::ImagesOnly`] for a clip through weights without temporal taps, else
     /// as [`Engine::decoder`].
     pub fn new(engine: Arc<dyn Engine>, clip: Extent) -> Result<Self> {
-        let door = Door::new(&*engine, clip)?;
-        let session = engine.decoder(clip)?;
+        Self::with_cancel(engine, clip, &Cancel::new())
+    }
+
+    /// As [`Self::new`], for work that `cancel` can stop.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`Error::Cancelled`].
+    pub fn with_cancel(engine: Arc<dyn Engine>, clip: Extent, cancel: &Cancel) -> Result<Self> {
+        let door = Door::new(&*engine, clip, cancel)?;
+        let session = engine.decoder(clip, cancel)?;
         Ok(Self { session, door })
     }
 
@@ -257,8 +271,16 @@ impl Encoder {
     /// # Errors
     /// As [`Decoder::new`].
     pub fn new(engine: Arc<dyn Engine>, clip: Extent) -> Result<Self> {
-        let door = Door::new(&*engine, clip)?;
-        let session = engine.encoder(clip)?;
+        Self::with_cancel(engine, clip, &Cancel::new())
+    }
+
+    /// As [`Self::new`], for work that `cancel` can stop.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`Error::Cancelled`].
+    pub fn with_cancel(engine: Arc<dyn Engine>, clip: Extent, cancel: &Cancel) -> Result<Self> {
+        let door = Door::new(&*engine, clip, cancel)?;
+        let session = engine.encoder(clip, cancel)?;
         Ok(Self { session, door })
     }
 

@@ -117,6 +117,9 @@ pub enum Error {
     /// A device has no memory left for what was asked of it.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// The work was asked to stop, by a [`Cancel`](crate::Cancel).
+    #[error("cancelled")]
+    Cancelled,
     /// A device failed, in its own words.
     #[error("the device failed: {0}")]
     Device(String),

@@ -10,6 +10,7 @@
 
 pub mod arch;
 pub mod array;
+pub mod cancel;
 pub mod config;
 pub mod device;
 pub mod engine;
@@ -21,6 +22,7 @@ pub mod temp;
 pub mod weights;
 
 pub use array::Array;
+pub use cancel::Cancel;
 pub use config::VaeConfig;
 pub use engine::{Estimate, Extent};
 pub use error::{Error, Result};

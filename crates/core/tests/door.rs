@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vae2x_core::engine::{Decode, Decoder, Encode, Encoder, Engine, Progress};
-use vae2x_core::{Array, Error, Estimate, Extent, Result, VaeConfig};
+use vae2x_core::{Array, Cancel, Error, Estimate, Extent, Result, VaeConfig};
 
 /// Gives zeros of the shape that the contract promises, or fails where the first value is NaN.
 struct Fake {
@@ -62,14 +62,14 @@ impl Engine for Fake {
     fn encode_memory(&self, _: Extent) -> Option<Estimate> {
         None
     }
-    fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>> {
+    fn decoder(self: Arc<Self>, clip: Extent, _: &Cancel) -> Result<Box<dyn Decode>> {
         Ok(Box::new(Session {
             engine: self,
             clip,
             done: 0,
         }))
     }
-    fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>> {
+    fn encoder(self: Arc<Self>, clip: Extent, _: &Cancel) -> Result<Box<dyn Encode>> {
         Ok(Box::new(Session {
             engine: self,
             clip,
@@ -174,4 +174,14 @@ fn empty_extents_and_clips_without_time_are_refused() {
     assert!(Decoder::new(engine(false), Extent::image([2, 2])).is_ok());
     let refused = Encoder::new(engine(false), CLIP).err();
     assert!(matches!(refused, Some(Error::ImagesOnly { frames: 3 })));
+}
+
+#[test]
+fn nothing_enters_once_the_work_is_cancelled() {
+    let cancel = Cancel::new();
+    let mut decoder = Decoder::with_cancel(engine(true), CLIP, &cancel).unwrap();
+    assert!(decode(&mut decoder, [16, 1, 2, 5]).is_ok());
+    cancel.clone().cancel();
+    let refused = decode(&mut decoder, [16, 1, 2, 5]);
+    assert!(matches!(refused, Err(Error::Cancelled)), "{refused:?}");
 }

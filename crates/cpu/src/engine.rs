@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vae2x_core::engine::{Decode, Encode, Engine};
 use vae2x_core::weights::Weights;
-use vae2x_core::{Estimate, Extent, Result, VaeConfig, arch};
+use vae2x_core::{Cancel, Estimate, Extent, Result, VaeConfig, arch};
 
 use crate::isa::Isa;
 use crate::machine::Machine;
@@ -99,13 +99,15 @@ impl Engine for CpuEngine {
         Some(estimate(plans, clip.is_clip(), size, threads, output))
     }
 
-    fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>> {
-        let session = Decoding::new(&self.config, &self.machine, &self.decoder, clip)?;
+    fn decoder(self: Arc<Self>, clip: Extent, cancel: &Cancel) -> Result<Box<dyn Decode>> {
+        let machine = self.machine.with_cancel(cancel);
+        let session = Decoding::new(&self.config, &machine, &self.decoder, clip)?;
         Ok(Box::new(session))
     }
 
-    fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>> {
-        let session = Encoding::new(&self.config, &self.machine, &self.encoder, clip)?;
+    fn encoder(self: Arc<Self>, clip: Extent, cancel: &Cancel) -> Result<Box<dyn Encode>> {
+        let machine = self.machine.with_cancel(cancel);
+        let session = Encoding::new(&self.config, &machine, &self.encoder, clip)?;
         Ok(Box::new(session))
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rayon::prelude::*;
-use vae2x_core::{Error, Result};
+use vae2x_core::{Cancel, Error, Result};
 
 use crate::buffers::pages::Pages;
 use crate::isa::Isa;
@@ -16,6 +16,8 @@ pub(crate) struct Machine {
     pub isa: Isa,
     pub threads: usize,
     shared: Arc<Shared>,
+    /// Stops what runs here.
+    cancel: Cancel,
 }
 
 /// Threads and their memory.
@@ -37,15 +39,18 @@ pub(crate) struct Scratch {
 impl Shared {
     /// The pool of `threads` threads, which is started unless an engine has it already.
     fn get(threads: usize) -> Result<Arc<Self>> {
-        static POOLS: Mutex<Vec<(usize, Weak<Shared>)>> = Mutex::new(Vec::new());
+        static POOLS: Mutex<Vec<(Key, Weak<Shared>)>> = Mutex::new(Vec::new());
+        /// The process and the number of threads: a process that was forked has the pools of its parent, without threads.
+        type Key = (u32, usize);
+        let key = (std::process::id(), threads);
         let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|(_, pool)| pool.strong_count() > 0);
-        let running = pools.iter().find(|(count, _)| *count == threads);
+        let running = pools.iter().find(|(other, _)| *other == key);
         if let Some(shared) = running.and_then(|(_, pool)| pool.upgrade()) {
             return Ok(shared);
         }
         let shared = Arc::new(Self::start(threads)?);
-        pools.push((threads, Arc::downgrade(&shared)));
+        pools.push((key, Arc::downgrade(&shared)));
         Ok(shared)
     }
 
@@ -71,7 +76,21 @@ impl Machine {
             isa,
             threads,
             shared,
+            cancel: Cancel::new(),
         })
+    }
+
+    /// The same machine for work that `cancel` can stop.
+    pub fn with_cancel(&self, cancel: &Cancel) -> Self {
+        Self {
+            cancel: cancel.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Goes on unless the work was asked to stop.
+    pub fn check(&self) -> Result<()> {
+        self.cancel.check()
     }
 
     /// Does `work` on one of the threads. What it runs in parallel then starts without waking that thread, so a chain of
@@ -80,7 +99,7 @@ impl Machine {
         self.shared.pool.install(work)
     }
 
-    /// Runs all tasks, each on one thread, until one fails.
+    /// Runs all tasks, each on one thread, until one fails or the work is asked to stop.
     pub fn run<T: Send>(
         &self,
         tasks: Vec<T>,
@@ -92,6 +111,7 @@ impl Machine {
         };
         self.shared.pool.install(|| {
             tasks.into_par_iter().with_max_len(1).try_for_each(|task| {
+                self.check()?;
                 let mut scratch = lock().pop().unwrap_or_default();
                 let done = work(task, &mut scratch);
                 lock().push(scratch);

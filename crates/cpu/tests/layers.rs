@@ -8,7 +8,7 @@ use vae2x_core::arch::{self, TensorSpec};
 use vae2x_core::engine::{Decoder, Encoder, Engine};
 use vae2x_core::weights::Weights;
 use vae2x_core::weights::formula::{self, FormulaWeights};
-use vae2x_core::{Array, Error, Estimate, Extent, Precision, VaeConfig};
+use vae2x_core::{Array, Cancel, Error, Estimate, Extent, Precision, VaeConfig};
 use vae2x_cpu::{CpuEngine, CpuOptions, Isa};
 use vae2x_testkit::compare::{assert_close, assert_same};
 use vae2x_testkit::{tolerance, vae};
@@ -175,6 +175,32 @@ fn progress_rises_to_one_in_every_step() {
             let is_one = (last - 1.0).abs() < 1e-4;
             assert!(is_rising && is_one, "frame {t} of {frames}: {last}");
         }
+    }
+}
+
+#[test]
+fn a_step_stops_in_its_middle_when_it_is_cancelled() {
+    let engine = engine(&VaeConfig::with_widths(2, 3), options(Isa::detect(), 2));
+    for frames in [1, 2] {
+        let latent = array(&[16, frames, 40, 8]);
+        let clip = Extent::of(&latent.clone().reshape([1, 16, frames, 40, 8]).unwrap()).unwrap();
+        let cancel = Cancel::new();
+        let mut session = Decoder::with_cancel(engine.clone(), clip, &cancel).unwrap();
+        // The second latent frame of a clip gives four frames, each of which is reported.
+        let (first, last) = (latent.narrow1(0..1), latent.narrow1(frames - 1..frames));
+        if frames > 1 {
+            session.step(&first, &mut |_| ()).unwrap();
+        }
+        let mut heard = 0.0;
+        let stopped = session.step(&last, &mut |fraction| {
+            heard = fraction;
+            cancel.cancel();
+        });
+        assert!(matches!(stopped, Err(Error::Cancelled)), "{frames} frames");
+        assert!(heard < 0.9, "{frames} frames: {heard}");
+        let refused = Decoder::with_cancel(engine.clone(), clip, &cancel).err();
+        assert!(matches!(refused, Some(Error::Cancelled)));
+        vae::decode_whole(&engine, &latent);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Finishing of decoded frames before they are saved: colours, then size, then detail.
 
+use std::sync::Arc;
+
 use vae2x_core::{Array, Error, Result, VaeConfig};
 use vae2x_media::match_color::{Correction, Matching, Statistics, match_color};
 use vae2x_media::opacity::{join, split};
@@ -99,7 +101,7 @@ impl Finish {
                 Taking::Stats => Matching::Stats,
             },
             reference: match self.colours {
-                Colours::Image(image) => Some(image),
+                Colours::Image(image) => Some(Arc::new(image)),
                 Colours::Own | Colours::Base => None,
             },
             levels_drift: self.levels_drift,
@@ -111,11 +113,11 @@ impl Finish {
     }
 }
 
-/// The finishing of one decoder's frames.
+/// The finishing of one decoder's frames. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Finisher {
     matching: Matching,
-    reference: Option<Array>,
+    reference: Option<Arc<Array>>,
     levels_drift: bool,
     factor: usize,
     light: Light,
@@ -148,9 +150,9 @@ impl Finisher {
     }
 
     /// The finishing of one clip, whose frames share one change of colours.
-    pub fn clip(&self) -> ClipFinisher<'_> {
+    pub fn clip(&self) -> ClipFinisher {
         ClipFinisher {
-            finisher: self,
+            finisher: self.clone(),
             correction: None,
             drift: None,
         }
@@ -167,14 +169,20 @@ impl Finisher {
 
 /// The finishing of one clip's frames, in their order.
 #[derive(Clone, Debug)]
-pub struct ClipFinisher<'a> {
-    finisher: &'a Finisher,
+pub struct ClipFinisher {
+    finisher: Finisher,
     /// What gives the first frame the reference's colours.
     correction: Option<Correction>,
     drift: Option<Drift>,
 }
 
-impl ClipFinisher<'_> {
+impl ClipFinisher {
+    /// Forgets the frames so far: the next one is the first of another clip.
+    pub fn begin(&mut self) {
+        self.correction = None;
+        self.drift = None;
+    }
+
     /// The frame to be saved, of the decoder's frame and, with [`Colours::Base`], the base decoder's. Opacity is only reduced.
     ///
     /// # Shapes
@@ -186,7 +194,7 @@ impl ClipFinisher<'_> {
         let (colours, opacity) = split(pixels)?;
         let base = base.map(|base| split(base.clone())).transpose()?;
         let colours = self.match_colours(colours, base.as_ref().map(|(colours, _)| colours))?;
-        let finisher = self.finisher;
+        let finisher = &self.finisher;
         let colours = match finisher.factor {
             1 => colours,
             factor => reduce(&colours, factor, finisher.light)?,
@@ -204,7 +212,7 @@ impl ClipFinisher<'_> {
     }
 
     fn match_colours(&mut self, mut pixels: Array, base: Option<&Array>) -> Result<Array> {
-        let finisher = self.finisher;
+        let finisher = &self.finisher;
         match (base, &finisher.reference) {
             (Some(base), _) => pixels = match_color(&pixels, base, finisher.matching)?,
             (None, Some(reference)) => {

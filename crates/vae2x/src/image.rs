@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::frames::{FrameSink, ImageSink};
-use vae2x_media::opacity::join;
+use vae2x_media::opacity::{join, split};
 use vae2x_media::picture::{
     BitDepth, Metadata, Opacity, Picture, PictureFormat, PictureOptions, read_image_with,
 };
@@ -36,6 +36,28 @@ impl Image {
                 expected: "[3, H, W]".into(),
                 got: format!("shape {:?}", pixels.shape()),
             }),
+        }
+    }
+
+    /// Takes `[3, H, W]`, or `[4, H, W]` with opacity from -1, clear, to 1, opaque.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another shape.
+    pub fn from_frame(frame: Array) -> Result<Self> {
+        let (pixels, opacity) = split(frame)?;
+        let mut image = Self::new(pixels)?;
+        image.inner.opacity = opacity;
+        Ok(image)
+    }
+
+    /// The image as `[3, H, W]`, or `[4, H, W]` where it has opacity.
+    ///
+    /// # Errors
+    /// None for images that were made by this library.
+    pub fn to_frame(&self) -> Result<Array> {
+        match &self.inner.opacity {
+            Some(opacity) => join(&self.inner.pixels, Some(opacity)),
+            None => Ok(self.inner.pixels.clone()),
         }
     }
 
@@ -91,7 +113,7 @@ impl Image {
         };
         let mut sink = ImageSink::new(path.to_path_buf(), options);
         match &self.inner.opacity {
-            Some(opacity) => sink.push(&join(&self.inner.pixels, Some(opacity))?)?,
+            Some(_) => sink.push(&self.to_frame()?)?,
             None => sink.push(&self.inner.pixels)?,
         }
         Ok(sink.notes())

@@ -21,6 +21,16 @@ pub struct LatentOptions {
     pub axes: Option<Axes>,
 }
 
+impl LatentOptions {
+    fn of_file(&self) -> FileOptions {
+        FileOptions {
+            key: self.key.clone(),
+            packed_size: self.packed_size,
+            axes: self.axes.clone(),
+        }
+    }
+}
+
 /// A latent `[B, z, T, h, w]`, from a file or from memory.
 ///
 /// Diffusion models work on normalized latents, `(raw - mean) / std` per channel, and the VAE on raw ones. A file is settled when
@@ -54,17 +64,23 @@ impl Latent {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &LatentOptions) -> Result<Self> {
-        let how = FileOptions {
-            key: options.key.clone(),
-            packed_size: options.packed_size,
-            axes: options.axes.clone(),
-        };
-        let file = LatentFile::open(path.as_ref(), &how)?;
+        let file = LatentFile::open(path.as_ref(), &options.of_file())?;
         let text = file.text.clone();
         Ok(Self {
             content: Content::File(file, options.space),
             text,
         })
+    }
+
+    /// Takes an array in memory as a file without any marks would be taken: of any layout that is recognised, such as
+    /// `[z, h, w]`, `[B, z, h, w]`, `[z, T, h, w]` or diffusers' packed one, settled by its statistics unless `options` name
+    /// its space.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_array(array: Array, options: &LatentOptions) -> Result<Self> {
+        let file = LatentFile::from_array(array, &options.of_file())?;
+        Ok(Self::of(Content::File(file, options.space)))
     }
 
     /// A raw latent `[B, z, T, h, w]`, as the VAE uses it.
@@ -146,18 +162,49 @@ impl Latent {
         }
     }
 
+    /// The values `[B, z, T, h, w]` in `space`, with the mean and std of the model that encoded the latent, else Wan2.1's.
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] if the channels are not the model's.
+    pub fn values(&self, space: Space) -> Result<Array> {
+        let config = self.config();
+        let (raw, _) = self.clone().settle(&config)?;
+        match space {
+            Space::Raw => Ok(raw.array().clone()),
+            Space::Normalized => Ok(raw.normalize(&config)?.array().clone()),
+        }
+    }
+
+    /// The configuration of the model that encoded the latent, else Wan2.1's.
+    fn config(&self) -> VaeConfig {
+        match &self.content {
+            Content::Encoded(_, config) => VaeConfig::clone(config),
+            _ => VaeConfig::default(),
+        }
+    }
+
     /// Writes `.latent` (ComfyUI, always raw), `.safetensors` (normalized, as diffusers has it) or `.npy` (normalized).
     /// The mean and std are those of the model that encoded the latent, else Wan2.1's. Returns the file and the space.
     ///
     /// # Errors
     /// [`vae2x_core::Error::BadRequest`] for another extension; [`vae2x_core::Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(PathBuf, Space)> {
-        let config = match &self.content {
-            Content::Encoded(_, config) => VaeConfig::clone(config),
-            _ => VaeConfig::default(),
-        };
+        self.save_in(path, None)
+    }
+
+    /// As [`Self::save`], in this space where the format can hold it, else in the format's usual one.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_in(
+        &self,
+        path: impl AsRef<Path>,
+        space: Option<Space>,
+    ) -> Result<(PathBuf, Space)> {
+        let config = self.config();
         let (raw, _) = self.clone().settle(&config)?;
         let options = WriteOptions {
+            space,
             text: self.text.clone(),
             ..WriteOptions::default()
         };

@@ -50,6 +50,7 @@
 //! # Ok(()) }
 //! ```
 
+mod batch;
 mod demo;
 mod device;
 mod finish;
@@ -62,6 +63,7 @@ mod session;
 mod upscale;
 mod vae;
 
+pub use batch::{BatchDecoder, DecodedFrame};
 pub use demo::DEMO_MODELS;
 #[cfg(feature = "cuda-llvm")]
 pub use device::restart_for_cuda;
@@ -82,6 +84,6 @@ pub use vae2x_core::engine::Progress;
 #[doc(inline)]
 pub use vae2x_core::latent::Space;
 #[doc(inline)]
-pub use vae2x_core::{Array, Error, Estimate, Extent, Precision, Result, VaeConfig};
+pub use vae2x_core::{Array, Cancel, Error, Estimate, Extent, Precision, Result, VaeConfig};
 #[doc(inline)]
 pub use vae2x_media::latent::{Axes, Decision, SpaceChoice};

@@ -193,12 +193,24 @@ impl Vae {
     /// # Errors
     /// As [`Self::upscale`].
     pub fn refine(&self, latent: &Latent) -> Result<Latent> {
+        self.refine_with(latent, &mut |_| ())
+    }
+
+    /// As [`Self::refine`]; `progress` is called with the completed fraction.
+    ///
+    /// # Errors
+    /// As [`Self::refine`].
+    pub fn refine_with(&self, latent: &Latent, progress: Progress<'_>) -> Result<Latent> {
         let raw = self.settle(latent)?;
         let [batch, _, frames, _, _] = raw.array().dims("latent")?;
         let mut items = Vec::with_capacity(batch);
         for item in 0..batch {
             let mut session = self.refiner(Extent::of(raw.array())?)?;
-            let steps = (0..frames).map(|t| session.step(&raw.frame(item, t)));
+            let steps = (0..frames).map(|t| {
+                let (done, all) = ((item * frames + t) as f32, (batch * frames) as f32);
+                let part = &mut |part: f32| progress((done + part) / all);
+                session.step_with(&raw.frame(item, t), part)
+            });
             items.push(Array::concat1(&steps.collect::<Result<Vec<_>>>()?)?);
         }
         let raw = Raw::new(Array::stack(&items)?)?;

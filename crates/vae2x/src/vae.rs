@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use vae2x_core::engine::{self, Engine, Notify};
+use vae2x_core::engine::{self, Engine, Notify, Progress};
 use vae2x_core::latent::Raw;
 use vae2x_core::weights::{VaeWeights, Weights};
-use vae2x_core::{Array, Estimate, Extent, Precision, Result, VaeConfig};
+use vae2x_core::{Array, Cancel, Estimate, Extent, Precision, Result, VaeConfig};
 use vae2x_hub::OnEvent;
 use vae2x_media::picture::comfy_text;
 
@@ -22,6 +22,7 @@ pub struct Vae {
     device: Device,
     name: String,
     notify: Option<Notify>,
+    cancel: Cancel,
 }
 
 /// How a [`Vae`] is to run, before its engine is built.
@@ -68,6 +69,15 @@ impl Vae {
             name: name.into(),
             notes: Vec::new(),
             options: EngineOptions::default(),
+        }
+    }
+
+    /// The same model for work that `cancel` can stop: its operations and sessions end with
+    /// [`vae2x_core::Error::Cancelled`] soon after the flag is set, and the model can be used again.
+    pub fn with_cancel(&self, cancel: &Cancel) -> Self {
+        Self {
+            cancel: cancel.clone(),
+            ..self.clone()
         }
     }
 
@@ -129,7 +139,8 @@ impl Vae {
     /// # Errors
     /// [`vae2x_core::Error::ImagesOnly`] for a clip through weights of the 2-D layout; if weights cannot be read.
     pub fn decoder(&self, clip: Extent) -> Result<DecodeSession> {
-        engine::Decoder::new(self.engine.clone(), clip).map(DecodeSession::new)
+        let door = engine::Decoder::with_cancel(self.engine.clone(), clip, &self.cancel);
+        door.map(DecodeSession::new)
     }
 
     /// Starts encoding to a clip or an image of this extent.
@@ -137,7 +148,8 @@ impl Vae {
     /// # Errors
     /// As [`Self::decoder`].
     pub fn encoder(&self, clip: Extent) -> Result<EncodeSession> {
-        engine::Encoder::new(self.engine.clone(), clip).map(EncodeSession::new)
+        let door = engine::Encoder::with_cancel(self.engine.clone(), clip, &self.cancel);
+        door.map(EncodeSession::new)
     }
 
     /// Decodes a latent: `[B, z, T, h, w]` -> `[B, 3, 1 + 4 (T - 1), r 8h, r 8w]` in [-1, 1].
@@ -171,6 +183,14 @@ impl Vae {
     /// [`vae2x_core::Error::Shape`] if sides are not whole cells or frames do not fill latent frames; see
     /// [`Pixels::fitted`].
     pub fn encode(&self, pixels: &Pixels) -> Result<Latent> {
+        self.encode_with(pixels, &mut |_| ())
+    }
+
+    /// As [`Self::encode`]; `progress` is called with the completed fraction.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_with(&self, pixels: &Pixels, progress: Progress<'_>) -> Result<Latent> {
         let config = self.config();
         let pixels = pixels.with_channels(config.image_channels)?;
         let [batch, _, frames, h, w] = pixels.array().dims("pixels")?;
@@ -186,7 +206,10 @@ impl Vae {
             let mut start = 0;
             while start < frames {
                 let end = (start + session.next_frames()).min(frames);
-                latents.push(session.step(&values.narrow1(start..end))?);
+                let (done, all) = ((item * frames + start) as f32, (batch * frames) as f32);
+                let taken = (end - start) as f32;
+                let part = &mut |part: f32| progress((done + taken * part) / all);
+                latents.push(session.step_with(&values.narrow1(start..end), part)?);
                 start = end;
             }
             items.push(Array::concat1(&latents)?);
@@ -197,7 +220,10 @@ impl Vae {
     }
 
     /// The raw latent for this model; a doubtful decision about a file is passed to the callback.
-    pub(crate) fn settle(&self, latent: &Latent) -> Result<Raw> {
+    ///
+    /// # Errors
+    /// [`vae2x_core::Error::Shape`] if the channels are not the model's.
+    pub fn settle(&self, latent: &Latent) -> Result<Raw> {
         let (raw, decision) = latent.clone().settle(self.config())?;
         let raw = match self.config().has_opacity() {
             true => raw.frames_as_items(),
@@ -275,6 +301,7 @@ impl VaeBuilder {
             device,
             name: self.name,
             notify: self.options.notify,
+            cancel: Cancel::new(),
         })
     }
 }

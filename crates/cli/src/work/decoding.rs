@@ -1,9 +1,7 @@
 //! Latents to frames: decoded one latent frame at a time, finished and written behind.
 
-use std::ops::Range;
-
 use anyhow::Result;
-use vae2x::{Array, ClipFinisher, DecodeSession, Extent, Finisher, Overshoot, Progress, Vae};
+use vae2x::{BatchDecoder, ClipFinisher, DecodedFrame, Finisher, Overshoot, Progress, Vae};
 use vae2x_media::frames::FrameSink;
 use vae2x_media::output::Output;
 
@@ -36,16 +34,10 @@ pub struct Decoding {
     pub allowed: Option<u64>,
 }
 
-/// A decoded frame, `[3, H, W]` or with opacity `[4, H, W]`, and the base decoder's.
-pub struct Decoded {
-    pixels: Array,
-    base: Option<Array>,
-}
-
 impl Work for Decoding {
     type Job = (usize, LatentInput);
     type Piece = LatentFrame;
-    type Result = Decoded;
+    type Result = DecodedFrame;
 
     const LABEL: &'static str = "decoding";
     const UNIT: &'static str = "latent frames";
@@ -93,31 +85,26 @@ impl Work for Decoding {
     fn stage<'a>(
         &'a self,
         (_, input): &'a Self::Job,
-    ) -> Result<Box<dyn Stage<LatentFrame, Decoded> + 'a>> {
-        let base = self.base.as_ref();
-        Ok(Box::new(Clips {
-            main: Clip::new(&self.vae, input.extent, self.overshoot)?,
-            base: base
-                .map(|vae| Clip::new(vae, input.extent, self.overshoot))
-                .transpose()?,
-            kept: input.kept.clone(),
-            decoded: 0,
-        }))
+    ) -> Result<Box<dyn Stage<LatentFrame, DecodedFrame> + 'a>> {
+        let decoder = BatchDecoder::new(&self.vae, self.base.as_ref(), input.extent)?;
+        let decoder = decoder.with_frames(input.kept.clone());
+        Ok(Box::new(Frames(decoder.with_overshoot(self.overshoot))))
     }
 
-    fn sink<'a>(&'a self, (index, input): &'a Self::Job) -> Result<Box<dyn Sink<Decoded> + 'a>> {
+    fn sink<'a>(
+        &'a self,
+        (index, input): &'a Self::Job,
+    ) -> Result<Box<dyn Sink<DecodedFrame> + 'a>> {
         let text = input.text(self.keeps_text);
         Ok(Box::new(Finishing {
-            finisher: &self.finisher,
             clip: self.finisher.clip(),
-            frames: input.kept.len(),
             planned: input.items * input.kept.len(),
             pushed: 0,
             sink: self.output.open(*index, text)?,
         }))
     }
 
-    fn pixels(&self, result: &Decoded) -> u64 {
+    fn pixels(&self, result: &DecodedFrame) -> u64 {
         let pixels: usize = result.pixels.shape()[1..].iter().product();
         (pixels / self.finisher.pixels_per_result()) as u64
     }
@@ -140,94 +127,27 @@ impl Work for Decoding {
     }
 }
 
-/// A model on its way through the items of a batch.
-struct Clip<'a> {
-    vae: &'a Vae,
-    extent: Extent,
-    overshoot: Overshoot,
-    session: DecodeSession,
-}
+struct Frames(BatchDecoder);
 
-impl<'a> Clip<'a> {
-    fn new(vae: &'a Vae, extent: Extent, overshoot: Overshoot) -> Result<Self> {
-        Ok(Self {
-            session: vae.decoder(extent)?.with_overshoot(overshoot),
-            vae,
-            extent,
-            overshoot,
-        })
-    }
-
-    /// The frames of the next latent frame, which may be the first of the next item.
-    fn step(&mut self, values: &Array, progress: Progress<'_>) -> Result<Vec<Array>> {
-        if self.session.is_done() {
-            self.session = self
-                .vae
-                .decoder(self.extent)?
-                .with_overshoot(self.overshoot);
-        }
-        Ok(self.session.step_with(values, progress)?)
-    }
-}
-
-/// A decoder and, frame by frame beside it, the base decoder.
-struct Clips<'a> {
-    main: Clip<'a>,
-    base: Option<Clip<'a>>,
-    /// The frames of each item that are kept.
-    kept: Range<usize>,
-    /// Frames of this item that have been decoded.
-    decoded: usize,
-}
-
-impl Stage<LatentFrame, Decoded> for Clips<'_> {
-    fn step(&mut self, piece: LatentFrame, progress: Progress<'_>) -> Result<Vec<Decoded>> {
-        // Both decoders do nearly all of their work at base resolution.
-        let share = if self.base.is_some() { 0.5 } else { 1.0 };
-        let main = &mut |part: f32| progress(part * share);
-        let main = self.main.step(&piece.values, main)?;
-        let base = match &mut self.base {
-            Some(base) => {
-                let beside = &mut |part: f32| progress(share + part * share);
-                base.step(&piece.values, beside)?
-            }
-            None => Vec::new(),
-        };
-        let base = base.into_iter().map(Some).chain(std::iter::repeat(None));
-        let first = self.decoded;
-        self.decoded = match self.main.session.is_done() {
-            true => 0,
-            false => first + main.len(),
-        };
-        let both = (first..).zip(main.into_iter().zip(base));
-        Ok(both
-            .filter(|(number, _)| self.kept.contains(number))
-            .map(|(_, (pixels, base))| Decoded { pixels, base })
-            .collect())
+impl Stage<LatentFrame, DecodedFrame> for Frames {
+    fn step(&mut self, piece: LatentFrame, progress: Progress<'_>) -> Result<Vec<DecodedFrame>> {
+        Ok(self.0.step_with(&piece.values, progress)?)
     }
 }
 
 /// Frames are finished on the writer thread, before they are written.
-struct Finishing<'a> {
-    finisher: &'a Finisher,
-    /// Of the present item.
-    clip: ClipFinisher<'a>,
-    /// Frames of each item.
-    frames: usize,
+struct Finishing {
+    clip: ClipFinisher,
     /// Frames of all items.
     planned: usize,
     pushed: usize,
     sink: Box<dyn FrameSink>,
 }
 
-impl Sink<Decoded> for Finishing<'_> {
-    fn push(&mut self, frame: Decoded) -> Result<()> {
-        if self.pushed.is_multiple_of(self.frames) {
-            self.clip = self.finisher.clip();
-        }
+impl Sink<DecodedFrame> for Finishing {
+    fn push(&mut self, frame: DecodedFrame) -> Result<()> {
         self.pushed += 1;
-        let finished = self.clip.apply(frame.pixels, frame.base.as_ref())?;
-        self.sink.push(&finished)?;
+        self.sink.push(&frame.finish(&mut self.clip)?)?;
         self.sink.notes().iter().for_each(ui::warn);
         Ok(())
     }

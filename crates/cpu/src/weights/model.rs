@@ -106,6 +106,7 @@ impl Model {
         }
         let wanted: Vec<_> = wanted.into_iter().collect();
         let load = |(index, usage): &(usize, Use)| {
+            machine.check()?;
             if self.convs[*index].get().is_none() {
                 let loaded = ConvWeights::load(
                     &self.plans.tables.convs[*index],

@@ -49,6 +49,8 @@ pub enum Origin {
     Npy,
     /// A file of `numpy.savez`.
     Npz,
+    /// None: an array in memory.
+    Memory,
 }
 
 impl Origin {
@@ -134,6 +136,29 @@ pub(super) fn notes(axes: Option<String>, key: &str, left_out: Vec<String>) -> V
 }
 
 impl LatentFile {
+    /// As [`Self::open`], for an array in memory, which is called "array" in messages.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_array(array: Array, options: &LatentOptions) -> Result<Self> {
+        let path = Path::new("array");
+        let tensor = layout::Tensor { path, key: "" };
+        let found = layout::recognize(&tensor, array.shape(), options.given())?;
+        array.require_finite(|| "array".into())?;
+        let settled = settle::settle(&tensor, found, || Ok(array.clone()))?;
+        settle::check_sides(&tensor, &settled.layout, &array)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            array: settled.layout.apply(array)?,
+            origin: Origin::Memory,
+            key: String::new(),
+            packed: settled.layout.is_packed(),
+            marked: None,
+            text: Vec::new(),
+            notes: Vec::from_iter(settled.note),
+        })
+    }
+
     /// `[B, 16, T, h, w]`
     pub fn shape(&self) -> [usize; 5] {
         let shape = self.array.shape();

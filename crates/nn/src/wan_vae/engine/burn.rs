@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::engine::{Decode, Encode, Engine, Notify, Progress};
 use vae2x_core::weights::Weights;
-use vae2x_core::{Array, Error, Estimate, Extent, Precision, Result, VaeConfig};
+use vae2x_core::{Array, Cancel, Error, Estimate, Extent, Precision, Result, VaeConfig};
 
 use super::pass::{DecodePass, EncodePass};
 use super::place::Place;
@@ -162,7 +162,7 @@ impl Engine for BurnEngine {
         None
     }
 
-    fn decoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Decode>> {
+    fn decoder(self: Arc<Self>, clip: Extent, cancel: &Cancel) -> Result<Box<dyn Decode>> {
         let place = self.decoder.place.clone();
         // What cannot be planned is refused before its weights are read.
         let plan = place.planned(clip, |demand| DecodePlan::new(&place.config, demand))?;
@@ -171,12 +171,13 @@ impl Engine for BurnEngine {
             decoder: self.decoder.load(read)?,
             place,
             clip,
+            cancel: cancel.clone(),
         };
         let stream = Stream::new(pass, plan, keep(clip), self.notify.clone());
         Ok(Box::new(Decoding(stream)))
     }
 
-    fn encoder(self: Arc<Self>, clip: Extent) -> Result<Box<dyn Encode>> {
+    fn encoder(self: Arc<Self>, clip: Extent, cancel: &Cancel) -> Result<Box<dyn Encode>> {
         let place = self.encoder.place.clone();
         let plan = place.planned(clip, |demand| EncodePlan::new(&place.config, demand))?;
         let read = |device: &Device| Encoder::load(&*self.weights, device);
@@ -184,6 +185,7 @@ impl Engine for BurnEngine {
             encoder: self.encoder.load(read)?,
             place,
             clip,
+            cancel: cancel.clone(),
         };
         let stream = Stream::new(pass, plan, keep(clip), self.notify.clone());
         Ok(Box::new(Encoding(stream)))

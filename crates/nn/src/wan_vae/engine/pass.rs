@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use vae2x_core::engine::Progress;
-use vae2x_core::{Array, Extent, Result};
+use vae2x_core::{Array, Cancel, Extent, Result};
 
 use super::place::Place;
 use super::plan::decode::DecodePlan;
@@ -29,6 +29,8 @@ pub(super) struct DecodePass {
     pub decoder: Arc<Decoder>,
     pub place: Arc<Place>,
     pub clip: Extent,
+    /// Looked at before each band.
+    pub cancel: Cancel,
 }
 
 /// What decoding keeps between frames.
@@ -85,6 +87,7 @@ impl Pass for DecodePass {
         };
         let mut queued = None;
         for (i, (&band, kept)) in plan.bands.iter().zip(&mut state.bands).enumerate() {
+            self.cancel.check()?;
             if plan.parked {
                 kept.move_to(&self.place.device);
             }
@@ -154,6 +157,8 @@ pub(super) struct EncodePass {
     pub encoder: Arc<Encoder>,
     pub place: Arc<Place>,
     pub clip: Extent,
+    /// Looked at before each band.
+    pub cancel: Cancel,
 }
 
 /// What encoding keeps between frames.
@@ -207,6 +212,7 @@ impl Pass for EncodePass {
         let mut x = self.place.upload(pixels, "pixels")?;
         for (i, (bands, kept)) in plan.stages.iter().zip(&mut state.stages).enumerate() {
             let band = |(&band, kept): (&Rows, &mut EncoderStageState)| {
+                self.cancel.check()?;
                 if plan.parked {
                     kept.move_to(&self.place.device);
                 }
