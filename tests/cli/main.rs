@@ -23,6 +23,7 @@ mod public;
 mod roundtrip;
 #[cfg(feature = "train")]
 mod sdedit;
+mod shards;
 #[cfg(unix)]
 mod signals;
 mod support;

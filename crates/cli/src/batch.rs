@@ -1,12 +1,14 @@
 //! The inputs of a command that maps each to an output: listed, and left out where the output exists.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vae2x_media::frames::{Folders, Inputs, list_inputs};
 use vae2x_media::output::{Output, is_finished};
+use vae2x_media::shard::Shard;
 
+use crate::files::is_folder;
 use crate::run::Failures;
-use crate::ui;
+use crate::{ui, usage};
 
 /// The files that arguments stand for, and those arguments that stand for none, which are reported. Prints what was left out of
 /// folders.
@@ -49,10 +51,44 @@ impl Pair {
     }
 }
 
+/// What belongs to a shard, of what stands for all inputs in their order.
+pub fn of_shard<T>(all: Vec<T>, shard: Shard, failed: &mut Failures) -> Vec<T> {
+    let count = all.len();
+    let mine = shard.take(all);
+    if shard != Shard::WHOLE {
+        failed.narrow(mine.len());
+        if mine.is_empty() {
+            ui::note(format!("shard {shard} has none of the {count} inputs"));
+        }
+    }
+    mine
+}
+
+/// Refuses one file for the results of shards.
+///
+/// # Errors
+/// An invalid command line.
+pub fn check_shard(output: &Path, inputs: usize, shard: Shard) -> anyhow::Result<()> {
+    match shard == Shard::WHOLE || inputs < 2 || is_folder(output) {
+        true => Ok(()),
+        false => usage(format!(
+            "{}: one file cannot hold the results of {inputs} inputs; give a folder",
+            output.display()
+        )),
+    }
+}
+
 /// Inputs with their outputs; with `skip_existing`, those whose output is not there yet.
-pub fn pairs(inputs: Vec<PathBuf>, outputs: Vec<PathBuf>, skip_existing: bool) -> Vec<Pair> {
+pub fn pairs(
+    inputs: Vec<PathBuf>,
+    outputs: Vec<PathBuf>,
+    shard: Shard,
+    skip_existing: bool,
+    failed: &mut Failures,
+) -> Vec<Pair> {
     let pair = |(input, output)| Pair { input, output };
     let pairs = inputs.into_iter().zip(outputs).map(pair).collect();
+    let pairs = of_shard(pairs, shard, failed);
     not_done(pairs, skip_existing, |pair: &Pair| {
         is_finished(&pair.output)
     })

@@ -15,8 +15,10 @@ use vae2x_media::latent::{
 };
 use vae2x_media::names::distinct_names;
 use vae2x_media::output::Input;
+use vae2x_media::shard::Shard;
 
 use crate::args::LatentArgs;
+use crate::batch::of_shard;
 use crate::run::{Failures, Source, prepare};
 use crate::{ui, usage};
 
@@ -248,16 +250,18 @@ impl LatentInput {
     }
 }
 
-/// Latent files whose headers can be read, with the name that each has in a folder of outputs.
+/// Latent files of a shard whose headers can be read, with the name that each has in a folder of outputs.
 pub fn look_at_all(
     files: &[PathBuf],
     reading: &Reading,
+    shard: Shard,
     failed: &mut Failures,
 ) -> Vec<(String, LatentInput)> {
     let names = distinct_names(files, |_| "");
     let look = |(name, path): (String, &PathBuf)| Ok((name, LatentInput::look(path, reading)?));
     let shown = |(_, path): &(String, &PathBuf)| path.display().to_string();
-    prepare(failed, names.into_iter().zip(files), shown, look)
+    let mine = of_shard(names.into_iter().zip(files).collect(), shard, failed);
+    prepare(failed, mine, shown, look)
 }
 
 /// The inputs as the plan of outputs needs them; `frames` are the images that each item gives.

@@ -8,7 +8,8 @@
 //!
 //! - [`frames`]: images, folders of frames and array files, read and written one frame at a time;
 //! - [`output`]: which of them an output path stands for, decided and checked before any work
-//!   starts; [`names`]: names of outputs after their inputs;
+//!   starts; [`names`]: names of outputs after their inputs; [`shard`]: the inputs of one machine of
+//!   several;
 //! - [`video`]: video files, `.y4m` here and others through FFmpeg;
 //! - [`picture`]: PNG, JPEG, WebP, GIF, TIFF, EXR and BMP to arrays and back, with their metadata;
 //! - [`latent`]: latents as ComfyUI, diffusers and numpy store them, and whether they are raw or
@@ -35,6 +36,7 @@ pub mod pixels;
 pub mod preview;
 pub mod reduce;
 pub mod resample;
+pub mod shard;
 pub mod sharpen;
 pub mod sheet;
 pub mod video;

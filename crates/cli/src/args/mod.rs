@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use vae2x::{Axes, Detail, Device, Overshoot, Precision, Space, SpaceChoice, Taking};
 use vae2x_core::weights::{DType, Layout};
 use vae2x_media::picture::{BitDepth, PictureFormat};
+use vae2x_media::shard::Shard;
 
 use crate::latents::Cut;
 
@@ -128,6 +129,9 @@ pub struct BatchArgs {
     /// Skip inputs whose outputs exist, to go on with a batch that was stopped or partly failed
     #[arg(long)]
     pub skip_existing: bool,
+    /// Work on shard I of N of the inputs, from 0: every N-th one, under the names of a run over all
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
 }
 
 /// How to read a latent file.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use vae2x::{Device, SpaceChoice};
 use vae2x_core::weights::{DType, Layout};
 use vae2x_media::latent::LatentFormat;
-use vae2x_soften::sdedit::Shard;
+use vae2x_media::shard::Shard;
 
 use super::parse::{dtypes, layouts, parse_named, parse_time, space_choices};
 use super::{BatchArgs, LatentArgs};

@@ -31,8 +31,9 @@ fn checked(args: &DecodeArgs) -> anyhow::Result<()> {
     let finishing = FinishPlan::of(args)?;
     let (files, mut failed) = batch::list(&args.inputs, Folders::OfLatents)?;
     check_paths(args, &files, &name)?;
+    batch::check_shard(&args.output, files.len(), args.batch.shard)?;
     let reading = Reading::from(&args.latent);
-    let inputs = look_at_all(&files, &reading, &mut failed);
+    let inputs = look_at_all(&files, &reading, args.batch.shard, &mut failed);
     let cut = args.part.cut();
     let inputs = cut_all(inputs, cut, &mut failed);
     if inputs.is_empty() {

@@ -54,7 +54,8 @@ fn latents(args: &DegradeArgs, t: f64, device: burn::tensor::Device) -> anyhow::
     check_distinct(inputs.map(PathBuf::as_path), &outputs)?;
     let all = folder.paths().iter().cloned().zip(targets).enumerate();
     let places = all.map(|(place, (input, output))| (place, Pair { input, output }));
-    let left = batch::not_done(places.collect(), args.batch.skip_existing, |(_, pair)| {
+    let mine = args.batch.shard.take(places.collect());
+    let left = batch::not_done(mine, args.batch.skip_existing, |(_, pair)| {
         is_finished(&pair.output)
     });
     if left.is_empty() {
@@ -85,6 +86,7 @@ fn pairs(args: &DegradeArgs, device: burn::tensor::Device) -> anyhow::Result<()>
         output: target(path),
     };
     let files = pairs.paths().iter().map(pair).enumerate().collect();
+    let files = args.batch.shard.take(files);
     let mut count = 0;
     let failed = each_file(args, files, |place, target| {
         count += softener.pairs(&pairs.paths()[place], target)?;

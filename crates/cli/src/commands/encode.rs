@@ -46,7 +46,13 @@ fn checked(args: &EncodeArgs) -> anyhow::Result<()> {
         check_replaceable(&pair.output)?;
         Ok((opening.open(&pair.input, &usual)?, pair))
     };
-    let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
+    let pairs = batch::pairs(
+        inputs,
+        paths,
+        args.batch.shard,
+        args.batch.skip_existing,
+        &mut failed,
+    );
     let pairs = prepare(&mut failed, pairs, Pair::name, readable);
     if pairs.is_empty() {
         return failed.result();

@@ -49,7 +49,13 @@ fn checked(args: &HiresArgs) -> anyhow::Result<()> {
             path: output,
         })
     };
-    let pairs = batch::pairs(inputs, paths, args.batch.skip_existing);
+    let pairs = batch::pairs(
+        inputs,
+        paths,
+        args.batch.shard,
+        args.batch.skip_existing,
+        &mut failed,
+    );
     let jobs = prepare(&mut failed, pairs, Pair::name, look);
     if jobs.is_empty() {
         return failed.result();

@@ -21,8 +21,9 @@ pub fn preview(args: &PreviewArgs) -> anyhow::Result<()> {
 
 fn checked(args: &PreviewArgs) -> anyhow::Result<()> {
     let (files, mut failed) = batch::list(&args.inputs, Folders::OfLatents)?;
+    batch::check_shard(&args.output, files.len(), args.batch.shard)?;
     let reading = Reading::from(&args.latent);
-    let inputs = look_at_all(&files, &reading, &mut failed);
+    let inputs = look_at_all(&files, &reading, args.batch.shard, &mut failed);
     if inputs.is_empty() {
         return failed.result();
     }

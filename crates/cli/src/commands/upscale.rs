@@ -49,7 +49,7 @@ fn checked(args: &UpscaleArgs) -> Result<()> {
     check_files(&inputs, &name, &paths, args.run.timings.as_deref())?;
     // Folders of frames stay folders, of which each frame must exist.
     let skip_files = args.batch.skip_existing && !has_folders_out(args);
-    let pairs = batch::pairs(inputs, paths, skip_files);
+    let pairs = batch::pairs(inputs, paths, args.batch.shard, skip_files, &mut failed);
     let (clips, images): (Vec<Pair>, Vec<Pair>) =
         pairs.into_iter().partition(|pair| is_clip(&pair.input));
     if let (true, Some(option)) = (clips.is_empty(), VideoOptions::from(&args.video).asked()) {

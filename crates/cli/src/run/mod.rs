@@ -227,6 +227,11 @@ impl Failures {
         }
     }
 
+    /// Counts among so many inputs alone.
+    pub fn narrow(&mut self, inputs: usize) {
+        self.inputs = inputs;
+    }
+
     /// The value, or nothing after the error has been reported. The error of a single input is kept for [`Self::result`].
     pub fn note<T>(&mut self, name: &str, result: Result<T>) -> Option<T> {
         let error = match result {

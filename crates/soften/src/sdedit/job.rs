@@ -8,6 +8,7 @@ use crate::velocity::Velocity;
 use burn::tensor::Device;
 use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
+use vae2x_media::shard::Shard;
 
 use super::manifest::{FileEntry, Manifest, Plan, Shard, Skipped, file_name};
 use super::pair::pair;
@@ -170,7 +171,7 @@ impl Job {
 
     /// The job's files, in order.
     fn files(&self) -> impl Iterator<Item = usize> + '_ {
-        self.manifest.shard().files(self.manifest.plan.files())
+        self.manifest.shard().of_list(self.manifest.plan.files())
     }
 
     /// Items to make, and those that are there already.

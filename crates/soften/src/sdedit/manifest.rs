@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vae2x_core::weights::TensorFile;
 use vae2x_core::{Error as CoreError, files, temp};
+use vae2x_media::shard::Shard;
 
 use super::options::SdeditOptions;
 use crate::proxy::pairs::{frames, names, time};
@@ -71,55 +71,6 @@ pub fn hash_files<'a>(
             .map(|byte| format!("{byte:02x}"))
             .collect(),
     })
-}
-
-/// A part of a job: files number `index`, `index + of`, ...
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Shard {
-    /// From 0 on.
-    pub index: usize,
-    /// How many there are.
-    pub of: usize,
-}
-
-impl Shard {
-    /// Everything.
-    pub const WHOLE: Self = Self { index: 0, of: 1 };
-
-    /// Shards that a job may have.
-    const MOST: usize = 1 << 20;
-
-    fn is_possible(self) -> bool {
-        self.index < self.of && self.of <= Self::MOST
-    }
-
-    /// Its files, of a job that has `files`.
-    pub fn files(self, files: usize) -> impl Iterator<Item = usize> {
-        (self.index..files).step_by(self.of)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| {
-            Some(Self {
-                index: i.parse().ok()?,
-                of: n.parse().ok()?,
-            })
-        });
-        match parts {
-            Some(shard) if shard.is_possible() => Ok(shard),
-            _ => Err("expected I/N with I from 0 to N - 1, such as 0/8".into()),
-        }
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.index, self.of)
-    }
 }
 
 /// The plan of a job.
@@ -472,19 +423,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_shard_has_every_nth_file() {
-        let files = |index, of| Shard { index, of }.files(5).collect::<Vec<_>>();
-        assert_eq!(files(0, 1), [0, 1, 2, 3, 4]);
-        assert_eq!((files(1, 2), files(7, 8)), (vec![1, 3], vec![]));
-        // As many as there can be, one at a time.
-        let shard = Shard {
-            index: 3,
-            of: 1 << 20,
-        };
-        assert_eq!(shard.files(usize::MAX).nth(2), Some(3 + (2 << 20)));
-    }
-
     /// Reads `text` as the manifest of a folder, and asks it for what is asked of one.
     fn use_manifest(text: &[u8]) {
         let folder = tempfile::tempdir().unwrap();
@@ -495,7 +433,7 @@ mod tests {
         let files = manifest.plan.files();
         for file in manifest
             .shard()
-            .files(files)
+            .of_list(files)
             .take(2)
             .chain(files.checked_sub(1))
         {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vae2x_core::{files, temp};
+use vae2x_media::shard::Shard;
 
 use super::manifest::{FileEntry, MANIFEST_FILE, Manifest, Shard, file_name, hash_files};
 use vae2x_train::{Error, Result};
@@ -108,7 +109,7 @@ fn fill(
 ) -> Result<bool> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     for (from, shard) in shards {
-        let numbers = shard.shard().files(shard.plan.files());
+        let numbers = shard.shard().of_list(shard.plan.files());
         for (file, entry) in numbers.zip(&shard.files) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -140,7 +141,10 @@ fn read(folder: &Path) -> Result<Manifest> {
     let manifest = Manifest::read(folder)?
         .ok_or_else(|| bad("not a folder of sdedit pairs: manifest.json is missing"))?;
     // Compared one by one: the manifest alone says how many there are to be.
-    let wanted = manifest.shard().files(manifest.plan.files()).map(file_name);
+    let wanted = manifest
+        .shard()
+        .of_list(manifest.plan.files())
+        .map(file_name);
     let names = manifest.files.iter().map(|entry| entry.file.name.as_str());
     match names.eq(wanted) {
         true => Ok(manifest),

@@ -18,7 +18,7 @@ mod source;
 
 #[cfg(feature = "networks")]
 pub use job::{Job, Maker};
-pub use manifest::{Hashed, MANIFEST_FILE, Manifest, Plan, Shard, Skipped, hash_files};
+pub use manifest::{Hashed, MANIFEST_FILE, Manifest, Plan, Skipped, hash_files};
 pub use merge::merge;
 pub use options::{SdeditOptions, Time};
 #[cfg(feature = "networks")]
