@@ -237,7 +237,7 @@ fn clips_that_do_not_fit_into_a_page_are_refused_with_advice() {
     let said = compare(
         &[&at("a"), &at("b")],
         &out,
-        &["--clip", "--page-limit", "2KB"],
+        &["--clip", "--page-limit", "2000B"],
     )
     .fails(1);
     for fact in ["--page-limit", "--frames 0..", "--every ", "--crop"] {
@@ -245,7 +245,7 @@ fn clips_that_do_not_fit_into_a_page_are_refused_with_advice() {
     }
     assert_eq!(entries(folder.path()), before);
     // As images they are not limited.
-    compare(&[&at("a"), &at("b")], &out, &["--page-limit", "2KB"]).ok();
+    compare(&[&at("a"), &at("b")], &out, &["--page-limit", "2000B"]).ok();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Page, tables};
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("clips.css"));
 const WORKER: &str = include_str!("worker.js");
 /// In the order in which they need each other.
 const SCRIPTS: [&str; 8] = [
@@ -19,7 +19,7 @@ const SCRIPTS: [&str; 8] = [
     include_str!("start.js"),
 ];
 /// Nothing is loaded from anywhere, and no script runs but the page's own, which is named by its hash.
-const POLICY: &str = "default-src 'none'; script-src 'sha256-uC7uz/n43PIWwxpvMBb7C0kW30P9G5A9Sh7jizGXOmo=' blob:; worker-src blob:; style-src 'unsafe-inline'; \
+const POLICY: &str = "default-src 'none'; script-src 'sha256-lOgewcvBz+RzO+0aqg4TFqHOFAHnIOde0oZJrLUqegc=' blob:; worker-src blob:; style-src 'unsafe-inline'; \
                       img-src data:; form-action 'none'; base-uri 'none'";
 
 /// Everything up to the images; the body is left open.
@@ -168,7 +168,7 @@ mod tests {
         let hash = BASE64_STANDARD.encode(Sha256::digest(script()));
         assert!(
             POLICY.contains(&format!(
-                "'sha256-uC7uz/n43PIWwxpvMBb7C0kW30P9G5A9Sh7jizGXOmo='"
+                "'sha256-lOgewcvBz+RzO+0aqg4TFqHOFAHnIOde0oZJrLUqegc='"
             )),
             "{hash}"
         );

@@ -14,8 +14,8 @@ class Store {
     this.tasks = new Map();
     this.queue = [];
     this.loaded = new Set();
-    /** Bytes of bitmaps. */
-    this.held = 0;
+    /** Bytes of bitmaps that are there, and of those that the frame asks for. */
+    this.held = this.asked = 0;
     this.frame = 0;
     this.task = 0;
     const code = URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" }));
@@ -38,6 +38,7 @@ class Store {
   begin() {
     this.frame++;
     this.queue = [];
+    this.asked = 0;
   }
 
   /**
@@ -48,7 +49,11 @@ class Store {
     level = Math.min(level, picture.coarsest);
     if (needed) picture.drawn = this.frame;
     if (this.has(picture, level)) return true;
-    if (needed || this.held + picture.bytesFrom(level) < BUDGET) this.queue.push({ picture, level });
+    const bytes = picture.bytesFrom(level);
+    if (needed || this.held + this.asked + bytes < BUDGET) {
+      this.asked += bytes;
+      this.queue.push({ picture, level });
+    }
     return false;
   }
 
@@ -70,7 +75,8 @@ class Store {
   }
 
   #dispatch() {
-    this.queue = this.queue.filter((wish) => !this.#start(wish));
+    // A picture may be asked for more than once in a frame.
+    this.queue = this.queue.filter((wish) => !this.has(wish.picture, wish.level) && !this.#start(wish));
   }
 
   #start({ picture, level }) {
