@@ -321,10 +321,10 @@ fn the_worst_frame_and_the_chart_lead_to_their_frames() {
     tab.key("s");
     // Every second frame is there.
     assert_eq!(
-        tab.eval("document.querySelector('.worst button').textContent"),
+        tab.eval("document.querySelector('.worst[data-of=\"1\"] button').textContent"),
         "frame 14"
     );
-    tab.press(".worst button");
+    tab.press(".worst[data-of='1'] button");
     assert_eq!(frames(&mut tab), [14; 3]);
     assert_eq!(
         tab.eval("document.querySelector('.frames .legend b').textContent"),
