@@ -182,9 +182,12 @@ fn what_is_beyond_black_and_white_is_kept_where_it_is_asked_for() {
     decode_formula(&clip, &images, &["--no-clamp", "--format", "exr"]).ok();
     let names = entries(&images);
     assert_eq!(names.len(), 5);
-    let image = image::open(images.join(&names[0])).unwrap().into_rgb32f();
-    let brightest = image.iter().fold(0f32, |most, &v| most.max(v));
-    let darkest = image.iter().fold(0f32, |least, &v| least.min(v));
+    let values = names.iter().flat_map(|name| {
+        let image = image::open(images.join(name)).unwrap().into_rgb32f();
+        image.into_raw()
+    });
+    let [darkest, brightest] =
+        values.fold([0f32; 2], |[least, most], v| [least.min(v), most.max(v)]);
     assert!(brightest > 1.1 && darkest < 0.0, "{brightest} {darkest}");
     for out in ["y.png", "y.mp4", "y.gif", "y/"] {
         let first = ["--no-clamp", "--frames", "1"];

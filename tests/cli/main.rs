@@ -6,6 +6,7 @@ mod burn;
 mod clips;
 mod codec;
 mod compare;
+mod compared_clips;
 #[cfg(feature = "train")]
 mod degradation;
 mod demo;

@@ -154,7 +154,15 @@ fn what_is_done_of_a_clip_is_kept_where_it_is_asked_for() {
         let mut args = long_decode(folder.path());
         args[7] = text(&folder.path().join(name));
         let mut child = quiet(vae2x().args(&args).arg("--keep-partial"));
-        wait_for_writing(folder.path());
+        // The file that shows whether the folder can be written is empty.
+        let is_begun = || {
+            let files = std::fs::read_dir(folder.path()).unwrap().flatten();
+            let lengths = files
+                .filter(|file| file.file_name().to_string_lossy().ends_with(".tmp"))
+                .filter_map(|file| file.metadata().ok());
+            (lengths.map(|found| found.len()).sum::<u64>() > 0).then_some(())
+        };
+        wait_until(is_begun).expect("decoding starts");
         send(&child, signal);
         assert_eq!(end(&mut child).code(), Some(128 + signal.as_raw()));
         let left = entries(folder.path());

@@ -1,40 +1,61 @@
-//! What is compared with what: `NAME=IMAGE|DIR` arguments, and which images of them belong together.
+//! What is compared with what: `NAME=PATH` arguments, and which images and clips of them belong together.
 //!
-//! A side is a name and its images. Images of several sides that show the same thing make a row: those with the same file
-//! stem, or, where every side is a single image, simply those. A name given twice has the images of both arguments.
+//! A side is a name and its images and clips: a clip is a video, or a folder where folders are clips. Those of several sides that
+//! show the same thing make a row: those with the same file stem, or, where every side is a single one, simply those. A name given
+//! twice has what both arguments stand for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use vae2x_core::{Error, Result};
-use vae2x_media::frames::{Folders, list_inputs};
+use vae2x_media::frames::{Folders, is_video_name, list_inputs};
 
-/// A name and its images by stem.
+/// What a folder among the arguments stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FolderMeans {
+    /// The images and videos in it.
+    #[default]
+    Files,
+    /// A clip, of which its images are the frames.
+    Clip,
+}
+
+/// A name and its images and clips by stem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// As the page and the tables show it.
     pub name: String,
-    /// File stem -> file.
+    /// File stem, or the name of a folder -> its path.
     pub pictures: BTreeMap<String, PathBuf>,
     /// Sentences on what was left out of its folders.
     pub notes: Vec<String>,
 }
 
-/// Images that show the same thing.
+/// Images or clips that show the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The stem that they share; the first side's where every side is one image.
+    /// The stem that they share; the first side's where every side is a single one.
     pub stem: String,
     /// One per side, in the sides' order; none where a side lacks the stem.
     pub pictures: Vec<Option<PathBuf>>,
 }
 
-/// Reads `NAME=IMAGE|DIR` arguments; sides come in the order in which their names first occur.
+impl Row {
+    /// Whether any of them is a clip; then an image among them is a clip of one frame.
+    pub fn is_clip(&self) -> bool {
+        self.pictures
+            .iter()
+            .flatten()
+            .any(|path| is_video_name(path) || path.is_dir())
+    }
+}
+
+/// Reads `NAME=PATH` arguments; sides come in the order in which their names first occur.
 ///
 /// # Errors
 /// [`Error::BadRequest`] for an argument that has no name or path, [`Error::Io`] for a path that cannot be read,
-/// [`Error::Format`] for a folder without images or two images of one side with the same stem.
-pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
+/// [`Error::Format`] for a folder without images or two paths of one side with the same stem.
+pub fn parse(arguments: &[String], folders: FolderMeans) -> Result<Vec<Side>> {
     let mut sides: Vec<Side> = Vec::new();
     for argument in arguments {
         let (name, path) = match argument.split_once('=') {
@@ -43,7 +64,7 @@ pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
             }
             _ => {
                 return Err(Error::BadRequest(format!(
-                    "'{argument}': expected NAME=IMAGE or NAME=FOLDER"
+                    "'{argument}': expected NAME=IMAGE, NAME=VIDEO or NAME=FOLDER"
                 )));
             }
         };
@@ -58,7 +79,7 @@ pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
                 });
                 sides.len() - 1
             });
-        let (pictures, notes) = pictures_at(path)?;
+        let (pictures, notes) = pictures_at(path, folders)?;
         sides[index].notes.extend(notes);
         pictures
             .into_iter()
@@ -68,11 +89,7 @@ pub fn parse(arguments: &[String]) -> Result<Vec<Side>> {
 }
 
 fn add(side: &mut Side, path: PathBuf) -> Result<()> {
-    let stem = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let stem = stem(&path);
     match side.pictures.get(&stem) {
         Some(known) if *known != path => Err(Error::format(
             &path,
@@ -85,9 +102,22 @@ fn add(side: &mut Side, path: PathBuf) -> Result<()> {
     }
 }
 
-/// The images that a path stands for, as by [`list_inputs`], and sentences on what was left out.
-fn pictures_at(path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
-    let listed = list_inputs(&[path.to_path_buf()], Folders::OfImages);
+/// The name of a file without its extension, or that of a folder.
+fn stem(path: &Path) -> String {
+    let stem = match path.is_dir() {
+        true => path.file_name(),
+        false => path.file_stem(),
+    };
+    stem.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The images and clips that a path stands for, as by [`list_inputs`], and sentences on what was left out.
+fn pictures_at(path: &Path, folders: FolderMeans) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let folders = match folders {
+        FolderMeans::Files => Folders::OfImagesAndVideos,
+        FolderMeans::Clip => Folders::Themselves,
+    };
+    let listed = list_inputs(&[path.to_path_buf()], folders);
     if let Some((_, error)) = listed.failed.into_iter().next() {
         return Err(error);
     }
@@ -97,7 +127,7 @@ fn pictures_at(path: &Path) -> Result<(Vec<PathBuf>, Vec<String>)> {
     Ok((listed.files, listed.notes))
 }
 
-/// Puts the sides' images into rows, ordered by stem.
+/// Puts the sides' images and clips into rows, ordered by stem.
 pub fn pair(sides: &[Side]) -> Vec<Row> {
     if let Some(pictures) = sides.iter().map(only_picture).collect::<Option<Vec<_>>>() {
         let stem = sides.first().and_then(|side| side.pictures.keys().next());
@@ -121,7 +151,7 @@ pub fn pair(sides: &[Side]) -> Vec<Row> {
     stems.into_iter().map(row).collect()
 }
 
-/// The image of a side that has one.
+/// The image or clip of a side that has a single one.
 fn only_picture(side: &Side) -> Option<Option<PathBuf>> {
     let mut pictures = side.pictures.values();
     let first = pictures.next()?;
@@ -141,6 +171,10 @@ mod tests {
         folder
     }
 
+    fn parse_files(arguments: &[String]) -> Result<Vec<Side>> {
+        parse(arguments, FolderMeans::Files)
+    }
+
     fn argument(name: &str, path: &Path) -> String {
         format!("{name}={}", path.display())
     }
@@ -149,7 +183,7 @@ mod tests {
     fn folders_pair_by_stem_and_gaps_stay() {
         let a = folder(&["cat.png", "dog.JPG", "notes.txt", ".hidden.png"]);
         let b = folder(&["dog.webp", "emu.png"]);
-        let sides = parse(&[argument("base", a.path()), argument("2x", b.path())]).unwrap();
+        let sides = parse_files(&[argument("base", a.path()), argument("2x", b.path())]).unwrap();
         let rows = pair(&sides);
         let shape: Vec<_> = rows
             .iter()
@@ -178,7 +212,7 @@ mod tests {
     fn single_pictures_make_one_row_whatever_their_names() {
         let a = folder(&["cat_original.png", "cat_2x.png", "b=c.png"]);
         let at = |name: &str| a.path().join(name);
-        let sides = parse(&[
+        let sides = parse_files(&[
             argument("photo", &at("cat_original.png")),
             argument("2x", &at("cat_2x.png")),
         ])
@@ -190,7 +224,7 @@ mod tests {
         assert_eq!(pair(&sides), [row]);
         // The first = ends the name.
         assert_eq!(
-            parse(&[argument("a", &at("b=c.png"))]).unwrap()[0].pictures["b=c"],
+            parse_files(&[argument("a", &at("b=c.png"))]).unwrap()[0].pictures["b=c"],
             at("b=c.png")
         );
         // A name may be given for each of its images.
@@ -198,14 +232,14 @@ mod tests {
             argument("a", &at("cat_2x.png")),
             argument("a", &at("b=c.png")),
         ];
-        assert_eq!(parse(&twice).unwrap()[0].pictures.len(), 2);
+        assert_eq!(parse_files(&twice).unwrap()[0].pictures.len(), 2);
     }
 
     #[test]
     fn what_cannot_be_meant_is_named() {
         let none = folder(&["notes.txt"]);
         let twins = folder(&["a.png", "a.jpg"]);
-        let refused = |argument: String| parse(&[argument]).unwrap_err();
+        let refused = |argument: String| parse_files(&[argument]).unwrap_err();
         for bad in ["picture.png", "=picture.png", "name=", " =x"] {
             let error = refused(bad.into());
             assert!(
@@ -234,5 +268,21 @@ mod tests {
             "{error:?}"
         );
         assert!(pair(&[]).is_empty());
+    }
+
+    #[test]
+    fn videos_are_clips_and_folders_are_if_they_are_meant_to() {
+        let a = folder(&["cat.png", "dog.mp4", "notes.txt"]);
+        let b = folder(&["dog.y4m"]);
+        std::fs::create_dir(b.path().join("run.2")).unwrap();
+        let rows = pair(&parse_files(&[argument("a", a.path()), argument("b", b.path())]).unwrap());
+        let shape: Vec<_> = rows.iter().map(|r| (&*r.stem, r.is_clip())).collect();
+        assert_eq!(shape, [("cat", false), ("dog", true)]);
+        let paths = [a.path().to_path_buf(), b.path().join("run.2")];
+        let arguments = [argument("a", &paths[0]), argument("b", &paths[1])];
+        let sides = parse(&arguments, FolderMeans::Clip).unwrap();
+        assert_eq!(sides[1].pictures["run.2"], paths[1]);
+        let rows = pair(&sides);
+        assert!(rows.len() == 1 && rows[0].is_clip());
     }
 }

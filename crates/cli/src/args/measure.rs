@@ -1,19 +1,22 @@
-//! Comparing and measuring images.
+//! Comparing and measuring images and clips.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use vae2x::Device;
+use vae2x_compare::clips::ClipOptions;
 use vae2x_compare::page::Crop;
+use vae2x_compare::sides::FolderMeans;
+use vae2x_media::video::Rate;
 
-use super::parse::{parse_crop, parse_scale};
+use super::parse::{FrameRange, parse_bytes, parse_crop, parse_frames, parse_scale};
 use super::{RunArgs, VaeArg};
 
 /// `vae2x compare`
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Images, or folders whose images are paired by name [default NAME: the file's name]
-    #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
+    /// Images, videos, or folders of them, which are paired by name [default NAME: the file's name]
+    #[arg(required = true, value_name = "NAME=FILE|DIR")]
     pub sides: Vec<String>,
     /// Measure the others against NAME [default: the first]
     #[arg(long, value_name = "NAME")]
@@ -27,13 +30,62 @@ pub struct CompareArgs {
     /// Write the page to FILE.html; it needs no other file
     #[arg(short, long, value_name = "FILE.html")]
     pub output: PathBuf,
+    /// Clips.
+    #[command(flatten)]
+    pub clips: ClipArgs,
+    /// Play clips at RATE frames per second [default: that of the first video, else 16]
+    #[arg(long, value_name = "RATE", help_heading = "Clips")]
+    pub fps: Option<Rate>,
+    /// Refuse clips whose frames would take more than SIZE of the page
+    #[arg(long, value_name = "SIZE", default_value = "500MB", value_parser = parse_bytes, help_heading = "Clips")]
+    pub page_limit: u64,
+}
+
+/// Which clips there are, and which of their frames are compared.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Clips")]
+pub struct ClipArgs {
+    /// Take each folder as one clip: its images are the frames, in the order of their numbers
+    #[arg(long)]
+    pub clip: bool,
+    /// Take only frames A to B, both included, counted from 0; A.. and ..B go to the ends
+    #[arg(long, value_name = "A..B", value_parser = parse_frames)]
+    pub frames: Option<FrameRange>,
+    /// Take one of every N frames
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: u32,
+    /// Use this FFmpeg program for videos [default: VAE2X_FFMPEG, the search path, imageio-ffmpeg]
+    #[arg(long, value_name = "PATH")]
+    pub ffmpeg: Option<PathBuf>,
+}
+
+impl ClipArgs {
+    /// What a folder stands for.
+    pub fn folders(&self) -> FolderMeans {
+        match self.clip {
+            true => FolderMeans::Clip,
+            false => FolderMeans::Files,
+        }
+    }
+}
+
+impl From<&ClipArgs> for ClipOptions {
+    fn from(args: &ClipArgs) -> Self {
+        let FrameRange { first, last } = args.frames.unwrap_or_default();
+        Self {
+            first,
+            last,
+            every: args.every as usize,
+            ffmpeg: args.ffmpeg.clone(),
+        }
+    }
 }
 
 /// `vae2x metrics`
 #[derive(Debug, Args)]
 pub struct MetricsArgs {
-    /// Images, or folders whose images are paired by name, without the extension
-    #[arg(required = true, value_name = "NAME=IMAGE|DIR")]
+    /// Images, videos, or folders of them, which are paired by name, without the extension
+    #[arg(required = true, value_name = "NAME=FILE|DIR")]
     pub sides: Vec<String>,
     /// Measure the others against NAME
     #[arg(long, value_name = "NAME")]
@@ -42,9 +94,12 @@ pub struct MetricsArgs {
     /// Face id
     #[arg(long, value_name = "VGG16")]
     pub lpips: Option<String>,
-    /// Print JSON
+    /// Print JSON; of clips, with the numbers of every frame
     #[arg(long)]
     pub json: bool,
+    /// Clips.
+    #[command(flatten)]
+    pub clips: ClipArgs,
 }
 
 /// `vae2x speckle`

@@ -54,10 +54,10 @@ pub enum Command {
     Convert(ConvertArgs),
     /// List available compute devices.
     Devices(DevicesArgs),
-    /// Compare images, or folders of them, in one HTML page: flip, wipe, zoom, differences,
-    /// numbers.
+    /// Compare images and clips in one HTML page: flip, wipe, zoom, differences, numbers; clips
+    /// play in step.
     Compare(CompareArgs),
-    /// Measure images against a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness,
+    /// Measure images and clips against a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness,
     /// speckle.
     Metrics(MetricsArgs),
     /// Measure the grid of speckles in images, or in what a model makes of flat colours.

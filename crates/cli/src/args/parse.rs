@@ -122,6 +122,32 @@ pub(super) fn parse_crop(text: &str) -> Result<Crop, String> {
     }
 }
 
+/// Numbers of frames from 0, both ends included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameRange {
+    /// The first.
+    pub first: usize,
+    /// The last, if it is not that of the clip.
+    pub last: Option<usize>,
+}
+
+pub(super) fn parse_frames(text: &str) -> Result<FrameRange, String> {
+    let number = |text: &str| text.parse::<usize>().ok();
+    let range = match text.split_once("..") {
+        Some(("", "")) => None,
+        Some(("", last)) => number(last).map(|last| (0, Some(last))),
+        Some((first, "")) => number(first).map(|first| (first, None)),
+        Some((first, last)) => number(first).zip(number(last).map(Some)),
+        None => number(text).map(|only| (only, Some(only))),
+    };
+    match range {
+        Some((first, last)) if last.is_none_or(|last| first <= last) => {
+            Ok(FrameRange { first, last })
+        }
+        _ => Err("expected frames such as 0..60, 24.. or ..60, counted from 0".into()),
+    }
+}
+
 #[cfg(feature = "train")]
 pub(super) fn parse_named(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -214,6 +240,18 @@ mod tests {
             "20x10+3+0+1",
         ] {
             assert!(parse_crop(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn frames_are_a_range_with_both_ends() {
+        let range = |first, last| Ok(FrameRange { first, last });
+        assert_eq!(parse_frames("3..9"), range(3, Some(9)));
+        assert_eq!(parse_frames("3.."), range(3, None));
+        assert_eq!(parse_frames("..9"), range(0, Some(9)));
+        assert_eq!(parse_frames("7"), range(7, Some(7)));
+        for bad in ["", "..", "9..3", "1...2", "-1..2", "a..b", "1..=2"] {
+            assert!(parse_frames(bad).is_err(), "{bad}");
         }
     }
 

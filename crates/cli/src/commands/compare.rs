@@ -1,12 +1,13 @@
-//! `vae2x compare`: images, or folders of them, in one HTML page.
+//! `vae2x compare`: images and clips, or folders of them, in one HTML page.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use vae2x_compare::page::{Input, Page, RowOptions, row};
-use vae2x_compare::sides::{self, Row, Side};
+use vae2x_compare::clips::{ClipOptions, Clips};
+use vae2x_compare::page::{self, Input, Page, RowOptions, Spool, clip_row, row};
+use vae2x_compare::sides::{self, FolderMeans, Row, Side};
 
-use super::measuring::{self, row_or_rest};
+use super::measuring::{self, Opened, open_rows, row_or_rest};
 use crate::args::CompareArgs;
 use crate::files::{check_distinct, check_writable};
 use crate::run::Failures;
@@ -16,9 +17,9 @@ use crate::usage;
 /// Runs the command.
 ///
 /// # Errors
-/// If the arguments name no images that can be compared, if one of these cannot be read, or if the page cannot be written.
+/// If the arguments name nothing that can be compared, if some of it cannot be read, or if the page cannot be written.
 pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
-    let sides = named_sides(&args.sides)?;
+    let sides = named_sides(&args.sides, args.clips.folders())?;
     sides.iter().flat_map(|side| &side.notes).for_each(ui::note);
     let reference = reference(&sides, args.reference.as_deref())?;
     let rows = rows_in_common(&sides)?;
@@ -29,30 +30,11 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
         reference,
         crop: args.crop,
         skip_numbers: args.no_numbers,
+        rate: args.fps,
     };
-    let count = files(&rows).count();
-    let mut progress = Meter::new("reading", count as f64, "images");
-    let mut done = 0;
-    let mut failed = Failures::among(count);
-    let mut read = |paths: &Row| -> anyhow::Result<_> {
-        let files = paths.pictures.iter().flatten();
-        measuring::check_memory(files.map(PathBuf::as_path), measuring::Working::Numbers)?;
-        let inputs: Vec<_> = paths
-            .pictures
-            .iter()
-            .map(|path| path.clone().map(Input::File))
-            .collect();
-        Ok(row(&paths.stem, &inputs, &options, &mut || {
-            done += 1;
-            progress.set(f64::from(done));
-        })?)
-    };
-    let is_enough = |row: &Row| row.pictures.iter().flatten().count() > 1;
-    let rows: Vec<_> = rows
-        .into_iter()
-        .filter_map(|mut row| row_or_rest(&mut row, &mut failed, is_enough, &mut read))
-        .collect();
-    progress.finish();
+    let mut failed = Failures::among(files(&rows).count());
+    let rows = open_rows(rows, &ClipOptions::from(&args.clips), &mut failed);
+    let rows = read_rows(rows, args, &options, &mut failed)?;
     if rows.is_empty() {
         return failed.result();
     }
@@ -72,21 +54,82 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
         rows,
     };
     let length = page.write(&args.output)?;
-    let (rows, shown) = (page.rows.len(), args.output.display());
-    let images = page.rows.iter().flat_map(|row| &row.pictures).flatten();
     ui::print(format!(
-        "{shown}: {rows} rows, {} images, {}B",
-        images.count(),
+        "{}: {} rows, {}, {}B",
+        args.output.display(),
+        page.rows.len(),
+        counts(&page.rows),
         ui::human(length as f64)
     ))?;
     failed.result()
 }
 
-/// Sides by `NAME=IMAGE|DIR`, or by path alone, whose stem is the name then.
+/// Reads and measures rows. Those that fail are noted.
+///
+/// # Errors
+/// If the folder of the page cannot be written.
+fn read_rows(
+    rows: Vec<Opened>,
+    args: &CompareArgs,
+    options: &RowOptions,
+    failed: &mut Failures,
+) -> anyhow::Result<Vec<page::Row>> {
+    let images: usize = rows.iter().map(Opened::images).sum();
+    let mut progress = Meter::new("reading", images as f64, "images");
+    let mut done = 0;
+    let mut tick = |images: usize| {
+        done += images;
+        progress.set(done as f64);
+    };
+    let spool = Spool::beside(&args.output, args.page_limit)?;
+    let read_images = |paths: &Row, tick: &mut dyn FnMut(usize)| -> anyhow::Result<_> {
+        let files = paths.pictures.iter().flatten();
+        measuring::check_memory(files.map(PathBuf::as_path), measuring::Working::Numbers)?;
+        let inputs: Vec<_> = paths
+            .pictures
+            .iter()
+            .map(|path| path.clone().map(Input::File))
+            .collect();
+        Ok(row(&paths.stem, &inputs, options, &mut || tick(1))?)
+    };
+    let read_clips = |clips: Clips, tick: &mut dyn FnMut(usize)| -> anyhow::Result<_> {
+        let sides = clips.clips().iter().flatten().count();
+        Ok(clip_row(clips, options, &spool, &mut || tick(sides))?)
+    };
+    let is_enough = |row: &Row| row.pictures.iter().flatten().count() > 1;
+    let rows = rows
+        .into_iter()
+        .filter_map(|row| match row {
+            Opened::Images(mut row) => row_or_rest(&mut row, failed, is_enough, |row| {
+                read_images(row, &mut tick)
+            }),
+            Opened::Clips(clips) => {
+                let name = clips.name().to_owned();
+                failed.note(&name, read_clips(clips, &mut tick))
+            }
+        })
+        .collect();
+    progress.finish();
+    Ok(rows)
+}
+
+/// How many images and clips there are, in words.
+fn counts(rows: &[page::Row]) -> String {
+    let all = || rows.iter().flat_map(|row| &row.pictures).flatten();
+    let clips = all().filter(|shown| shown.clip.is_some()).count();
+    let images = all().count() - clips;
+    match (images, clips) {
+        (images, 0) => format!("{images} images"),
+        (0, clips) => format!("{clips} clips"),
+        (images, clips) => format!("{images} images, {clips} clips"),
+    }
+}
+
+/// Sides by `NAME=FILE|DIR`, or by path alone, whose stem is the name then.
 ///
 /// # Errors
 /// An invalid command line for a name that is given twice or a single side; a path without images.
-fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
+fn named_sides(arguments: &[String], folders: FolderMeans) -> anyhow::Result<Vec<Side>> {
     let named: Vec<String> = arguments
         .iter()
         .map(|argument| with_name(argument))
@@ -96,14 +139,14 @@ fn named_sides(arguments: &[String]) -> anyhow::Result<Vec<Side>> {
         let name = argument.split('=').next().unwrap_or_default().trim();
         if !names.insert(name) {
             return usage(format!(
-                "{argument}: the name '{name}' is given twice; use NAME=IMAGE to choose another"
+                "{argument}: the name '{name}' is given twice; use NAME=PATH to choose another"
             ));
         }
     }
     if named.len() < 2 {
-        return usage("give at least two images or folders to compare");
+        return usage("give at least two images, clips or folders to compare");
     }
-    Ok(sides::parse(&named)?)
+    Ok(sides::parse(&named, folders)?)
 }
 
 /// The argument with a name before its path.
@@ -160,7 +203,7 @@ fn rows_in_common(sides: &[Side]) -> anyhow::Result<Vec<Row>> {
     if rows.is_empty() {
         let sides: Vec<_> = sides.iter().map(|side| side.name.as_str()).collect();
         anyhow::bail!(
-            "no image of {} has the same name (without extension) in another",
+            "no image or clip of {} has the same name (without extension) in another",
             sides.join(", ")
         );
     }

@@ -1,8 +1,18 @@
 // The controls: what the buttons, keys and lists do, and what they show of the viewer's state.
 
-/** Everything that can be done by a button or a key; `keys` are values of KeyboardEvent.key, in lower case. */
+/**
+ * Everything that can be done by a button or a key; `keys` are values of KeyboardEvent.key, in lower case. What is for clips comes
+ * first, and is passed over where a row has none.
+ */
 const COMMANDS = {
-  swap: { keys: [" "], shown: "Space", says: "back to the picture before, and again", run: (v) => v.swap() },
+  play: { clip: true, keys: [" ", "k"], shown: "Space  K", says: "play or pause the clips", run: ({ player }) => player.toggle() },
+  "previous-frame": { clip: true, keys: [","], says: "previous frame", run: ({ player }) => player.step(-1) },
+  "next-frame": { clip: true, keys: ["."], says: "next frame", run: ({ player }) => player.step(1) },
+  "first-frame": { clip: true, keys: ["home"], shown: "Home", says: "first frame", run: ({ player }) => player.goTo(0) },
+  "last-frame": { clip: true, keys: ["end"], shown: "End", says: "last frame", run: ({ player }) => player.goTo(player.count - 1) },
+  slower: { clip: true, keys: ["<"], says: "play slower", run: ({ player }) => player.changeSpeed(-1) },
+  faster: { clip: true, keys: [">"], says: "play faster", run: ({ player }) => player.changeSpeed(1) },
+  swap: { keys: ["x", " "], shown: "X", says: "back to the picture before, and again; Space, too, for images", run: (v) => v.swap() },
   next: { keys: ["n"], says: "next picture; also a click or tap", run: (v) => v.step(1) },
   previous: { keys: ["p"], says: "previous picture; also Shift and a click", run: (v) => v.step(-1) },
   "next-row": { keys: ["pagedown"], shown: "Page ↓", says: "next row", run: (v) => v.chooseRow(v.row + 1) },
@@ -65,6 +75,7 @@ class Controls {
     this.prepareButtons();
     this.prepareLists();
     this.prepareHelp();
+    this.charts = viewer.rows.map(({ timeline }, row) => timeline && new FrameChart(viewer, row));
     viewer.onDrawn = (drawn) => this.show(drawn);
     darkSystem.addEventListener("change", showTheme);
     showTheme();
@@ -72,10 +83,11 @@ class Controls {
 
   prepareButtons() {
     document.addEventListener("click", ({ target, detail }) => {
-      const button = target.closest("[data-do], [data-image]");
+      const button = target.closest("[data-do], [data-image], [data-frame]");
       if (!button) return;
       if (button.dataset.do) COMMANDS[button.dataset.do].run(this.viewer);
-      else this.viewer.choose(Number(button.dataset.image));
+      else if (button.dataset.frame) this.viewer.player.goTo(Number(button.dataset.frame));
+      if (button.dataset.image) this.viewer.choose(Number(button.dataset.image));
       // After the mouse, keys go to the pictures again; after the keyboard the focus stays where it is.
       if (detail > 0 && button.closest(".bar")) byId("stage").focus({ preventScroll: true });
     });
@@ -91,10 +103,15 @@ class Controls {
     byId("rows").addEventListener("change", ({ target }) => viewer.chooseRow(Number(target.value)));
     byId("against").addEventListener("change", ({ target }) => viewer.chooseAgainst(Number(target.value)));
     byId("gain").addEventListener("input", ({ target }) => viewer.setGain(Number(target.value)));
+    byId("frame").addEventListener("input", ({ target }) => viewer.player.goTo(Number(target.value)));
+    byId("speed").append(...SPEEDS.map((speed) => element("option", { value: speed }, `${speed}×`)));
+    byId("speed").addEventListener("change", ({ target }) => viewer.player.setSpeed(Number(target.value)));
   }
 
   prepareHelp() {
-    const rows = Object.values(COMMANDS).map(({ keys, shown, says }) => [shown ?? keys.join("  ").toUpperCase(), says]);
+    const hasClips = this.viewer.rows.some(({ timeline }) => timeline);
+    const commands = Object.values(COMMANDS).filter(({ clip }) => hasClips || !clip);
+    const rows = commands.map(({ keys, shown, says }) => [shown ?? keys.join("  ").toUpperCase(), says]);
     const cells = ([keys, says]) => element("tr", {}, element("th", { scope: "row" }, keys), element("td", {}, says));
     byId("keys").append(...[...MORE_KEYS, ...rows].map(cells));
   }
@@ -106,6 +123,7 @@ class Controls {
     this.showButtons();
     this.showLabels(labels);
     this.showHandle();
+    this.showTimeline();
     this.showLoupe(loupe, cells);
     byId("zoom").textContent = percent(viewer.view.zoom);
     const stage = byId("stage");
@@ -184,6 +202,24 @@ class Controls {
     handle.hidden = this.viewer.mode !== "wipe";
     handle.style.left = `${100 * this.viewer.wipe}%`;
     handle.setAttribute("aria-valuenow", Math.round(100 * this.viewer.wipe));
+  }
+
+  showTimeline() {
+    const { player, timeline } = this.viewer;
+    byId("transport").hidden = !timeline;
+    if (!timeline) return;
+    const slider = byId("frame");
+    slider.max = player.count - 1;
+    slider.value = player.shown;
+    const told = frameText(timeline, player.shown);
+    slider.setAttribute("aria-valuetext", `frame ${told}`);
+    slider.style.setProperty("--done", `${(100 * player.shown) / Math.max(1, player.count - 1)}%`);
+    byId("frame-told").textContent = told;
+    byId("speed").value = player.speed;
+    const play = document.querySelector("[data-do=play]");
+    play.classList.toggle("is-playing", player.isPlaying);
+    play.setAttribute("aria-label", player.isPlaying ? "Pause" : "Play");
+    this.charts[this.viewer.row]?.show(player.shown);
   }
 
   showLoupe(loupe, cells) {

@@ -5,19 +5,21 @@ use serde_json::Value;
 
 use super::{Page, tables};
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("clips.css"));
 const WORKER: &str = include_str!("worker.js");
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("view.js"),
     include_str!("store.js"),
+    include_str!("player.js"),
     include_str!("viewer.js"),
+    include_str!("frame_chart.js"),
     include_str!("controls.js"),
     include_str!("input.js"),
     include_str!("start.js"),
 ];
 /// Nothing is loaded from anywhere, and no script runs but the page's own, which is named by its hash.
-const POLICY: &str = "default-src 'none'; script-src 'sha256-/ZfFxH6ZGCqPp7CLGKDITKcPjfs8A/oU2DGycSLX4/A=' blob:; worker-src blob:; style-src 'unsafe-inline'; \
+const POLICY: &str = "default-src 'none'; script-src 'sha256-lOgewcvBz+RzO+0aqg4TFqHOFAHnIOde0oZJrLUqegc=' blob:; worker-src blob:; style-src 'unsafe-inline'; \
                       img-src data:; form-action 'none'; base-uri 'none'";
 
 /// Everything up to the images; the body is left open.
@@ -82,7 +84,10 @@ fn body(page: &Page) -> Markup {
             label.for-difference { "amplified" input #gain type="range" min="0" max="5" step="1"; output #gain-value {} }
         }
         main {
-            (stage())
+            div.seen {
+                (stage())
+                (transport())
+            }
             aside #numbers aria-label="Numbers and files" {
                 (tables::rows(page))
                 (tables::means(page))
@@ -121,6 +126,25 @@ fn stage() -> Markup {
         }
         p #said.unseen role="status" {}
     }
+}
+
+fn transport() -> Markup {
+    html! {
+        div #transport.bar role="group" aria-label="Frames" hidden {
+            div.group {
+                button type="button" data-do="previous-frame" aria-label="Previous frame" { (icon("M15 5 L7 12 L15 19 Z M5 5 h2 v14 h-2 Z")) }
+                button type="button" data-do="play" aria-label="Play" { (icon("M7 4 L20 12 L7 20 Z")) (icon("M6 4 h4 v16 h-4 Z M14 4 h4 v16 h-4 Z")) }
+                button type="button" data-do="next-frame" aria-label="Next frame" { (icon("M9 5 L17 12 L9 19 Z M17 5 h2 v14 h-2 Z")) }
+            }
+            input #frame type="range" min="0" max="0" step="1" value="0" aria-label="Frame";
+            output #frame-told {}
+            select #speed aria-label="Speed" {}
+        }
+    }
+}
+
+fn icon(path: &str) -> Markup {
+    html! { svg viewBox="0 0 24 24" aria-hidden="true" { path d=(path) {} } }
 }
 
 fn help() -> Markup {

@@ -99,13 +99,13 @@ function listenToKeys(viewer) {
     if (key === "Escape" && viewer.loupe && !byId("help").open) return viewer.setLoupe(false);
     if (target.closest("select") || (byId("help").open && key !== "?" && key !== "h")) return;
     if (key === " " && target.closest("button")) return;
-    if (key in ARROWS && target.closest("input")) return;
+    if ((key in ARROWS || key === "Home" || key === "End") && target.closest("input")) return;
     const digit = /^(?:Digit|Numpad)([1-9])$/.exec(code)?.[1];
     if (digit) event.shiftKey ? viewer.chooseAgainst(digit - 1) : viewer.choose(digit - 1);
     else if (key in ARROWS) moveByKey(viewer, ARROWS[key], event.shiftKey);
     else {
       const name = key.toLowerCase();
-      const command = Object.values(COMMANDS).find(({ keys }) => keys.includes(name));
+      const command = Object.values(COMMANDS).find(({ keys, clip }) => keys.includes(name) && (!clip || viewer.timeline));
       if (!command || (name.startsWith("page") && viewer.rows.length < 2)) return;
       command.run(viewer);
     }
@@ -150,6 +150,7 @@ function writePlace(viewer) {
     const { row, image, against, mode, gain, view } = viewer;
     const place = new URLSearchParams({ row: row + 1, image: image + 1, against: against + 1, mode });
     if (mode === "difference") place.set("gain", GAINS[gain]);
+    if (viewer.timeline) place.set("frame", viewer.timeline.numbers[viewer.player.shown]);
     if (!view.fitted) {
       for (const [name, value] of Object.entries({ x: view.x, y: view.y, zoom: view.zoom })) place.set(name, value.toFixed(3));
     }
@@ -164,6 +165,8 @@ function readPlace(viewer) {
   viewer.chooseRow(index("row"));
   viewer.choose(index("image"));
   viewer.chooseAgainst(index("against"));
+  const frame = viewer.timeline?.numbers.indexOf(Number(place.get("frame") ?? NaN)) ?? -1;
+  if (frame >= 0) viewer.player.goTo(frame);
   if (Object.hasOwn(DRAWN_BY, place.get("mode"))) viewer.setMode(place.get("mode"));
   const gain = GAINS.indexOf(Number(place.get("gain")));
   if (gain >= 0) viewer.setGain(gain);

@@ -10,6 +10,8 @@ use vae2x_media::picture::{
 };
 use vae2x_media::pixels;
 
+use super::spool::Spooled;
+
 /// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -78,6 +80,8 @@ pub(super) enum Source {
     File(PathBuf),
     /// Made for the page.
     Png(Vec<u8>),
+    /// Made for the page, and put where it takes no memory.
+    Spooled(Spooled),
 }
 
 /// An image that has been read.

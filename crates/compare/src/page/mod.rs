@@ -1,13 +1,16 @@
-//! The comparison page: one HTML file with images, numbers and everything that is needed to look at them, which asks the network
-//! for nothing.
+//! The comparison page: one HTML file with images, clips, numbers and everything that is needed to look at them, which asks the
+//! network for nothing.
 //!
-//! Images that browsers show are embedded as they are; others become 8-bit PNGs. They come last in the file, as base64 in script
+//! A clip is its frames as images, so that every one is there without loss, at whatever frame the page is. Images that browsers show are embedded as they are; others become 8-bit PNGs. They come last in the file, as base64 in script
 //! elements that the parser only copies, a few megabytes in each, so that the page is there at once however large it is; `store.js` decodes what is looked at.
 //! Images of one row are taken to show the same field of view at whatever size. Tables are written here, all else by the scripts.
 
+mod clip;
 mod html;
 mod input;
+mod report;
 mod row;
+mod spool;
 mod tables;
 
 use std::io::Write;
@@ -15,11 +18,13 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 use vae2x_core::{Error, Result, temp};
 
+pub use clip::{ClipFacts, Timeline, clip_row};
 pub use input::{Crop, Input};
+use row::Embedded;
 pub use row::{Row, RowOptions, Shown, row};
+pub use spool::Spool;
 
 /// Bytes of an image per script element: a browser takes each in at one go, and should not be busy with it for long. Divisible by 3,
 /// so that each is base64 by itself.
@@ -48,9 +53,9 @@ impl Page {
             let at = |e| Error::io(path, e);
             out.write_all(html::head(self).into_string().as_bytes())
                 .map_err(at)?;
-            for (row, column, shown) in self.shown() {
-                write!(out, "\n<div id=\"{}\" hidden>", data_id(row, column)).map_err(at)?;
-                for piece in shown.bytes()?.chunks(PIECE) {
+            for (id, embedded) in self.embedded() {
+                write!(out, "\n<div id=\"{id}\" hidden>").map_err(at)?;
+                for piece in embedded.bytes()?.chunks(PIECE) {
                     let base64 = STANDARD.encode(piece);
                     write!(out, "<script type=\"text/plain\">{base64}</script>").map_err(at)?;
                 }
@@ -63,35 +68,23 @@ impl Page {
             .len())
     }
 
-    /// Row, column, image.
-    fn shown(&self) -> impl Iterator<Item = (usize, usize, &Shown)> {
-        self.rows.iter().enumerate().flat_map(|(row, r)| {
-            r.pictures
-                .iter()
-                .enumerate()
-                .filter_map(move |(column, p)| Some((row, column, p.as_ref()?)))
+    /// All images with the ids of their elements: row by row, and those of a clip frame by frame, as they are looked at.
+    fn embedded(&self) -> impl Iterator<Item = (String, &Embedded)> {
+        self.rows.iter().enumerate().flat_map(|(i, row)| {
+            let frames = row.timeline.as_ref().map_or(1, |t| t.numbers.len());
+            (0..frames).flat_map(move |frame| {
+                let shown = row.pictures.iter().enumerate();
+                shown.filter_map(move |(column, shown)| {
+                    let shown = shown.as_ref()?;
+                    let id = data_id(i, column);
+                    let id = match shown.clip {
+                        Some(_) => format!("{id}-{frame}"),
+                        None => id,
+                    };
+                    Some((id, shown.files.get(frame)?))
+                })
+            })
         })
-    }
-
-    /// The scripts' data about the images.
-    fn report(&self) -> Value {
-        let picture = |row: usize, column: usize, shown: &Shown| {
-            let [height, width] = shown.size;
-            let (name, data) = (&self.names[column], data_id(row, column));
-            json!({ "name": name, "width": width, "height": height, "type": shown.media_type, "data": data })
-        };
-        let pictures = |row: usize, r: &Row| -> Vec<Value> {
-            let columns = r.pictures.iter().enumerate();
-            columns
-                .map(|(c, p)| p.as_ref().map_or(Value::Null, |p| picture(row, c, p)))
-                .collect()
-        };
-        let rows = self
-            .rows
-            .iter()
-            .enumerate()
-            .map(|(i, r)| json!({ "name": r.name, "pictures": pictures(i, r) }));
-        json!({ "names": self.names, "reference": self.reference, "rows": rows.collect::<Vec<_>>() })
     }
 }
 

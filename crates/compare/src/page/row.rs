@@ -5,49 +5,65 @@ use std::borrow::Cow;
 use vae2x_core::{Array, Error, Result};
 use vae2x_media::picture::image_bytes;
 use vae2x_media::pixels::picture_size;
+use vae2x_media::video::Rate;
 
+use super::clip::{ClipFacts, Timeline};
 use super::input::{self, Crop, Input, Source};
 use vae2x_measure::numbers::{NUMBERS, Subject, at_size};
 use vae2x_measure::speckle::scale_to;
 
-/// Images of one thing, one or none for each name of the page.
+/// Images or clips of one thing, one or none for each name of the page.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The name of the row.
     pub name: String,
     /// In the order of the page's names.
     pub pictures: Vec<Option<Shown>>,
+    /// When the frames are shown, if these are clips.
+    pub timeline: Option<Timeline>,
 }
 
-/// An image in the page.
+/// An image or a clip in the page.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// Name of its file, without folders.
+    /// Name of its file or folder, without those above it.
     pub file: String,
     /// Format and depth, in words.
     pub format: String,
-    /// Bytes of the file.
+    /// Bytes of the file, or of the frames' files.
     pub length: u64,
     /// `[H, W]`, of the part that is shown.
     pub size: [usize; 2],
     /// Sentences on what the page does not show as the file has it.
     pub notes: Vec<String>,
-    /// One per entry of [`NUMBERS`]; none where it does not apply.
+    /// One per entry of [`NUMBERS`], means over frames for clips; none where it does not apply.
     pub numbers: Vec<Option<f64>>,
     /// Whether the numbers are of the image at its reference's size, which is another than its own.
     pub is_resampled: bool,
-    pub(super) media_type: &'static str,
-    source: Source,
+    /// What a clip has beyond an image.
+    pub clip: Option<ClipFacts>,
+    /// The image, or the frames of the clip.
+    pub(super) files: Vec<Embedded>,
 }
 
-impl Shown {
-    /// The embedded image.
+/// An image file in the page.
+#[derive(Clone, Debug)]
+pub(super) struct Embedded {
+    pub media_type: &'static str,
+    /// Bytes of the file, if it is one.
+    pub length: u64,
+    pub source: Source,
+}
+
+impl Embedded {
+    /// Its contents.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] if the file has another length than when it was measured.
-    pub(super) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match &self.source {
             Source::Png(bytes) => Ok(Cow::Borrowed(bytes)),
+            Source::Spooled(spooled) => spooled.bytes().map(Cow::Owned),
             Source::File(path) => {
                 let bytes = image_bytes(path)?;
                 match bytes.len() as u64 == self.length {
@@ -71,6 +87,8 @@ pub struct RowOptions {
     pub crop: Option<Crop>,
     /// Leave the numbers out, which take longer than all else for large images.
     pub skip_numbers: bool,
+    /// Frames per second of clips; else their own.
+    pub rate: Option<Rate>,
 }
 
 /// Reads and measures the images of a row; `tick` is called after each that there is. Two are in memory at a time.
@@ -84,8 +102,12 @@ pub fn row(
     options: &RowOptions,
     tick: &mut dyn FnMut(),
 ) -> Result<Row> {
+    let sizes = inputs
+        .iter()
+        .map(|input| input.as_ref().map(input::size).transpose())
+        .collect::<Result<Vec<_>>>()?;
     let crops = match options.crop {
-        Some(crop) => own_crops(name, inputs, crop)?,
+        Some(crop) => own_crops(name, &sizes, crop)?,
         None => vec![None; inputs.len()],
     };
     let read = |i: usize| {
@@ -94,17 +116,19 @@ pub fn row(
             .map(|input| input::load(input, crops[i]))
             .transpose()
     };
-    let measure = match options.skip_numbers {
+    let reference = match options.skip_numbers {
         true => None,
-        false => Some(Measure {
-            base: smallest(inputs, &crops)?,
-            reference: read(options.reference)?.map(|r| r.pixels),
-        }),
+        false => read(options.reference)?.map(|r| r.pixels),
     };
+    let base = smallest(&sizes, &crops);
     let mut pictures = Vec::with_capacity(inputs.len());
     for i in 0..inputs.len() {
+        let measure = (!options.skip_numbers).then(|| Measure {
+            base,
+            reference: reference.as_ref().filter(|_| i != options.reference),
+        });
         let picture = read(i)?
-            .map(|loaded| shown(loaded, measure.as_ref(), i == options.reference))
+            .map(|loaded| shown(loaded, measure.as_ref()))
             .transpose()?;
         if picture.is_some() {
             tick();
@@ -114,80 +138,109 @@ pub fn row(
     Ok(Row {
         name: name.into(),
         pictures,
+        timeline: None,
     })
 }
 
-/// The reference of a row.
-struct Measure {
+/// What an image of a row is measured with.
+pub(super) struct Measure<'a> {
     /// `[H, W]` at base resolution, for which the row's smallest image is taken.
-    base: [usize; 2],
-    reference: Option<Array>,
+    pub base: [usize; 2],
+    /// The reference, unless the image is that.
+    pub reference: Option<&'a Array>,
 }
 
-fn smallest(inputs: &[Option<Input>], crops: &[Option<Crop>]) -> Result<[usize; 2]> {
-    let of = |(input, crop): (&Option<Input>, &Option<Crop>)| match (input, crop) {
-        (None, _) => None,
-        (_, Some(crop)) => Some(Ok([crop.height, crop.width])),
-        (Some(input), None) => Some(input::size(input)),
-    };
-    let sizes = inputs
-        .iter()
-        .zip(crops)
-        .filter_map(of)
-        .collect::<Result<Vec<_>>>()?;
-    Ok(sizes.into_iter().min().unwrap_or_default())
+/// The numbers of an image.
+pub(super) struct Measured {
+    pub numbers: Vec<Option<f64>>,
+    pub is_resampled: bool,
+    /// A sentence on what was not measured.
+    pub note: Option<String>,
 }
 
-fn shown(loaded: input::Loaded, measure: Option<&Measure>, is_reference: bool) -> Result<Shown> {
-    let size = picture_size(&loaded.pixels)?;
-    let mut notes = loaded.notes;
-    let (mut numbers, mut is_resampled) = (vec![None; NUMBERS.len()], false);
-    if let Some(measure) = measure {
-        let reference = measure.reference.as_ref().filter(|_| !is_reference);
-        let target = reference.map_or(Ok(size), picture_size)?;
-        let fitted = at_size(&loaded.pixels, target);
-        if fitted.is_err() {
-            notes
-                .push("not measured against the reference, as its sides have another ratio".into());
+impl Measured {
+    pub fn nothing() -> Self {
+        Self {
+            numbers: vec![None; NUMBERS.len()],
+            is_resampled: false,
+            note: None,
         }
-        let pair = fitted.as_deref().ok().zip(reference);
-        let scale = scale_to(size, measure.base);
+    }
+}
+
+impl Measure<'_> {
+    pub fn of(&self, pixels: &Array) -> Result<Measured> {
+        let size = picture_size(pixels)?;
+        let target = self.reference.map_or(Ok(size), picture_size)?;
+        let fitted = at_size(pixels, target);
+        let note = fitted
+            .is_err()
+            .then(|| "not measured against the reference, as its sides have another ratio".into());
+        let pair = fitted.as_deref().ok().zip(self.reference);
         let subject = Subject {
-            picture: &loaded.pixels,
-            scale,
+            picture: pixels,
+            scale: scale_to(size, self.base),
             pair,
             lpips: None,
         };
-        numbers = NUMBERS
+        let numbers = NUMBERS
             .iter()
             .map(|number| number.measure(&subject))
             .collect::<Result<_>>()?;
-        is_resampled = pair.is_some() && size != target;
+        Ok(Measured {
+            numbers,
+            is_resampled: pair.is_some() && size != target,
+            note,
+        })
     }
+}
+
+/// The size of a row's smallest image, or of its part.
+pub(super) fn smallest(sizes: &[Option<[usize; 2]>], crops: &[Option<Crop>]) -> [usize; 2] {
+    let of = |(size, crop): (&Option<[usize; 2]>, &Option<Crop>)| match crop {
+        Some(crop) => size.map(|_| [crop.height, crop.width]),
+        None => *size,
+    };
+    let sizes = sizes.iter().zip(crops).filter_map(of);
+    sizes.min().unwrap_or_default()
+}
+
+fn shown(loaded: input::Loaded, measure: Option<&Measure<'_>>) -> Result<Shown> {
+    let size = picture_size(&loaded.pixels)?;
+    let measured = measure.map_or_else(
+        || Ok(Measured::nothing()),
+        |measure| measure.of(&loaded.pixels),
+    )?;
+    let mut notes = loaded.notes;
+    notes.extend(measured.note);
     Ok(Shown {
         file: loaded.file,
         format: loaded.format,
         length: loaded.length,
         size,
         notes,
-        numbers,
-        is_resampled,
-        media_type: loaded.media_type,
-        source: loaded.source,
+        numbers: measured.numbers,
+        is_resampled: measured.is_resampled,
+        clip: None,
+        files: vec![Embedded {
+            media_type: loaded.media_type,
+            length: loaded.length,
+            source: loaded.source,
+        }],
     })
 }
 
 /// The part in each image's own pixels.
-fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Option<Crop>>> {
+pub(super) fn own_crops(
+    row: &str,
+    sizes: &[Option<[usize; 2]>],
+    crop: Crop,
+) -> Result<Vec<Option<Crop>>> {
     let refuse = |expected: String, got: String| Error::Shape {
         what: format!("row '{row}': the part {crop}"),
         expected,
         got,
     };
-    let sizes = inputs
-        .iter()
-        .map(|i| i.as_ref().map(input::size).transpose())
-        .collect::<Result<Vec<_>>>()?;
     let widest = sizes
         .iter()
         .flatten()
@@ -209,10 +262,7 @@ fn own_crops(row: &str, inputs: &[Option<Input>], crop: Crop) -> Result<Vec<Opti
         };
         crop.scaled(widest, size).ok_or_else(between)
     };
-    sizes
-        .into_iter()
-        .map(|size| size.map(own).transpose())
-        .collect()
+    sizes.iter().map(|size| size.map(own).transpose()).collect()
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ addEventListener("error", ({ message }) => {
   byId("failure").textContent = `This browser cannot show the pictures as it should: ${message}`;
 });
 const viewer = new Viewer(JSON.parse(byId("report").textContent));
-new Controls(viewer);
+const controls = new Controls(viewer);
 readPlace(viewer);
+// Before the page is laid out, as the stage is smaller above a timeline.
+controls.showTimeline();
 listenToPointers(viewer);
 listenToHandle(viewer);
 listenToKeys(viewer);

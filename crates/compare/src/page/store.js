@@ -14,6 +14,8 @@ class Store {
     this.tasks = new Map();
     this.queue = [];
     this.loaded = new Set();
+    /** Bytes of bitmaps that are there, and of those that the frame asks for. */
+    this.held = this.asked = 0;
     this.frame = 0;
     this.task = 0;
     const code = URL.createObjectURL(new Blob([byId("worker").textContent], { type: "text/javascript" }));
@@ -36,6 +38,7 @@ class Store {
   begin() {
     this.frame++;
     this.queue = [];
+    this.asked = 0;
   }
 
   /**
@@ -45,9 +48,18 @@ class Store {
   want(picture, level, needed) {
     level = Math.min(level, picture.coarsest);
     if (needed) picture.drawn = this.frame;
-    if (picture.failed || picture.finest <= level) return true;
-    if (needed || this.bytes() + picture.bytesFrom(level) < BUDGET) this.queue.push({ picture, level });
+    if (this.has(picture, level)) return true;
+    const bytes = picture.bytesFrom(level);
+    if (needed || this.held + this.asked + bytes < BUDGET) {
+      this.asked += bytes;
+      this.queue.push({ picture, level });
+    }
     return false;
+  }
+
+  /** Whether `picture` is there from level `level` on, or never will be. */
+  has(picture, level) {
+    return Boolean(picture.failed) || picture.finest <= Math.min(level, picture.coarsest);
   }
 
   /** Starts what was asked for, in the order in which it was asked. */
@@ -57,18 +69,14 @@ class Store {
   }
 
   drop(picture) {
+    this.held -= picture.bytes;
     picture.release();
     this.loaded.delete(picture);
   }
 
-  bytes() {
-    let sum = 0;
-    for (const picture of this.loaded) sum += picture.bytes;
-    return sum;
-  }
-
   #dispatch() {
-    this.queue = this.queue.filter((wish) => !this.#start(wish));
+    // A picture may be asked for more than once in a frame.
+    this.queue = this.queue.filter((wish) => !this.has(wish.picture, wish.level) && !this.#start(wish));
   }
 
   #start({ picture, level }) {
@@ -91,7 +99,9 @@ class Store {
       picture.failed = error;
       console.error(`${picture.name}: ${error}`);
     } else {
+      this.held -= picture.bytes;
       picture.take(levels, blob);
+      this.held += picture.bytes;
       Object.assign(picture, { peak, mean });
       this.loaded.add(picture);
     }
@@ -99,12 +109,9 @@ class Store {
   }
 
   #trim() {
+    if (this.held <= BUDGET) return;
     const idle = [...this.loaded].filter((p) => p.drawn < this.frame).sort((a, b) => a.drawn - b.drawn);
-    for (let total = this.bytes(); total > BUDGET && idle.length; ) {
-      const picture = idle.shift();
-      total -= picture.bytes;
-      this.drop(picture);
-    }
+    while (this.held > BUDGET && idle.length) this.drop(idle.shift());
   }
 }
 
@@ -146,11 +153,11 @@ class Picture {
   }
 }
 
-/** A picture in the page. */
+/** A picture in the page; `frame` is its place in a clip, if it is of one. */
 class Embedded extends Picture {
-  constructor({ name, width, height, type, data }) {
+  constructor({ name, width, height, type, data, frame }) {
     super(name, width, height);
-    Object.assign(this, { type, data });
+    Object.assign(this, { type, data, frame });
   }
 
   /** What a worker needs to decode it; null while the page still arrives. */
@@ -167,12 +174,19 @@ class Embedded extends Picture {
   }
 }
 
+/** A clip in the page: a picture for each of its frames. */
+class Clip {
+  constructor({ name, width, height, types, data }) {
+    this.frames = types.map((type, frame) => new Embedded({ name, width, height, type, data: `${data}-${frame}`, frame }));
+  }
+}
+
 /** What differs between two pictures of a field of view, in the pixels of the finer one, times `gain`. */
 class Difference extends Picture {
   constructor(pair, field, gain) {
     const finer = pair[0].width >= pair[1].width ? pair[0] : pair[1];
     super(`${pair[0].name} − ${pair[1].name}`, finer.width, finer.height);
-    Object.assign(this, { pair, field, gain });
+    Object.assign(this, { pair, field, gain, frame: pair[0].frame });
   }
 
   request() {

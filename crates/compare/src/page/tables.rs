@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{Page, Row, Shown};
+use super::report::charted;
+use super::{ClipFacts, Page, Row, Shown, Timeline};
+use vae2x_measure::clip::Worst;
 use vae2x_measure::numbers::{Better, NUMBERS, Number, Of, mean};
 
 /// A table of numbers and one of files for every row; the scripts show one row's at a time.
@@ -12,6 +14,7 @@ pub(super) fn rows(page: &Page) -> Markup {
         @for (i, row) in page.rows.iter().enumerate() {
             section.facts data-row=(i) hidden[i > 0] {
                 @if !columns.0.is_empty() { (numbers(page, row, &columns)) }
+                @if row.timeline.as_ref().is_some_and(|t| t.numbers.len() > 1) { (frames(row)) }
                 h2 { "Files" }
                 table.files {
                     tbody {
@@ -112,10 +115,14 @@ fn numbers(page: &Page, row: &Row, columns: &Columns) -> Markup {
                         th scope="row" { (choose(column, &page.names[column])) }
                         (columns.cells(&shown.numbers, &best, shown.is_resampled))
                     }
+                    @if let (Some(clip), Some(timeline)) = (&shown.clip, &row.timeline) {
+                        @if clip.worst.iter().any(Option::is_some) { (columns.worst(column, clip, timeline)) }
+                    }
                 }
             } }
         }
         p.hint {
+            @if row.timeline.is_some() { "Means over frames; below, the worst frame. " }
             @if row.pictures[page.reference].is_some() { "Against " b { (reference) } "." }
             @else { "This row has no " b { (reference) } " to measure against." }
             @if present(row).any(|(_, s)| s.is_resampled) { " ¹ Enlarged or reduced to its size (Lanczos)." }
@@ -152,6 +159,23 @@ impl Columns {
         }
     }
 
+    /// The worst frames, each of which can be gone to.
+    fn worst(&self, column: usize, clip: &ClipFacts, timeline: &Timeline) -> Markup {
+        html! {
+            tr.worst data-of=(column) {
+                th scope="row" { "worst" }
+                @for &n in &self.0 {
+                    td {
+                        @if let Some(Worst { at, value }) = clip.worst[n] {
+                            (shown(value, &NUMBERS[n]))
+                            small { button type="button" data-frame=(at) data-image=(column) { "frame " (timeline.numbers[at]) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn cells(&self, numbers: &[Option<f64>], best: &[Option<f64>], is_resampled: bool) -> Markup {
         html! {
             @for &n in &self.0 {
@@ -165,6 +189,28 @@ impl Columns {
                         None => "–",
                     }
                 }
+            }
+        }
+    }
+}
+
+/// The place of the chart of the row's numbers by frame.
+fn frames(row: &Row) -> Markup {
+    let charted: Vec<usize> = charted(row).collect();
+    html! {
+        @if !charted.is_empty() {
+            figure.frames {
+                div.heading {
+                    select aria-label="Number by frame" {
+                        @for (i, &n) in charted.iter().enumerate() {
+                            option value=(i) {
+                                (NUMBERS[n].name) @if !NUMBERS[n].unit.is_empty() { ", " (NUMBERS[n].unit) } " by frame"
+                            }
+                        }
+                    }
+                    div.legend {}
+                }
+                div.graph { div.ends { span.high {} span.low {} } div.plot {} }
             }
         }
     }
@@ -203,10 +249,29 @@ fn file(name: &str, column: usize, shown: &Shown) -> Markup {
             th scope="row" { (choose(column, name)) }
             td {
                 div { (shown.file) }
-                div.hint-line { (width) " × " (height) " · " (bytes(shown.length)) " · " (shown.format) }
+                div.hint-line {
+                    (width) " × " (height)
+                    @if let Some(clip) = &shown.clip { " · " (of_clip(clip)) }
+                    " · " (bytes(shown.length)) " · " (shown.format)
+                }
                 @for note in &shown.notes { p.note { (note) } }
             }
         }
+    }
+}
+
+/// Frames, and their rate if the file has one.
+fn of_clip(clip: &ClipFacts) -> String {
+    let frames = match clip.frames {
+        1 => "1 frame".into(),
+        n => format!("{n} frames"),
+    };
+    match clip.rate {
+        Some(rate) => {
+            let rate = (rate * 1000.0).round() / 1000.0;
+            format!("{frames} at {rate} per second")
+        }
+        None => frames,
     }
 }
 

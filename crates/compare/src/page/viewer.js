@@ -5,6 +5,8 @@ const GAP = 6;
 /** Device pixels per pixel of the field in the loupe, in CSS pixels. */
 const LOUPE_ZOOM = 8;
 const GAINS = [1, 2, 4, 8, 16, 32];
+/** Part of the budget that the frames ahead of the one that is shown may take. */
+const AHEAD = 1 / 3;
 
 const DRAWN_BY = { flip: "drawFlip", wipe: "drawWipe", side: "drawSide", difference: "drawDifference" };
 
@@ -14,7 +16,8 @@ const percent = (scale) => `${scale < 0.1 ? (100 * scale).toFixed(1) : Math.roun
 class Viewer {
   constructor(report) {
     this.names = report.names;
-    this.rows = report.rows.map(({ name, pictures }) => ({ name, pictures: pictures.map((p) => p && new Embedded(p)) }));
+    const held = (p) => p && (p.types ? new Clip(p) : new Embedded(p));
+    this.rows = report.rows.map(({ name, pictures, timeline }) => ({ name, timeline, held: pictures.map(held) }));
     Object.assign(this, { row: 0, image: 0, against: report.reference, mode: "flip", gain: 3, wipe: 0.5 });
     Object.assign(this, { smooth: false, loupe: null, before: null, slots: {}, differences: new Map() });
     this.view = new View();
@@ -23,12 +26,23 @@ class Viewer {
     /** Of the canvas, in device pixels; null until the page has been laid out. */
     this.size = null;
     this.store = new Store(() => this.redraw());
+    this.player = new Player(() => this.redraw());
     this.onDrawn = () => {};
     this.enterRow();
   }
 
+  /** Of the row; of clips, the frames that are shown. */
   get pictures() {
-    return this.rows[this.row].pictures;
+    return this.picturesAt(this.player.shown);
+  }
+
+  picturesAt(frame) {
+    return this.rows[this.row].held.map((held) => (held?.frames ? held.frames[frame] : held));
+  }
+
+  /** When the frames of the row's clips are shown; undefined for images. */
+  get timeline() {
+    return this.rows[this.row].timeline;
   }
 
   /** Numbers of the pictures that this row has. */
@@ -42,6 +56,7 @@ class Viewer {
 
   enterRow() {
     this.slots = {};
+    this.player.enter(this.timeline);
     for (const difference of this.differences.values()) this.store.drop(difference);
     this.differences.clear();
     if (!this.pictures[this.image]) this.image = this.present[0];
@@ -162,8 +177,8 @@ class Viewer {
   }
 
   redraw() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
       this.draw();
     });
   }
@@ -175,13 +190,45 @@ class Viewer {
     if (canvas.height !== size.height) canvas.height = size.height;
     context.clearRect(0, 0, size.width, size.height);
     store.begin();
-    this.isWaiting = false;
     this.view.settle(field, cells[0]);
+    this.isWaiting = !this.advance();
     const labels = this[DRAWN_BY[this.mode]](cells);
     const loupe = this.loupe && this.fetchLoupe();
     this.prefetch();
     store.end();
     this.onDrawn({ labels, cells, loupe });
+  }
+
+  /**
+   * Goes on to the frame that is due when all pictures that are looked at have it, so that they never differ in frame. Says whether that
+   * is shown; while clips play, frames may be left out.
+   */
+  advance() {
+    const { player, timeline } = this;
+    if (!timeline) return true;
+    player.advance((frame) => this.looked(frame).every(({ picture, level }) => this.store.has(picture, level)));
+    for (const { picture, level } of this.looked(player.target)) this.fetch(picture, level, true);
+    return player.isPlaying || player.shown === player.target;
+  }
+
+  fetch(picture, level, needed) {
+    for (const source of picture.pair ?? []) if (!source.blob) this.store.want(source, Infinity, needed);
+    return this.store.want(picture, level, needed);
+  }
+
+  /** The pictures that are drawn of a frame, and the levels that they are drawn from. */
+  looked(frame) {
+    const pictures = this.picturesAt(frame);
+    const [image, against] = [pictures[this.image], pictures[this.against]];
+    const of = {
+      flip: () => [image],
+      wipe: () => [image, against],
+      side: () => this.present.map((i) => pictures[i]),
+      difference: () => [this.differenceOf([image, against], GAINS[this.gain])],
+    };
+    const drawn = of[this.mode]().map((picture) => ({ picture, level: this.levelOf(picture) }));
+    if (!this.loupe) return drawn;
+    return [...drawn, ...this.present.map((i) => ({ picture: pictures[i], level: 0 }))];
   }
 
   drawFlip([cell]) {
@@ -219,7 +266,7 @@ class Viewer {
   }
 
   differenceOf(pair, gain) {
-    const key = [this.image, this.against, gain].join();
+    const key = [pair[0].data, pair[1].data, gain].join();
     if (!this.differences.has(key)) this.differences.set(key, new Difference(pair, this.field, gain));
     return this.differences.get(key);
   }
@@ -235,12 +282,12 @@ class Viewer {
     return levelFor(scaleOf(picture, this.field, this.view.zoom));
   }
 
-  /** `picture` if it is there, or what was in its place before: a flip never shows an empty stage. */
+  /** `picture` if it is there, or what was in its place before, of the same frame: a flip never shows an empty stage. */
   steady(slot, picture) {
     const isThere = this.store.want(picture, this.levelOf(picture), true);
     const before = this.slots[slot];
     if (!isThere) this.isWaiting = true;
-    if (isThere || !before?.bytes) this.slots[slot] = picture;
+    if (isThere || !before?.bytes || before.frame !== picture.frame) this.slots[slot] = picture;
     this.slots[slot].drawn = this.store.frame;
     return this.slots[slot];
   }
@@ -268,10 +315,25 @@ class Viewer {
     return { view, pictures };
   }
 
-  /** What is likely to be looked at next: this row's other pictures, then the next row's. */
+  /** What is likely to be looked at next: the frames that follow, this row's other pictures, then the next row's. */
   prefetch() {
+    if (this.timeline) this.prefetchFrames();
     for (const image of this.present) this.store.want(this.pictures[image], this.levelOf(this.pictures[image]), false);
-    const next = this.rows[this.row + 1]?.pictures.filter(Boolean) ?? [];
+    const next = this.rows[this.row + 1]?.held.filter(Boolean).map((held) => held.frames?.[0] ?? held) ?? [];
     for (const picture of next) this.store.want(picture, Math.max(1, this.levelOf(picture)), false);
+  }
+
+  /** While clips play, frames that come soon are as good as drawn; those behind go first when room is needed. */
+  prefetchFrames() {
+    const { player } = this;
+    let room = BUDGET * AHEAD;
+    for (const { picture, level } of player.ahead().flatMap((frame) => this.looked(frame))) {
+      room -= picture.bytesFrom(Math.min(level, picture.coarsest));
+      if (room > 0) this.fetch(picture, level, player.isPlaying);
+    }
+    for (const [key, difference] of this.differences) {
+      const isWanted = difference.busy || difference.levels.length || difference.drawn === this.store.frame;
+      if (player.isPlaying && !isWanted) this.differences.delete(key);
+    }
   }
 }

@@ -2,6 +2,7 @@
 //! `tools/browser.sh` finds or installs it and runs them.
 
 mod chromium;
+mod clips;
 mod flip;
 mod large;
 mod looks;

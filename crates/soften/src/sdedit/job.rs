@@ -10,7 +10,7 @@ use vae2x_core::Array;
 use vae2x_core::weights::TensorFile;
 use vae2x_media::shard::Shard;
 
-use super::manifest::{FileEntry, Manifest, Plan, Shard, Skipped, file_name};
+use super::manifest::{FileEntry, Manifest, Plan, Skipped, file_name};
 use super::pair::pair;
 use super::source::Source;
 use vae2x_train::run::Lock;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use vae2x_core::{files, temp};
 use vae2x_media::shard::Shard;
 
-use super::manifest::{FileEntry, MANIFEST_FILE, Manifest, Shard, file_name, hash_files};
+use super::manifest::{FileEntry, MANIFEST_FILE, Manifest, file_name, hash_files};
 use vae2x_train::{Error, Result};
 
 /// Checks that `folders` are all shards of one job, each once and complete, and copies them into `target`, which then is what the job

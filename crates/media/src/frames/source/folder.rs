@@ -62,6 +62,11 @@ impl FolderOfFrames {
             next: 0,
         })
     }
+
+    /// The images, in the order of the frames.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
 }
 
 impl FrameSource for FolderOfFrames {
