@@ -12,33 +12,7 @@ use super::metadata;
 use super::program::{Ffmpeg, Running};
 use crate::video::y4m::{self, Header};
 use crate::video::yuv::{Matrix, Range, Yuv};
-use crate::video::{Container, Encoding, Rate};
-
-/// A video file to write.
-#[derive(Clone, Debug)]
-pub(crate) struct Movie {
-    /// The file.
-    pub path: PathBuf,
-    /// Codec and format.
-    pub encoding: Encoding,
-    /// Frames per second.
-    pub rate: Rate,
-    /// Frames, of which the sound's length follows.
-    pub frames: usize,
-    /// The sound.
-    pub audio: Option<Audio>,
-    /// ComfyUI's texts.
-    pub text: Vec<(String, String)>,
-}
-
-/// The sound of a video.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Audio {
-    /// The file, of which the first audio stream is taken.
-    pub path: PathBuf,
-    /// FFmpeg's name of its codec.
-    pub codec: String,
-}
+use crate::video::{Container, Encode, Encoding, Movie};
 
 /// FFmpeg writing a file, which appears when it is complete.
 #[derive(Debug)]
@@ -180,22 +154,6 @@ fn arguments(movie: &Movie) -> Vec<String> {
 }
 
 impl Encoder {
-    /// Writes a frame, `[3, H, W]`.
-    ///
-    /// # Errors
-    /// [`Error::Format`] with what FFmpeg says, if it has ended.
-    pub fn push(&mut self, frame: &Array) -> Result<()> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        self.yuv.write(frame, &mut bytes)?;
-        let sent = self.send(|stream| {
-            y4m::begin_frame(stream)?;
-            stream.write_all(&bytes)
-        });
-        self.bytes = bytes;
-        sent
-    }
-
     fn send(
         &mut self,
         write: impl FnOnce(&mut BufWriter<ChildStdin>) -> std::io::Result<()>,
@@ -216,12 +174,22 @@ impl Encoder {
         let said = self.running.finish().err().unwrap_or(pipe);
         Error::format(&self.path, format!("ffmpeg cannot write it: {said}"))
     }
+}
 
-    /// Completes the file.
-    ///
-    /// # Errors
-    /// [`Error::Format`] with what FFmpeg says; [`Error::Io`].
-    pub fn finish(mut self) -> Result<()> {
+impl Encode for Encoder {
+    fn push(&mut self, frame: &Array) -> Result<()> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.yuv.write(frame, &mut bytes)?;
+        let sent = self.send(|stream| {
+            y4m::begin_frame(stream)?;
+            stream.write_all(&bytes)
+        });
+        self.bytes = bytes;
+        sent
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
         self.send(BufWriter::flush)?;
         self.stream = None;
         if let Err(said) = self.running.finish() {
