@@ -20,6 +20,8 @@ mod hostile_training;
 mod hub;
 mod messages;
 mod metrics;
+#[cfg(feature = "mp4")]
+mod mp4;
 mod public;
 mod roundtrip;
 #[cfg(feature = "train")]

@@ -117,7 +117,7 @@ fn a_reader_that_goes_away_is_no_panic() {
 #[test]
 fn without_ffmpeg_the_error_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("clip.mp4");
+    let out = folder.path().join("clip.mkv");
     let mut command = vae2x();
     for name in [
         "VAE2X_FFMPEG",

@@ -7,7 +7,7 @@
 //! | path | holds |
 //! |---|---|
 //! | `.png .jpg .jpeg .webp .exr` | one image |
-//! | `.mp4 .mov .mkv .webm` | the frames of one clip as a video, through FFmpeg |
+//! | `.mp4 .mov .mkv .webm` | the frames of one clip as a video, through FFmpeg; `.mp4` also without it, by the feature `mp4` |
 //! | `.y4m`, or `-` for standard output | the frames of one clip as plain video |
 //! | `.apng .gif`, or `.webp` for more than one frame | the frames of one clip as an animated image |
 //! | `.npy .safetensors` | the frames of one input, `[B, 3, F, H, W]` in [-1, 1], named `pixels` |
@@ -24,12 +24,11 @@ use vae2x_core::{Error, Result};
 
 pub use crate::array_format::ArrayFormat;
 use crate::frames::{
-    AnimationSink, ArraySink, FolderSink, FrameSink, ImageSink, MovieSink, Series, Y4mSink,
+    AnimationSink, ArraySink, FolderSink, FrameSink, ImageSink, MovieSink, Program, Series, Y4mSink,
 };
 use crate::picture::{BitDepth, PictureFormat, PictureOptions, keeps_no_overshoot};
 use crate::pixels::Overshoot;
-use crate::video::ffmpeg::{Audio, Movie};
-use crate::video::{Animation, Container, Encoding, Ffmpeg, Rate, Wishes};
+use crate::video::{Animation, Audio, Container, Encoding, Ffmpeg, Movie, Rate, Wishes};
 
 /// An input, as far as the plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +96,9 @@ impl VideoOptions {
 struct Video {
     encoding: Encoding,
     rate: Rate,
-    /// The program and the sound; `.y4m` files need none and have none.
-    ffmpeg: Option<(Ffmpeg, Option<Audio>)>,
+    /// What writes it; `.y4m` files need nothing.
+    program: Option<Program>,
+    audio: Option<Audio>,
 }
 
 /// The kind of output that a path stands for.
@@ -275,23 +275,23 @@ impl Video {
         frames: usize,
         text: Vec<(String, String)>,
     ) -> Result<Box<dyn FrameSink>> {
-        Ok(match &self.ffmpeg {
+        Ok(match &self.program {
             None => Box::new(Y4mSink::create(
                 path,
                 self.encoding.format,
                 self.rate,
                 frames,
             )?),
-            Some((ffmpeg, audio)) => {
+            Some(program) => {
                 let movie = Movie {
                     path: path.to_path_buf(),
                     encoding: self.encoding,
                     rate: self.rate,
                     frames,
-                    audio: audio.clone(),
+                    audio: self.audio.clone(),
                     text,
                 };
-                Box::new(MovieSink::new(ffmpeg.clone(), movie))
+                Box::new(MovieSink::new(program.clone(), movie))
             }
         })
     }
@@ -301,31 +301,39 @@ impl Video {
 fn video(container: Container, options: &VideoOptions) -> Result<Video> {
     let encoding = Encoding::new(container, options.wishes)?;
     let rate = options.rate.unwrap_or_default();
-    let ffmpeg = match container {
+    let (program, audio) = match container {
         Container::Y4m if options.audio.is_some() => {
             return Err(Error::BadRequest(
                 "--audio: a .y4m stream has no sound".into(),
             ));
         }
-        Container::Y4m => None,
-        _ => {
-            let ffmpeg = Ffmpeg::find(options.ffmpeg.as_deref())?;
-            let audio = |path: &PathBuf| {
-                let codec = ffmpeg.audio_codec(path)?;
-                Ok::<_, Error>(Audio {
-                    path: path.clone(),
-                    codec,
-                    from: options.audio_from as f64 / rate.per_second(),
-                })
-            };
-            let audio = options.audio.as_ref().map(audio).transpose()?;
-            Some((ffmpeg, audio))
-        }
+        Container::Y4m => (None, None),
+        _ => match Ffmpeg::find(options.ffmpeg.as_deref()) {
+            Ok(ffmpeg) => {
+                let audio = |path: &PathBuf| {
+                    let codec = ffmpeg.audio_codec(path)?;
+                    Ok::<_, Error>(Audio {
+                        path: path.clone(),
+                        codec,
+                        from: options.audio_from as f64 / rate.per_second(),
+                    })
+                };
+                let audio = options.audio.as_ref().map(audio).transpose()?;
+                (Some(Program::Ffmpeg(ffmpeg)), audio)
+            }
+            #[cfg(feature = "mp4")]
+            Err(Error::NoProgram { .. }) => {
+                crate::video::mp4::check(container, options.wishes, options.audio.is_some())?;
+                (Some(Program::OpenH264), None)
+            }
+            Err(e) => return Err(e),
+        },
     };
     Ok(Video {
         encoding,
         rate,
-        ffmpeg,
+        program,
+        audio,
     })
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use vae2x_media::output::VideoOptions;
 use vae2x_media::video::{Codec, PixelFormat, Rate, Wishes};
 
-/// How a video is written. FFmpeg writes all but .y4m files.
+/// How a video is written. FFmpeg writes all but .y4m files; .mp4 is written without it by builds with `mp4`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Videos")]
 pub struct VideoArgs {

@@ -7,13 +7,14 @@ use vae2x::{Upscale, Vae};
 use vae2x_media::frames::{Folders, SourceOptions, is_video_name, list_inputs, open_source};
 use vae2x_media::output::{Input, Output, OutputOptions, VideoOptions};
 use vae2x_media::picture::{BitDepth, PictureFormat, look_at_image};
-use vae2x_media::video::{Animation, Container};
+use vae2x_media::video::{Animation, Container, Ffmpeg};
 
 use crate::args::UpscaleArgs;
 use crate::batch::{self, Pair};
 use crate::compute::{Compute, vae_name};
 use crate::files::{check_files, check_replaceable, is_folder, keep_or_remove, targets};
 use crate::run::{Direction, Failures, prepare, run, run_all};
+use crate::ui;
 use crate::usage;
 use crate::work::{EnlargedClip, EnlargedImage, EnlargingClips, Upscaling};
 
@@ -158,7 +159,13 @@ fn look_at_clips(
         }
         let has_sound = Container::from_path(&output).is_some_and(Container::has_sound);
         if video.audio.is_none() && spec.has_audio && has_sound {
-            video.audio = Some(input.clone());
+            match Ffmpeg::find(args.video.ffmpeg.as_deref()) {
+                Ok(_) => video.audio = Some(input.clone()),
+                Err(_) => ui::note(format!(
+                    "{}: its sound is left out, as FFmpeg is not installed",
+                    input.display()
+                )),
+            }
         }
         let options = OutputOptions {
             depth: args.bit_depth.unwrap_or_default(),

@@ -11,7 +11,7 @@
 //! | [`ArrayFile`] | [`ArraySink`] | one or several clips as one array, `[B, 3, F, H, W]` |
 //! | | [`AnimationSink`] | a clip as an animated image |
 //! | [`Y4mFile`] | [`Y4mSink`] | a clip as plain frames of video |
-//! | [`MovieFile`] | [`MovieSink`] | a clip as a video, through FFmpeg |
+//! | [`MovieFile`] | [`MovieSink`] | a clip as a video, through FFmpeg; `.mp4` also without it, by the feature `mp4` |
 //!
 //! [`list_inputs`] finds the files of a command line, [`open_source`] opens a path by its kind, [`Fitted`] crops or pads frames to whole latent cells,
 //! and [`crate::output::Output`] decides which sink a path stands for.
@@ -30,5 +30,6 @@ pub use contract::{Frame, FrameSink, FrameSource, Spec};
 pub use fitted::{Edges, Fit, Fitted};
 pub use inputs::{Folders, Inputs, list_inputs};
 pub use open::{SourceOptions, is_video_name, open_source};
+pub(crate) use sink::Program;
 pub use sink::{AnimationSink, ArraySink, FolderSink, ImageSink, MovieSink, Series, Y4mSink};
 pub use source::{ArrayFile, FolderOfFrames, ImageFile, MovieFile, Y4mFile};

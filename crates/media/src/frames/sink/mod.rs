@@ -13,4 +13,5 @@ pub use array::ArraySink;
 pub use folder::{FolderSink, Series};
 pub use image::ImageSink;
 pub use movie::MovieSink;
+pub(crate) use movie::Program;
 pub use y4m::Y4mSink;

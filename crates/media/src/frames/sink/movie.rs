@@ -1,4 +1,4 @@
-//! A video file, through FFmpeg.
+//! A video file, through FFmpeg, or without it where it is an `.mp4` and the feature `mp4` is there.
 
 use std::path::PathBuf;
 
@@ -7,34 +7,61 @@ use vae2x_core::{Array, Result};
 use super::count::Count;
 use crate::fit::pad;
 use crate::frames::contract::{FrameSink, partial};
-use crate::video::Ffmpeg;
-use crate::video::ffmpeg::{Encoder, Movie};
 use crate::video::yuv::Chroma;
+use crate::video::{Encode, Ffmpeg, Movie};
 
 /// Writes frames as a video, which appears when it is complete.
 #[derive(Debug)]
 pub struct MovieSink {
-    ffmpeg: Ffmpeg,
+    program: Program,
     movie: Movie,
-    /// From the first frame on, which tells the size: FFmpeg, and the size that is stored.
-    encoder: Option<(Encoder, [usize; 2])>,
+    /// From the first frame on, which tells the size: the encoder, and the size that is stored.
+    encoder: Option<(Box<dyn Encode>, [usize; 2])>,
     count: Count,
     notes: Vec<String>,
 }
 
+/// What compresses the frames.
+#[derive(Clone, Debug)]
+pub(crate) enum Program {
+    /// FFmpeg.
+    Ffmpeg(Ffmpeg),
+    /// OpenH264, which is part of this program.
+    #[cfg(feature = "mp4")]
+    OpenH264,
+}
+
+impl Program {
+    fn encode(&self, movie: &Movie, size: [usize; 2]) -> Result<Box<dyn Encode>> {
+        Ok(match self {
+            Self::Ffmpeg(ffmpeg) => Box::new(ffmpeg.encode(movie, size)?),
+            #[cfg(feature = "mp4")]
+            Self::OpenH264 => Box::new(crate::video::mp4::Encoder::new(movie, size)?),
+        })
+    }
+}
+
 impl MovieSink {
     /// Will write `movie`.
-    pub(crate) fn new(ffmpeg: Ffmpeg, movie: Movie) -> Self {
+    pub(crate) fn new(program: Program, movie: Movie) -> Self {
         Self {
             count: Count::new(1, movie.frames),
-            ffmpeg,
+            program,
             movie,
             encoder: None,
             notes: Vec::new(),
         }
     }
 
-    fn begin(&mut self, size: [usize; 2]) -> Result<&mut (Encoder, [usize; 2])> {
+    fn begin(&mut self, size: [usize; 2]) -> Result<&mut (Box<dyn Encode>, [usize; 2])> {
+        #[cfg(feature = "mp4")]
+        if matches!(self.program, Program::OpenH264) {
+            self.notes.push(format!(
+                "{}: written without FFmpeg, which is not installed; with it the file would be smaller, and could have sound and \
+                 other codecs",
+                self.movie.path.display()
+            ));
+        }
         let stored = even(size, self.movie.encoding.format.chroma);
         if stored != size {
             self.notes.push(format!(
@@ -47,7 +74,7 @@ impl MovieSink {
                 self.movie.encoding.format
             ));
         }
-        let encoder = self.ffmpeg.encode(&self.movie, stored)?;
+        let encoder = self.program.encode(&self.movie, stored)?;
         Ok(self.encoder.insert((encoder, stored)))
     }
 }
@@ -83,7 +110,7 @@ impl FrameSink for MovieSink {
     fn finish(self: Box<Self>) -> Result<Vec<PathBuf>> {
         self.count.finish()?;
         if let Some((encoder, _)) = self.encoder {
-            encoder.finish()?;
+            encoder.close(self.movie.frames)?.persist()?;
         }
         Ok(vec![self.movie.path])
     }
@@ -94,7 +121,44 @@ impl FrameSink for MovieSink {
             return Ok(Vec::new());
         };
         let path = partial(&self.movie.path);
-        encoder.finish_early(self.count.pushed(), path.clone())?;
+        let file = encoder.close(self.count.pushed())?;
+        file.persist_as(path.clone())?;
         Ok(vec![path])
+    }
+}
+
+#[cfg(all(test, feature = "mp4"))]
+mod tests {
+    use super::*;
+    use crate::video::mp4::Index;
+    use crate::video::{Container, Encoding, Rate, Wishes};
+
+    #[test]
+    fn odd_sides_are_padded_without_ffmpeg_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.mp4");
+        let movie = Movie {
+            path: path.clone(),
+            encoding: Encoding::new(Container::Mp4, Wishes::default()).unwrap(),
+            rate: Rate::WAN,
+            frames: 2,
+            audio: None,
+            text: Vec::new(),
+        };
+        let mut sink = Box::new(MovieSink::new(Program::OpenH264, movie.clone()));
+        sink.push(&Array::zeros([3, 33, 47])).unwrap();
+        let notes = sink.notes();
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].contains("without FFmpeg"), "{notes:?}");
+        assert!(notes[1].contains("padded from 47x33 to 48x34"), "{notes:?}");
+        // A frame is missing.
+        assert!(sink.finish().is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut sink = Box::new(MovieSink::new(Program::OpenH264, movie));
+        for _ in 0..2 {
+            sink.push(&Array::zeros([3, 33, 47])).unwrap();
+        }
+        assert_eq!(sink.finish().unwrap(), [path.clone()]);
+        assert_eq!(Index::read(&path).unwrap().video.size, [34, 48]);
     }
 }

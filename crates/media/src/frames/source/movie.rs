@@ -1,27 +1,66 @@
-//! A video file that FFmpeg reads.
+//! A video file that FFmpeg reads, or, where it is not installed and the feature `mp4` is there, an MP4 file of H.264.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "mp4")]
+use std::sync::Arc;
 
 use vae2x_core::{Error, Result};
 
 use crate::frames::contract::{Frame, FrameSource, Spec};
 use crate::picture::BitDepth;
-use crate::video::Ffmpeg;
-use crate::video::ffmpeg::{Decoder, Video};
+#[cfg(feature = "mp4")]
+use crate::video::mp4;
+use crate::video::stream::Video;
+use crate::video::{Decode, Ffmpeg};
 
 /// Most pixels of a frame; as many as an image may have.
 const MAX_PIXELS: usize = crate::picture::MAX_PIXELS as usize;
 
-/// Frames of a video, decoded by FFmpeg one ahead of what is used.
+/// Frames of a video, decoded one ahead of what is used.
 #[derive(Debug)]
 pub struct MovieFile {
     path: PathBuf,
-    ffmpeg: Ffmpeg,
+    program: Program,
     video: Video,
     spec: Spec,
     /// Running from the first frame to the last only.
-    decoder: Option<Decoder>,
+    decoder: Option<Box<dyn Decode>>,
     next: usize,
+}
+
+/// What decodes the frames.
+#[derive(Debug)]
+enum Program {
+    Ffmpeg(Ffmpeg),
+    #[cfg(feature = "mp4")]
+    OpenH264(Arc<mp4::Index>),
+}
+
+impl Program {
+    /// Finds what reads a file, and looks at the file.
+    fn find(path: &Path, ffmpeg: Option<&Path>) -> Result<(Self, Video)> {
+        match Ffmpeg::find(ffmpeg) {
+            Ok(ffmpeg) => {
+                let video = ffmpeg.probe(path)?;
+                Ok((Self::Ffmpeg(ffmpeg), video))
+            }
+            #[cfg(feature = "mp4")]
+            Err(Error::NoProgram { .. }) if MovieFile::is_mp4(path) => {
+                let index = mp4::Index::read(path)?;
+                let video = index.video.clone();
+                Ok((Self::OpenH264(index.into()), video))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn decode(&self, path: &Path, video: &Video) -> Result<Box<dyn Decode>> {
+        Ok(match self {
+            Self::Ffmpeg(ffmpeg) => Box::new(ffmpeg.decode(path, video)?),
+            #[cfg(feature = "mp4")]
+            Self::OpenH264(index) => Box::new(mp4::Decoder::new(path, index)?),
+        })
+    }
 }
 
 impl MovieFile {
@@ -36,14 +75,21 @@ impl MovieFile {
             .is_some_and(|e| Self::NAMES.iter().any(|n| e.eq_ignore_ascii_case(n)))
     }
 
-    /// Counts the frames of a video and looks at its facts, which decodes it once.
+    /// Whether a path is named as a file of MP4's boxes.
+    #[cfg(feature = "mp4")]
+    fn is_mp4(path: &Path) -> bool {
+        let names = ["mp4", "m4v", "mov"];
+        path.extension()
+            .is_some_and(|e| names.iter().any(|n| e.eq_ignore_ascii_case(n)))
+    }
+
+    /// Counts the frames of a video and looks at its facts; FFmpeg decodes it once for that.
     ///
     /// # Errors
-    /// As [`Ffmpeg::find`]; [`Error::Format`] if FFmpeg cannot read the file.
+    /// As [`Ffmpeg::find`]; [`Error::Format`] if the file cannot be read.
     pub fn open(path: &Path, ffmpeg: Option<&Path>) -> Result<Self> {
         vae2x_core::files::open(path)?;
-        let ffmpeg = Ffmpeg::find(ffmpeg)?;
-        let video = ffmpeg.probe(path)?;
+        let (program, video) = Program::find(path, ffmpeg)?;
         let [height, width] = video.size;
         if height.saturating_mul(width) > MAX_PIXELS {
             let problem =
@@ -61,7 +107,7 @@ impl MovieFile {
                 rate: video.rate,
                 has_audio: video.audio.is_some(),
             },
-            ffmpeg,
+            program,
             video,
             decoder: None,
             next: 0,
@@ -118,7 +164,7 @@ impl FrameSource for MovieFile {
             Some(decoder) => decoder,
             None => self
                 .decoder
-                .insert(self.ffmpeg.decode(&self.path, &self.video)?),
+                .insert(self.program.decode(&self.path, &self.video)?),
         };
         let pixels = decoder.next(self.next)?;
         let notes = match self.next {

@@ -6,9 +6,10 @@ use std::process::{ChildStdout, Stdio};
 
 use vae2x_core::{Array, Error, Result};
 
-use super::probe::Video;
 use super::program::{Ffmpeg, Running};
 use crate::pixels;
+use crate::video::Decode;
+use crate::video::stream::Video;
 use crate::video::yuv::{Matrix, Yuv};
 
 /// FFmpeg decoding a file.
@@ -113,12 +114,8 @@ impl Ffmpeg {
     }
 }
 
-impl Decoder {
-    /// The next frame, `[3, H, W]` in [-1, 1].
-    ///
-    /// # Errors
-    /// [`Error::Format`] if the file ends before, or within, this frame.
-    pub fn next(&mut self, index: usize) -> Result<Array> {
+impl Decode for Decoder {
+    fn next(&mut self, index: usize) -> Result<Array> {
         if self.stream.read_exact(&mut self.bytes).is_err() {
             let why = match self.running.finish() {
                 Ok(()) => "the file ends before it".into(),

@@ -12,42 +12,13 @@ use super::metadata;
 use super::program::{Ffmpeg, Running};
 use crate::video::y4m::{self, Header};
 use crate::video::yuv::{Matrix, Range, Yuv};
-use crate::video::{Container, Encoding, Rate};
-
-/// A video file to write.
-#[derive(Clone, Debug)]
-pub(crate) struct Movie {
-    /// The file.
-    pub path: PathBuf,
-    /// Codec and format.
-    pub encoding: Encoding,
-    /// Frames per second.
-    pub rate: Rate,
-    /// Frames, of which the sound's length follows.
-    pub frames: usize,
-    /// The sound.
-    pub audio: Option<Audio>,
-    /// ComfyUI's texts.
-    pub text: Vec<(String, String)>,
-}
-
-/// The sound of a video.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Audio {
-    /// The file, of which the first audio stream is taken.
-    pub path: PathBuf,
-    /// FFmpeg's name of its codec.
-    pub codec: String,
-    /// Seconds of it that are left out.
-    pub from: f64,
-}
+use crate::video::{Container, Encode, Encoding, Movie};
 
 /// FFmpeg writing a file, which appears when it is complete.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     ffmpeg: Ffmpeg,
     path: PathBuf,
-    frames: usize,
     temp: TempFile,
     /// The texts' file, which FFmpeg reads.
     _texts: Option<TempFile>,
@@ -96,7 +67,6 @@ impl Ffmpeg {
         let mut encoder = Encoder {
             ffmpeg: self.clone(),
             path: movie.path.clone(),
-            frames: movie.frames,
             temp,
             _texts: texts,
             running,
@@ -185,22 +155,6 @@ fn arguments(movie: &Movie) -> Vec<String> {
 }
 
 impl Encoder {
-    /// Writes a frame, `[3, H, W]`.
-    ///
-    /// # Errors
-    /// [`Error::Format`] with what FFmpeg says, if it has ended.
-    pub fn push(&mut self, frame: &Array) -> Result<()> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        self.yuv.write(frame, &mut bytes)?;
-        let sent = self.send(|stream| {
-            y4m::begin_frame(stream)?;
-            stream.write_all(&bytes)
-        });
-        self.bytes = bytes;
-        sent
-    }
-
     fn send(
         &mut self,
         write: impl FnOnce(&mut BufWriter<ChildStdin>) -> std::io::Result<()>,
@@ -221,26 +175,22 @@ impl Encoder {
         let said = self.running.finish().err().unwrap_or(pipe);
         Error::format(&self.path, format!("ffmpeg cannot write it: {said}"))
     }
+}
 
-    /// Completes the file.
-    ///
-    /// # Errors
-    /// [`Error::Format`] with what FFmpeg says; [`Error::Io`].
-    pub fn finish(self) -> Result<()> {
-        let frames = self.frames;
-        self.close(frames)?.persist()
+impl Encode for Encoder {
+    fn push(&mut self, frame: &Array) -> Result<()> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.yuv.write(frame, &mut bytes)?;
+        let sent = self.send(|stream| {
+            y4m::begin_frame(stream)?;
+            stream.write_all(&bytes)
+        });
+        self.bytes = bytes;
+        sent
     }
 
-    /// Completes the file after the first `frames` of its frames, as `path`.
-    ///
-    /// # Errors
-    /// As [`Self::finish`].
-    pub fn finish_early(self, frames: usize, path: PathBuf) -> Result<()> {
-        self.close(frames)?.persist_as(path)
-    }
-
-    /// Ends FFmpeg, and checks what it has written.
-    fn close(mut self, expected: usize) -> Result<TempFile> {
+    fn close(mut self: Box<Self>, expected: usize) -> Result<TempFile> {
         self.send(BufWriter::flush)?;
         self.stream = None;
         if let Err(said) = self.running.finish() {

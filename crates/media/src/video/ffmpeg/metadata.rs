@@ -1,7 +1,6 @@
 //! ComfyUI's texts in FFMETADATA, the file of keys and values that FFmpeg reads and writes.
 
-/// The keys that ComfyUI reads.
-const KEYS: [&str; 2] = ["prompt", "workflow"];
+use crate::video::COMFY_KEYS as KEYS;
 
 /// The file of these texts.
 pub(super) fn of(texts: &[(String, String)]) -> String {

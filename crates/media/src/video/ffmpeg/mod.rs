@@ -9,7 +9,4 @@ mod metadata;
 mod probe;
 mod program;
 
-pub(crate) use decode::Decoder;
-pub(crate) use encode::{Audio, Encoder, Movie};
-pub(crate) use probe::Video;
 pub use program::{Ffmpeg, end_all};

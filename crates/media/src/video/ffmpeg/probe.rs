@@ -10,58 +10,15 @@ use std::process::Stdio;
 use vae2x_core::{Error, Result, files};
 
 use super::program::{Ffmpeg, summary};
-use crate::video::Rate;
+use crate::video::stream::{Colours, Video};
 use crate::video::yuv::{Matrix, Range};
 
 /// Bytes of a file's texts that are read; workflows take less.
 const MAX_TEXT: u64 = 16 << 20;
 /// Bytes of a line that are looked at; one of another kind of facts may be longer.
 const MAX_LINE: u64 = 4 << 10;
-/// Frames are unevenly spaced if the distance of two differs from the mean by more than this share of it. Containers with coarse
-/// clocks, such as Matroska's of a thousandth of a second, round times.
-const VARYING: f64 = 0.25;
 /// Lines that are kept to say what is wrong.
 const LINES: usize = 40;
-
-/// A video stream.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Video {
-    /// Frames.
-    pub frames: usize,
-    /// Height and width, turned upright.
-    pub size: [usize; 2],
-    /// FFmpeg's name of how frames are stored.
-    pub pixel_format: String,
-    /// Frames per second: the mean, if they vary.
-    pub rate: Option<Rate>,
-    /// Whether frames are unevenly spaced.
-    pub is_varying: bool,
-    /// The stream's colours.
-    pub colours: Colours,
-    /// Whether a frame is two fields.
-    pub is_interlaced: bool,
-    /// Width and height of a pixel, if it is not square.
-    pub pixel_aspect: Option<(u32, u32)>,
-    /// The codec of the first audio stream.
-    pub audio: Option<String>,
-    /// ComfyUI's `prompt` and `workflow`.
-    pub text: Vec<(String, String)>,
-    /// What FFmpeg says of parts that it could not read.
-    pub damage: Option<String>,
-}
-
-/// What a stream says of its colours.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Colours {
-    /// What the brightness is made of, if known.
-    pub matrix: Option<Matrix>,
-    /// What black and white are.
-    pub range: Range,
-    /// The transfer function, as FFmpeg names it.
-    pub transfer: String,
-    /// The primaries, as FFmpeg names them.
-    pub primaries: String,
-}
 
 impl Ffmpeg {
     /// Looks at the first video stream of a file.
@@ -272,12 +229,9 @@ impl Found {
     /// The stream, with the rate that its times show.
     fn settle(self) -> Video {
         let mut video = self.video;
-        if let (Some([first, last]), Some([least, most])) = (self.ends, self.distances) {
+        if let (Some([first, last]), Some(distances)) = (self.ends, self.distances) {
             let mean = (last - first) / (video.frames - 1) as f64;
-            video.is_varying = least < mean * (1.0 - VARYING) || most > mean * (1.0 + VARYING);
-            if video.is_varying || video.rate.is_none() {
-                video.rate = Rate::from_f64(1.0 / mean).or(video.rate);
-            }
+            video.pace(mean, distances);
         }
         video
     }

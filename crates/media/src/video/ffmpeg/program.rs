@@ -63,7 +63,15 @@ impl Ffmpeg {
             Some(path) => Self::at(path),
             None => Err(Error::NoProgram {
                 program: "ffmpeg",
-                how: "install it, or name it with --ffmpeg or VAE2X_FFMPEG; .y4m and folders of images need none",
+                how: match cfg!(feature = "mp4") {
+                    true => {
+                        "install it, or name it with --ffmpeg or VAE2X_FFMPEG; .mp4, .y4m and folders of images need none"
+                    }
+                    false => {
+                        "install it, or name it with --ffmpeg or VAE2X_FFMPEG; .y4m and folders of images need none, nor .mp4 in \
+                         programs built with `--features mp4`"
+                    }
+                },
             }),
         }
     }
