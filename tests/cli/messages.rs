@@ -119,7 +119,7 @@ const COMMAND_LINES: &[Message] = &[
     (
         "metrics a.png --reference a",
         2,
-        &["'a.png': expected NAME=IMAGE or NAME=FOLDER"],
+        &["'a.png': expected NAME=IMAGE, NAME=VIDEO or NAME=FOLDER"],
     ),
     ("speckle", 2, &["give images, or a model with --vae"]),
     (
