@@ -119,7 +119,7 @@ const COMMAND_LINES: &[Message] = &[
     (
         "metrics a.png --reference a",
         2,
-        &["'a.png': expected NAME=IMAGE or NAME=FOLDER"],
+        &["'a.png': expected NAME=IMAGE, NAME=VIDEO or NAME=FOLDER"],
     ),
     ("speckle", 2, &["give images, or a model with --vae"]),
     (
@@ -210,12 +210,12 @@ const FILES: &[Message] = &[
     (
         "compare a/y.png b -o x.html",
         1,
-        &["no image of y, b has the same name"],
+        &["no image or clip of y, b has the same name"],
     ),
     (
         "metrics a=photo.png --reference a",
         1,
-        &["no image of 'a' has the same name"],
+        &["no image or clip of 'a' has the same name"],
     ),
 ];
 
