@@ -75,7 +75,7 @@ fn metrics_of_clips_are_means_and_name_the_worst_frame() {
     assert_eq!(b["worst"]["psnr"]["frame"], 2);
     assert_eq!(b["worst"]["psnr"]["value"], by_frame[2]);
     // Frames keep their numbers in a part of the clip.
-    let part = metrics(&sides, &["--json", "--frames", "1..4", "--every", "3"]).ok();
+    let part = metrics(&sides, &["--json", "--range", "1..4", "--every", "3"]).ok();
     let part: Value = serde_json::from_str(&part).unwrap();
     assert_eq!(part["pictures"][1]["frames"], serde_json::json!([1, 4]));
     assert_eq!(part["pictures"][1]["worst"]["psnr"]["frame"], 1);
@@ -136,16 +136,16 @@ fn clips_of_other_lengths_and_sides_are_refused() {
     };
     let short = sides("short.y4m");
     let said = metrics(&short, &[]).fails(1);
-    for fact in ["9 in ", "long.y4m", "7 in ", "short.y4m", "--frames 0..6"] {
+    for fact in ["9 in ", "long.y4m", "7 in ", "short.y4m", "--range 0..6"] {
         assert!(said.contains(fact), "'{fact}' is not in: {said}");
     }
-    metrics(&short, &["--frames", "0..6"]).ok();
+    metrics(&short, &["--range", "0..6"]).ok();
     assert!(
-        metrics(&short, &["--frames", "3..7"])
+        metrics(&short, &["--range", "3..7"])
             .fails(1)
             .contains("frames 3 to 7")
     );
-    metrics(&short, &["--frames", "7..3"]).fails(2);
+    metrics(&short, &["--range", "7..3"]).fails(2);
     metrics(&short, &["--every", "0"]).fails(2);
     let said = metrics(&sides("wide.y4m"), &[]).fails(1);
     assert!(
@@ -215,7 +215,7 @@ fn the_page_has_every_frame_of_every_clip() {
     assert!(page.contains("4 frames at 12 per second") && page.contains("frame 3</button>"));
     // A part of the clip, and of the image.
     let part = [
-        "--clip", "--frames", "1..", "--every", "2", "--crop", "8x8+2+2", "--fps", "8",
+        "--clip", "--range", "1..", "--every", "2", "--crop", "8x8+2+2", "--fps", "8",
     ];
     compare(&[&at("a"), &at("b.y4m")], &out, &part).ok();
     let report = report(&std::fs::read_to_string(&out).unwrap());
@@ -240,7 +240,7 @@ fn clips_that_do_not_fit_into_a_page_are_refused_with_advice() {
         &["--clip", "--page-limit", "2000B"],
     )
     .fails(1);
-    for fact in ["--page-limit", "--frames 0..", "--every ", "--crop"] {
+    for fact in ["--page-limit", "--range 0..", "--every ", "--crop"] {
         assert!(said.contains(fact), "'{fact}' is not in: {said}");
     }
     assert_eq!(entries(folder.path()), before);

@@ -227,7 +227,7 @@ fn numbers(row: &str, clips: &[Option<Clip>], options: &ClipOptions) -> Result<V
             return Err(refuse(
                 "the same number of frames".into(),
                 format!(
-                    "{}; --frames 0..{} compares those that all have",
+                    "{}; --range 0..{} compares those that all have",
                     each(),
                     shortest.saturating_sub(1)
                 ),
@@ -284,7 +284,7 @@ mod tests {
         let error = Clips::open(&row, &ClipOptions::default()).err().unwrap();
         let said = error.to_string();
         assert!(
-            said.contains("9 in ") && said.contains("7 in ") && said.contains("--frames 0..6"),
+            said.contains("9 in ") && said.contains("7 in ") && said.contains("--range 0..6"),
             "{said}"
         );
         let options = |first, last, every| ClipOptions {

@@ -49,7 +49,7 @@ pub struct ClipArgs {
     #[arg(long)]
     pub clip: bool,
     /// Take only frames A to B, both included, counted from 0; A.. and ..B go to the ends
-    #[arg(long, value_name = "A..B", value_parser = parse_frames)]
+    #[arg(long = "range", value_name = "A..B", value_parser = parse_frames)]
     pub frames: Option<FrameRange>,
     /// Take one of every N frames
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

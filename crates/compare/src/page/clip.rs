@@ -155,7 +155,7 @@ impl Job<'_> {
         let megabytes = |bytes: u64| format!("{} MB", bytes.div_ceil(1_000_000));
         let fewer = match numbers {
             [first, ..] if room > 0 => format!(
-                "--frames {first}..{} takes a part of the clip, --every {every} one of {every} frames",
+                "--range {first}..{} takes a part of the clip, --every {every} one of {every} frames",
                 numbers.get(fits as usize - 1).unwrap_or(first)
             ),
             _ => "give fewer clips".into(),
