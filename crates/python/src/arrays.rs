@@ -21,41 +21,52 @@ impl PixelArray<'_> {
     ///
     /// # Errors
     /// `BadRequest` for another shape, or an array that is not contiguous.
-    pub fn to_planes(&self) -> Result<Array> {
+    pub fn to_images(&self) -> Result<Array> {
+        let clips = self.to_clips(1)?;
+        let [n, c, _, h, w] = clips.dims("images")?;
+        clips.reshape([n, c, h, w])
+    }
+
+    /// Clips of `frames` frames as planes in [-1, 1], `[N / frames, C, frames, H, W]`, of an array `[N, H, W, C]`.
+    ///
+    /// # Errors
+    /// As [`Self::to_images`].
+    pub fn to_clips(&self, frames: usize) -> Result<Array> {
         match self {
-            Self::U8(array) => planes(array, from_u8),
-            Self::U16(array) => planes(array, from_u16),
-            Self::F32(array) => planes(array, |v: f32| from_unit(v.clamp(0.0, 1.0))),
+            Self::U8(array) => clips(array, frames, from_u8),
+            Self::U16(array) => clips(array, frames, from_u16),
+            Self::F32(array) => clips(array, frames, |v: f32| from_unit(v.clamp(0.0, 1.0))),
         }
     }
 }
 
-fn planes<T: Element + Copy>(
+fn clips<T: Element + Copy>(
     array: &PyReadonlyArrayDyn<'_, T>,
+    frames: usize,
     convert: impl Fn(T) -> f32,
 ) -> Result<Array> {
-    let &[n, h, w, c] = array.shape() else {
+    let (&[n, h, w, c], Ok(values)) = (array.shape(), array.as_slice()) else {
         return Err(Error::BadRequest(format!(
-            "images: expected [N, H, W, C], found shape {:?}",
+            "images: expected a contiguous array [N, H, W, C], found shape {:?}",
             array.shape()
         )));
     };
-    let Ok(values) = array.as_slice() else {
-        return Err(Error::BadRequest("images: not contiguous".into()));
-    };
+    if values.is_empty() || frames == 0 || n % frames != 0 {
+        return Err(Error::BadRequest(format!(
+            "images: there is nothing in an array of shape {:?}",
+            array.shape()
+        )));
+    }
     let mut data = Vec::with_capacity(values.len());
-    for image in values.chunks_exact((h * w * c).max(1)) {
+    for clip in values.chunks_exact(frames * h * w * c) {
         for channel in 0..c {
-            data.extend(
-                image
-                    .iter()
-                    .skip(channel)
-                    .step_by(c)
-                    .map(|&value| convert(value)),
-            );
+            for frame in clip.chunks_exact(h * w * c) {
+                let plane = frame.iter().skip(channel).step_by(c);
+                data.extend(plane.map(|&value| convert(value)));
+            }
         }
     }
-    Array::new([n, c, h, w], data)
+    Array::new([n / frames, c, frames, h, w], data)
 }
 
 /// A type of pixels that Python asks for.

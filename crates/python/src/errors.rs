@@ -1,11 +1,14 @@
 //! Errors of the library as Python's exceptions, which `vae2x/_errors.py` defines.
 
+use std::path::Path;
+
 use pyo3::prelude::*;
 use vae2x::Error;
 
 /// The class in `vae2x/_errors.py` for an error.
 fn class(error: &Error) -> &'static str {
     match error {
+        Error::Format { path, .. } | Error::Tensor { path, .. } if is_array(path) => "BadRequest",
         Error::Io { .. } => "FileError",
         Error::Format { .. }
         | Error::Tensor { .. }
@@ -21,6 +24,11 @@ fn class(error: &Error) -> &'static str {
         Error::Cancelled => "Cancelled",
         _ => "Error",
     }
+}
+
+/// Whether a path is not one, but the name by which the library calls an array in memory.
+fn is_array(path: &Path) -> bool {
+    path == Path::new("array")
 }
 
 /// The exception for an error.
@@ -40,7 +48,12 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
             let text = text.split(" (os error").next().unwrap_or_default();
             class.call1((source.raw_os_error(), text, path.as_os_str()))
         }
-        _ => class.call1((in_python(&error.to_string()),)),
+        _ => {
+            let text = error.to_string();
+            // Arrays have no path and no name.
+            let text = text.replace("array: the tensor: ", "latent: ");
+            class.call1((in_python(&text),))
+        }
     }
 }
 

@@ -69,7 +69,7 @@ impl FinishArgs<'_> {
 
 /// The only image of an array, `[3, H, W]`.
 fn image_of(pixels: &PixelArray<'_>) -> Result<vae2x::Array> {
-    let planes = pixels.to_planes()?;
+    let planes = pixels.to_images()?;
     match planes.dims("match_color")? {
         [1, 3, h, w] => planes.reshape([3, h, w]),
         shape => Err(Error::BadRequest(format!(

@@ -121,40 +121,20 @@ impl PyVae {
         need.map_or(Ok(()), |need| check_memory(what, need, self.memory))
     }
 
-    /// Encodes `[N, C, H, W]`: N images, or one clip of N frames.
-    fn encode_planes(
+    /// Encodes images or clips `[B, C, F, H, W]`.
+    fn encode_clips(
         &self,
-        planes: Array,
-        clips: Option<usize>,
+        clips: Array,
         pad: bool,
         cancel: &Cancel,
         report: &Report,
     ) -> Result<Latent> {
-        let [n, c, h, w] = planes.dims("images")?;
-        let (items, frames) = match clips {
-            Some(items) => (items, n / items.max(1)),
-            None => (n, 1),
-        };
-        let array = match frames {
-            1 => planes.reshape([items, c, 1, h, w])?,
-            _ => {
-                let clips = planes.reshape([items, frames, c * h * w])?;
-                let clip = |item: usize| {
-                    let frames_of = clips.item(item).into_data();
-                    let frames_of: Vec<Array> = frames_of
-                        .chunks_exact(c * h * w)
-                        .map(|frame| Array::new([c, h, w], frame.to_vec()))
-                        .collect::<Result<_>>()?;
-                    vae2x::join_frames(frames_of)
-                };
-                Array::stack(&(0..items).map(clip).collect::<Result<Vec<_>>>()?)?
-            }
-        };
         let vae = self.vae()?.with_cancel(cancel);
-        let pixels = Pixels::new(array)?.fitted(vae.config(), pad)?;
+        let pixels = Pixels::new(clips)?.fitted(vae.config(), pad)?;
         let ([h, w], spatial) = (pixels.size(), vae.config().spatial());
+        let frames = pixels.array().shape()[2];
         let extent = Extent {
-            frames: vae.config().latent_frames(pixels.array().shape()[2]),
+            frames: vae.config().latent_frames(frames),
             cells: [h / spatial, w / spatial],
         };
         let what = format!("encoding {frames} frames of {w}x{h} pixels");
@@ -315,16 +295,20 @@ impl PyVae {
         py: Python<'_>,
         images: PixelArray<'_>,
         axes: (bool, bool),
-        items: Option<usize>,
+        frames: usize,
         pad: bool,
         progress: Option<Py<PyAny>>,
         cancel: Option<Py<PyAny>>,
     ) -> PyResult<PyLatent> {
-        let (stop, planes) = (Cancel::new(), images.to_planes().or_raise(py)?);
-        let encode = |report: &Report| self.encode_planes(planes, items, pad, &stop, report);
+        let (stop, clips) = (Cancel::new(), images.to_clips(frames).or_raise(py)?);
+        let encode = |report: &Report| self.encode_clips(clips, pad, &stop, report);
         let latent = Watch::new(progress, cancel).run(py, &stop, encode)?;
-        let (batch, frames) = axes;
-        Ok(PyLatent::new(latent, Axes { batch, frames }))
+        let (batch, time) = axes;
+        let axes = Axes {
+            batch,
+            frames: time,
+        };
+        Ok(PyLatent::new(latent, axes))
     }
 
     fn refine(
@@ -359,7 +343,7 @@ impl PyVae {
         cancel: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let kind = PixelType::named(dtype).or_raise(py)?;
-        let (stop, planes) = (Cancel::new(), images.to_planes().or_raise(py)?);
+        let (stop, planes) = (Cancel::new(), images.to_images().or_raise(py)?);
         let how = Upscale {
             match_color,
             detail: detail(sharpen, blur).or_raise(py)?,

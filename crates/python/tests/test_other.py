@@ -2,6 +2,7 @@
 
 import errno
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -107,6 +108,14 @@ def test_errors_have_classes(vae, base, tmp_path):
         vae2x.Vae.open("demo:2x", device="gpu")
     with pytest.raises(vae2x.BadRequest, match="dtype=int8"):
         vae2x.Vae.open("demo:2x", dtype="int8")
+    with pytest.raises(vae2x.BadRequest, match="threads=0"):
+        vae2x.Vae.open("demo:2x", threads=0)
+    with pytest.raises(TypeError, match="open"):
+        vae2x.Vae()
+    again = pickle.loads(pickle.dumps(missing.value))
+    assert type(again) is vae2x.FileError and again.errno == errno.ENOENT
+    with pytest.raises(vae2x.BadRequest, match="^latent: .*16 channels"):
+        vae.decode(latent_values(15, 4, 5))
     with pytest.raises(vae2x.Error, match="48"):
         vae.decode(latent_values(48, 4, 5))
     with pytest.raises(vae2x.BadRequest, match="demo:base"):

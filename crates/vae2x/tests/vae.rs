@@ -1,7 +1,8 @@
 //! The library as its users meet it: whole values, sessions, finishing, and the README's example.
 
 use vae2x::{
-    Array, Detail, Device, Error, Extent, Finish, Image, Latent, Pixels, Upscale, Vae, VaeConfig,
+    Array, Cancel, Detail, Device, Error, Extent, Finish, Image, Latent, LatentOptions, Pixels,
+    SpaceChoice, Upscale, Vae, VaeConfig,
 };
 use vae2x_core::weights::formula::FormulaWeights;
 
@@ -207,4 +208,51 @@ fn the_readme_shows_the_example_that_is_tested() {
     for line in example.lines().filter(|line| !line.is_empty()) {
         assert!(tested.contains(&format!("//! {line}\n")), "{line}");
     }
+}
+
+#[test]
+fn arrays_of_any_layout_become_latents() {
+    let latent = |shape: &[usize], options: &LatentOptions| {
+        Latent::from_array(wave(shape, 0.7), options).map(|latent| latent.shape().to_vec())
+    };
+    let plain = LatentOptions::default();
+    for (given, taken) in [
+        (&[16, 2, 3][..], [1, 16, 1, 2, 3]),
+        (&[2, 16, 2, 3], [2, 16, 1, 2, 3]),
+        (&[16, 5, 2, 3], [1, 16, 5, 2, 3]),
+        (&[2, 16, 5, 2, 3], [2, 16, 5, 2, 3]),
+    ] {
+        assert_eq!(latent(given, &plain).unwrap(), taken);
+    }
+    let packed = LatentOptions {
+        packed_size: Some([64, 48]),
+        ..LatentOptions::default()
+    };
+    assert_eq!(latent(&[1, 12, 64], &packed).unwrap(), [1, 16, 1, 8, 6]);
+    let other = LatentOptions {
+        axes: Some("TCHW".parse().unwrap()),
+        space: SpaceChoice::Raw,
+        ..LatentOptions::default()
+    };
+    assert_eq!(latent(&[3, 16, 2, 3], &other).unwrap(), [1, 16, 3, 2, 3]);
+    assert!(latent(&[15, 2, 3], &plain).is_err());
+    let infinite = Array::new([16, 1, 1], vec![f32::INFINITY; 16]).unwrap();
+    let refused = Latent::from_array(infinite, &plain);
+    assert!(matches!(refused, Err(Error::NotFinite { .. })));
+}
+
+#[test]
+fn a_cancelled_model_stops_and_its_clones_do_not() {
+    let (vae, cancel) = (small(12), Cancel::new());
+    let latent = Latent::raw(wave(&[1, 16, 2, 4, 4], 0.7)).unwrap();
+    let stoppable = vae.with_cancel(&cancel);
+    let mut heard = 0;
+    let stopped = stoppable.refine_with(&latent, &mut |_| {
+        heard += 1;
+        cancel.cancel();
+    });
+    assert!(matches!(stopped, Err(Error::Cancelled)), "{heard}");
+    assert!(heard > 0);
+    assert!(matches!(stoppable.decode(&latent), Err(Error::Cancelled)));
+    vae.decode(&latent).unwrap();
 }

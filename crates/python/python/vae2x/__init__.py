@@ -14,6 +14,7 @@ front: `[16, h, w]` gives `[H, W, 3]`, `[B, 16, T, h, w]` gives `[B, 1 + 4 (T - 
 Notes and warnings go to the logger "vae2x".
 """
 
+from . import _errors
 from ._errors import (
     BadFile,
     BadRequest,
@@ -29,6 +30,11 @@ from ._errors import (
 from ._latent import Latent
 from ._vae import Vae
 from ._vae2x import FrameIterator, __version__
+
+# Where users find them.
+for _error in vars(_errors).values():
+    if isinstance(_error, type):
+        _error.__module__ = __name__
 
 __all__ = [
     "BadFile",

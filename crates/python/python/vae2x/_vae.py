@@ -45,6 +45,10 @@ class Vae:
 
     _inner: _vae2x.Vae
 
+    def __init__(self) -> None:
+        """Refuses to be called: `Vae.open` makes models."""
+        raise TypeError("use vae2x.Vae.open")
+
     @classmethod
     def open(
         cls,
@@ -65,6 +69,9 @@ class Vae:
         "f16", the precision of the decoder's weights; `threads` are those of the CPU, all cores if not given; `memory` is how many
         bytes may be held.
         """
+        for name, number in (("threads", threads), ("memory", memory)):
+            if number is not None and number < 1:
+                raise BadRequest(f"{name}={number}: expected at least 1")
         options: _vae2x.OpenArgs = {
             "device": device,
             "dtype": str(dtype).removeprefix("torch."),
@@ -247,10 +254,9 @@ class Vae:
         axes = {3: (False, False), 4: (not clip, clip), 5: (True, True)}.get(pixels.ndim)
         if axes is None:
             raise BadRequest(f"images: expected 3, 4 or 5 axes, found shape {list(pixels.shape)}")
-        # The number of clips; images are taken one by one.
-        clips = (pixels.shape[0] if pixels.ndim == 5 else 1) if axes[1] else None
+        frames = pixels.shape[-4] if axes[1] else 1
         flat = pixels.reshape(-1, *pixels.shape[-3:])
-        return Latent._of(self._inner.encode(flat, axes, clips, _pads(edges), progress, cancel))
+        return Latent._of(self._inner.encode(flat, axes, frames, _pads(edges), progress, cancel))
 
     def upscale(
         self,

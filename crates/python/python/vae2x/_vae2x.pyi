@@ -117,7 +117,7 @@ class Vae:
         self,
         images: NDArray[Any],
         axes: tuple[bool, bool],
-        items: int | None,
+        frames: int,
         pad: bool,
         progress: Progress,
         cancel: Any,
