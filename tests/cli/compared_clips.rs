@@ -185,7 +185,7 @@ fn the_page_has_every_frame_of_every_clip() {
     write_y4m(&at("b.y4m"), &[30, 40, 50, 60], [16, 24]);
     let out = at("page.html");
     let said = compare(&[&at("a"), &at("b.y4m")], &out, &["--clip"]).ok();
-    assert!(said.contains("1 rows, 2 clips"), "{said}");
+    assert!(said.contains("1 row, 2 clips"), "{said}");
     assert_eq!(entries(folder.path()), ["a", "b.y4m", "page.html"]);
     let page = std::fs::read_to_string(&out).unwrap();
     let row = &report(&page)["rows"][0];

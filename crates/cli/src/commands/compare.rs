@@ -55,9 +55,10 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     };
     let length = page.write(&args.output)?;
     ui::print(format!(
-        "{}: {} rows, {}, {}B",
+        "{}: {} row{}, {}, {}B",
         args.output.display(),
         page.rows.len(),
+        if page.rows.len() == 1 { "" } else { "s" },
         counts(&page.rows),
         ui::human(length as f64)
     ))?;
