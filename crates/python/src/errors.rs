@@ -9,6 +9,7 @@ use vae2x::Error;
 fn class(error: &Error) -> &'static str {
     match error {
         Error::Format { path, .. } | Error::Tensor { path, .. } if is_array(path) => "BadRequest",
+        Error::NotFinite { what, .. } if what.starts_with("array") => "BadRequest",
         Error::Io { .. } => "FileError",
         Error::Format { .. }
         | Error::Tensor { .. }
@@ -52,6 +53,7 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
             let text = error.to_string();
             // Arrays have no path and no name.
             let text = text.replace("array: the tensor: ", "latent: ");
+            let text = text.replace("array, first at", "latent, first at");
             class.call1((in_python(&text),))
         }
     }
