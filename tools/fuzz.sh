@@ -2,9 +2,13 @@
 # Fuzzes the readers of files and of a hub's answers for SECONDS each (default 60), with a nightly compiler and libFuzzer. Without a
 # nightly compiler, which nothing else needs, it prints that fuzzing is skipped.
 #
-#   tools/fuzz.sh [SECONDS]
+#   tools/fuzz.sh [SECONDS [TARGET...]]
+#
+# Without a TARGET, all but `mp4`, which compiles OpenH264.
 set -euo pipefail
 seconds=${1:-60}
+targets=("${@:2}")
+[ ${#targets[@]} -gt 0 ] || targets=(tensor_file vae_weights latent image y4m photos pairs runs hub_answers)
 cd "$(dirname "$0")/../fuzz"
 if ! cargo +nightly --version >/dev/null 2>&1; then
   echo "fuzzing skipped: no nightly compiler (the bounded random runs of the tests cover the same readers)"
@@ -15,8 +19,10 @@ fi
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}
-cargo +nightly build --release --target "$host"
-for name in tensor_file vae_weights latent image y4m mp4 photos pairs runs hub_answers; do
+features=()
+[[ " ${targets[*]} " != *" mp4 "* ]] || features=(--features mp4)
+cargo +nightly build --release --target "$host" ${features[@]+"${features[@]}"}
+for name in "${targets[@]}"; do
   case $name in
     image) kinds=(-name '*.png' -o -name '*.jpg' -o -name '*.webp' -o -name '*.exr' -o -name '*.bmp') ;;
     *) kinds=(-name '*.safetensors' -o -name '*.latent' -o -name '*.npy' -o -name '*.pth') ;;

@@ -167,9 +167,6 @@ pub struct DecodeArgs {
     /// Reading.
     #[command(flatten)]
     pub latent: LatentArgs,
-    /// Videos.
-    #[command(flatten)]
-    pub video: VideoArgs,
     /// Write PNG files with 8 or 16 bits per channel
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = parse_bit_depth)]
     pub bit_depth: BitDepth,
@@ -200,9 +197,6 @@ pub struct DecodeArgs {
     /// Write the images of a folder as FORMAT: png, jpg, webp or exr
     #[arg(long, value_name = "FORMAT", default_value = "png", value_parser = parse_picture_format)]
     pub format: PictureFormat,
-    /// Part of a clip.
-    #[command(flatten)]
-    pub part: PartArgs,
     /// Do not write ComfyUI's prompt and workflow to images and videos
     #[arg(long)]
     pub no_metadata: bool,
@@ -212,6 +206,13 @@ pub struct DecodeArgs {
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
+    // Their headings hold for all that follows.
+    /// Videos.
+    #[command(flatten)]
+    pub video: VideoArgs,
+    /// Part of a clip.
+    #[command(flatten)]
+    pub part: PartArgs,
 }
 
 impl DecodeArgs {
@@ -294,9 +295,6 @@ pub struct UpscaleArgs {
     /// Upscale each folder as one clip: its images are the frames, in the order of their numbers
     #[arg(long)]
     pub clip: bool,
-    /// Videos.
-    #[command(flatten)]
-    pub video: VideoArgs,
     /// Write PNG files with 8 or 16 bits per channel [default: same as input]
     #[arg(long, value_name = "BITS", value_parser = parse_bit_depth)]
     pub bit_depth: Option<BitDepth>,
@@ -315,6 +313,10 @@ pub struct UpscaleArgs {
     /// Running.
     #[command(flatten)]
     pub run: RunArgs,
+    // Their headings hold for all that follows.
+    /// Videos.
+    #[command(flatten)]
+    pub video: VideoArgs,
 }
 
 /// `vae2x hires`
@@ -463,5 +465,22 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// A heading of clap holds for all arguments that follow.
+    #[test]
+    fn headings_stand_over_their_own_options() {
+        let cli = Cli::command();
+        for (command, heading, last) in [
+            ("decode", "Videos", "ffmpeg"),
+            ("decode", "Part of a clip", "keep_partial"),
+            ("upscale", "Videos", "ffmpeg"),
+        ] {
+            let command = cli.find_subcommand(command).unwrap();
+            let under = command
+                .get_arguments()
+                .filter(|arg| arg.get_help_heading() == Some(heading));
+            assert_eq!(under.last().unwrap().get_id(), last, "{command} {heading}");
+        }
     }
 }
