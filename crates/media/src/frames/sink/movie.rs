@@ -158,7 +158,7 @@ mod tests {
         for _ in 0..2 {
             sink.push(&Array::zeros([3, 33, 47])).unwrap();
         }
-        assert_eq!(sink.finish().unwrap(), [path.clone()]);
+        assert_eq!(sink.finish().unwrap(), std::slice::from_ref(&path));
         assert_eq!(Index::read(&path).unwrap().video.size, [34, 48]);
     }
 }
