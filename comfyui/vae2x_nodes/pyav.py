@@ -53,6 +53,8 @@ def write(clip: Clip, vae: vae2x.Vae, progress: Callable[[float], Any] | None = 
     try:
         _write(part, clip, vae, progress, cancel)
         part.replace(clip.path)
+        if progress is not None:
+            progress(1.0)
     finally:
         part.unlink(missing_ok=True)
     return clip.path
@@ -105,6 +107,9 @@ def _video_stream(container: Any, codec: Codec, clip: Clip, size: tuple[int, int
 
 def _frame(values: np.ndarray, deep: bool, pixels: str) -> av.VideoFrame:
     rgb = np.ascontiguousarray(values[..., :3])
+    if deep:
+        # FFmpeg's scaler takes 255 * 256 for white.
+        rgb -= rgb >> 8
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb48le" if deep else "rgb24")
     return frame.reformat(
         format=pixels,

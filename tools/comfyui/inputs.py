@@ -21,7 +21,7 @@ def make(folder: Path) -> None:
     """Writes them into ComfyUI's input folder."""
     base = vae2x.Vae.open("demo:base")
     image = waves(1, 192, 256)[0]
-    Image.fromarray((image * 255).round().astype(np.uint8)).save(folder / "waves.png")
+    Image.fromarray((image * 255).round().astype(np.uint8)).save(folder / "photo.png")
     base.encode(image[None]).save(folder / "image.latent")
     clip = base.encode(waves(9, 192, 256), clip=True)
     clip.save(folder / "clip.latent")

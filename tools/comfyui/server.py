@@ -33,7 +33,11 @@ class Failed(Exception):
 
 
 class Interrupted(Exception):
-    """The prompt was interrupted."""
+    """The prompt was interrupted; `time` is when, in seconds of `time.time()`."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        super().__init__("interrupted")
+        self.time = message["timestamp"] / 1000
 
 
 def free_port() -> int:
@@ -143,7 +147,7 @@ class Server:
             if kind == "execution_error":
                 raise Failed(message)
             if kind == "execution_interrupted":
-                raise Interrupted
+                raise Interrupted(message)
         return history["outputs"]
 
     def run(self, prompt: dict[str, Any], workflow: Any = None) -> dict[str, Any]:
