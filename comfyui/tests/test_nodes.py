@@ -149,27 +149,26 @@ def test_frames_are_shown_from_their_folder(comfy: Path, large: LoadedVae, clip:
 def test_in_background_the_node_returns_at_once(
     comfy: Path, large: LoadedVae, clip: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events: list[tuple[str, Any]] = []
-    lines: list[str] = []
-    monkeypatch.setattr(host, "send", lambda event, data: events.append((event, data)))
-    monkeypatch.setattr(host, "show_text", lambda node, text: lines.append(text))
+    events: list[dict[str, Any]] = []
+    monkeypatch.setattr(host, "send", lambda event, data: events.append({"event": event, **data}))
     options = {**FILE, "format": "png", "in_background": True}
     array = clip.copy()
     result = decode_to_file.run(Caller(), {"samples": array}, large, **options)
     # The sampler's memory is used again.
     array[:] = 0
     end = time.monotonic() + 60
-    while not any(event == "executed" for event, _ in events):
+    while not (events and "output" in events[-1]):
         assert time.monotonic() < end
         time.sleep(0.02)
     job = background.JOBS.all()[-1]
     assert job.state == "done"
     assert Path(job.result[0]).parent == Path(result.values[0])
-    assert lines[0] == "a_00001_: waiting"
-    assert lines[-1] == "a_00001_: written"
-    event = dict(events)["executed"]
-    assert (event["node"], event["prompt_id"]) == ("7", "prompt")
-    assert json.dumps(event["output"]["images"][0]["filename"]) == '"frame_00000.png"'
+    assert {event["event"] for event in events} == {"vae2x.job"}
+    assert {(event["node"], event["prompt_id"]) for event in events} == {("7", "prompt")}
+    texts = [event["text"] for event in events]
+    assert "a_00001_: waiting" in texts
+    assert texts[-1] == "a_00001_: written"
+    assert json.loads(json.dumps(events[-1]["output"]))["images"][0]["filename"] == "frame_00000.png"
     pillow = pytest.importorskip("PIL.Image")
     first = large.vae.decode(clip, space="raw", dtype="uint8")[0, 0]
     assert (np.asarray(pillow.open(job.result[0])) == first).all()

@@ -24,7 +24,11 @@ JOBS = Jobs(LIMIT)
 
 @dataclass
 class Page:
-    """Shows the state of a job on its node."""
+    """Shows the state of a job on its node, through `web/vae2x.js`.
+
+    ComfyUI's own messages for texts and results name a node by its number alone. By the time a job ends, the page may show another
+    workflow, in which that number is another node's; so ours are told by their own message, and the page looks first.
+    """
 
     prompt_id: str | None
     node_id: str | None
@@ -34,32 +38,20 @@ class Page:
     _tells_end: bool = True
 
     def changed(self, job: Job) -> None:
-        """Shows a line, not too often."""
+        """Shows the state, not too often."""
         state, when = self._shown
         now = time.monotonic()
         if state == job.state and now - when < PAUSE:
             return
         self._shown = (job.state, now)
-        host.show_text(self.node_id, line(job))
-        host.send("vae2x.job", {"node": self.node_id, "prompt_id": self.prompt_id, **job.as_dict()})
+        event = {"node": self.node_id, "prompt_id": self.prompt_id, "text": line(job), **job.as_dict()}
+        if job.state == DONE:
+            host.log.info("%s: written in the background", job.title)
+            event["output"] = self.ui(job.result)
+        host.send("vae2x.job", event)
         if self._tells_end and not threading.main_thread().is_alive() and job.state == RUNNING:
             self._tells_end = False
             host.log.warning("finishing %s before the program ends; Ctrl-C gives it up", job.title)
-
-    def ended(self, job: Job) -> None:
-        """Shows the file."""
-        if job.state == DONE:
-            host.log.info("%s: written in the background", job.title)
-            output = self.ui(job.result)
-            host.send(
-                "executed",
-                {
-                    "node": self.node_id,
-                    "display_node": self.node_id,
-                    "output": output,
-                    "prompt_id": self.prompt_id,
-                },
-            )
 
 
 def line(job: Job) -> str:
@@ -78,7 +70,11 @@ def line(job: Job) -> str:
 def on_cpu(loaded: LoadedVae, job: Job) -> LoadedVae:
     """The same weights on the CPU, with a core left over."""
     spec = models.for_background(loaded.spec, loaded.vae.device, host.core_count())
-    return loaded if spec == loaded.spec else models.open_vae(spec, cancel=job.cancel)
+    if spec == loaded.spec:
+        return loaded
+    if loaded.in_background is None:
+        loaded.in_background = models.open_vae(spec, cancel=job.cancel)
+    return loaded.in_background
 
 
 def add(clip: Clip, vae: LoadedVae, page: Page, ended: Callable[[], Any]) -> Job:
@@ -90,8 +86,4 @@ def add(clip: Clip, vae: LoadedVae, page: Page, ended: Callable[[], Any]) -> Job
             finish = replace(finish, color_vae=on_cpu(finish.color_vae, job))
         return replace(clip, finish=finish).write(on_cpu(vae, job).vae, job.report, job.cancel)
 
-    def at_end(job: Job) -> None:
-        ended()
-        page.ended(job)
-
-    return JOBS.add(Job(clip.path.name, work, page.changed, at_end), host.raise_if_interrupted)
+    return JOBS.add(Job(clip.path.name, work, page.changed, lambda job: ended()), host.raise_if_interrupted)

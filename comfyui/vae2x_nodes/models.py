@@ -37,6 +37,8 @@ class LoadedVae:
     def __init__(self, spec: Spec, vae: vae2x.Vae) -> None:
         self.spec = spec
         self.vae = vae
+        # The same weights as the background opens them, from its first clip on.
+        self.in_background: LoadedVae | None = None
 
     def __repr__(self) -> str:
         return repr(self.vae)

@@ -25,11 +25,12 @@ def make(folder: Path) -> None:
     base.encode(image[None]).save(folder / "image.latent")
     clip = base.encode(waves(9, 192, 256), clip=True)
     clip.save(folder / "clip.latent")
-    # So large that it takes a while: 33 frames of 2048 x 2048 or so.
     raw = clip.raw().reshape(1, 16, 3, 24, 32)
+    # 33 frames of 1920 x 2048.
     long = np.tile(raw, (1, 1, 3, 5, 4))
     vae2x.Latent(long, space="raw", axes="BCTHW").save(folder / "long.latent")
-    vae2x.Latent(np.tile(raw, (1, 1, 4, 2, 2)), space="raw", axes="BCTHW").save(folder / "medium.latent")
+    # 33 frames of 384 x 1024, which take a while on one thread.
+    vae2x.Latent(np.tile(raw, (1, 1, 3, 1, 2)), space="raw", axes="BCTHW").save(folder / "medium.latent")
     marker = np.zeros(0, np.float32)
     other = {"latent_tensor": np.zeros((1, 48, 1, 8, 8), np.float32), "latent_format_version_0": marker}
     save_file(other, folder / "wan22_5b.latent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,6 @@ def run(
 
 
 def _own(clip: Clip) -> Clip:
-    from dataclasses import replace
-
     return replace(clip, array=clip.array.copy())
 
 
@@ -78,7 +77,8 @@ def _write(clips: Sequence[Clip], vae: LoadedVae, subfolder: str) -> dict[str, A
         for clip in clips:
             PATHS.give_back(clip.path)
     text = ", ".join(clip.path.name for clip in clips)
-    host.show_text(host.executing()[1], text)
+    if not clips[0].format.shows:
+        host.show_text(host.executing()[1], text)
     return _shown(clips[0], files, subfolder, text)
 
 
