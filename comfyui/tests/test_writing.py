@@ -37,7 +37,7 @@ def test_images_are_what_decode_gives(large: LoadedVae, image: np.ndarray, tmp_p
 
 
 def test_a_clip_becomes_a_folder(large: LoadedVae, clip: np.ndarray, tmp_path: Path) -> None:
-    files = Clip(clip, tmp_path / "frames", FORMATS["exr"], finish=Finish(scale=1)).write(large.vae)
+    files = Clip(clip, tmp_path / "v1.5_00001_", FORMATS["exr"], finish=Finish(scale=1)).write(large.vae)
     assert [path.name for path in files] == [f"frame_{i:05}.exr" for i in range(9)]
 
 
@@ -81,11 +81,12 @@ def test_ffmpeg_and_pyav_give_the_same_colours(large: LoadedVae, clip: np.ndarra
         assert (abs(difference.mean(axis=(0, 1, 2))) < 0.1).all()
 
 
+@pytest.mark.parametrize(("kind", "name"), [("mp4 h264", "a.mp4"), ("png", "frames")])
 def test_nothing_is_left_of_a_cancelled_clip(
-    large: LoadedVae, clip: np.ndarray, tmp_path: Path, no_ffmpeg: None
+    large: LoadedVae, clip: np.ndarray, tmp_path: Path, no_ffmpeg: None, kind: str, name: str
 ) -> None:
     cancel = threading.Event()
-    order = Clip(clip, tmp_path / "a.mp4", FORMATS["mp4 h264"])
+    order = Clip(clip, tmp_path / name, FORMATS[kind])
     with pytest.raises(vae2x.Cancelled):
         order.write(large.vae, lambda fraction: cancel.set() if fraction > 0.2 else None, cancel)
     assert list(tmp_path.iterdir()) == []

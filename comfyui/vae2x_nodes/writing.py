@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,20 +41,12 @@ class Clip:
     item: int = 0
 
     def write(self, vae: vae2x.Vae, progress: Callable[[float], Any] | None = None, cancel: Any = None) -> list[Path]:
-        """Decodes and writes; returns the files. Nothing is left of a video that was not finished."""
+        """Decodes and writes; returns the files. Nothing is left of what was not finished."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         latent = latents.to_vae2x(self.array, self.space)
         watch = {"progress": progress, "cancel": cancel}
         if not self.format.is_video:
-            return vae.decode_to_file(
-                latent,
-                self.path,
-                bit_depth=self.format.bit_depth,
-                format=self.format.extension,
-                metadata=self.metadata,
-                **self.finish.options(),
-                **watch,
-            )
+            return self._write_images(vae, latent, watch)
         with wav_file(self.audio, self.item) as sound:
             try:
                 return vae.decode_to_file(
@@ -72,6 +66,26 @@ class Clip:
         from . import pyav
 
         return [pyav.write(self, vae, **watch)]
+
+    def _write_images(self, vae: vae2x.Vae, latent: vae2x.Latent, watch: dict[str, Any]) -> list[Path]:
+        options = {
+            "bit_depth": self.format.bit_depth,
+            "format": self.format.extension,
+            "metadata": self.metadata,
+            **self.finish.options(),
+            **watch,
+        }
+        if self.path.suffix == f".{self.format.extension}":
+            return vae.decode_to_file(latent, self.path, **options)
+        # A name without an ending, whatever dots the folder's name has.
+        part = self.path.with_name(f".vae2x_{uuid.uuid4().hex}")
+        try:
+            files = vae.decode_to_file(latent, part, **options)
+            part.rename(self.path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        return [self.path / file.name for file in files]
 
 
 class Paths:
