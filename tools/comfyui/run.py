@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the nodes in a real, headless ComfyUI and checks what they do; see README.md.
 
-    PYTHON tools/comfyui/run.py CHECKOUT [--wheel vae2x.whl] [--without-ffmpeg] [--only NAME,NAME]
+    PYTHON tools/comfyui/run.py CHECKOUT [--wheel vae2x.whl] [--without-ffmpeg] [--classic] [--only NAME,NAME]
 
 PYTHON is one that has ComfyUI's requirements. One line per check is printed; the exit status is 1 if one failed.
 """
@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", help="the Python of ComfyUI's virtual environment [default: this one]")
     parser.add_argument("--wheel", type=Path, help="a wheel of vae2x to install there first")
     parser.add_argument("--without-ffmpeg", action="store_true", help="hide FFmpeg, so that PyAV writes videos")
+    parser.add_argument("--classic", action="store_true", help="hide the V3 schema from the nodes")
     parser.add_argument("--keep", action="store_true", help="keep the folder with outputs and the log")
     return parser.parse_args()
 
@@ -52,6 +53,15 @@ def main() -> int:
             shutil.rmtree(base, ignore_errors=True)
 
 
+def hide_v3(form: Path) -> None:
+    """Changes the copy of the nodes as if ComfyUI had no V3 schema."""
+    text = form.read_text()
+    known = "from comfy_api.latest import"
+    if known not in text:
+        raise SystemExit(f"{form}: expected {known!r}")
+    form.write_text(text.replace(known, "from comfy_api.none_such import"))
+
+
 def check(options: argparse.Namespace, base: Path) -> int:
     import checks
     import inputs
@@ -61,12 +71,14 @@ def check(options: argparse.Namespace, base: Path) -> int:
     for name in ("input", "output", "models/vae", "custom_nodes", "user", "work"):
         (base / name).mkdir(parents=True)
     shutil.copytree(NODES, base / "custom_nodes/vae2x", ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    if options.classic:
+        hide_v3(base / "custom_nodes/vae2x/vae2x_nodes/form.py")
     inputs.make(base / "input")
     version = re.search(r'"(.+)"', (options.checkout / "comfyui_version.py").read_text())
     has_ffmpeg = not options.without_ffmpeg and shutil.which("ffmpeg") is not None
     print(
         f"ComfyUI {version.group(1) if version else '?'}, Python {sys.version.split()[0]}, vae2x {vae2x.__version__}, "
-        f"{'FFmpeg' if has_ffmpeg else 'PyAV alone'}"
+        f"{'FFmpeg' if has_ffmpeg else 'PyAV alone'}{', classic form' if options.classic else ''}"
     )
     failed = 0
     started = time.monotonic()
