@@ -72,6 +72,8 @@ class Server:
                 stderr=subprocess.STDOUT,
                 # A group of its own, which gets signals as one that runs in a terminal does.
                 start_new_session=True,
+                # A shell that runs this script in the background makes its children ignore Ctrl-C.
+                preexec_fn=_heed_ctrl_c,
             )
 
     def __enter__(self) -> Server:
@@ -157,6 +159,10 @@ class Server:
     def output(self, item: dict[str, str]) -> Path:
         """The path of a file of `ui`."""
         return self.base / item["type"] / item["subfolder"] / item["filename"]
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _path_without_ffmpeg(base: Path) -> Path:
