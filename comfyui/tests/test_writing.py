@@ -66,6 +66,7 @@ def test_pyav_writes_all_kinds(large: LoadedVae, clip: np.ndarray, tmp_path: Pat
 
 
 def test_ffmpeg_and_pyav_give_the_same_colours(large: LoadedVae, clip: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("av")
     from vae2x_nodes import pyav
 
     expected = large.vae.decode(clip, space="raw", dtype="uint8")[0].astype(int)
@@ -85,6 +86,7 @@ def test_ffmpeg_and_pyav_give_the_same_colours(large: LoadedVae, clip: np.ndarra
 def test_nothing_is_left_of_a_cancelled_clip(
     large: LoadedVae, clip: np.ndarray, tmp_path: Path, no_ffmpeg: None, kind: str, name: str
 ) -> None:
+    pytest.importorskip("av")
     cancel = threading.Event()
     order = Clip(clip, tmp_path / name, FORMATS[kind])
     with pytest.raises(vae2x.Cancelled):

@@ -33,7 +33,9 @@ def samples(latent: Mapping[str, Any]) -> Any:
 def check(shape: tuple[int, ...], channels: int) -> None:
     """Fails, in words, if this is not a latent of the model."""
     if len(shape) not in (4, 5):
-        raise ValueError(f"expected a latent [B, {channels}, h, w] or [B, {channels}, T, h, w], found shape {list(shape)}")
+        raise ValueError(
+            f"expected a latent [B, {channels}, h, w] or [B, {channels}, T, h, w], found shape {list(shape)}"
+        )
     if shape[1] != channels:
         what = OTHERS.get(shape[1], "it is another model's")
         raise ValueError(

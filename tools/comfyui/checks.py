@@ -176,7 +176,9 @@ def other_formats(place: Place) -> str:
         count = frame_count(path)
         expect(count == 9, f"{kind}: {count} frames, expected 9")
         with av.open(path) as container:
-            expect("prompt" in {key.lower() for key in container.metadata}, f"{kind}: no prompt in {container.metadata}")
+            expect(
+                "prompt" in {key.lower() for key in container.metadata}, f"{kind}: no prompt in {container.metadata}"
+            )
         found.append(kind)
     return ", ".join(found)
 
@@ -191,7 +193,9 @@ def color_and_scale(place: Place) -> str:
     options = ("--vae", "demo:2x", "--scale", "1", "--match-color", "base:demo:base")
     place.command_line("decode", place.inputs / "image.latent", *options, "-o", reference)
     found, expected = pixels(path), pixels(reference)
-    expect(found.shape == expected.shape and (found == expected).all(), f"{found.shape}, {expected.shape}: pixels differ")
+    expect(
+        found.shape == expected.shape and (found == expected).all(), f"{found.shape}, {expected.shape}: pixels differ"
+    )
     return f"{found.shape[1]} x {found.shape[0]}, equal"
 
 
@@ -232,7 +236,10 @@ def _latent(path: Path) -> np.ndarray:
 
 def wrong_latent(place: Place) -> str:
     """A 48-channel latent is a node error in our words."""
-    for graph, at in ((graphs.decode("wan22_5b.latent"), "Vae2xDecode"), (graphs.to_file("wan22_5b.latent"), "Vae2xDecodeToFile")):
+    for graph, at in (
+        (graphs.decode("wan22_5b.latent"), "Vae2xDecode"),
+        (graphs.to_file("wan22_5b.latent"), "Vae2xDecodeToFile"),
+    ):
         try:
             place.server.run(graph)
         except Failed as error:
@@ -326,7 +333,13 @@ def queue(place: Place) -> str:
     blocker = place.server.base / "output" / "blocked"
     blocker.mkdir(exist_ok=True)
     place.server.run(
-        graphs.to_file("clip.latent", in_background=True, format="mov prores", pixel_format="yuv420p", filename_prefix="blocked/clip")
+        graphs.to_file(
+            "clip.latent",
+            in_background=True,
+            format="mov prores",
+            pixel_format="yuv420p",
+            filename_prefix="blocked/clip",
+        )
     )
     job = _wait_for_jobs(place)[-1]
     expect(job["state"] == "failed" and bool(job["error"]), f"expected a failure: {job}")

@@ -130,7 +130,9 @@ NODE = Node(
             options=lambda: list(formats.FORMATS),
             settings={"default": "mp4 h264"},
         ),
-        Input("fps", "FLOAT", "Frames per second.", settings={"default": 16.0, "min": 0.01, "max": 1000.0, "step": 0.01}),
+        Input(
+            "fps", "FLOAT", "Frames per second.", settings={"default": 16.0, "min": 0.01, "max": 1000.0, "step": 0.01}
+        ),
         Input(
             "in_background",
             "BOOLEAN",
