@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the Python wheel, installs it into a fresh virtual environment, and runs its tests and mypy there.
+# Builds the Python wheel, installs it into a fresh virtual environment, and runs its tests, those of ComfyUI's nodes without ComfyUI,
+# and mypy there.
 #
 #   tools/python/test.sh [--python PROGRAM] [--with "PACKAGE ..."] [--site FOLDER] [PYTEST ARGUMENT ...]
 #
@@ -40,3 +41,5 @@ fi
 cd crates/python
 "$work/tools/bin/mypy" --cache-dir "$work/mypy"
 "$work/venv/bin/python" -m pytest -q -rs -p no:cacheprovider "$@"
+cd ../../comfyui
+"$work/venv/bin/python" -m pytest -q -rs -p no:cacheprovider
