@@ -34,7 +34,7 @@ fi
 ls -sh "$work/wheel"
 "$python" -m venv "$work/venv"
 # shellcheck disable=SC2086
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work"/wheel/*.whl pytest $packages
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check "$work"/wheel/*.whl pytest av $packages
 if [ -n "$site" ]; then
   "$work/venv/bin/python" -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/site.pth", "w").write(sys.argv[1])' "$site"
 fi
