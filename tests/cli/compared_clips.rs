@@ -307,8 +307,8 @@ fn videos_that_ffmpeg_reads_are_compared() {
             .arg(format!(
                 "b={}",
                 text(&{
-                    std::fs::write(at("b.mp4"), "no video").unwrap();
-                    at("b.mp4")
+                    std::fs::write(at("b.webm"), "no video").unwrap();
+                    at("b.webm")
                 })
             )),
     )

@@ -89,7 +89,8 @@ fn turned_videos_are_upright() {
         differences[0].min(differences[1]),
         differences[0].max(differences[1]),
     ];
-    assert!(least < 1e-3 && most > 0.1, "{differences:?}");
+    // The places of colours of half the resolution turn as well.
+    assert!(least < 0.06 && most > 0.3, "{differences:?}");
     assert!(after.notes.is_empty(), "{:?}", after.notes);
 }
 
