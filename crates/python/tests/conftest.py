@@ -1,5 +1,6 @@
 """What the tests share: models, latents and the program."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 
 import vae2x
+
+# Shells start commands in the background of a script with Ctrl-C ignored, which child processes inherit; a handler they do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
