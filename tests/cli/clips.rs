@@ -9,28 +9,18 @@ use vae2x_core::{Array, VaeConfig, arch};
 use vae2x_media::picture::{PictureOptions, write_image};
 use vae2x_testkit::compare::assert_close;
 
-use crate::support::{Run, entries, fixture, read, run, text, write_safetensors};
+use crate::support::{Run, decode_clip, entries, read, run, text, write_safetensors};
 
 /// 16 bits per channel, through an encoder.
 const SIXTEEN_BITS: f64 = 1e-3;
 
 /// Decodes a clip of the fixtures to `out`.
 fn decode(out: &Path) {
-    run(&[
-        "decode",
-        &fixture("vae_tiny_up2x/cases.safetensors"),
-        "--key",
-        "decode.clip2.latent",
-        "--latent-space",
-        "raw",
-        "--vae",
-        "demo:base",
-        "--bit-depth",
-        "16",
-        "-o",
-        &text(out),
-    ])
-    .ok();
+    let arguments = [
+        decode_clip(out),
+        ["--bit-depth", "16"].map(String::from).into(),
+    ];
+    run(&arguments.concat()).ok();
 }
 
 /// Encodes `input` with further arguments to a raw latent.
@@ -150,9 +140,17 @@ fn a_part_of_a_clip_has_the_bits_of_the_whole() {
     let near = pixels(&["--start", "170", "--run-in", "2"]);
     assert_eq!(near.shape(), rest.shape());
     assert_ne!(near, rest);
-    let refused = decode_formula(&clip, &folder.path().join("y.npy"), &["--start", "181"]);
-    let said = refused.fails(2);
+    let refused = |more: &[&str]| {
+        let out = folder.path().join("y.npy");
+        decode_formula(&clip, &out, more).fails(2)
+    };
+    let said = refused(&["--start", "181"]);
     assert!(said.contains("frames 0 to 180"), "{said}");
+    // The first latent frame that is decoded gives one frame of its four.
+    refused(&["--start", "9", "--run-in", "0"]);
+    refused(&["--start", "9", "--frames", "0"]);
+    let least = pixels(&["--start", "9", "--frames", "1", "--run-in", "1"]);
+    assert_eq!(least.shape()[2], 1);
 }
 
 #[test]

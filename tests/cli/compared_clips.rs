@@ -7,7 +7,7 @@ use serde_json::Value;
 use vae2x_core::Array;
 use vae2x_media::picture::{PictureOptions, write_image};
 
-use crate::support::{entries, finish, run, text, vae2x};
+use crate::support::{entries, finish, run, text, without_ffmpeg};
 
 /// Writes `values.len()` grey frames as plain video in 4:4:4, full of `values`.
 fn write_y4m(path: &Path, values: &[u8], [h, w]: [usize; 2]) {
@@ -296,12 +296,7 @@ fn videos_that_ffmpeg_reads_are_compared() {
     write_y4m(&at("a.y4m"), &[60, 90, 120, 150, 180], [32, 32]);
     // Without it the message says what is missing.
     let missing = finish(
-        vae2x()
-            .env_remove("VAE2X_FFMPEG")
-            .env_remove("IMAGEIO_FFMPEG_EXE")
-            .env_remove("VIRTUAL_ENV")
-            .env_remove("CONDA_PREFIX")
-            .env("PATH", folder.path())
+        without_ffmpeg()
             .args(["metrics", "--reference", "a"])
             .arg(format!("a={}", text(&at("a.y4m"))))
             .arg(format!(

@@ -6,20 +6,11 @@ use std::process::{Command, Stdio};
 use vae2x_core::Array;
 use vae2x_media::picture::read_image;
 
-use crate::support::{Run, entries, finish, fixture, text, vae2x, write_safetensors};
+use crate::support::{Run, decode_clip, entries, finish, text, without_ffmpeg, write_safetensors};
 
-/// The program where no other is found.
 fn alone(arguments: &[&str]) -> Command {
-    let mut command = vae2x();
-    for name in [
-        "VAE2X_FFMPEG",
-        "IMAGEIO_FFMPEG_EXE",
-        "VIRTUAL_ENV",
-        "CONDA_PREFIX",
-    ] {
-        command.env_remove(name);
-    }
-    command.env("PATH", "").args(arguments);
+    let mut command = without_ffmpeg();
+    command.args(arguments);
     command
 }
 
@@ -27,23 +18,8 @@ fn run(arguments: &[&str]) -> Run {
     finish(&mut alone(arguments))
 }
 
-/// Decodes a clip of the fixtures, of 5 frames.
 fn decode(out: &Path, more: &[&str]) -> Run {
-    let latent = fixture("vae_tiny_up2x/cases.safetensors");
-    let out = text(out);
-    let fixed = [
-        "decode",
-        &latent,
-        "--key",
-        "decode.clip2.latent",
-        "--latent-space",
-        "raw",
-        "--vae",
-        "demo:base",
-        "-o",
-        &out,
-    ];
-    run(&[&fixed, more].concat())
+    finish(without_ffmpeg().args(decode_clip(out)).args(more))
 }
 
 /// In decibels, of [0, 1].

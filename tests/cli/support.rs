@@ -51,6 +51,40 @@ pub fn vae2x() -> Command {
     command
 }
 
+/// The program where no FFmpeg is found.
+pub fn without_ffmpeg() -> Command {
+    let mut command = vae2x();
+    for name in [
+        "VAE2X_FFMPEG",
+        "IMAGEIO_FFMPEG_EXE",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("PATH", "");
+    command
+}
+
+/// The arguments that decode a clip of the fixtures, of 5 frames of 32x48 pixels, to `out`.
+pub fn decode_clip(out: &Path) -> Vec<String> {
+    let latent = fixture("vae_tiny_up2x/cases.safetensors");
+    let out = text(out);
+    let arguments = [
+        "decode",
+        &latent,
+        "--key",
+        "decode.clip2.latent",
+        "--latent-space",
+        "raw",
+        "--vae",
+        "demo:base",
+        "-o",
+        &out,
+    ];
+    arguments.map(String::from).to_vec()
+}
+
 /// Runs the program with `args`.
 pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Run {
     finish(vae2x().args(args))

@@ -4,28 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::support::{entries, finish, fixture, run, text, vae2x};
-
-/// The arguments that decode a clip of the fixtures, of 5 frames of 32x48 pixels, to `out`.
-fn arguments(out: &str) -> Vec<String> {
-    let latent = fixture("vae_tiny_up2x/cases.safetensors");
-    let fixed = [
-        "decode",
-        &latent,
-        "--key",
-        "decode.clip2.latent",
-        "--latent-space",
-        "raw",
-        "--vae",
-        "demo:base",
-        "-o",
-        out,
-    ];
-    fixed.map(String::from).to_vec()
-}
+use crate::support::{decode_clip, entries, finish, run, text, vae2x, without_ffmpeg};
 
 fn decode(out: &Path, more: &[&str]) -> crate::support::Run {
-    let mut all = arguments(&text(out));
+    let mut all = decode_clip(out);
     all.extend(more.iter().map(|&m| m.to_owned()));
     run(&all)
 }
@@ -92,7 +74,7 @@ fn standard_output_gets_the_stream_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clip.y4m");
     decode(&file, &[]).ok();
-    let output = vae2x().args(arguments("-")).output().unwrap();
+    let output = vae2x().args(decode_clip(Path::new("-"))).output().unwrap();
     assert!(output.status.success());
     assert!(output.stdout == std::fs::read(&file).unwrap());
     assert_eq!(entries(folder.path()), ["clip.y4m"]);
@@ -102,7 +84,7 @@ fn standard_output_gets_the_stream_and_nothing_else() {
 fn a_reader_that_goes_away_is_no_panic() {
     let mut command = vae2x();
     command
-        .args(arguments("-"))
+        .args(decode_clip(Path::new("-")))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -118,21 +100,7 @@ fn a_reader_that_goes_away_is_no_panic() {
 fn without_ffmpeg_the_error_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("clip.mkv");
-    let mut command = vae2x();
-    for name in [
-        "VAE2X_FFMPEG",
-        "IMAGEIO_FFMPEG_EXE",
-        "VIRTUAL_ENV",
-        "CONDA_PREFIX",
-    ] {
-        command.env_remove(name);
-    }
-    let said = finish(
-        command
-            .env("PATH", folder.path())
-            .args(arguments(&text(&out))),
-    )
-    .fails(1);
+    let said = finish(without_ffmpeg().args(decode_clip(&out))).fails(1);
     assert!(
         said.contains("ffmpeg is not installed") && said.contains("--ffmpeg"),
         "{said}"
@@ -404,7 +372,7 @@ fn an_interrupt_ends_ffmpeg_and_leaves_nothing() {
         mark.display()
     );
     let program = fake(folder.path(), &script);
-    let mut all = arguments(&text(&out.join("clip.mp4")));
+    let mut all = decode_clip(&out.join("clip.mp4"));
     all.extend(["--ffmpeg".into(), text(&program)]);
     let mut child = vae2x().args(all).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();

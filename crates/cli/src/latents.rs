@@ -1,5 +1,5 @@
-//! Latent files as inputs: their headers are checked before any work, each is read whole when its turn comes, and passed on
-//! one latent frame at a time.
+//! Latent files as inputs: their headers are checked before any work, each is read when its turn comes, whole or, if it is large,
+//! frame by frame, and passed on one latent frame at a time.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -84,10 +84,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Cli, u8> {
 /// The exit code of a command that has done its work.
 fn success() -> u8 {
     // What was done is saved, but a command that builds on the result must not run.
-    if let Some(code) = signals::stopping::code() {
-        return code;
-    }
-    0
+    signals::stopping::code().unwrap_or(0)
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

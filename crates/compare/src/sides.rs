@@ -10,16 +10,6 @@ use std::path::{Path, PathBuf};
 use vae2x_core::{Error, Result};
 use vae2x_media::frames::{Folders, is_video_name, list_inputs};
 
-/// What a folder among the arguments stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FolderMeans {
-    /// The images and videos in it.
-    #[default]
-    Files,
-    /// A clip, of which its images are the frames.
-    Clip,
-}
-
 /// A name and its images and clips by stem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
@@ -50,12 +40,12 @@ impl Row {
     }
 }
 
-/// Reads `NAME=PATH` arguments; sides come in the order in which their names first occur.
+/// Reads `NAME=PATH` arguments, of which `folders` are lists or clips; sides come in the order in which their names first occur.
 ///
 /// # Errors
 /// [`Error::BadRequest`] for an argument that has no name or path, [`Error::Io`] for a path that cannot be read,
 /// [`Error::Format`] for a folder without images or two paths of one side with the same stem.
-pub fn parse(arguments: &[String], folders: FolderMeans) -> Result<Vec<Side>> {
+pub fn parse(arguments: &[String], folders: Folders) -> Result<Vec<Side>> {
     let mut sides: Vec<Side> = Vec::new();
     for argument in arguments {
         let (name, path) = match argument.split_once('=') {
@@ -112,11 +102,7 @@ fn stem(path: &Path) -> String {
 }
 
 /// The images and clips that a path stands for, as by [`list_inputs`], and sentences on what was left out.
-fn pictures_at(path: &Path, folders: FolderMeans) -> Result<(Vec<PathBuf>, Vec<String>)> {
-    let folders = match folders {
-        FolderMeans::Files => Folders::OfImagesAndVideos,
-        FolderMeans::Clip => Folders::Themselves,
-    };
+fn pictures_at(path: &Path, folders: Folders) -> Result<(Vec<PathBuf>, Vec<String>)> {
     let listed = list_inputs(&[path.to_path_buf()], folders);
     if let Some((_, error)) = listed.failed.into_iter().next() {
         return Err(error);
@@ -172,7 +158,7 @@ mod tests {
     }
 
     fn parse_files(arguments: &[String]) -> Result<Vec<Side>> {
-        parse(arguments, FolderMeans::Files)
+        parse(arguments, Folders::OfImagesAndVideos)
     }
 
     fn argument(name: &str, path: &Path) -> String {
@@ -280,7 +266,7 @@ mod tests {
         assert_eq!(shape, [("cat", false), ("dog", true)]);
         let paths = [a.path().to_path_buf(), b.path().join("run.2")];
         let arguments = [argument("a", &paths[0]), argument("b", &paths[1])];
-        let sides = parse(&arguments, FolderMeans::Clip).unwrap();
+        let sides = parse(&arguments, Folders::Themselves).unwrap();
         assert_eq!(sides[1].pictures["run.2"], paths[1]);
         let rows = pair(&sides);
         assert!(rows.len() == 1 && rows[0].is_clip());

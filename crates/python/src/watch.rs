@@ -106,7 +106,7 @@ impl Watch {
         if let Some(stopped) = stopped {
             return Err(stopped);
         }
-        // A signal may be the reason, as FFmpeg gets it too.
+        // A signal may be the reason, as FFmpeg gets it too on Windows.
         py.check_signals()?;
         result.or_raise(py)
     }

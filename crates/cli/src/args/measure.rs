@@ -6,7 +6,7 @@ use clap::Args;
 use vae2x::Device;
 use vae2x_compare::clips::ClipOptions;
 use vae2x_compare::page::Crop;
-use vae2x_compare::sides::FolderMeans;
+use vae2x_media::frames::Folders;
 use vae2x_media::video::Rate;
 
 use super::parse::{FrameRange, parse_bytes, parse_crop, parse_frames, parse_scale};
@@ -61,10 +61,10 @@ pub struct ClipArgs {
 
 impl ClipArgs {
     /// What a folder stands for.
-    pub fn folders(&self) -> FolderMeans {
+    pub fn folders(&self) -> Folders {
         match self.clip {
-            true => FolderMeans::Clip,
-            false => FolderMeans::Files,
+            true => Folders::Themselves,
+            false => Folders::OfImagesAndVideos,
         }
     }
 }

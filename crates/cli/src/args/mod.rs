@@ -237,7 +237,7 @@ pub struct PartArgs {
     pub frames: Option<usize>,
     /// Decode N latent frames before --start for the past that the decoder needs: faster than all,
     /// and less exact [default: all, which gives the bits of the whole clip]
-    #[arg(long, value_name = "N", requires = "start")]
+    #[arg(long, value_name = "N", requires = "start", value_parser = parse_count)]
     pub run_in: Option<usize>,
     /// If the run fails or is stopped by Ctrl-C, keep the frames that are done, in OUT.partial.mp4
     /// and the like

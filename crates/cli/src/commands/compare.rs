@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use vae2x_compare::clips::{ClipOptions, Clips};
 use vae2x_compare::page::{self, Input, Page, RowOptions, Spool, clip_row, row};
-use vae2x_compare::sides::{self, FolderMeans, Row, Side};
+use vae2x_compare::sides::{self, Row, Side};
+use vae2x_media::frames::Folders;
 
 use super::measuring::{self, Opened, open_rows, row_or_rest};
 use crate::args::CompareArgs;
@@ -130,7 +131,7 @@ fn counts(rows: &[page::Row]) -> String {
 ///
 /// # Errors
 /// An invalid command line for a name that is given twice or a single side; a path without images.
-fn named_sides(arguments: &[String], folders: FolderMeans) -> anyhow::Result<Vec<Side>> {
+fn named_sides(arguments: &[String], folders: Folders) -> anyhow::Result<Vec<Side>> {
     let named: Vec<String> = arguments
         .iter()
         .map(|argument| with_name(argument))

@@ -1,6 +1,6 @@
 //! The run over a small work that fails on request.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ struct Doubling {
     write: Option<u32>,
     /// Job 2 is too large.
     is_large: bool,
+    /// Asks the run to stop while this piece of job 2 is computed.
+    stop: Option<u32>,
+    stopped: AtomicBool,
+    /// Parts are kept.
+    keeps_part: bool,
     /// Computing waits, so that the reader has the time to get ahead, if it could.
     is_slow: bool,
     /// Pieces that were read and computed so far, and the most by which reading was ahead.
@@ -27,6 +32,8 @@ struct Doubling {
     most_ahead: AtomicUsize,
     /// Jobs that were finished, with their results.
     finished: Mutex<Vec<(u32, Vec<u32>)>>,
+    /// Jobs of which a part was kept.
+    kept: Mutex<Vec<(u32, Vec<u32>)>>,
 }
 
 const PIECES: u32 = 9;
@@ -45,6 +52,10 @@ impl Work for Doubling {
 
     fn units(&self, _: &u32) -> f64 {
         f64::from(PIECES)
+    }
+
+    fn keeps_part(&self) -> bool {
+        self.keeps_part
     }
 
     fn need(&self, job: &u32) -> Result<Option<Need>> {
@@ -104,6 +115,9 @@ impl Stage<u32, u32> for Doubler<'_> {
         if self.work.is_slow {
             std::thread::sleep(Duration::from_millis(5));
         }
+        if self.job == 2 && self.work.stop == Some(piece % 10) {
+            self.work.stopped.store(true, SeqCst);
+        }
         let ahead = self.work.count.load(SeqCst) - self.work.computed.fetch_add(1, SeqCst);
         self.work.most_ahead.fetch_max(ahead, SeqCst);
         match self.job == 2 && self.work.compute == Some(piece % 10) {
@@ -135,6 +149,12 @@ impl Sink<u32> for Collected<'_> {
             path: format!("{}", self.job).into(),
             note: None,
         }])
+    }
+
+    fn keep_part(self: Box<Self>) -> Result<Vec<Written>> {
+        let mut kept = self.work.kept.lock().expect("nobody panics");
+        kept.push((self.job, self.results));
+        Ok(Vec::new())
     }
 }
 
@@ -275,4 +295,50 @@ fn reading_is_one_piece_ahead() {
     assert_eq!(finished(&work), (vec![1, 2, 3], None));
     // One in the reader's hand beside the one that is being computed.
     assert!(work.most_ahead.load(SeqCst) <= 2);
+}
+
+/// Runs jobs 1, 2 and 3 until `work.stopped` is set; gives the numbers of those that were finished, and what was kept of others.
+fn stopped(work: &Doubling) -> (Vec<u32>, Vec<(u32, Vec<u32>)>) {
+    let mut progress = crate::ui::Meter::new("", 1.0, "");
+    let mut failed = Failures::among(3);
+    let jobs = [&1, &2, &3];
+    super::threads::run(work, &jobs, Some(&work.stopped), &mut progress, &mut failed);
+    assert!(failed.result().is_ok(), "to stop is no failure");
+    let finished = work.finished.lock().expect("nobody panics");
+    let finished = finished.iter().map(|(job, _)| *job).collect();
+    (finished, work.kept.lock().expect("nobody panics").clone())
+}
+
+#[test]
+fn a_run_that_is_stopped_keeps_the_part_that_is_done() {
+    let work = |stop| Doubling {
+        stop: Some(stop),
+        ..Doubling::default()
+    };
+    // The step that is under way is done.
+    assert_eq!(
+        stopped(&work(3)),
+        (vec![1], vec![(2, vec![40, 42, 44, 46])])
+    );
+    // What is complete is no part.
+    assert_eq!(stopped(&work(PIECES - 1)), (vec![1, 2], vec![]));
+    let at_once = work(0);
+    at_once.stopped.store(true, SeqCst);
+    assert_eq!(stopped(&at_once), (vec![], vec![]));
+}
+
+#[test]
+fn a_job_that_fails_keeps_the_part_that_is_done() {
+    for keeps_part in [false, true] {
+        let work = Doubling {
+            compute: Some(2),
+            keeps_part,
+            ..Doubling::default()
+        };
+        let error = "1 of 3 inputs failed: job 2".to_owned();
+        assert_eq!(finished(&work), (vec![1, 3], Some(error)));
+        let kept = work.kept.lock().expect("nobody panics").clone();
+        let expected = keeps_part.then(|| (2, vec![40, 42]));
+        assert_eq!(kept, Vec::from_iter(expected));
+    }
 }

@@ -175,8 +175,10 @@ fn write_job<W: Work>(
             Ok(Computed::Result(_)) => {}
             Ok(Computed::End) => break,
             Ok(Computed::Stopped) => {
-                let kept = failure.map_or_else(|| keep_part(sink), Err);
-                return timed(save_s, || kept);
+                return match failure {
+                    Some(error) => Err(error),
+                    None => timed(save_s, || keep_part(sink)),
+                };
             }
             // If both fail, writing did so first: the error of computing only follows from it.
             Ok(Computed::Failed(error)) => {
@@ -268,13 +270,13 @@ impl<W: Work> Computing<'_, W> {
             if self.skipped.is_skipped(index) {
                 return Err(anyhow!("writing has stopped"));
             }
+            if self.is_stopped() {
+                return Ok(End::Stopped);
+            }
             let size = work.piece_units(&piece);
             let results = self.step(&mut *stage, piece, units, size)?;
             units += size;
             self.hand_over(results)?;
-            if self.is_stopped() {
-                return Ok(End::Stopped);
-            }
         }
     }
 

@@ -157,9 +157,6 @@ impl Sink<DecodedFrame> for Finishing {
     }
 
     fn keep_part(self: Box<Self>) -> Result<Vec<Written>> {
-        if self.pushed == self.planned {
-            return self.finish();
-        }
         let note = format!("the first {} of {} frames", self.pushed, self.planned);
         let written = |path| Written {
             path,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use vae2x_compare::clips::{ClipOptions, Clips};
 use vae2x_compare::page::{Input, Row, RowOptions, Spool, clip_row, row};
 use vae2x_compare::sides;
+use vae2x_media::frames::Folders;
 
 use crate::chromium::{Point, Tab};
 use crate::pages::{Made, RED, flat, middle_pixel, pixel, write};
@@ -69,7 +70,7 @@ fn clips(frames: u8, sizes: &[usize], every: usize, around: Around, options: Row
             format!("{name}={}", path.display())
         })
         .collect();
-    let sides = sides::parse(&arguments, Default::default()).unwrap();
+    let sides = sides::parse(&arguments, Folders::OfImagesAndVideos).unwrap();
     let part = ClipOptions {
         every,
         ..ClipOptions::default()

@@ -214,8 +214,9 @@ class Vae:
     ) -> list[Path]:
         """Decodes a latent into a file or a folder, in memory that does not grow with the clip; returns the files.
 
-        The path decides: `.mp4`, `.mov`, `.mkv` and `.webm` by FFmpeg, `.y4m`, `.apng`, `.gif` and `.webp` without it, `.png`,
-        `.jpg`, `.webp` and `.exr` for one image, `.npy` and `.safetensors` for an array, and a folder for frames of `format`.
+        The path decides: `.mp4`, `.mov`, `.mkv` and `.webm` by FFmpeg (`.mp4` also without it, as plain H.264), `.y4m`, `.apng`,
+        `.gif` and `.webp` without it, `.png`, `.jpg`, `.webp` and `.exr` for one image, `.npy` and `.safetensors` for an array,
+        and a folder for frames of `format`.
         What is written is what the program `vae2x decode` writes. `fps` is 16 if not given, `audio` a file whose sound goes with
         it, and `metadata` texts such as "prompt" and "workflow", by default those of the latent. Options of finishing are those of
         `decode`.
