@@ -71,10 +71,9 @@ def test_ffmpeg_and_pyav_give_the_same_colours(large: LoadedVae, clip: np.ndarra
 
     expected = large.vae.decode(clip, space="raw", dtype="uint8")[0].astype(int)
     orders = [Clip(clip, tmp_path / name, FORMATS["mkv ffv1"]) for name in ("a.mkv", "b.mkv")]
-    try:
-        orders[0].write(large.vae)
-    except vae2x.MissingFeature:
+    if vae2x.find_ffmpeg() is None:
         pytest.skip("FFmpeg is not installed")
+    orders[0].write(large.vae)
     pyav.write(orders[1], large.vae)
     for order in orders:
         difference = frames(order.path).astype(int) - expected

@@ -47,25 +47,24 @@ class Clip:
         watch = {"progress": progress, "cancel": cancel}
         if not self.format.is_video:
             return self._write_images(vae, latent, watch)
-        with wav_file(self.audio, self.item) as sound:
-            try:
-                return vae.decode_to_file(
-                    latent,
-                    self.path,
-                    fps=self.fps,
-                    codec=self.format.codec,
-                    crf=self.crf,
-                    pixel_format=self.pixel_format,
-                    audio=sound,
-                    metadata=self.metadata,
-                    **self.finish.options(),
-                    **watch,
-                )
-            except vae2x.MissingFeature as error:
-                log.info("writing %s with PyAV: %s", self.path.name, error)
-        from . import pyav
+        if vae2x.find_ffmpeg() is None:
+            from . import pyav
 
-        return [pyav.write(self, vae, **watch)]
+            log.info("writing %s with PyAV, as no FFmpeg is found", self.path.name)
+            return [pyav.write(self, vae, **watch)]
+        with wav_file(self.audio, self.item) as sound:
+            return vae.decode_to_file(
+                latent,
+                self.path,
+                fps=self.fps,
+                codec=self.format.codec,
+                crf=self.crf,
+                pixel_format=self.pixel_format,
+                audio=sound,
+                metadata=self.metadata,
+                **self.finish.options(),
+                **watch,
+            )
 
     def _write_images(self, vae: vae2x.Vae, latent: vae2x.Latent, watch: dict[str, Any]) -> list[Path]:
         options = {

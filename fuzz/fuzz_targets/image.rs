@@ -21,6 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         let mut options = PictureOptions {
             depth: image.depth,
             metadata: image.metadata,
+            ..PictureOptions::default()
         };
         encode_image(&image.pixels, PictureFormat::Png, &options).unwrap();
         options.depth = BitDepth::Eight;

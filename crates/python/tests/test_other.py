@@ -1,7 +1,9 @@
 """Encoding, upscaling, the highres fix, and errors."""
 
 import errno
+import importlib.util
 import json
+import os
 import pickle
 
 import numpy as np
@@ -134,3 +136,17 @@ def test_notes_are_logged(vae, caplog):
     vae.decode(doubtful)
     assert [record.name for record in caplog.records] == ["vae2x"]
     assert "space=" in caplog.text
+
+
+def test_ffmpeg_is_looked_for(tmp_path, monkeypatch):
+    for name in ("IMAGEIO_FFMPEG_EXE", "VIRTUAL_ENV", "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("VAE2X_FFMPEG", str(tmp_path / "missing"))
+    assert vae2x.find_ffmpeg() is None
+    monkeypatch.delenv("VAE2X_FFMPEG")
+    program = tmp_path / ("ffmpeg.exe" if os.name == "nt" else "ffmpeg")
+    program.write_text("#!/bin/sh\necho ffmpeg version 9.0\n")
+    program.chmod(0o755)
+    assert vae2x.find_ffmpeg() == program

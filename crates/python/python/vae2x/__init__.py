@@ -28,7 +28,7 @@ from ._errors import (
     OutOfMemory,
 )
 from ._latent import Latent
-from ._vae import Vae
+from ._vae import Vae, find_ffmpeg
 from ._vae2x import FrameIterator, __version__
 
 # Where users find them.
@@ -51,4 +51,5 @@ __all__ = [
     "OutOfMemory",
     "Vae",
     "__version__",
+    "find_ffmpeg",
 ]

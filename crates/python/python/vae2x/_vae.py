@@ -299,14 +299,26 @@ class Vae:
         return f"<vae2x.Vae {self.name} {self.scale}x on {self.engine}>"
 
 
+def find_ffmpeg() -> Path | None:
+    """The FFmpeg program that writes videos: that of `VAE2X_FFMPEG`, the one on the search path, or that of the package
+    imageio-ffmpeg. Without it, `decode_to_file` writes `.mp4` alone of the videos, without sound and less well compressed.
+    """
+    return _vae2x.find_ffmpeg() or _imageio_ffmpeg()
+
+
 def _ffmpeg(path: str | os.PathLike[str]) -> str | None:
     """The program of the package imageio-ffmpeg, for a video where no other is found."""
     is_video = os.fspath(path).lower().endswith((".mp4", ".mov", ".mkv", ".webm"))
     if not is_video or "VAE2X_FFMPEG" in os.environ or shutil.which("ffmpeg"):
         return None
+    found = _imageio_ffmpeg()
+    return None if found is None else str(found)
+
+
+def _imageio_ffmpeg() -> Path | None:
     package = importlib.util.find_spec("imageio_ffmpeg")
     folders = package.submodule_search_locations if package else None
-    found = (str(file) for folder in folders or [] for file in Path(folder, "binaries").glob("ffmpeg-*"))
+    found = (file for folder in folders or [] for file in Path(folder, "binaries").glob("ffmpeg-*"))
     return next(found, None)
 
 

@@ -37,6 +37,7 @@ class FileArgs(TypedDict):
     bit_depth: int
     format: str
 
+def find_ffmpeg() -> Path | None: ...
 def main(arguments: Sequence[str]) -> int: ...
 
 class Latent:
