@@ -61,12 +61,12 @@ impl Watch {
         cancel: &Cancel,
         work: impl FnOnce(&Report) -> Result<T> + Send,
     ) -> PyResult<T> {
-        let value = self.run_part(py, cancel, work)?;
+        let value = self.wait(py, cancel, &Report::default(), work)?;
         self.tell(py, 1.0)?;
         Ok(value)
     }
 
-    /// As [`Self::run`], for a part of the work, after which nothing is reported.
+    /// As [`Self::run`], for a part of the work: what was reported last is passed on in the end, however soon that comes.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -77,11 +77,22 @@ impl Watch {
         work: impl FnOnce(&Report) -> Result<T> + Send,
     ) -> PyResult<T> {
         let report = Report::default();
+        let value = self.wait(py, cancel, &report, work)?;
         self.look(py, &report)?;
+        Ok(value)
+    }
+
+    fn wait<T: Send>(
+        &self,
+        py: Python<'_>,
+        cancel: &Cancel,
+        report: &Report,
+        work: impl FnOnce(&Report) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        self.look(py, report)?;
         let (ended, end) = channel::<()>();
         let end = Mutex::new(end);
         let (result, stopped) = thread::scope(|scope| {
-            let report = &report;
             let working = move || {
                 // Dropped in the end, even in a panic.
                 let _ended = ended;

@@ -64,6 +64,15 @@ def test_progress_rises_to_one_on_the_calling_thread(vae):
         assert parts[-1] == 1
 
 
+def test_each_latent_frame_is_reported_however_soon_it_is_done(vae):
+    parts = []
+    latent = np.zeros((16, 6, 1, 1), np.float32)
+    for _ in vae.decoder(latent, space="raw", progress=parts.append):
+        pass
+    assert parts == sorted(parts) and parts[-1] == 1
+    assert {round(part * 6, 3) for part in parts} >= {1, 2, 3, 4, 5, 6}
+
+
 def stops(work, error, within=1.0):
     """Runs `work`, which is stopped after a while, and returns how long it went on."""
     at = []
