@@ -237,6 +237,11 @@ fn processes(id: u32) -> Vec<String> {
 
 /// Peak memory of a process so far, in MiB; zero where the system does not tell.
 fn peak(folder: &str) -> u64 {
+    // Until it becomes another program, a new process is seen with the memory of this one.
+    let program = |folder: &str| std::fs::read_link(format!("{folder}/exe")).ok();
+    if program(folder) == program("/proc/self") {
+        return 0;
+    }
     let status = std::fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
