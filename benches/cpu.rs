@@ -1,9 +1,9 @@
 //! Prints what the engine does beside what the machine could: `cargo bench -p vae2x-cpu -- [WHAT] [OPTIONS]`.
 //!
-//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `kernels`, `layers`, `clip`,
-//! `encode`, `threads`, `isa`, `bf16`; all but 256 by default. `--runs N` sets how many runs the least is of, `--bf16` keeps the
+//! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `kernels`, `layers` (of one frame),
+//! `clip`, `clip-layers`, `encode`, `threads`, `isa`, `bf16`; all but 256 by default. `--runs N` sets how many runs the least is of, `--bf16` keeps the
 //! weights in bf16 throughout, while `bf16` compares both ways. Weights are by formula at base width 96 and 12 output
-//! channels. Times are the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on
+//! channels; `--threads N` sets their number. Times are the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on
 //! enlarged images, one frame in two dimensions.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use vae2x_core::arch::{self, Conv, Layer, Taps};
 use vae2x_core::engine::{Decoder, Encoder, Engine};
 use vae2x_core::weights::formula::{self, FormulaWeights};
 use vae2x_core::{Array, Extent, Precision, VaeConfig};
-use vae2x_cpu::{CpuEngine, CpuOptions, Isa, measure_peak, profile_kernels};
+use vae2x_cpu::{CpuEngine, CpuOptions, Isa, StepTime, measure_peak, profile_kernels};
 
 /// Runs that the least time is taken of, if not told.
 const RUNS: usize = 3;
@@ -23,10 +23,21 @@ fn main() {
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    let runs = take_runs(&mut wanted);
+    let runs = take(&mut wanted, "--runs").unwrap_or(RUNS);
+    let count = take(&mut wanted, "--threads").unwrap_or(0);
     if wanted.is_empty() {
         let all = [
-            "32", "64", "128", "kernels", "layers", "clip", "encode", "threads", "isa", "bf16",
+            "32",
+            "64",
+            "128",
+            "kernels",
+            "layers",
+            "clip",
+            "clip-layers",
+            "encode",
+            "threads",
+            "isa",
+            "bf16",
         ];
         wanted = all.map(String::from).to_vec();
     }
@@ -37,7 +48,7 @@ fn main() {
     let options = CpuOptions {
         isa: Isa::from_env().unwrap(),
         precision,
-        ..CpuOptions::default()
+        threads: count,
     };
     let start = Instant::now();
     let engine = engine(options);
@@ -55,7 +66,8 @@ fn main() {
             "encode" => encode(&engine, runs),
             "kernels" => kernels(options),
             "bf16" => precisions(options, runs),
-            "layers" => layers(&engine, options, runs),
+            "layers" => layers(&engine, options, runs, &latent(1, 64)),
+            "clip-layers" => layers(&engine, options, runs, &latent(3, 32)),
             "threads" => threads(options, runs),
             "isa" => sets(options, runs),
             size => match size.parse() {
@@ -66,13 +78,11 @@ fn main() {
     }
 }
 
-/// Takes `--runs N` out of the arguments.
-fn take_runs(args: &mut Vec<String>) -> usize {
-    let Some(at) = args.iter().position(|a| a == "--runs") else {
-        return RUNS;
-    };
+/// Takes an option and its number out of the arguments.
+fn take(args: &mut Vec<String>, option: &str) -> Option<usize> {
+    let at = args.iter().position(|a| a == option)?;
     let value = args.drain(at..(at + 2).min(args.len())).nth(1);
-    value.and_then(|v| v.parse().ok()).unwrap_or(RUNS)
+    value.and_then(|v| v.parse().ok())
 }
 
 fn engine(options: CpuOptions) -> Arc<CpuEngine> {
@@ -187,34 +197,56 @@ fn precisions(options: CpuOptions, runs: usize) {
     }
 }
 
-/// The steps of a 64x64 decode, those of equal shape together, the least of several runs.
-fn layers(engine: &Arc<CpuEngine>, options: CpuOptions, runs: usize) {
-    let latent = latent(1, 64);
+/// The steps of a decode, those of equal shape together, the least of several runs: their time, their rates in FLOPs of plain
+/// convolutions and of the products that stand for them, and, for any machine, what they multiply and move.
+fn layers(engine: &Arc<CpuEngine>, options: CpuOptions, runs: usize, latent: &Array) {
     let runs: Vec<_> = (0..runs)
-        .map(|_| engine.profile_decode(&latent).unwrap())
+        .map(|_| engine.profile_decode(latent).unwrap())
         .collect();
     let peak = (0..5)
         .map(|_| measure_peak(options).unwrap())
         .fold(0.0, f64::max);
-    let mut shapes: Vec<(String, f64, f64)> = Vec::new();
+    let mut shapes: Vec<StepTime> = Vec::new();
     for (i, step) in runs[0].iter().enumerate() {
         let seconds = runs
             .iter()
             .map(|run| run[i].seconds)
             .fold(f64::INFINITY, f64::min);
-        match shapes.iter_mut().find(|shape| shape.0 == step.name) {
-            Some(shape) => (shape.1, shape.2) = (shape.1 + seconds, shape.2 + step.direct_flops),
-            None => shapes.push((step.name.clone(), seconds, step.direct_flops)),
+        let step = StepTime {
+            seconds,
+            ..step.clone()
+        };
+        match shapes.iter_mut().find(|shape| shape.name == step.name) {
+            Some(shape) => add(shape, &step),
+            None => shapes.push(step),
         }
     }
-    for (name, seconds, flops) in shapes {
+    let mut all = StepTime {
+        name: "all".into(),
+        ..shapes[0].clone()
+    };
+    shapes[1..].iter().for_each(|step| add(&mut all, step));
+    for step in shapes.iter().chain([&all]) {
         println!(
-            "{name:36} {:7.1} ms {:5.0} GFLOP/s {:.2} of the peak",
-            seconds * 1e3,
-            flops / seconds / 1e9,
-            flops / seconds / peak
+            "{:36} {:7.1} ms {:5.2} of the peak, products {:4.2}; {:6.1} GFLOP in {:5.1}, rows {:4.0} MB, weights {:5.0} MB",
+            step.name,
+            step.seconds * 1e3,
+            step.direct_flops / step.seconds / peak,
+            step.product_flops / step.seconds / peak,
+            step.direct_flops / 1e9,
+            step.product_flops / 1e9,
+            step.row_bytes / 1e6,
+            step.weight_bytes / 1e6,
         );
     }
+}
+
+fn add(sum: &mut StepTime, step: &StepTime) {
+    sum.seconds += step.seconds;
+    sum.direct_flops += step.direct_flops;
+    sum.product_flops += step.product_flops;
+    sum.row_bytes += step.row_bytes;
+    sum.weight_bytes += step.weight_bytes;
 }
 
 fn clip(engine: &Arc<CpuEngine>, runs: usize) {

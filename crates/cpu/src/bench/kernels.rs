@@ -150,7 +150,6 @@ impl Task {
                 let rows = [&row[..]; WINDOW4];
                 let job = Input {
                     rows,
-                    mixed: None,
                     tiles: TILES,
                     channels,
                     v: &mut v,
@@ -228,7 +227,8 @@ impl Task {
                         self.isa,
                         Expand {
                             taps: Kept::F32(taps),
-                            factors: &[1.0],
+                            frames: 1,
+                            frame: 0,
                             elements,
                         },
                     );

@@ -78,11 +78,6 @@ impl OutputFrames {
         self.frame += frames;
     }
 
-    /// The fraction of frames that are finished.
-    pub fn done(&self) -> f32 {
-        self.frame as f32 / self.array.shape()[1] as f32
-    }
-
     pub fn into_array(self) -> Array {
         self.array
     }

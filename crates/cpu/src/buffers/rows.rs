@@ -1,8 +1,11 @@
-//! Rows of pixels between steps: the last few of a frame, or whole frames with the two before.
+//! Rows of pixels between steps: the last few of a frame, or whole frames, or the last few beside the two frames before.
 //!
 //! A row is `[pixel][channel]`, channels padded to whole blocks with zeros, with a pixel of zeros on the left and zeros
 //! on the right up to a whole number of tiles and one pixel more: windows need no care at the edges. Row `y` of a frame
 //! lies at place `y mod capacity`; frame `n` in slot `n mod slots`.
+//!
+//! Where a past is kept ([`Extent::past`]), rows of the frames that pass are exchanged for rows of the past as soon as
+//! these have been used: two frames are held whole, whatever number passes at a time, and nothing is copied.
 
 use std::ops::Range;
 
@@ -22,8 +25,10 @@ pub(crate) struct Extent {
     pub height: usize,
     /// Rows held of a frame.
     pub capacity: usize,
-    /// Frames held.
+    /// Frames held, of so many rows.
     pub slots: usize,
+    /// Frames before those that are held whole beside them.
+    pub past: usize,
 }
 
 impl Extent {
@@ -34,6 +39,7 @@ impl Extent {
             height,
             capacity: height,
             slots: 1,
+            past: 0,
         }
     }
 
@@ -42,56 +48,109 @@ impl Extent {
         (self.width.next_multiple_of(STEP4) + 2) * self.channels
     }
 
-    /// The pixels of some rows of a slot, which is allocated if it is not yet.
-    fn pixels_mut<'a>(&self, slot: &'a mut Pages, ys: Range<usize>) -> Result<Vec<&'a mut [f32]>> {
-        if slot.is_empty() {
-            *slot = Pages::large(self.stride() * self.capacity)?;
-        }
-        let mut rows: Vec<Option<&mut [f32]>> =
-            slot.chunks_exact_mut(self.stride()).map(Some).collect();
-        let pixels = self.channels..self.channels * (self.width + 1);
-        let taken = ys.map(|y| {
-            rows[y % self.capacity]
-                .take()
-                .map(|row| &mut row[pixels.clone()])
-        });
-        Ok(taken.flatten().collect())
+    /// Values of all frames.
+    pub fn values(&self) -> usize {
+        self.stride() * (self.capacity * self.slots + self.height * self.past)
     }
 
-    /// Values of all slots.
-    pub fn values(&self) -> usize {
-        self.stride() * self.capacity * self.slots
+    /// The pixels of the rows at `places` of `memory`.
+    fn pick<'a>(
+        &self,
+        memory: &'a mut Pages,
+        places: impl Iterator<Item = usize>,
+    ) -> Vec<&'a mut [f32]> {
+        let mut rows: Vec<_> = memory.chunks_exact_mut(self.stride()).map(Some).collect();
+        let pixels = self.channels..self.channels * (self.width + 1);
+        let taken = places.map(|place| rows[place].take().map(|row| &mut row[pixels.clone()]));
+        taken.flatten().collect()
     }
 }
 
-/// A buffer of rows. Slots without memory are allocated when first written.
+/// A buffer of rows. Frames without memory get it when they are first written.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub extent: Extent,
-    slots: Vec<Pages>,
+    frames: Frames,
     zeros: Pages,
+}
+
+#[derive(Debug)]
+enum Frames {
+    /// Frame `n` is in slot `n mod slots`.
+    Slots(Vec<Pages>),
+    /// The frames that pass, and those before.
+    Ring(Ring),
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self::Slots(Vec::new())
+    }
+}
+
+/// The frames that pass and the two before, whose rows change places.
+#[derive(Debug)]
+struct Ring {
+    memory: Pages,
+    /// Where the rows lie: those of each slot, then those of each frame of the past.
+    places: Vec<usize>,
+    /// The first frame that passes.
+    first: usize,
+}
+
+impl Ring {
+    fn new(extent: &Extent) -> Result<Self> {
+        let rows = extent.capacity * extent.slots + extent.height * extent.past;
+        Ok(Self {
+            memory: Pages::large(rows * extent.stride())?,
+            places: (0..rows).collect(),
+            first: 0,
+        })
+    }
+
+    /// The number of row `y` of a frame that passes.
+    fn passing(&self, extent: &Extent, frame: usize, y: usize) -> usize {
+        (frame - self.first) * extent.capacity + y % extent.capacity
+    }
+
+    /// The number of row `y` of a frame of the past.
+    fn past(&self, extent: &Extent, frame: usize, y: usize) -> usize {
+        extent.slots * extent.capacity + frame % extent.past * extent.height + y
+    }
+
+    fn place(&self, extent: &Extent, frame: usize, y: usize) -> usize {
+        self.places[match frame < self.first {
+            true => self.past(extent, frame, y),
+            false => self.passing(extent, frame, y),
+        }]
+    }
 }
 
 impl Rows {
     pub fn new(extent: Extent) -> Result<Self> {
-        let slots = (0..extent.slots).map(|_| Pages::default()).collect();
+        let frames = match extent.past {
+            0 => Frames::Slots((0..extent.slots).map(|_| Pages::default()).collect()),
+            _ => Frames::Ring(Ring::new(&extent)?),
+        };
         Ok(Self {
             extent,
-            slots,
+            frames,
             zeros: Pages::zeros(extent.stride())?,
         })
     }
 
-    fn place(&self, y: usize) -> usize {
-        y % self.extent.capacity * self.extent.stride()
-    }
-
     /// Row `y` of a frame with its margins; zeros outside of the image.
     pub fn row(&self, frame: usize, y: isize) -> &[f32] {
+        let (extent, stride) = (&self.extent, self.extent.stride());
         match usize::try_from(y) {
-            Ok(y) if y < self.extent.height => {
-                &self.slots[frame % self.slots.len()][self.place(y)..][..self.extent.stride()]
-            }
+            Ok(y) if y < extent.height => match &self.frames {
+                Frames::Slots(slots) => {
+                    &slots[frame % slots.len()][y % extent.capacity * stride..][..stride]
+                }
+                Frames::Ring(ring) => {
+                    &ring.memory[ring.place(extent, frame, y) * stride..][..stride]
+                }
+            },
             _ => &self.zeros,
         }
     }
@@ -114,31 +173,87 @@ impl Rows {
         count: usize,
         ys: Range<usize>,
     ) -> Result<Vec<Vec<&mut [f32]>>> {
-        let (extent, slots) = (self.extent, self.slots.len());
-        debug_assert!(ys.len() <= extent.capacity && count <= slots);
-        let mut picked: Vec<Option<&mut Pages>> = self.slots.iter_mut().map(Some).collect();
-        let frames = (frame..frame + count).filter_map(|n| picked[n % slots].take());
-        frames
-            .map(|slot| extent.pixels_mut(slot, ys.clone()))
-            .collect()
+        let extent = self.extent;
+        debug_assert!(ys.len() <= extent.capacity && count <= extent.slots);
+        match &mut self.frames {
+            Frames::Slots(slots) => {
+                let n = slots.len();
+                let mut picked: Vec<Option<&mut Pages>> = slots.iter_mut().map(Some).collect();
+                let frames = (frame..frame + count).filter_map(|frame| picked[frame % n].take());
+                let rows = frames.map(|slot| {
+                    if slot.is_empty() {
+                        *slot = Pages::large(extent.stride() * extent.capacity)?;
+                    }
+                    Ok(extent.pick(slot, ys.clone().map(|y| y % extent.capacity)))
+                });
+                rows.collect()
+            }
+            Frames::Ring(ring) => {
+                let frames = frame..frame + count;
+                let places: Vec<usize> = frames
+                    .flat_map(|frame| ys.clone().map(move |y| (frame, y)))
+                    .map(|(frame, y)| ring.place(&extent, frame, y))
+                    .collect();
+                let mut rows = extent
+                    .pick(&mut ring.memory, places.into_iter())
+                    .into_iter();
+                Ok((0..count)
+                    .map(|_| rows.by_ref().take(ys.len()).collect())
+                    .collect())
+            }
+        }
+    }
+
+    /// Begins with the frames from `first` on; those before are the past.
+    pub fn begin(&mut self, first: usize) {
+        if let Frames::Ring(ring) = &mut self.frames {
+            ring.first = first;
+        }
+    }
+
+    /// Puts the rows `ys` of the frames up to `end`, the last of those that pass, into the past, where the rows of the
+    /// frames before must not be needed any more.
+    pub fn pass(&mut self, end: usize, ys: Range<usize>) {
+        let extent = self.extent;
+        let Frames::Ring(ring) = &mut self.frames else {
+            return;
+        };
+        for frame in ring.first.max(end.saturating_sub(extent.past))..end {
+            for y in ys.clone() {
+                let (passing, past) = (
+                    ring.passing(&extent, frame, y),
+                    ring.past(&extent, frame, y),
+                );
+                ring.places.swap(passing, past);
+            }
+        }
     }
 
     /// Puts a whole frame in its slot.
     pub fn put(&mut self, frame: usize, values: Pages) {
         debug_assert_eq!(values.len(), self.extent.stride() * self.extent.capacity);
-        let count = self.slots.len();
-        self.slots[frame % count] = values;
+        if let Frames::Slots(slots) = &mut self.frames {
+            let count = slots.len();
+            slots[frame % count] = values;
+        }
     }
 
     /// Takes a whole frame out of its slot.
     pub fn take(&mut self, frame: usize) -> Pages {
-        let count = self.slots.len();
-        std::mem::take(&mut self.slots[frame % count])
+        match &mut self.frames {
+            Frames::Slots(slots) => {
+                let count = slots.len();
+                std::mem::take(&mut slots[frame % count])
+            }
+            Frames::Ring(_) => Pages::default(),
+        }
     }
 
     /// Gives the memory back.
     pub fn release(&mut self) {
-        self.slots.iter_mut().for_each(|s| *s = Pages::default());
+        if let Frames::Slots(slots) = &mut self.frames {
+            slots.iter_mut().for_each(|s| *s = Pages::default());
+        }
     }
 }
 
@@ -168,5 +283,44 @@ mod tests {
                 .chain(rows.row(0, 10))
                 .all(|x| *x == 0.0)
         );
+    }
+    #[test]
+    fn rows_that_were_used_become_the_past() {
+        let (height, together) = (10, 4);
+        let mut rows = Rows::new(Extent {
+            capacity: 3,
+            slots: together,
+            past: 2,
+            ..Extent::new(5, 6, height)
+        })
+        .unwrap();
+        let value = |frame: usize, y: usize| (100 * frame + y) as f32;
+        let is = |rows: &Rows, frame: usize, y: usize| {
+            let row = rows.row(frame, y as isize);
+            let margins = row[..16].iter().chain(&row[7 * 16..]);
+            rows.pixels(frame, y).iter().all(|x| *x == value(frame, y))
+                && margins.into_iter().all(|x| *x == 0.0)
+        };
+        let mut first = 0;
+        for count in [1, together, together] {
+            rows.begin(first);
+            for y in 0..height {
+                let new = rows.pixels_mut(first, count, y..y + 1).unwrap();
+                for (i, mut row) in new.into_iter().enumerate() {
+                    row.remove(0).fill(value(first + i, y));
+                }
+                // One row is needed still when the next is there.
+                let Some(last) = y.checked_sub(1) else {
+                    continue;
+                };
+                for y in last..=y {
+                    let seen = first.saturating_sub(2)..first + count;
+                    assert!(seen.into_iter().all(|frame| is(&rows, frame, y)));
+                }
+                rows.pass(first + count, last..y);
+            }
+            rows.pass(first + count, height - 1..height);
+            first += count;
+        }
     }
 }

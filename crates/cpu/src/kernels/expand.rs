@@ -31,8 +31,9 @@ impl Kept<'_> {
 pub(crate) struct Expand<'a> {
     /// `[k][frame][tap][16]`.
     pub taps: Kept<'a>,
-    /// What the taps of each frame are multiplied by, to be added.
-    pub factors: &'a [f32],
+    /// Frames of the taps, and the one that is wanted.
+    pub frames: usize,
+    pub frame: usize,
     /// `[element][k][16]`.
     pub elements: &'a mut [f32],
 }
@@ -52,9 +53,10 @@ impl Expand<'_> {
         );
         assert_eq!(
             self.taps.len(),
-            self.k() * self.factors.len() * TAPS * BLOCK,
+            self.k() * self.frames * TAPS * BLOCK,
             "the taps differ in number"
         );
+        assert!(self.frame < self.frames, "no such frame");
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) fn expand<S: Simd>(s: S, job: &mut Expand<'_>) {
     let k = job.k();
     for row in 0..k {
         for lane in lanes::<S>() {
-            let taps = combined(s, job, row, lane);
+            let taps = taps_of(s, job, row, lane);
             let mut columns = [[s.zero(); 6]; 3];
             for (x, column) in columns.iter_mut().enumerate() {
                 *column = weights4(s, [taps[0][x], taps[1][x], taps[2][x]]);
@@ -80,27 +82,19 @@ pub(super) fn expand<S: Simd>(s: S, job: &mut Expand<'_>) {
     }
 }
 
-/// The frames' taps, each times its factor, of one input.
+/// The taps of one input.
 #[inline(always)]
-fn combined<S: Simd>(s: S, job: &Expand<'_>, row: usize, lane: usize) -> [[S::V; 3]; 3] {
-    let frames = job.factors.len();
+fn taps_of<S: Simd>(s: S, job: &Expand<'_>, row: usize, lane: usize) -> [[S::V; 3]; 3] {
     let mut taps = [[s.zero(); 3]; 3];
-    for frame in 0..frames {
-        let factor = job.factors[frame];
-        if factor == 0.0 {
-            continue;
-        }
-        for tap in 0..TAPS {
-            let offset = ((row * frames + frame) * TAPS + tap) * BLOCK + lane;
-            // SAFETY: `check` has proven that there are `9 k frames` blocks of taps.
-            let value = unsafe {
-                match job.taps {
-                    Kept::F32(taps) => s.load(taps.as_ptr().add(offset)),
-                    Kept::Bf16(taps) => s.load_bf16(taps.as_ptr().add(offset)),
-                }
-            };
-            taps[tap / 3][tap % 3] = s.fma(value, s.splat(factor), taps[tap / 3][tap % 3]);
-        }
+    for tap in 0..TAPS {
+        let offset = ((row * job.frames + job.frame) * TAPS + tap) * BLOCK + lane;
+        // SAFETY: `check` has proven that there are `9 k frames` blocks of taps.
+        taps[tap / 3][tap % 3] = unsafe {
+            match job.taps {
+                Kept::F32(taps) => s.load(taps.as_ptr().add(offset)),
+                Kept::Bf16(taps) => s.load_bf16(taps.as_ptr().add(offset)),
+            }
+        };
     }
     taps
 }
@@ -109,7 +103,7 @@ fn combined<S: Simd>(s: S, job: &Expand<'_>, row: usize, lane: usize) -> [[S::V;
 /// point over the product of its distances to the others, which is 1 for 0, `2 a^2 (a^2 - b^2) = -3/2` and
 /// `2 b^2 (b^2 - a^2) = 6`.
 #[inline(always)]
-fn weights4<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 6] {
+pub(super) fn weights4<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 6] {
     use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
     let even_a = s.fma(g[2], s.splat(-0.5 / 1.5), s.mul(g[0], s.splat(-1.0 / 1.5)));
     let even_b = s.fma(g[2], s.splat(2.0 / 6.0), s.mul(g[0], s.splat(1.0 / 6.0)));

@@ -21,6 +21,7 @@ mod scalar;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod time;
 mod winograd;
 
 pub(crate) use expand::{Expand, Kept, TAPS};
@@ -28,6 +29,7 @@ pub(crate) use gemm::Gemm;
 pub(crate) use peak::Peak;
 pub(crate) use pointwise::{Bias, Norm, Softmax};
 pub(crate) use simd::{BLOCK, padded};
+pub(crate) use time::{PAST, TIME_TAPS, TimeIn, TimeOut, TimeWeights};
 pub(crate) use winograd::{ELEMENTS2, ELEMENTS4, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
 
 use crate::isa::{Isa, Kind};
@@ -61,7 +63,9 @@ macro_rules! instances {
         $crate::kernels::instances!(@one norm, $crate::kernels::Norm<'_>, $crate::kernels::pointwise::norm, $token $(, $features)?);
         $crate::kernels::instances!(@one bias, $crate::kernels::Bias<'_>, $crate::kernels::pointwise::bias, $token $(, $features)?);
         $crate::kernels::instances!(@one softmax, $crate::kernels::Softmax<'_>, $crate::kernels::pointwise::softmax, $token $(, $features)?);
-        $crate::kernels::instances!(@one butterfly, $crate::kernels::pointwise::Butterfly<'_>, $crate::kernels::pointwise::butterfly, $token $(, $features)?);
+        $crate::kernels::instances!(@one time_in, $crate::kernels::TimeIn<'_>, $crate::kernels::time::time_in, $token $(, $features)?);
+        $crate::kernels::instances!(@one time_weights, $crate::kernels::TimeWeights<'_>, $crate::kernels::time::time_weights, $token $(, $features)?);
+        $crate::kernels::instances!(@one time_out, $crate::kernels::TimeOut<'_>, $crate::kernels::time::time_out, $token $(, $features)?);
         $crate::kernels::instances!(@one peak, $crate::kernels::Peak, $crate::kernels::peak::peak, $token $(, $features)?);
     };
     (@one $f:ident, $job:ty, $generic:path, $token:expr $(, $features:literal)?) => {
@@ -173,14 +177,31 @@ pub(crate) fn softmax(isa: Isa, mut job: Softmax<'_>) {
     dispatch!(isa, softmax, &mut job);
 }
 
-/// `a, b` to `a + b, a - b`, for multiples of 16 values.
+/// Frames to their combinations along time.
 ///
 /// # Panics
-/// If the lengths disagree.
-pub(crate) fn butterfly(isa: Isa, a: &mut [f32], b: &mut [f32]) {
-    let mut job = pointwise::Butterfly { a, b };
+/// If a slice is too short.
+pub(crate) fn time_in(isa: Isa, mut job: TimeIn<'_>) {
     job.check();
-    dispatch!(isa, butterfly, &mut job);
+    dispatch!(isa, time_in, &mut job);
+}
+
+/// Temporal taps to their combinations, without the first and the last.
+///
+/// # Panics
+/// If a slice is too short, or the taps' lengths differ.
+pub(crate) fn time_weights(isa: Isa, mut job: TimeWeights<'_>) {
+    job.check();
+    dispatch!(isa, time_weights, &mut job);
+}
+
+/// Products of combinations to frames.
+///
+/// # Panics
+/// If a slice is too short.
+pub(crate) fn time_out(isa: Isa, mut job: TimeOut<'_>) {
+    job.check();
+    dispatch!(isa, time_out, &mut job);
 }
 
 /// Fused multiply-adds in registers.

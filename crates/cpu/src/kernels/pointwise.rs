@@ -178,35 +178,3 @@ pub(super) fn softmax<S: Simd>(s: S, job: &mut Softmax<'_>) {
         *job.sum += s.sum(sum);
     }
 }
-
-/// Two equally long runs of values: the first becomes their sum, the second their difference.
-pub(crate) struct Butterfly<'a> {
-    /// A multiple of 16 values.
-    pub a: &'a mut [f32],
-    /// As many.
-    pub b: &'a mut [f32],
-}
-
-impl Butterfly<'_> {
-    /// # Panics
-    /// If the lengths disagree.
-    pub(super) fn check(&self) {
-        assert!(
-            self.a.len() == self.b.len() && self.a.len().is_multiple_of(BLOCK),
-            "the values differ in number"
-        );
-    }
-}
-
-#[inline(always)]
-pub(super) fn butterfly<S: Simd>(s: S, job: &mut Butterfly<'_>) {
-    for lane in (0..job.a.len()).step_by(S::W) {
-        // SAFETY: both are equally long, a multiple of the lanes.
-        unsafe {
-            let (a, b) = (job.a.as_mut_ptr().add(lane), job.b.as_mut_ptr().add(lane));
-            let (x, y) = (s.load(a), s.load(b));
-            s.store(a, s.add(x, y));
-            s.store(b, s.sub(x, y));
-        }
-    }
-}

@@ -84,7 +84,7 @@ proptest! {
             let (element_stride, block_stride) = (channels * tiles, BLOCK * tiles);
             let mut v = vec![0.0; ELEMENTS4 * channels * tiles];
             let rows = std::array::from_fn(|y| &row[y][..]);
-            input4(isa, Input { rows, mixed: None, tiles, channels, v: &mut v, element_stride, block_stride });
+            input4(isa, Input { rows, tiles, channels, v: &mut v, element_stride, block_stride });
             v
         });
         let m = values("m", ELEMENTS4 * tiles * channels);
@@ -100,17 +100,54 @@ proptest! {
     }
 
     #[test]
-    fn taps_expand_alike(k in prop::sample::select(CHANNELS.to_vec()), frames in 1usize..4, skipped in 0usize..4, half: bool) {
+    fn taps_expand_alike(k in prop::sample::select(CHANNELS.to_vec()), frames in 1usize..4, which in 0usize..4, half: bool) {
         let taps = values("t", k * frames * TAPS * BLOCK);
         let upper: Vec<u16> = taps.iter().map(|tap| (tap.to_bits() >> 16) as u16).collect();
-        let mut factors = values("f", frames);
-        factors.iter_mut().skip(skipped).take(1).for_each(|factor| *factor = 0.0);
         all(|isa| {
             let mut elements = vec![f32::NAN; ELEMENTS4 * k * BLOCK];
             let taps = if half { Kept::Bf16(&upper) } else { Kept::F32(&taps) };
-            expand(isa, Expand { taps, factors: &factors, elements: &mut elements });
+            expand(isa, Expand { taps, frames, frame: which % frames, elements: &mut elements });
             elements
         });
+    }
+
+    #[test]
+    fn transforms_along_time_make_a_convolution(rows in 1usize..5, blocks in 1usize..4, four: bool, apart in 0usize..20) {
+        let frames = if four { 4 } else { 2 };
+        let (all_frames, columns) = (frames + PAST, blocks * BLOCK);
+        let length = rows * columns;
+        let frame_stride = length + apart;
+        let v = values("v", all_frames * frame_stride);
+        let taps: [Vec<f32>; TIME_TAPS] = std::array::from_fn(|i| values(&format!("g{i}"), length));
+        let a = all(|isa| {
+            let mut a = vec![f32::NAN; all_frames * length];
+            time_in(isa, TimeIn { frames, length, v: &v, frame_stride, a: &mut a });
+            a
+        });
+        let stride = length + apart;
+        let w = all(|isa| {
+            let mut w = vec![0.0; frames * stride];
+            time_weights(isa, TimeWeights { frames, taps: taps.each_ref().map(|tap| &tap[..]), w: &mut w, stride });
+            w
+        });
+        let weight = |t: usize, i: usize| match t {
+            0 => taps[0][i],
+            t if t <= frames => w[(t - 1) * stride + i],
+            _ => taps[2][i],
+        };
+        let m: Vec<f32> = (0..all_frames * length).map(|i| a[i] * weight(i / length, i % length)).collect();
+        let row_stride = columns + apart;
+        let out_stride = rows * row_stride;
+        let out = all(|isa| {
+            let mut out = vec![0.0; frames * out_stride];
+            time_out(isa, TimeOut { frames, m: &m, rows, columns, out: &mut out, frame_stride: out_stride, row_stride });
+            out
+        });
+        for (frame, i) in (0..frames).flat_map(|frame| (0..length).map(move |i| (frame, i))) {
+            let term = |tap: usize| f64::from(taps[tap][i]) * f64::from(v[(frame + tap) * frame_stride + i]);
+            let got = out[frame * out_stride + i / columns * row_stride + i % columns];
+            prop_assert!((f64::from(got) - (0..TIME_TAPS).map(term).sum::<f64>()).abs() <= 3e-6, "{frame} {i}: {got}");
+        }
     }
 
     #[test]
@@ -121,7 +158,7 @@ proptest! {
             let mut v = vec![0.0; ELEMENTS2 * stride];
             let rows = std::array::from_fn(|y| &row[y][..]);
             let block_stride = BLOCK * tiles;
-            input2(isa, Input { rows, mixed: None, tiles, channels, v: &mut v, element_stride: stride, block_stride });
+            input2(isa, Input { rows, tiles, channels, v: &mut v, element_stride: stride, block_stride });
             v
         });
         let (m, bias) = (values("m", ELEMENTS2 * stride), values("b", channels));

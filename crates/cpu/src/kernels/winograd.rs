@@ -29,8 +29,6 @@ pub(crate) const STEP2: usize = 2;
 pub(crate) struct Input<'a, const N: usize> {
     /// The rows of the tiles' windows, from the left edge of the first window.
     pub rows: [&'a [f32]; N],
-    /// Rows of another frame to be added, times the sign; only [`input4`] does.
-    pub mixed: Option<([&'a [f32]; N], f32)>,
     /// How many tiles.
     pub tiles: usize,
     /// Channels of a pixel, a multiple of 16.
@@ -59,10 +57,6 @@ impl<const N: usize> Input<'_, N> {
             self.rows.iter().all(|r| r.len() >= pixels * self.channels),
             "a row is too short"
         );
-        let mixed = self
-            .mixed
-            .is_none_or(|(rows, _)| rows.iter().all(|r| r.len() >= pixels * self.channels));
-        assert!(mixed, "a row to be added is too short");
         let blocks = self.channels / BLOCK;
         let end = (elements - 1) * self.element_stride
             + (blocks - 1) * self.block_stride
@@ -130,7 +124,7 @@ impl Output<'_, '_> {
 /// coefficients of `(x^2 - a^2)(x^2 - b^2)`, of `x (x +- a)(x^2 - b^2)`, of `x (x +- b)(x^2 - a^2)` and of
 /// `x (x^2 - a^2)(x^2 - b^2)`, applied to the pixels. `a^2 = 1/2`, `b^2 = 2`.
 #[inline(always)]
-fn forward4<S: Simd>(s: S, x: [S::V; 6]) -> [S::V; 6] {
+pub(super) fn forward4<S: Simd>(s: S, x: [S::V; 6]) -> [S::V; 6] {
     let (half, two, sum) = (s.splat(0.5), s.splat(2.0), s.splat(2.5));
     let (a, b) = (s.splat(POINTS4[0]), s.splat(POINTS4[1]));
     let (even_a, odd_a) = (s.fnma(x[2], two, x[4]), s.fnma(x[1], two, x[3]));
@@ -148,7 +142,7 @@ fn forward4<S: Simd>(s: S, x: [S::V; 6]) -> [S::V; 6] {
 /// Six elements to four pixels along an axis: pixel `j` is the sum of the elements, each times its point to the power
 /// `j`.
 #[inline(always)]
-fn back4<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
+pub(super) fn back4<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
     let (half, two) = (s.splat(0.5), s.splat(2.0));
     let (a, b) = (s.splat(POINTS4[0]), s.splat(POINTS4[1]));
     let (sum_a, sum_b) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
@@ -164,17 +158,7 @@ fn back4<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
 /// 6x6 pixels at steps of 4 to 36 elements.
 #[inline(always)]
 pub(super) fn input4<S: Simd>(s: S, job: &mut Input<'_, WINDOW4>) {
-    match job.mixed {
-        None => input4_of::<S, false>(s, job),
-        Some(_) => input4_of::<S, true>(s, job),
-    }
-}
-
-#[inline(always)]
-fn input4_of<S: Simd, const MIXED: bool>(s: S, job: &mut Input<'_, WINDOW4>) {
     let c = job.channels;
-    let (others, sign) = job.mixed.unwrap_or((job.rows, 0.0));
-    let sign = s.splat(sign);
     for tile in 0..job.tiles {
         for block in 0..c / BLOCK {
             for lane in lanes::<S>() {
@@ -195,10 +179,6 @@ fn input4_of<S: Simd, const MIXED: bool>(s: S, job: &mut Input<'_, WINDOW4>) {
                         let mut pixels = [s.zero(); 6];
                         for (y, pixel) in pixels.iter_mut().enumerate() {
                             *pixel = s.load(job.rows[y].as_ptr().add(source + x * c));
-                            if MIXED {
-                                let other = s.load(others[y].as_ptr().add(source + x * c));
-                                *pixel = s.fma(other, sign, *pixel);
-                            }
                         }
                         *column = forward4(s, pixels);
                     }

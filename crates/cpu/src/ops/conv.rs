@@ -46,7 +46,7 @@ pub(super) struct Layout {
 }
 
 /// Tiles of a task for each element count: what keeps a thread's inputs and results in the cache that threads share.
-fn tiles_per_task(method: Method) -> usize {
+pub(crate) fn tiles_per_task(method: Method) -> usize {
     match method {
         Method::Winograd => 64,
         Method::Enlarge => 256,
@@ -56,7 +56,7 @@ fn tiles_per_task(method: Method) -> usize {
 }
 
 /// Pixels that a tile makes along each axis.
-fn output_step(method: Method) -> usize {
+pub(crate) fn output_step(method: Method) -> usize {
     match method {
         Method::Winograd => STEP4,
         Method::Enlarge => STEP2,
@@ -285,7 +285,6 @@ impl Layout {
         let channels = past.rows.extent.channels;
         Input {
             rows,
-            mixed: None,
             tiles,
             channels,
             v,

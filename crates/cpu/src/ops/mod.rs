@@ -6,7 +6,7 @@
 pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod copy;
-pub(crate) mod pair;
+pub(crate) mod together;
 
 use std::ops::Range;
 

@@ -33,10 +33,9 @@ pub(crate) fn image(layers: &[Layer], tables: &mut Tables) -> Plan {
 /// The plan of a clip.
 pub(crate) fn clip(layers: &[Layer], tables: &mut Tables) -> Vec<Stage> {
     let mut stages = Vec::new();
-    let usage = |frames: usize| if frames > 1 { Use::Pairs } else { Use::Frames };
-    // Frames that a latent frame other than the first means here.
+    // Frames that a latent frame other than the first means here; they pass together.
     let mut frames = frames_per_latent_frame(layers);
-    let mut builder = Builder::new(tables, layer_inputs(&layers[0]), usage(frames));
+    let mut builder = Builder::new(tables, layer_inputs(&layers[0]), Use::Clip(frames));
     for layer in layers {
         match layer {
             Layer::Upsample {
@@ -49,7 +48,7 @@ pub(crate) fn clip(layers: &[Layer], tables: &mut Tables) -> Vec<Stage> {
                     time,
                     &[0..time.inputs, time.inputs..2 * time.inputs],
                 )));
-                builder = Builder::new(tables, time.inputs, usage(frames));
+                builder = Builder::new(tables, time.inputs, Use::Clip(frames));
                 builder.layer(layer);
             }
             Layer::Downsample {
@@ -64,7 +63,7 @@ pub(crate) fn clip(layers: &[Layer], tables: &mut Tables) -> Vec<Stage> {
                     time,
                     std::slice::from_ref(&outputs),
                 )));
-                builder = Builder::new(tables, time.outputs, usage(frames));
+                builder = Builder::new(tables, time.outputs, Use::Clip(frames));
             }
             _ => builder.layer(layer),
         }
@@ -81,7 +80,7 @@ pub(crate) fn frames_per_latent_frame(layers: &[Layer]) -> usize {
 
 /// A convolution over time; each range of its outputs is a frame.
 fn time_plan(tables: &mut Tables, time: &Conv, frames: &[Range<usize>]) -> Plan {
-    let mut builder = Builder::new(tables, time.inputs, Use::Frames);
+    let mut builder = Builder::new(tables, time.inputs, Use::Clip(1));
     let start = builder.at;
     let mut outputs = Vec::new();
     for range in frames {
@@ -304,15 +303,14 @@ mod tests {
             clip(layers, tables)
                 .iter()
                 .map(|s| match s {
-                    Stage::Frames(plan) if plan.usage == Use::Pairs => 'F',
-                    Stage::Frames(_) => 'f',
+                    Stage::Frames(plan) => char::from(b'0' + plan.usage.together() as u8),
                     Stage::TimeUp(_) => 'u',
                     Stage::TimeDown(_) => 'd',
                 })
                 .collect()
         };
         let config = VaeConfig::default();
-        assert_eq!(cut(&arch::decoder(&config), &mut tables), "fuFuF");
-        assert_eq!(cut(&arch::encoder(&config), &mut tables), "FdFdf");
+        assert_eq!(cut(&arch::decoder(&config), &mut tables), "1u2u4");
+        assert_eq!(cut(&arch::encoder(&config), &mut tables), "4d2d1");
     }
 }

@@ -214,6 +214,11 @@ impl<'p> Schedule<'p> {
         kept
     }
 
+    /// Rows of a buffer, from the first on, that no step needs any more.
+    pub fn used(&self, id: BufferId) -> usize {
+        self.kept(id).min(self.made(id))
+    }
+
     /// Whether no step will read the buffer again.
     pub fn is_dead(&self, id: BufferId) -> bool {
         self.kept(id) == usize::MAX && self.made(id) == self.heights[id]

@@ -54,20 +54,22 @@ pub(crate) enum Use {
     Image,
     /// Single frames at the coarsest resolution, whose rows are all computed at once.
     Coarse,
-    /// Clips, frame by frame.
-    Frames,
-    /// Clips, frames two by two.
-    Pairs,
+    /// Clips, of which so many frames pass together: 1, 2 or 4.
+    Clip(usize),
+}
+
+impl Use {
+    /// Frames that pass together.
+    pub fn together(self) -> usize {
+        match self {
+            Self::Image | Self::Coarse => 1,
+            Self::Clip(frames) => frames,
+        }
+    }
 }
 
 /// Values of a set of weights from which on it is large: those of the coarse stages are.
 const LARGE: usize = 2 << 20;
-
-/// Sets of weights of a convolution that sees three frames: its temporal taps, the present one last, and two more.
-pub(crate) const SETS: usize = 5;
-/// The set of half the sum of the temporal taps, and of half the sum with the middle one subtracted: see `ops/pair.rs`.
-pub(crate) const HALF_SUM: usize = 3;
-pub(crate) const HALF_DIFFERENCE: usize = 4;
 
 /// Some output channels of a convolution, and how they are computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +101,12 @@ impl ConvSpec {
         padded(self.outputs.len())
     }
 
-    /// The sets of weights that are needed.
-    pub fn sets(&self, usage: Use) -> Vec<usize> {
-        match (self.frames(), usage) {
-            (frames, Use::Image | Use::Coarse) => vec![frames - 1],
-            (1, _) => vec![0],
-            (_, Use::Pairs) if self.method == Method::Winograd => {
-                vec![0, 2, HALF_SUM, HALF_DIFFERENCE]
-            }
-            _ => vec![0, 1, 2],
+    /// The temporal taps that are needed: an image meets the last alone.
+    pub fn taps(&self, usage: Use) -> Range<usize> {
+        let all = self.frames();
+        match usage {
+            Use::Image | Use::Coarse => all - 1..all,
+            Use::Clip(_) => 0..all,
         }
     }
 
@@ -125,33 +124,25 @@ impl ConvSpec {
     /// Bytes of weights that stay.
     pub fn kept_bytes(&self, usage: Use, storage: Storage) -> usize {
         match (self.keeps_taps(usage, storage), storage) {
-            (false, _) => self.sets(usage).len() * self.packed_len() * size_of::<f32>(),
-            (true, Storage::F32) => self.taps(usage) * size_of::<f32>(),
-            (true, Storage::Bf16) => self.taps(usage) * size_of::<u16>(),
+            (false, _) => self.taps(usage).len() * self.packed_len() * size_of::<f32>(),
+            (true, Storage::F32) => self.taps_len(usage) * size_of::<f32>(),
+            (true, Storage::Bf16) => self.taps_len(usage) * size_of::<u16>(),
         }
     }
 
     /// Bytes that the expanded sets take while the convolution runs.
     pub fn expanded_bytes(&self, usage: Use, storage: Storage) -> usize {
         let expanded = if self.keeps_taps(usage, storage) {
-            self.sets(usage).len()
+            self.taps(usage).len()
         } else {
             0
         };
         expanded * self.packed_len() * size_of::<f32>()
     }
 
-    /// Temporal taps that are kept.
-    pub fn kept_frames(&self, usage: Use) -> usize {
-        if matches!(usage, Use::Image | Use::Coarse) {
-            1
-        } else {
-            self.frames()
-        }
-    }
-
-    fn taps(&self, usage: Use) -> usize {
-        self.method.direct_taps() * self.kept_frames(usage) * self.k() * self.padded_outputs()
+    /// Values of the taps that `usage` needs.
+    fn taps_len(&self, usage: Use) -> usize {
+        self.method.direct_taps() * self.taps(usage).len() * self.k() * self.padded_outputs()
     }
 
     /// Values of one set of packed weights.
@@ -230,7 +221,7 @@ pub(crate) struct Plan {
 /// A part of a clip's way.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
-    /// Every frame passes; if the plan is for pairs, all but the very first come two by two.
+    /// Every frame passes: the very first alone, the others as many together as the plan's use says.
     Frames(Plan),
     /// The very first frame is left as it is, every other becomes two.
     TimeUp(Plan),

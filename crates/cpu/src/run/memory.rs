@@ -3,7 +3,7 @@
 use vae2x_core::Estimate;
 
 use crate::buffers::rows::Extent;
-use crate::ops::{attention, conv, pair};
+use crate::ops::{attention, conv, together};
 use crate::plan::schedule::Schedule;
 use crate::plan::steps::{ConvSpec, Method, Op, Plan, Tables, Use};
 use crate::run::runner::{Mode, extents};
@@ -27,13 +27,13 @@ pub(crate) fn estimate(
     };
     let kept = |(index, usage): (&usize, &Use)| convs[*index].kept_bytes(*usage, *storage);
     let expanded = |(index, usage): (&usize, &Use)| convs[*index].expanded_bytes(*usage, *storage);
-    let scratch = |index: &usize| scratch(&convs[*index], is_clip);
+    let scratch = |(index, usage): (&usize, &Use)| scratch(&convs[*index], *usage);
     let rows = if is_clip {
         plans.clip_rows(size, threads)
     } else {
         plans.image_rows(size, threads)
     };
-    let scratch = threads * used.keys().map(scratch).max().unwrap_or(0);
+    let scratch = threads * used.iter().map(scratch).max().unwrap_or(0);
     Estimate {
         weights: used.iter().map(kept).sum(),
         working: (rows + scratch) * BYTES + used.iter().map(expanded).max().unwrap_or(0),
@@ -78,11 +78,12 @@ impl Plans {
 }
 
 /// Values of a thread's scratch memory for a convolution.
-fn scratch(spec: &ConvSpec, is_clip: bool) -> usize {
-    let (k, outputs) = (spec.k(), spec.padded_outputs());
-    match is_clip && spec.method == Method::Winograd {
-        true => pair::scratch_values(k, outputs),
-        false => conv::scratch_values(spec.method, k, outputs),
+fn scratch(spec: &ConvSpec, usage: Use) -> usize {
+    let (k, outputs, frames) = (spec.k(), spec.padded_outputs(), usage.together());
+    let alone = conv::scratch_values(spec.method, k, outputs);
+    match frames > 1 && spec.method == Method::Winograd {
+        true => alone.max(together::scratch_values(k, outputs, frames)),
+        false => alone,
     }
 }
 

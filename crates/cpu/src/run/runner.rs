@@ -7,10 +7,11 @@ use vae2x_core::Result;
 
 use crate::buffers::pages::Pages;
 use crate::buffers::rows::{Extent, Rows};
+use crate::kernels::PAST;
 use crate::machine::Machine;
-use crate::ops::{Target, attention, conv, copy, pair};
+use crate::ops::{Target, attention, conv, copy, together};
 use crate::plan::schedule::{Flow, Schedule};
-use crate::plan::steps::{BufferId, ConvSpec, Method, Op, Plan, Step, Tables, Use};
+use crate::plan::steps::{BufferId, ConvSpec, Method, Op, Plan, Step, Tables};
 use crate::weights::model::Model;
 use crate::weights::pack::{ConvWeights, Sets};
 
@@ -66,21 +67,27 @@ pub(crate) fn extents(
     size: [usize; 2],
     mode: Mode,
 ) -> Vec<Extent> {
-    /// Frames that a causal convolution sees besides the present one.
-    const PAST: usize = 2;
-    let together = if plan.usage == Use::Pairs { 2 } else { 1 };
+    let together = plan.usage.together();
     let capacities = schedule.capacities();
     let extent = |id: usize| {
         let whole = plan.extent(id, size);
         let stays = mode != Mode::Image && plan.buffers[id].history;
+        if id == plan.input && stays {
+            // Whole frames come in and stay.
+            return Extent {
+                slots: PAST + together,
+                ..whole
+            };
+        }
         let leaves_whole = mode == Mode::Clip && plan.outputs.contains(&id);
-        let capacity = if stays || leaves_whole {
+        let capacity = if leaves_whole {
             whole.height
         } else {
             capacities[id].min(whole.height)
         };
         Extent {
-            slots: if stays { PAST + together } else { together },
+            slots: together,
+            past: if stays { PAST } else { 0 },
             capacity,
             ..whole
         }
@@ -129,7 +136,7 @@ impl State {
 }
 
 impl Runner<'_> {
-    /// Runs one frame, or two together, through the plan. Returns the frames that leave whole; `emit` receives the rows
+    /// Runs one frame, or as many as pass together, through the plan. Returns the frames that leave whole; `emit` receives the rows
     /// of those that do not. `progress` is called with the fraction done. After an error the state is not to be used.
     pub fn run(
         &mut self,
@@ -140,23 +147,29 @@ impl Runner<'_> {
         let now = self.state.frames..self.state.frames + frames.len();
         frames.into_iter().for_each(|frame| self.state.put(frame));
         let plan = self.plan;
+        let rows = self.state.rows.iter_mut();
+        rows.for_each(|rows| rows.begin(now.start));
         let mut schedule = Schedule::new(
             plan,
             &self.model.plans.tables,
             self.state.size,
             self.machine.threads,
         );
-        let (mut done, total) = (
-            0.0,
-            plan.steps.iter().map(|step| self.cost(step)).sum::<f64>(),
-        );
+        let (mut done, total) = (0.0, self.frame_cost());
         while let Some((index, units)) = schedule.next() {
             let step = &plan.steps[index];
             let rows = schedule.output(index, &units);
             let start = Instant::now();
             self.step(step, units.clone(), rows.clone(), now.clone())?;
             self.state.seconds[index] += start.elapsed().as_secs_f64();
+            let read = [Some(step.input), step.residual];
+            let used = read.map(|id| id.map_or(0, |id| schedule.used(id)));
             schedule.finish(index, units.end);
+            for (id, used) in read.into_iter().zip(used) {
+                if let Some(id) = id {
+                    self.state.rows[id].pass(now.end, used..schedule.used(id));
+                }
+            }
             done += self.cost(step) * rows.len() as f64
                 / self.state.rows[step.target()].extent.height as f64;
             if self.state.mode != Mode::Clip && step.targets().any(|id| id == plan.outputs[0]) {
@@ -186,6 +199,11 @@ impl Runner<'_> {
                 self.state.rows[id].release();
             }
         }
+    }
+
+    /// Multiplications of a frame, roughly.
+    pub fn frame_cost(&self) -> f64 {
+        self.plan.steps.iter().map(|step| self.cost(step)).sum()
     }
 
     /// Multiplications of a step over a whole frame, roughly.
@@ -286,30 +304,27 @@ impl Runner<'_> {
         let (input, spec) = (&self.state.rows[step.input], &weights.spec);
         let columns = Flow::Conv(spec.method).columns(input.extent.width, work.width);
         let residual = step.residual.map(|id| &self.state.rows[id]);
-        let together = work.now.len() == 2 && spec.frames() > 1 && spec.method == Method::Winograd;
+        let all = spec.frames();
+        let together =
+            all > 1 && spec.method == Method::Winograd && matches!(work.now.len(), 2 | 4);
         let wanted = match together {
-            true => spec.sets(Use::Pairs),
-            false => {
-                (spec.frames() - 1 - self.past(spec, work.now.end - 1)..spec.frames()).collect()
-            }
+            true => 0..all,
+            false => all - 1 - self.past(spec, work.now.end - 1)..all,
         };
         self.machine.with_expanded(|memory| {
-            let sets = &weights.sets(self.machine, &wanted, memory)?;
-            match <[Target<'_>; 2]>::try_from(targets) {
-                Ok(targets) if together => {
-                    let pair = pair::Pair {
-                        weights,
-                        sets,
-                        input,
-                        residual,
-                        frame: work.now.start,
-                        columns,
-                    };
-                    pair::run(self.machine, &pair, work.units, targets)
-                }
-                Ok(targets) => self.conv_frames(step, weights, sets, work, targets.into()),
-                Err(targets) => self.conv_frames(step, weights, sets, work, targets),
+            let sets = &weights.sets(self.machine, wanted, memory)?;
+            if !together {
+                return self.conv_frames(step, weights, sets, work, targets);
             }
+            let conv = together::Together {
+                weights,
+                sets,
+                input,
+                residual,
+                frames: work.now,
+                columns,
+            };
+            together::run(self.machine, &conv, work.units, targets)
         })
     }
 

@@ -11,12 +11,12 @@ use vae2x_core::{Array, Extent, Result, VaeConfig};
 use crate::buffers::frames::{OutputFrames, frame};
 use crate::buffers::pages::Pages;
 use crate::machine::Machine;
-use crate::plan::steps::{Stage, Use};
+use crate::plan::steps::Stage;
 use crate::run::runner::{Mode, RunOptions, Runner, State};
 use crate::weights::model::Model;
 
 /// The encoder or the decoder on its way through a clip.
-struct Stream {
+pub(crate) struct Stream {
     model: Arc<Model>,
     machine: Machine,
     way: Way,
@@ -38,7 +38,12 @@ struct Part {
 
 impl Stream {
     /// Reads and packs the weights; `size` is the height and width of the frames that go in.
-    fn new(model: Arc<Model>, machine: Machine, is_clip: bool, size: [usize; 2]) -> Result<Self> {
+    pub fn new(
+        model: Arc<Model>,
+        machine: Machine,
+        is_clip: bool,
+        size: [usize; 2],
+    ) -> Result<Self> {
         let way = if is_clip {
             model.prepare_clip(&machine)?;
             Way::Clip(parts(&model, machine.threads, size)?)
@@ -55,7 +60,7 @@ impl Stream {
 
     /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `output`. An error leaves the state half
     /// written; the door in `core` lets nothing in after it.
-    fn step(
+    pub fn step(
         &mut self,
         frames: &Array,
         output: &mut OutputFrames,
@@ -70,6 +75,16 @@ impl Stream {
             Way::Image(size) => image(model, machine, *size, frames, output, progress),
             Way::Clip(parts) => clip(model, machine, parts, frames, output, progress),
         })
+    }
+}
+
+impl Stream {
+    /// Time spent so far in each step of each stage of a clip.
+    pub fn seconds(&self) -> Vec<Vec<f64>> {
+        match &self.way {
+            Way::Image(_) => Vec::new(),
+            Way::Clip(parts) => parts.iter().map(|p| p.state.seconds().to_vec()).collect(),
+        }
     }
 }
 
@@ -143,13 +158,45 @@ fn clip(
     let mut feed = Feed {
         model,
         machine,
-        out: &mut |event| {
-            if output.take(event) {
-                progress(output.done());
-            }
-        },
+        out: &mut |event| output.take(event),
+        progress,
+        done: 0.0,
+        total: cost(model, machine, parts, frames.shape()[1]),
     };
     feed.feed(0, parts, values)
+}
+
+/// Multiplications of so many frames on their way through all stages, roughly.
+fn cost(model: &Model, machine: &Machine, parts: &mut [Part], mut frames: usize) -> f64 {
+    let mut total = 0.0;
+    for (stage, part) in model.plans.clip.iter().zip(parts) {
+        let runs = stage.runs(part.frames, frames);
+        let plan = stage.plan();
+        let runner = Runner {
+            model,
+            machine,
+            plan,
+            state: &mut part.state,
+        };
+        total += runs as f64 * runner.frame_cost();
+        frames = match stage {
+            Stage::Frames(_) => frames,
+            Stage::TimeUp(_) => frames + runs,
+            Stage::TimeDown(_) => frames.div_ceil(2),
+        };
+    }
+    total
+}
+
+impl Stage {
+    /// How many of `new` frames, which come after `before`, or pairs of them, are computed.
+    fn runs(&self, before: usize, new: usize) -> usize {
+        match self {
+            Self::Frames(_) => new,
+            Self::TimeUp(_) => before + new - before.max(1),
+            Self::TimeDown(_) => (before + new - 1) / 2 - before.saturating_sub(1) / 2,
+        }
+    }
 }
 
 /// What leaves the last stage.
@@ -161,13 +208,11 @@ enum Event<'a> {
 }
 
 impl OutputFrames {
-    /// Takes an event in; true if it completes frames.
-    fn take(&mut self, event: Event<'_>) -> bool {
+    fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Row(frame, y, pixels) => self.row(frame, y, pixels),
             Event::Done(frames) => self.advance(frames),
         }
-        matches!(event, Event::Done(_))
     }
 }
 
@@ -176,6 +221,11 @@ struct Feed<'f> {
     model: &'f Model,
     machine: &'f Machine,
     out: &'f mut dyn FnMut(Event<'_>),
+    /// Called with the completed fraction.
+    progress: Progress<'f>,
+    /// Multiplications so far, and of all.
+    done: f64,
+    total: f64,
 }
 
 impl Feed<'_> {
@@ -187,13 +237,13 @@ impl Feed<'_> {
         let stage = &self.model.plans.clip[index];
         let mut frames = frames.into_iter();
         let mut results = Vec::new();
-        while let Some(frame) = frames.next() {
-            let second = if stage.plan().usage == Use::Pairs && part.frames > 0 {
-                frames.next()
-            } else {
-                None
+        while frames.len() > 0 {
+            // The very first frame passes alone.
+            let together = match part.frames {
+                0 => 1,
+                _ => stage.plan().usage.together(),
             };
-            let group: Vec<Pages> = [frame].into_iter().chain(second).collect();
+            let group: Vec<Pages> = frames.by_ref().take(together).collect();
             let count = group.len();
             results.append(&mut self.step(stage, part, group)?);
             if rest.is_empty() {
@@ -208,8 +258,8 @@ impl Feed<'_> {
 
     /// The frames that leave whole; the last stage's leave through `out`.
     fn step(&mut self, stage: &Stage, part: &mut Part, frames: Vec<Pages>) -> Result<Vec<Pages>> {
-        let n = part.frames;
-        part.frames += frames.len();
+        let (n, count) = (part.frames, frames.len());
+        part.frames += count;
         match stage {
             Stage::TimeUp(_) if n == 0 => return Ok(frames),
             Stage::TimeDown(_) if n == 0 => {
@@ -230,11 +280,20 @@ impl Feed<'_> {
             plan: stage.plan(),
             state: &mut part.state,
         };
-        let out = &mut self.out;
+        let Self {
+            out,
+            progress,
+            done,
+            total,
+            ..
+        } = self;
+        let own = stage.runs(n, count) as f64 * runner.frame_cost();
+        let before = *done;
+        *done += own;
         runner.run(
             frames,
             &mut |frame, y, pixels| out(Event::Row(frame, y, pixels)),
-            &mut |_| (),
+            &mut |part| progress(((before + f64::from(part) * own) / *total) as f32),
         )
     }
 }

@@ -1,11 +1,11 @@
-//! Weights as the kernels read them: sets of `[panel of 16 outputs][element][input][16]`, one per frame that a
-//! convolution sees and two more for pairs of frames.
+//! Weights as the kernels read them: sets of `[panel of 16 outputs][element][input][16]`, one per temporal tap.
 //!
 //! An image only needs the last temporal tap, so the others are packed for the first clip.
 //! Winograd's elements are four times their taps in number: of large convolutions the taps may be kept instead, as they
 //! are or in bf16, and [`ConvWeights::sets`] expands them into memory that all steps share ([`ConvSpec::keeps_taps`]
 //! decides). Both ways give the same bits.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use half::bf16;
@@ -13,31 +13,20 @@ use vae2x_core::Result;
 use vae2x_core::weights::Weights;
 
 use crate::buffers::pages::Pages;
-use crate::kernels::{self, BLOCK, Expand, Kept, TAPS, padded};
+use crate::kernels::{self, BLOCK, Expand, Kept, TAPS, TIME_TAPS, padded};
 use crate::machine::{Machine, at_least};
 use crate::options::Storage;
-use crate::plan::steps::{ConvSpec, HALF_DIFFERENCE, HALF_SUM, Method, NormSpec, SETS, Use};
+use crate::plan::steps::{ConvSpec, Method, NormSpec, Use};
 
-/// Sets of weights by number; empty where not asked for.
-pub(crate) type Sets<'a> = [&'a [f32]; SETS];
-
-/// What the temporal taps are multiplied by in a set of weights.
-fn combination(set: usize, frames: usize) -> Vec<f32> {
-    match set {
-        HALF_SUM => vec![0.5; frames],
-        HALF_DIFFERENCE => vec![0.5, -0.5, 0.5],
-        tap => (0..frames)
-            .map(|frame| if frame == tap { 1.0 } else { 0.0 })
-            .collect(),
-    }
-}
+/// Sets of weights by temporal tap; empty where not asked for. A convolution that sees one frame has one.
+pub(crate) type Sets<'a> = [&'a [f32]; TIME_TAPS];
 
 /// The packed weights of one convolution.
 pub(crate) struct ConvWeights {
     pub spec: ConvSpec,
     /// One value per output channel, zeros in the padding.
     pub bias: Vec<f32>,
-    /// Sets of weights, by number: see [`combination`].
+    /// Sets of weights, by temporal tap.
     sets: Vec<OnceLock<Pages>>,
     /// `[panel][input][frame][tap][16]`, in `storage`: of all temporal taps, for clips.
     taps: OnceLock<Pages>,
@@ -52,7 +41,7 @@ impl ConvWeights {
     pub fn load(spec: &ConvSpec, source: &Arc<dyn Weights>, storage: Storage) -> Result<Self> {
         let mut bias = source.tensor(&spec.conv.bias())?.into_data()[spec.outputs.clone()].to_vec();
         bias.resize(spec.padded_outputs(), 0.0);
-        let sets = (0..SETS).map(|_| OnceLock::new()).collect();
+        let sets = (0..TIME_TAPS).map(|_| OnceLock::new()).collect();
         let (taps, last_taps) = (OnceLock::new(), OnceLock::new());
         Ok(Self {
             spec: spec.clone(),
@@ -68,7 +57,7 @@ impl ConvWeights {
     /// Packs what `usage` needs and is not packed yet.
     pub fn prepare(&self, machine: &Machine, usage: Use) -> Result<()> {
         if self.spec.keeps_taps(usage, self.storage) {
-            let frames = self.spec.kept_frames(usage);
+            let frames = self.spec.taps(usage).len();
             let kept = if frames == 1 {
                 &self.last_taps
             } else {
@@ -82,8 +71,7 @@ impl ConvWeights {
         }
         let missing: Vec<usize> = self
             .spec
-            .sets(usage)
-            .into_iter()
+            .taps(usage)
             .filter(|&set| self.sets[set].get().is_none())
             .collect();
         if missing.is_empty() {
@@ -116,21 +104,18 @@ impl ConvWeights {
     pub fn sets<'a>(
         &'a self,
         machine: &Machine,
-        wanted: &[usize],
+        wanted: Range<usize>,
         memory: &'a mut Pages,
     ) -> Result<Sets<'a>> {
-        let mut sets: Sets<'a> = [&[]; SETS];
+        let mut sets: Sets<'a> = [&[]; TIME_TAPS];
         let missing: Vec<usize> = wanted
-            .iter()
-            .copied()
+            .clone()
             .filter(|&set| self.sets[set].get().is_none())
             .collect();
         if !missing.is_empty() {
             self.expand(machine, &missing, memory)?;
         }
-        let packed = wanted
-            .iter()
-            .filter_map(|&set| Some((set, &**self.sets[set].get()?)));
+        let packed = wanted.filter_map(|set| Some((set, &**self.sets[set].get()?)));
         packed.for_each(|(set, values)| sets[set] = values);
         missing
             .iter()
@@ -166,16 +151,12 @@ impl ConvWeights {
                 Storage::F32 => Kept::F32(&taps[panel * count..][..count]),
                 Storage::Bf16 => Kept::Bf16(&bytemuck::cast_slice(taps)[panel * count..][..count]),
             };
-            let factors = if frames == 1 {
-                &vec![1.0]
-            } else {
-                &combination(set, frames)
-            };
             kernels::expand(
                 machine.isa,
                 Expand {
                     taps,
-                    factors,
+                    frames,
+                    frame: set + frames - all,
                     elements,
                 },
             );
@@ -221,11 +202,7 @@ impl ConvWeights {
             Method::Winograd => {
                 // The last tap, which single frames meet, needs no others.
                 let all = self.spec.frames();
-                let (frames, factors) = if set + 1 == all {
-                    (1, vec![1.0])
-                } else {
-                    (all, combination(set, all))
-                };
+                let frames = if set + 1 == all { 1 } else { all };
                 let taps = self.read_taps(frames, Storage::F32, tensor)?;
                 let mut packed = Pages::zeros(self.spec.packed_len())?;
                 let (count, panels) = (
@@ -238,14 +215,15 @@ impl ConvWeights {
                         machine.isa,
                         Expand {
                             taps: Kept::F32(taps),
-                            factors: &factors,
+                            frames,
+                            frame: set + frames - all,
                             elements,
                         },
                     );
                 }
                 Ok(packed)
             }
-            _ => pack_others(&self.spec, tensor, &combination(set, self.spec.frames())),
+            _ => pack_others(&self.spec, tensor, set),
         }
     }
 }
@@ -276,42 +254,38 @@ impl NormWeights {
     }
 }
 
-/// The 3x3 taps, row by row, of one output and one input; a point has one.
+/// A convolution's weights at one temporal tap.
 struct Kernels<'a> {
     data: &'a [f32],
     inputs: usize,
+    frames: usize,
+    frame: usize,
+    /// 9 or 1.
     area: usize,
-    combination: &'a [f32],
 }
 
 impl Kernels<'_> {
-    /// The combination of the temporal taps.
+    /// The 3x3 taps, row by row, of one output and one input; a point has one.
     fn taps(&self, output: usize, input: usize) -> [f64; TAPS] {
         let mut taps = [0.0; TAPS];
-        let start = (output * self.inputs + input) * self.combination.len() * self.area;
-        for (values, factor) in self.data[start..]
-            .chunks_exact(self.area)
-            .zip(self.combination)
-        {
-            if *factor != 0.0 {
-                taps.iter_mut()
-                    .zip(values)
-                    .for_each(|(tap, value)| *tap += f64::from(*factor) * f64::from(*value));
-            }
+        let start = ((output * self.inputs + input) * self.frames + self.frame) * self.area;
+        for (tap, value) in taps.iter_mut().zip(&self.data[start..start + self.area]) {
+            *tap = f64::from(*value);
         }
         taps
     }
 }
 
 /// Weights of every method but Winograd's. The sums behind an enlargement's elements are taken in double precision.
-fn pack_others(spec: &ConvSpec, tensor: &[f32], combination: &[f32]) -> Result<Pages> {
-    let inputs = spec.conv.inputs;
-    let area = tensor.len() / (spec.conv.outputs * inputs * combination.len());
+fn pack_others(spec: &ConvSpec, tensor: &[f32], frame: usize) -> Result<Pages> {
+    let (inputs, frames) = (spec.conv.inputs, spec.frames());
+    let area = tensor.len() / (spec.conv.outputs * inputs * frames);
     let kernels = Kernels {
         data: tensor,
         inputs,
+        frames,
+        frame,
         area,
-        combination,
     };
     let panel = spec.method.elements() * spec.k() * BLOCK;
     let mut packed = Pages::zeros(spec.packed_len())?;
@@ -399,7 +373,7 @@ mod tests {
         packed.prepare(&machine, Use::Image).unwrap();
         let tensor = packed.source.tensor(&conv.weight()).unwrap();
         let mut memory = Pages::default();
-        let sets = packed.sets(&machine, &[0], &mut memory).unwrap();
+        let sets = packed.sets(&machine, 0..1, &mut memory).unwrap();
         for o in 0..32 {
             for i in 0..3 {
                 let want = if o < 20 {
@@ -418,24 +392,19 @@ mod tests {
         let spec = causal();
         let machine = Machine::new(Isa::detect(), 2).unwrap();
         let packed = weights(&spec, Storage::F32);
-        packed.prepare(&machine, Use::Pairs).unwrap();
+        packed.prepare(&machine, Use::Clip(2)).unwrap();
         let kept = weights(&spec, Storage::F32);
         let taps = kept
             .read_taps(3, Storage::F32, &kept.read().unwrap())
             .unwrap();
         kept.taps.get_or_init(|| taps);
-        let wanted = [0, 2, HALF_SUM, HALF_DIFFERENCE];
         let (mut memory, mut unused) = (Pages::default(), Pages::default());
         let (kept, packed) = (
-            kept.sets(&machine, &wanted, &mut memory).unwrap(),
-            packed.sets(&machine, &wanted, &mut unused).unwrap(),
+            kept.sets(&machine, 1..3, &mut memory).unwrap(),
+            packed.sets(&machine, 1..3, &mut unused).unwrap(),
         );
-        assert!(
-            wanted
-                .iter()
-                .all(|&set| kept[set].len() == spec.packed_len() && kept[set] == packed[set])
-        );
-        assert!(unused.is_empty() && kept[1].is_empty());
+        assert!((1..3).all(|set| kept[set].len() == spec.packed_len() && kept[set] == packed[set]));
+        assert!(unused.is_empty() && kept[0].is_empty());
     }
 
     #[test]
@@ -460,13 +429,13 @@ mod tests {
                 let tensor = weights.read().unwrap();
                 let taps = weights.read_taps(3, storage, &tensor).unwrap();
                 weights.taps.get_or_init(|| taps);
-                for set in 0..SETS {
-                    let combination = combination(set, 3);
+                for set in 0..TIME_TAPS {
                     let kernels = Kernels {
                         data: &tensor,
                         inputs: 40,
+                        frames: TIME_TAPS,
+                        frame: set,
                         area: TAPS,
-                        combination: &combination,
                     };
                     let mut want = vec![0.0; spec.packed_len()];
                     for (o, i) in (0..20).flat_map(|o| (0..40).map(move |i| (o, i))) {
@@ -475,7 +444,7 @@ mod tests {
                         });
                     }
                     let mut memory = Pages::default();
-                    let got = weights.sets(&machine, &[set], &mut memory).unwrap()[set];
+                    let got = weights.sets(&machine, set..set + 1, &mut memory).unwrap()[set];
                     let error = relative_l2(got, &want);
                     assert!(error <= tolerance, "{isa} {storage:?} set {set}: {error}");
                 }
