@@ -3,7 +3,8 @@
 //! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `kernels`, `layers` (of one frame),
 //! `clip`, `clip-layers`, `encode`, `threads`, `isa`, `bf16`; all but 256 by default. `--runs N` sets how many runs the least is of, `--bf16` keeps the
 //! weights in bf16 throughout, while `bf16` compares both ways. Weights are by formula at base width 96 and 12 output
-//! channels; `--threads N` sets their number. Times are the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on
+//! channels; `--threads N` sets their number; with `--simulate N`, `threads` adds up what 1, 2, 4 .. N threads would take from
+//! the times of the tasks on one. Times are the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on
 //! enlarged images, one frame in two dimensions.
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ fn main() {
         .collect();
     let runs = take(&mut wanted, "--runs").unwrap_or(RUNS);
     let count = take(&mut wanted, "--threads").unwrap_or(0);
+    let simulate = take(&mut wanted, "--simulate");
     if wanted.is_empty() {
         let all = [
             "32",
@@ -68,7 +70,10 @@ fn main() {
             "bf16" => precisions(options, runs),
             "layers" => layers(&engine, options, runs, &latent(1, 64)),
             "clip-layers" => layers(&engine, options, runs, &latent(3, 32)),
-            "threads" => threads(options, runs),
+            "threads" => match simulate {
+                Some(most) => simulated(&engine, most, runs),
+                None => threads(options, runs),
+            },
             "isa" => sets(options, runs),
             size => match size.parse() {
                 Ok(size) => image(&engine, options, size, runs),
@@ -284,6 +289,32 @@ fn threads(options: CpuOptions, runs: usize) {
         "decode 128x128: one thread {one:.3} s, all {all:.3} s: {:.2} times as fast",
         one / all
     );
+}
+
+/// What more threads would bring if they did not compete for caches and memory: not measured, but added up from tasks.
+fn simulated(engine: &Arc<CpuEngine>, most: usize, runs: usize) {
+    for (what, latent) in [
+        ("one frame of 64x64", latent(1, 64)),
+        ("3 latent frames of 32x32", latent(3, 32)),
+    ] {
+        let mut one = 0.0;
+        for threads in (0..).map(|n| 1 << n).take_while(|n| *n <= most) {
+            let least = (0..runs)
+                .map(|_| engine.simulate_threads(&latent, threads).unwrap())
+                .min_by(|a, b| f64::total_cmp(&a.seconds, &b.seconds));
+            let Some(least) = least else { return };
+            if threads == 1 {
+                one = least.seconds;
+            }
+            println!(
+                "simulated, {what}, {threads:3} threads: {:.3} s, {:.2} times as fast, {:.0} % of even shares; {:.3} s between tasks",
+                least.seconds,
+                one / least.seconds,
+                100.0 * least.even / least.seconds,
+                least.between,
+            );
+        }
+    }
 }
 
 fn sets(options: CpuOptions, runs: usize) {

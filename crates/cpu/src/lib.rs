@@ -25,4 +25,5 @@ pub use options::CpuOptions;
 pub use bench::{
     kernels::{KernelTime, measure_peak, profile_kernels},
     steps::StepTime,
+    threads::Simulation,
 };

@@ -3,6 +3,7 @@
 //! Engines with the same number of threads share them: a program that loads several models starts one pool.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use rayon::prelude::*;
 use vae2x_core::{Cancel, Error, Result};
@@ -18,6 +19,19 @@ pub(crate) struct Machine {
     shared: Arc<Shared>,
     /// Stops what runs here.
     cancel: Cancel,
+    /// Where the tasks' times go, which then run one after the other.
+    record: Option<Arc<Record>>,
+}
+
+/// Times of tasks: one list for each [`Machine::run`].
+#[derive(Default)]
+pub(crate) struct Record(Mutex<Vec<Vec<f64>>>);
+
+impl Record {
+    /// The seconds of all tasks since the last call.
+    pub fn take(&self) -> Vec<Vec<f64>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Threads and their memory.
@@ -77,7 +91,19 @@ impl Machine {
             threads,
             shared,
             cancel: Cancel::new(),
+            record: None,
         })
+    }
+
+    /// A machine of one thread that cuts its work as if there were `threads`, and records what each task takes.
+    pub fn recording(isa: Isa, threads: usize) -> Result<(Self, Arc<Record>)> {
+        let record = Arc::new(Record::default());
+        let machine = Self {
+            threads,
+            record: Some(record.clone()),
+            ..Self::new(isa, 1)?
+        };
+        Ok((machine, record))
     }
 
     /// The same machine for work that `cancel` can stop.
@@ -109,15 +135,26 @@ impl Machine {
             let scratch = &self.shared.scratch;
             scratch.lock().unwrap_or_else(PoisonError::into_inner)
         };
-        self.shared.pool.install(|| {
-            tasks.into_par_iter().with_max_len(1).try_for_each(|task| {
-                self.check()?;
-                let mut scratch = lock().pop().unwrap_or_default();
-                let done = work(task, &mut scratch);
-                lock().push(scratch);
-                done
-            })
-        })
+        let one = |task| {
+            self.check()?;
+            let mut scratch = lock().pop().unwrap_or_default();
+            let done = work(task, &mut scratch);
+            lock().push(scratch);
+            done
+        };
+        if let Some(record) = &self.record {
+            let mut seconds = Vec::new();
+            for task in tasks {
+                let start = Instant::now();
+                one(task)?;
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+            let mut runs = record.0.lock().unwrap_or_else(PoisonError::into_inner);
+            runs.push(seconds);
+            return Ok(());
+        }
+        let run = || tasks.into_par_iter().with_max_len(1).try_for_each(one);
+        self.shared.pool.install(run)
     }
 
     /// Lends memory for expanded weights to `work`; it is kept between calls.

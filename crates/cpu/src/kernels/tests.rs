@@ -100,6 +100,38 @@ proptest! {
     }
 
     #[test]
+    fn tiles_make_a_convolution(tiles in 1usize..4) {
+        let (k, width, stride) = (BLOCK, STEP4 * tiles, BLOCK * tiles);
+        let rows: Vec<Vec<f32>> = (0..WINDOW4).map(|y| values(&format!("r{y}"), (width + 2) * k)).collect();
+        // [input][tap][output]
+        let taps = values("t", k * TAPS * BLOCK);
+        let convolve = |isa| {
+            let (mut v, mut w, mut m) = (vec![0.0; ELEMENTS4 * k * tiles], vec![0.0; ELEMENTS4 * k * BLOCK], vec![0.0; ELEMENTS4 * tiles * BLOCK]);
+            let window = std::array::from_fn(|y| &rows[y][..]);
+            input4(isa, Input { rows: window, tiles, channels: k, v: &mut v, element_stride: stride, block_stride: stride });
+            expand(isa, Expand { taps: Kept::F32(&taps), frames: 1, frame: 0, elements: &mut w });
+            for e in 0..ELEMENTS4 {
+                let (a, w, c) = (&v[e * tiles * k..], &w[e * k * BLOCK..], &mut m[e * tiles * BLOCK..]);
+                gemm(isa, Gemm { rows: tiles, k, a, a_stride: stride, w, w_stride: 0, w_next: 0, panels: 1, c, c_stride: BLOCK, accumulate: false });
+            }
+            let mut out = vec![vec![0.0; width * BLOCK]; STEP4];
+            let mut rows: Vec<&mut [f32]> = out.iter_mut().map(|r| &mut r[..]).collect();
+            let job = Output { m: &m, element_stride: stride, channels: BLOCK, bias: &[0.0; BLOCK], residual: &[], out: &mut rows };
+            output4(isa, job);
+            out.concat()
+        };
+        let got = Isa::available().into_iter().flat_map(|isa| convolve(isa).into_iter().enumerate());
+        for (i, got) in got {
+            let (y, x, o) = (i / BLOCK / width, i / BLOCK % width, i % BLOCK);
+            let term = |input: usize, tap: usize| {
+                f64::from(rows[y + tap / 3][(x + tap % 3) * k + input]) * f64::from(taps[(input * TAPS + tap) * BLOCK + o])
+            };
+            let want: f64 = (0..k).flat_map(|input| (0..TAPS).map(move |tap| term(input, tap))).sum();
+            prop_assert!((f64::from(got) - want).abs() <= 1e-4, "{i}: {got} for {want}");
+        }
+    }
+
+    #[test]
     fn taps_expand_alike(k in prop::sample::select(CHANNELS.to_vec()), frames in 1usize..4, which in 0usize..4, half: bool) {
         let taps = values("t", k * frames * TAPS * BLOCK);
         let upper: Vec<u16> = taps.iter().map(|tap| (tap.to_bits() >> 16) as u16).collect();
