@@ -299,10 +299,7 @@ fn simulated(engine: &Arc<CpuEngine>, most: usize, runs: usize) {
     ] {
         let mut one = 0.0;
         for threads in (0..).map(|n| 1 << n).take_while(|n| *n <= most) {
-            let least = (0..runs)
-                .map(|_| engine.simulate_threads(&latent, threads).unwrap())
-                .min_by(|a, b| f64::total_cmp(&a.seconds, &b.seconds));
-            let Some(least) = least else { return };
+            let least = engine.simulate_threads(&latent, threads, runs).unwrap();
             if threads == 1 {
                 one = least.seconds;
             }
