@@ -111,15 +111,15 @@ fn frames(array: &Array, range: std::ops::Range<usize>) -> Array {
 #[test]
 fn a_part_of_a_clip_has_the_bits_of_the_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let clip = clip_of_formula(folder.path(), 46, 2);
+    let clip = clip_of_formula(folder.path(), 52, 2);
     let pixels = |more: &[&str]| {
         let out = folder.path().join("x.safetensors");
         decode_formula(&clip, &out, more).ok();
         read(&out, "pixels")
     };
     let whole = pixels(&[]);
-    assert_eq!(whole.shape()[2], 181);
-    for (start, count) in [(0, 1), (0, 6), (1, 4), (3, 3), (160, 2), (165, 9), (177, 4)] {
+    assert_eq!(whole.shape()[2], 205);
+    for (start, count) in [(0, 1), (0, 6), (1, 4), (3, 3), (184, 2), (189, 9), (201, 4)] {
         let part = pixels(&[
             "--start",
             &start.to_string(),
@@ -132,20 +132,20 @@ fn a_part_of_a_clip_has_the_bits_of_the_whole() {
             "{start} {count}"
         );
     }
-    let rest = pixels(&["--start", "170"]);
-    assert_eq!(frames(&rest, 0..11), frames(&whole, 170..181));
-    let beyond = pixels(&["--start", "179", "--frames", "9"]);
+    let rest = pixels(&["--start", "194"]);
+    assert_eq!(frames(&rest, 0..11), frames(&whole, 194..205));
+    let beyond = pixels(&["--start", "203", "--frames", "9"]);
     assert_eq!(beyond.shape()[2], 2);
     // Less of the past is another clip, of as many frames.
-    let near = pixels(&["--start", "170", "--run-in", "2"]);
+    let near = pixels(&["--start", "194", "--run-in", "2"]);
     assert_eq!(near.shape(), rest.shape());
     assert_ne!(near, rest);
     let refused = |more: &[&str]| {
         let out = folder.path().join("y.npy");
         decode_formula(&clip, &out, more).fails(2)
     };
-    let said = refused(&["--start", "181"]);
-    assert!(said.contains("frames 0 to 180"), "{said}");
+    let said = refused(&["--start", "205"]);
+    assert!(said.contains("frames 0 to 204"), "{said}");
     // The first latent frame that is decoded gives one frame of its four.
     refused(&["--start", "9", "--run-in", "0"]);
     refused(&["--start", "9", "--frames", "0"]);

@@ -341,15 +341,24 @@ pub fn decoder(config: &VaeConfig) -> Vec<Layer> {
 
 /// The number of latent frames before one that its pixels depend on, through the past of all layers. Decoding that begins
 /// that much earlier and one more, for the first latent frame gives no second one, has the bits of the whole clip.
+///
+/// An engine may compute the frames of a latent frame together, so that each has rounding from all that any of them sees.
 pub fn decoder_past(config: &VaeConfig) -> usize {
+    let layers = decoder(config);
+    let doubles = |layer: &&Layer| matches!(layer, Layer::Upsample { time: Some(_), .. });
+    let mut together = 1 << layers.iter().filter(doubles).count();
     // From the pixels back to the latent, in frames at each layer's input.
-    decoder(config)
-        .iter()
-        .rev()
-        .fold(0, |past, layer| match layer {
-            Layer::Upsample { time: Some(_), .. } => past.div_ceil(2) + PAST,
-            _ => past + PAST * layer.causal_convs(),
-        })
+    let mut past = 0usize;
+    for layer in layers.iter().rev() {
+        for _ in 0..layer.causal_convs() {
+            past = past.next_multiple_of(together) + PAST;
+        }
+        if doubles(&layer) {
+            past = past.div_ceil(2) + PAST;
+            together /= 2;
+        }
+    }
+    past
 }
 
 /// Every tensor of the model: the encoder's, then the decoder's.
@@ -412,11 +421,11 @@ mod tests {
 
     #[test]
     fn the_past_of_the_decoder_is_that_of_all_its_layers() {
-        // At base resolution the head and three blocks, 2 + 3 * 4 frames; the same blocks at half of it; three more and the
-        // doubling, twice; and at the latent's rate the middle's two blocks and the first convolution.
-        let finest = 2 + 3 * 4 + 3 * 4;
-        let half: usize = (finest as usize).div_ceil(2) + 2 + 3 * 4;
-        let latent = half.div_ceil(2) + 2 + 3 * 4 + 2 * 4 + 2;
+        // At base resolution the head's convolution and those of six blocks, each a latent frame of four further back, but the
+        // first; six at half of it, after the doubling; six more, four of the middle and the first at the latent's rate.
+        let finest = 12 * 4 + 2;
+        let half = (finest / 2 + 2usize).next_multiple_of(2) + 6 * 2;
+        let latent = half / 2 + 2 + (6 + 4 + 1) * 2;
         assert_eq!(decoder_past(&VaeConfig::default()), latent);
     }
 
