@@ -273,7 +273,9 @@ fn speckle_of_pictures() {
         "{grid}"
     );
     assert!(
-        none["speckle_db"].as_f64().unwrap() < 0.01 && none["flat_share"] == 1.0,
+        none["speckle_db"].as_f64().unwrap() < 0.01
+            && none["flat_share"] == 1.0
+            && none["lattice_energy_db"] == 0.0,
         "{none}"
     );
     let twice = json(&words(&[

@@ -164,7 +164,7 @@ fn hex(colour: [u8; 3]) -> String {
 /// Headings of [`cells`].
 fn columns(score: &Speckle) -> Vec<String> {
     let periods = score.periods.iter().map(|p| format!("{} px", p.period));
-    let names = ["speckle dB", "noise dB", "amplitude"].map(String::from);
+    let names = ["speckle dB", "noise dB", "amplitude", "lattice dB"].map(String::from);
     names
         .into_iter()
         .chain(periods)
@@ -177,9 +177,14 @@ fn cells(score: &Speckle) -> Vec<String> {
         .periods
         .iter()
         .map(|Period { speckle_db, .. }| *speckle_db);
-    let all = [score.speckle_db, score.noise_db, score.amplitude]
-        .into_iter()
-        .chain(periods);
+    let all = [
+        score.speckle_db,
+        score.noise_db,
+        score.amplitude,
+        score.lattice_energy_db,
+    ]
+    .into_iter()
+    .chain(periods);
     all.map(|v| number(Some(v), 2))
         .chain([format!("{:.0} %", 100.0 * score.flat_share)])
         .collect()

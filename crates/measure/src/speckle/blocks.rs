@@ -15,6 +15,8 @@ use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 use vae2x_core::{Array, Error, Result};
 
+use super::lattice::{Profiles, Variation, energies};
+
 /// Bins between lattice frequencies, and largest periods in a block.
 pub(super) const SPACING: usize = 4;
 /// Brightness of red, green, blue (ITU-R BT.601).
@@ -111,6 +113,25 @@ impl Layout {
         } else {
             sum * sum / 4.0
         }
+    }
+
+    /// How the energy of fine detail in some blocks varies with the phase of each period.
+    pub fn variations(&self, picture: &Array, blocks: &[&Block]) -> Vec<Variation> {
+        let energies: Vec<Vec<f64>> = blocks
+            .par_iter()
+            .map(|block| {
+                let [rows, columns] = block.place.map(|n| n * self.side..(n + 1) * self.side);
+                energies(picture, self.size, rows, columns)
+            })
+            .collect();
+        let variation = |period: usize| {
+            let mut profiles = Profiles::new(period);
+            energies
+                .iter()
+                .for_each(|block| profiles.add(block, self.side));
+            profiles.variation()
+        };
+        periods(self.side).map(variation).collect()
     }
 
     /// All blocks of an image of this layout's size.

@@ -9,8 +9,12 @@
 //!
 //! The neighbourhood's level includes that of a wave of amplitude [`UNSEEN`]: JPEG and sensors leave lattice-locked patterns of some
 //! hundredths of an 8-bit step in nearly every photo, which nobody sees and nothing should count.
+//!
+//! That score asks for one sign everywhere. Dots whose sign follows the content are found by the lattice energy, in the same blocks:
+//! see [`lattice`].
 
 mod blocks;
+mod lattice;
 
 use rustfft::num_complex::Complex;
 use serde::Serialize;
@@ -18,6 +22,7 @@ use vae2x_core::{Array, Error, Result};
 use vae2x_media::pixels::picture_size;
 
 use blocks::{Block, Layout, Line};
+use lattice::Variation;
 
 /// The longest period of a grid, in pixels at base resolution; the shorter ones are its halves.
 const LARGEST_PERIOD: usize = 16;
@@ -48,6 +53,13 @@ pub struct Speckle {
     pub period: usize,
     /// Its amplitude in 8-bit steps.
     pub amplitude: f64,
+    /// How much the energy of fine detail varies with the place in the pixel lattice, at the period where it varies most:
+    /// `10 log10(1 + deviation / mean)`, so 0 dB for none and 3 dB where it varies by as much as there is. NaN as above.
+    pub lattice_energy_db: f64,
+    /// What chance alone may reach: three standard errors, in dB.
+    pub lattice_noise_db: f64,
+    /// The period where it varies most.
+    pub lattice_period: usize,
     /// Every period, from fine to coarse.
     pub periods: Vec<Period>,
     /// Share of the blocks that are flat. Where it is small the flattest were measured all the same.
@@ -67,8 +79,12 @@ pub struct Period {
     pub speckle_db: f64,
     /// Amplitude of its waves together: the root of the sum of their squared amplitudes, in 8-bit steps.
     pub amplitude: f64,
+    /// As [`Speckle::lattice_energy_db`], of this period and not of half of it.
+    pub lattice_energy_db: f64,
     #[serde(skip)]
     noise: f64,
+    #[serde(skip)]
+    lattice_noise: f64,
 }
 
 /// Measures an image that has `scale` pixels per pixel at base resolution: periods from 2 pixels to `16 scale`.
@@ -94,21 +110,28 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
     let flat = shown.iter().filter(|b| b.roughness <= FLAT).count();
     let measured = flattest(shown.clone(), flat);
     let areas: Vec<&[&Block]> = measured.chunk_by(|a, b| area(a) == area(b)).collect();
-    let period = |(period, frequencies): (usize, std::ops::Range<usize>)| match broken {
-        true => Period {
-            period,
-            speckle_db: f64::NAN,
-            amplitude: f64::NAN,
-            noise: f64::NAN,
-        },
-        false => score(period, &layout, frequencies, &areas),
+    let variations = layout.variations(picture, &measured);
+    let period =
+        |((period, frequencies), variation): ((usize, std::ops::Range<usize>), _)| match broken {
+            true => Period {
+                period,
+                speckle_db: f64::NAN,
+                amplitude: f64::NAN,
+                lattice_energy_db: f64::NAN,
+                noise: f64::NAN,
+                lattice_noise: f64::NAN,
+            },
+            false => score(period, &layout, frequencies, &areas, variation),
+        };
+    let periods: Vec<Period> = layout.periods().zip(variations).map(period).collect();
+    let most = |of: fn(&Period) -> f64| {
+        periods
+            .iter()
+            .copied()
+            .max_by(|a, b| of(a).total_cmp(&of(b)))
     };
-    let periods: Vec<Period> = layout.periods().map(period).collect();
-    let strongest = periods
-        .iter()
-        .copied()
-        .max_by(|a, b| a.speckle_db.total_cmp(&b.speckle_db));
-    let strongest = strongest.ok_or_else(|| Error::Shape {
+    let strongest = most(|p| p.speckle_db).zip(most(|p| p.lattice_energy_db));
+    let (strongest, lattice) = strongest.ok_or_else(|| Error::Shape {
         what: "periods of a grid".into(),
         expected: "one or more".into(),
         got: "none".into(),
@@ -118,6 +141,9 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
         noise_db: decibels(periods.iter().map(|p| p.noise).fold(0.0, f64::max)),
         period: strongest.period,
         amplitude: strongest.amplitude,
+        lattice_energy_db: lattice.lattice_energy_db,
+        lattice_noise_db: decibels(periods.iter().map(|p| p.lattice_noise).fold(0.0, f64::max)),
+        lattice_period: lattice.period,
         flat_share: flat as f64 / shown.len() as f64,
         blocks: measured.len(),
         periods,
@@ -153,6 +179,7 @@ fn score(
     layout: &Layout,
     frequencies: std::ops::Range<usize>,
     areas: &[&[&Block]],
+    variation: Variation,
 ) -> Period {
     let (mut ratio, mut square, mut variance) = (0.0, 0.0, 0.0);
     for wave in frequencies {
@@ -179,7 +206,9 @@ fn score(
         period,
         speckle_db: decibels(ratio),
         amplitude,
+        lattice_energy_db: decibels(variation.deviation),
         noise: DEVIATIONS * variance.sqrt(),
+        lattice_noise: variation.noise,
     }
 }
 
