@@ -1,11 +1,11 @@
 //! Prints what the engine does beside what the machine could: `cargo bench -p vae2x-cpu -- [WHAT] [OPTIONS]`.
 //!
 //! WHAT is any of `32`, `64`, `128`, `256` (one frame of so many latent cells squared), `kernels`, `layers` (of one frame),
-//! `clip`, `clip-layers`, `encode`, `threads`, `isa`, `bf16`; all but 256 by default. `--runs N` sets how many runs the least is of, `--bf16` keeps the
-//! weights in bf16 throughout, while `bf16` compares both ways. Weights are by formula at base width 96 and 12 output
-//! channels; `--threads N` sets their number; with `--simulate N`, `threads` adds up what 1, 2, 4 .. N threads would take from
-//! the times of the tasks on one. Times are the least of several. FLOPs are those of plain convolutions as the layer list has them: 3x3 on
-//! enlarged images, one frame in two dimensions.
+//! `clip`, `clip-layers` (of its last latent frame), `encode`, `threads`, `isa`, `bf16`; all but 256 by default. `--runs N` sets how
+//! many runs the least is of, `--threads N` the number of threads; `--bf16` keeps the weights in bf16 throughout, while `bf16`
+//! compares both ways. With `--simulate N`, `threads` adds up what 1, 2, 4 .. N threads would take from the times of the tasks on
+//! one. Weights are by formula at base width 96 and 12 output channels. Times are the least of several. FLOPs are those of plain
+//! convolutions as the layer list has them: 3x3 on enlarged images, one frame in two dimensions, all temporal taps in a clip.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,15 +1,14 @@
 //! Where the time of a decode goes, step by step, and what each step has to do on any machine.
 
-use vae2x_core::engine::Engine;
+use vae2x_core::engine::{Decode, Engine};
 use vae2x_core::{Array, Error, Extent, Result};
 
-use crate::buffers::frames::OutputFrames;
 use crate::engine::CpuEngine;
 use crate::kernels::PAST;
 use crate::ops::{conv, together};
 use crate::plan::steps::{ConvSpec, Method, Op, Plan, Step};
 use crate::run::runner::{Mode, RunOptions, Runner, State};
-use crate::run::session::Stream;
+use crate::run::session::Decoding;
 
 /// A fused step of a decode, the time it took, and what it had to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,25 +76,15 @@ impl CpuEngine {
     }
 
     fn profile_clip(&self, latent: &Array, extent: Extent) -> Result<Vec<StepTime>> {
-        let config = self.config();
-        let mut stream = Stream::new(
-            self.decoder.clone(),
-            self.machine.clone(),
-            true,
-            extent.cells,
-        )?;
+        let mut session = Decoding::new(self.config(), &self.machine, &self.decoder, extent)?;
         let mut before = Vec::new();
         for t in 0..extent.frames {
-            let side = config.scale()? * config.spatial();
-            let [h, w] = extent.cells.map(|n| side * n);
-            let shape = [config.image_channels, config.frames_of(t), h, w];
-            let mut output = OutputFrames::new(shape, config.scale()?)?;
-            before = stream.seconds();
-            stream.step(&latent.narrow1(t..t + 1), &mut output, &mut |_| ())?;
+            before = session.seconds();
+            session.step(&latent.narrow1(t..t + 1), &mut |_| ())?;
         }
         let (mut times, mut size, mut frames) = (Vec::new(), extent.cells, 1);
         let stages = self.decoder.plans.clip.iter().map(|stage| stage.plan());
-        for ((plan, after), before) in stages.zip(stream.seconds()).zip(before) {
+        for ((plan, after), before) in stages.zip(session.seconds()).zip(before) {
             let seconds: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
             times.extend(self.step_times(plan, size, frames, &seconds));
             frames *= plan.outputs.len();

@@ -2,21 +2,16 @@
 
 use std::time::Instant;
 
-use vae2x_core::engine::Engine;
+use vae2x_core::engine::{Decode, Engine};
 use vae2x_core::{Array, Extent, Result};
 
-use crate::buffers::frames::OutputFrames;
 use crate::engine::CpuEngine;
 use crate::machine::Machine;
-use crate::run::session::Stream;
+use crate::run::session::Decoding;
 
-/// A decode whose tasks ran one after the other, cut for a number of threads, and what these threads would have taken.
+/// What threads would take for a decode whose tasks, cut for them, ran one after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Simulation {
-    /// Threads it was cut for.
-    pub threads: usize,
-    /// Seconds of all tasks.
-    pub tasks: f64,
     /// Seconds between the tasks, which no thread shares.
     pub between: f64,
     /// Seconds of the threads: each step's tasks go to whichever thread is free, and the next step waits for the last.
@@ -53,8 +48,6 @@ impl CpuEngine {
         let tasks: f64 = least.iter().flatten().sum();
         let seconds: f64 = least.iter().map(|tasks| makespan(tasks, threads)).sum();
         Ok(Simulation {
-            threads,
-            tasks,
             between,
             seconds: seconds + between,
             even: tasks / threads as f64 + between,
@@ -68,19 +61,13 @@ impl CpuEngine {
             frames,
             cells: [h, w],
         };
-        let config = self.config();
         let (machine, record) = Machine::recording(self.machine.isa, threads)?;
-        let model = self.decoder.clone();
-        let mut stream = Stream::new(model, machine, extent.is_clip(), extent.cells)?;
+        let mut session = Decoding::new(self.config(), &machine, &self.decoder, extent)?;
         // Packing is not the decode's.
         record.take();
         let start = Instant::now();
         for t in 0..frames {
-            let side = config.scale()? * config.spatial();
-            let [h, w] = extent.cells.map(|n| side * n);
-            let shape = [config.image_channels, config.frames_of(t), h, w];
-            let mut output = OutputFrames::new(shape, config.scale()?)?;
-            stream.step(&latent.narrow1(t..t + 1), &mut output, &mut |_| ())?;
+            session.step(&latent.narrow1(t..t + 1), &mut |_| ())?;
         }
         Ok((record.take(), start.elapsed().as_secs_f64()))
     }

@@ -96,6 +96,8 @@ struct Ring {
     places: Vec<usize>,
     /// The first frame that passes.
     first: usize,
+    /// Its rows, and those of the frames with it, that are in the past already.
+    used: usize,
 }
 
 impl Ring {
@@ -105,6 +107,7 @@ impl Ring {
             memory: Pages::large(rows * extent.stride())?,
             places: (0..rows).collect(),
             first: 0,
+            used: 0,
         })
     }
 
@@ -207,19 +210,19 @@ impl Rows {
     /// Begins with the frames from `first` on; those before are the past.
     pub fn begin(&mut self, first: usize) {
         if let Frames::Ring(ring) = &mut self.frames {
-            ring.first = first;
+            (ring.first, ring.used) = (first, 0);
         }
     }
 
-    /// Puts the rows `ys` of the frames up to `end`, the last of those that pass, into the past, where the rows of the
-    /// frames before must not be needed any more.
-    pub fn pass(&mut self, end: usize, ys: Range<usize>) {
+    /// Puts the first `used` rows of the frames up to `end`, the last of those that pass, into the past, where the rows of
+    /// the frames before must not be needed any more.
+    pub fn pass(&mut self, end: usize, used: usize) {
         let extent = self.extent;
         let Frames::Ring(ring) = &mut self.frames else {
             return;
         };
         for frame in ring.first.max(end.saturating_sub(extent.past))..end {
-            for y in ys.clone() {
+            for y in ring.used..used {
                 let (passing, past) = (
                     ring.passing(&extent, frame, y),
                     ring.past(&extent, frame, y),
@@ -227,25 +230,28 @@ impl Rows {
                 ring.places.swap(passing, past);
             }
         }
+        ring.used = ring.used.max(used);
     }
 
     /// Puts a whole frame in its slot.
     pub fn put(&mut self, frame: usize, values: Pages) {
         debug_assert_eq!(values.len(), self.extent.stride() * self.extent.capacity);
-        if let Frames::Slots(slots) = &mut self.frames {
-            let count = slots.len();
-            slots[frame % count] = values;
-        }
+        *self.slot(frame) = values;
     }
 
     /// Takes a whole frame out of its slot.
     pub fn take(&mut self, frame: usize) -> Pages {
+        std::mem::take(self.slot(frame))
+    }
+
+    /// The slot of a whole frame.
+    fn slot(&mut self, frame: usize) -> &mut Pages {
         match &mut self.frames {
             Frames::Slots(slots) => {
                 let count = slots.len();
-                std::mem::take(&mut slots[frame % count])
+                &mut slots[frame % count]
             }
-            Frames::Ring(_) => Pages::default(),
+            Frames::Ring(_) => unreachable!("what comes in or leaves whole has slots"),
         }
     }
 
@@ -317,9 +323,11 @@ mod tests {
                     let seen = first.saturating_sub(2)..first + count;
                     assert!(seen.into_iter().all(|frame| is(&rows, frame, y)));
                 }
-                rows.pass(first + count, last..y);
+                rows.pass(first + count, y);
+                // What has passed is not exchanged again.
+                rows.pass(first + count, y);
             }
-            rows.pass(first + count, height - 1..height);
+            rows.pass(first + count, height);
             first += count;
         }
     }

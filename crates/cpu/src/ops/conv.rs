@@ -274,6 +274,11 @@ impl Layout {
         }
     }
 
+    /// Values of an element on the way in, without the padding after it.
+    pub(super) fn values(&self) -> usize {
+        self.input - BLOCK
+    }
+
     fn transform<'a, const N: usize>(
         &self,
         past: &Past<'_>,

@@ -97,7 +97,7 @@ impl Together<'_> {
         let spec = &self.weights.spec;
         let layout = Layout::new(&tasks[0], self.weights);
         let (frames, all) = (self.frames.len(), self.frames.len() + PAST);
-        let (length, outputs) = (layout.input - BLOCK, spec.padded_outputs());
+        let (length, outputs) = (layout.values(), spec.padded_outputs());
         let frame_in = ELEMENTS4 * layout.input;
         let v = at_least(&mut scratch.v, all * (frame_in + length))?;
         let (v, a) = v.split_at_mut(all * frame_in);
@@ -181,7 +181,7 @@ impl Together<'_> {
             };
             kernels::time_weights(machine.isa, job);
         }
-        let length = layout.input - BLOCK;
+        let length = layout.values();
         let products = layout.tiles * columns;
         for t in 0..frames + PAST {
             // The first and the last combination are those taps themselves.

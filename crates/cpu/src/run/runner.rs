@@ -72,14 +72,14 @@ pub(crate) fn extents(
     let extent = |id: usize| {
         let whole = plan.extent(id, size);
         let stays = mode != Mode::Image && plan.buffers[id].history;
-        if id == plan.input && stays {
-            // Whole frames come in and stay.
+        let leaves_whole = mode == Mode::Clip && plan.outputs.contains(&id);
+        if stays && (id == plan.input || leaves_whole) {
+            // Whole frames come in or leave, and stay.
             return Extent {
                 slots: PAST + together,
                 ..whole
             };
         }
-        let leaves_whole = mode == Mode::Clip && plan.outputs.contains(&id);
         let capacity = if leaves_whole {
             whole.height
         } else {
@@ -136,8 +136,8 @@ impl State {
 }
 
 impl Runner<'_> {
-    /// Runs one frame, or as many as pass together, through the plan. Returns the frames that leave whole; `emit` receives the rows
-    /// of those that do not. `progress` is called with the fraction done. After an error the state is not to be used.
+    /// Runs one frame, or as many as pass together, through the plan. Returns the frames that leave whole; `emit` receives
+    /// the rows of those that do not. `progress` is called with the fraction done. After an error the state is not to be used.
     pub fn run(
         &mut self,
         frames: Vec<Pages>,
@@ -162,13 +162,9 @@ impl Runner<'_> {
             let start = Instant::now();
             self.step(step, units.clone(), rows.clone(), now.clone())?;
             self.state.seconds[index] += start.elapsed().as_secs_f64();
-            let read = [Some(step.input), step.residual];
-            let used = read.map(|id| id.map_or(0, |id| schedule.used(id)));
             schedule.finish(index, units.end);
-            for (id, used) in read.into_iter().zip(used) {
-                if let Some(id) = id {
-                    self.state.rows[id].pass(now.end, used..schedule.used(id));
-                }
+            for id in [Some(step.input), step.residual].into_iter().flatten() {
+                self.state.rows[id].pass(now.end, schedule.used(id));
             }
             done += self.cost(step) * rows.len() as f64
                 / self.state.rows[step.target()].extent.height as f64;

@@ -16,7 +16,7 @@ use crate::run::runner::{Mode, RunOptions, Runner, State};
 use crate::weights::model::Model;
 
 /// The encoder or the decoder on its way through a clip.
-pub(crate) struct Stream {
+struct Stream {
     model: Arc<Model>,
     machine: Machine,
     way: Way,
@@ -38,12 +38,7 @@ struct Part {
 
 impl Stream {
     /// Reads and packs the weights; `size` is the height and width of the frames that go in.
-    pub fn new(
-        model: Arc<Model>,
-        machine: Machine,
-        is_clip: bool,
-        size: [usize; 2],
-    ) -> Result<Self> {
+    fn new(model: Arc<Model>, machine: Machine, is_clip: bool, size: [usize; 2]) -> Result<Self> {
         let way = if is_clip {
             model.prepare_clip(&machine)?;
             Way::Clip(parts(&model, machine.threads, size)?)
@@ -60,7 +55,7 @@ impl Stream {
 
     /// Runs the frames `[C, T, H, W]` of one latent frame; those that leave go to `output`. An error leaves the state half
     /// written; the door in `core` lets nothing in after it.
-    pub fn step(
+    fn step(
         &mut self,
         frames: &Array,
         output: &mut OutputFrames,
@@ -75,16 +70,6 @@ impl Stream {
             Way::Image(size) => image(model, machine, *size, frames, output, progress),
             Way::Clip(parts) => clip(model, machine, parts, frames, output, progress),
         })
-    }
-}
-
-impl Stream {
-    /// Time spent so far in each step of each stage of a clip.
-    pub fn seconds(&self) -> Vec<Vec<f64>> {
-        match &self.way {
-            Way::Image(_) => Vec::new(),
-            Way::Clip(parts) => parts.iter().map(|p| p.state.seconds().to_vec()).collect(),
-        }
     }
 }
 
@@ -323,6 +308,13 @@ impl Decoding {
             done: 0,
             stream: Stream::new(model.clone(), machine.clone(), clip.is_clip(), clip.cells)?,
         })
+    }
+    /// Time spent so far in each step of each stage of a clip.
+    pub fn seconds(&self) -> Vec<Vec<f64>> {
+        match &self.stream.way {
+            Way::Image(_) => Vec::new(),
+            Way::Clip(parts) => parts.iter().map(|p| p.state.seconds().to_vec()).collect(),
+        }
     }
 }
 

@@ -370,7 +370,6 @@ fn stationary_noise_has_no_lattice() {
 fn photos_have_next_to_no_lattice() {
     for name in ["chelsea.png", "coffee.png"] {
         let score = of(&photo(name));
-        eprintln!("{name}: {score:?}");
         assert!(score.lattice_energy_db <= 0.6, "{name}: {score:?}");
     }
 }
