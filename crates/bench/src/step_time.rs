@@ -50,7 +50,7 @@ fn parts(
     let (base, device) = (inputs.base.as_ref(), target.device());
     let encoder = Encoder::load(base, &device)?;
     let mut generator = Generator::load(
-        &Overlay::new(base, config.scale(), config.model.start)?,
+        &Overlay::new(base, config.scale(), config.model.start)?.for_images(),
         false,
         &device.clone().autodiff(),
     )?;
@@ -113,6 +113,7 @@ pub struct Args {
 /// themselves; what they lack of a step is the adversarial loss.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (crop, batch) = (args.crop, args.batch);
+    vae2x_nn::device::keep_freed_memory();
     let mut overrides = vec![
         format!("data.crop={crop}"),
         format!("train.batch={batch}"),

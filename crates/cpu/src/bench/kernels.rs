@@ -5,11 +5,12 @@ use std::time::Instant;
 use vae2x_core::Result;
 
 use crate::buffers::pages::Pages;
-use crate::isa::Isa;
-use crate::kernels::{
-    self, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, Peak, STEP4, TAPS, WINDOW4,
-};
 use crate::options::CpuOptions;
+use vae2x_kernels::Isa;
+use vae2x_kernels::{
+    self as kernels, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, Peak, STEP4, TAPS,
+    WINDOW4,
+};
 
 /// Floating-point operations per second that these threads could do at best, measured: a loop of fused multiply-adds in
 /// registers.

@@ -7,6 +7,7 @@
 mod node;
 mod products;
 mod window;
+mod winograd;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

@@ -12,10 +12,10 @@ use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_array;
 use vae2x_nn::discriminator;
-use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 
 use super::config::{Config, Part};
 use super::learner::{Learner, discriminator_names};
+use super::model::specs;
 use crate::run::checkpoint::{Expected, find, metadata, read, weights, write};
 use crate::{Error, Result};
 
@@ -105,13 +105,12 @@ impl Checkpoint {
     }
 
     /// Checks that the file has every tensor of the run's state, in its shape, and no others. `vae` is the model that is trained, and
-    /// `has_time` whether it has temporal taps.
+    /// `has_time` whether all of its temporal taps are.
     ///
     /// # Errors
     /// [`vae2x_core::Error::TensorSet`], [`vae2x_core::Error::Tensor`].
     pub fn check(&self, vae: &VaeConfig, has_time: bool) -> vae2x_core::Result<()> {
-        let encoder = self.has_encoder().then(|| encoder_specs(vae, has_time));
-        let specs = [decoder_specs(vae, has_time), encoder.unwrap_or_default()].concat();
+        let specs = specs(vae, has_time, self.has_encoder());
         let parameters = || {
             specs
                 .iter()

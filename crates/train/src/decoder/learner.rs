@@ -10,6 +10,7 @@ use vae2x_nn::wan_vae::Encoder;
 
 use super::config::{Config, GanConfig, Part, TrainConfig};
 use super::degradation::Degradation;
+use super::images::ImageWeights;
 use super::losses::{PictureLosses, VggChoices};
 use super::meeting::Member;
 use super::model::{Generator, Overlay, decode, encode};
@@ -38,7 +39,7 @@ pub struct Learner {
     pub critic: Option<Critic>,
     /// The model's shape and latent statistics.
     pub vae: VaeConfig,
-    /// Whether the model has temporal taps.
+    /// Whether all temporal taps are trained, and convolutions over time.
     pub has_time: bool,
     /// If several devices train together.
     pub member: Option<Member>,
@@ -112,7 +113,7 @@ impl Learner {
             has_time: start.weights.has_time(),
             member: None,
             frozen: (!with_encoder)
-                .then(|| Encoder::load(start.base, &plain))
+                .then(|| Encoder::load(&ImageWeights(start.base), &plain))
                 .transpose()?,
             losses: PictureLosses::load(&config.loss, choices, &plain)?,
             degradation: Degradation::new(

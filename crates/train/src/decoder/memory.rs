@@ -6,6 +6,7 @@ use vae2x_nn::discriminator;
 use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 
 use super::config::{Config, Part};
+use super::images::image_specs;
 use super::terms::Network;
 use crate::run::memory::{Need, Place, VALUE, parameters};
 
@@ -37,10 +38,15 @@ fn batch(config: &Config) -> String {
 
 /// The networks.
 fn model(need: Need, config: &Config, vae: &VaeConfig, has_time: bool) -> Need {
-    // Single frames give convolutions over time no gradient.
-    let is_still = |spec: &TensorSpec| !spec.name.contains(".time_conv.");
-    let [decoder, encoder] = [decoder_specs(vae, has_time), encoder_specs(vae, has_time)]
-        .map(|specs| specs.into_iter().filter(is_still).collect::<Vec<_>>());
+    let [decoder, encoder] = match config.is_of_images() {
+        true => [decoder_specs(vae, false), encoder_specs(vae, false)].map(image_specs),
+        false => {
+            // Single frames give convolutions over time no gradient.
+            let is_still = |spec: &TensorSpec| !spec.name.contains(".time_conv.");
+            [decoder_specs(vae, has_time), encoder_specs(vae, has_time)]
+                .map(|specs| specs.into_iter().filter(is_still).collect())
+        }
+    };
     let of = match config.model.base_dim {
         Some(width) if config.model.base.is_none() => format!("model.base_dim = {width}"),
         _ => "the model of model.base".to_string(),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod degradation;
 pub mod eval;
 pub mod export;
+pub mod images;
 pub mod learner;
 pub mod losses;
 mod meeting;

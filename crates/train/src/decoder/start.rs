@@ -60,14 +60,18 @@ pub fn build(
 ) -> Result<Learner> {
     let base = inputs.base.as_ref();
     let overlay = |prefix| -> Result<Overlay<'_>> {
-        let overlay = Overlay::new(base, config.scale(), config.model.start)?;
+        let mut overlay = Overlay::new(base, config.scale(), config.model.start)?;
+        if config.is_of_images() {
+            overlay = overlay.for_images();
+        }
         Ok(match checkpoint {
             Some(checkpoint) => overlay.with_checkpoint(&checkpoint.file, prefix),
             None => overlay,
         })
     };
     if let Some(checkpoint) = checkpoint {
-        checkpoint.check(overlay(GENERATOR)?.config(), base.has_time())?;
+        let overlay = overlay(GENERATOR)?;
+        checkpoint.check(overlay.config(), overlay.has_time())?;
         if checkpoint.has_encoder() && config.part() == Part::Decoder {
             return Err(Error::Config(
                 "train.parts is [\"decoder\"], but the run has trained the encoder too; expected [\"all\"]".into(),

@@ -154,17 +154,24 @@ impl ModuleMapper for Step<'_> {
 
 /// The 2-norm over all gradients of a module, in double precision over tensors.
 pub fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
-    struct Squares<'a>(&'a GradientsParams, f64);
+    struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.get::<D>(param.id) {
-                self.1 += f64::from(gradient.square().sum().into_scalar::<f32>());
-            }
+            let gradient = self.0.get::<D>(param.id);
+            self.1
+                .extend(gradient.map(|gradient| gradient.square().sum()));
         }
     }
-    let mut squares = Squares(gradients, 0.0);
+    let mut squares = Squares(gradients, Vec::new());
     module.visit(&mut squares);
-    squares.1.sqrt()
+    if squares.1.is_empty() {
+        return 0.0;
+    }
+    // Read from the device at once.
+    let sums = Tensor::cat(squares.1, 0).try_into_vec_as::<f32>();
+    sums.map_or(f64::NAN, |sums| {
+        sums.into_iter().map(f64::from).sum::<f64>().sqrt()
+    })
 }
 
 /// Multiplies all gradients of a module.

@@ -306,6 +306,11 @@ impl Config {
         self.train.parts.first().copied().unwrap_or(Part::Decoder)
     }
 
+    /// Whether only that part of a model is trained which images meet. A VAE from scratch has no other weights to go back among.
+    pub fn is_of_images(&self) -> bool {
+        self.model.base.is_some()
+    }
+
     /// Target pixels per input pixel.
     pub fn scale(&self) -> usize {
         if self.part() == Part::Base { 1 } else { 2 }

@@ -7,11 +7,11 @@ use super::simd::{BLOCK, Simd, lanes};
 use super::winograd::ELEMENTS4;
 
 /// Taps of a 3x3 convolution.
-pub(crate) const TAPS: usize = 9;
+pub const TAPS: usize = 9;
 
 /// Values as they are kept.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kept<'a> {
+pub enum Kept<'a> {
     /// As they are.
     F32(&'a [f32]),
     /// The upper half of each `f32`.
@@ -28,11 +28,12 @@ impl Kept<'_> {
 }
 
 /// One panel's taps to be expanded.
-pub(crate) struct Expand<'a> {
+pub struct Expand<'a> {
     /// `[k][frame][tap][16]`.
     pub taps: Kept<'a>,
-    /// Frames of the taps, and the one that is wanted.
+    /// Frames of the taps.
     pub frames: usize,
+    /// The frame that is wanted.
     pub frame: usize,
     /// `[element][k][16]`.
     pub elements: &'a mut [f32],

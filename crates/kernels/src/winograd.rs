@@ -12,21 +12,25 @@
 
 use super::simd::{BLOCK, Simd, lanes};
 
-/// Elements of a tile of F(4x4, 3x3), and the pixels it reads and makes along each axis.
-pub(crate) const ELEMENTS4: usize = 36;
-pub(crate) const WINDOW4: usize = 6;
-pub(crate) const STEP4: usize = 4;
+/// Elements of a tile of F(4x4, 3x3).
+pub const ELEMENTS4: usize = 36;
+/// Pixels that it reads along each axis.
+pub const WINDOW4: usize = 6;
+/// Pixels that it makes along each axis.
+pub const STEP4: usize = 4;
 /// The positive points of F(4x4, 3x3) other than 0. Their squares, 1/2 and 2, are exact; rounding errors are half of
 /// those at the usual points 1 and 2 (Barabasz et al., "Error analysis and improving the accuracy of Winograd
 /// convolution for deep neural networks", 2020, tell why).
-pub(crate) const POINTS4: [f32; 2] = [std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::SQRT_2];
-/// Elements of an enlarged pixel, and the pixels it reads along each axis; it makes 2.
-pub(crate) const ELEMENTS2: usize = 9;
-pub(crate) const WINDOW2: usize = 3;
-pub(crate) const STEP2: usize = 2;
+pub const POINTS4: [f32; 2] = [std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::SQRT_2];
+/// Elements of an enlarged pixel.
+pub const ELEMENTS2: usize = 9;
+/// Pixels that it reads along each axis.
+pub const WINDOW2: usize = 3;
+/// Pixels that it makes along each axis.
+pub const STEP2: usize = 2;
 
 /// A run of tiles side by side, to be transformed. `N` is the window of a tile.
-pub(crate) struct Input<'a, const N: usize> {
+pub struct Input<'a, const N: usize> {
     /// The rows of the tiles' windows, from the left edge of the first window.
     pub rows: [&'a [f32]; N],
     /// How many tiles.
@@ -66,7 +70,7 @@ impl<const N: usize> Input<'_, N> {
 }
 
 /// A run of tiles side by side, to be transformed back.
-pub(crate) struct Output<'a, 'b> {
+pub struct Output<'a, 'b> {
     /// The elements, from the first tile on.
     pub m: &'a [f32],
     /// Values from one element to the next.
