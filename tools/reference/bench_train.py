@@ -2,7 +2,7 @@
 
     pip install torch diffusers numpy
     python tools/reference/bench_train.py BASE_DIM CROP BATCH STEPS [--device cuda] [--bf16] [--fdl-stages N] [--projections N]
-        [--patch N] [--vgg-crop N] [--no-lpips] [--no-gan]
+        [--phase-weight X] [--patch N] [--vgg-crop N] [--no-lpips] [--no-gan]
 
 Weights are random: they do not change the time. Single-frame convolutions as in diffusers (3-D, time padded) are replaced by
 their 2-D form, as ours are. f32, or autocast to bf16. Prints JSON: seconds of each step, images per second without the first, and
@@ -10,6 +10,7 @@ peak memory.
 """
 import argparse
 import contextlib
+import functools
 import json
 import resource
 import time
@@ -23,7 +24,8 @@ parser = argparse.ArgumentParser()
 for name in ("base_dim", "crop", "batch", "steps"):
     parser.add_argument(name, type=int)
 parser.add_argument("--fdl-stages", type=int, default=5)
-parser.add_argument("--projections", type=int, default=256)
+parser.add_argument("--projections", type=int, default=64)
+parser.add_argument("--phase-weight", type=float, default=0.0)
 parser.add_argument("--patch", type=int, default=5)
 parser.add_argument("--vgg-crop", type=int, default=0)
 parser.add_argument("--no-lpips", action="store_true")
@@ -83,15 +85,24 @@ def unit(a):
     return a / (torch.sqrt((a**2).sum(1, keepdim=True) + 1e-20) + 1e-10)
 
 
+@functools.cache
+def kernels(channels):
+    """Drawn once, as the program does."""
+    kernel = torch.randn(args.projections, channels, args.patch, args.patch)
+    return kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
 def fdl(x, y):
     total = 0
     for a, b in zip(x, y):
         if min(a.shape[2:]) < args.patch:
             continue
-        kernel = torch.randn(args.projections, a.shape[1], args.patch, args.patch)
-        kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        kernel = kernels(a.shape[1])
         fa, fb = torch.fft.fftn(a, dim=(-2, -1)), torch.fft.fftn(b, dim=(-2, -1))
-        for weight, p, q in ((1, fa.abs(), fb.abs()), (0.01, fa.angle(), fb.angle())):
+        pairs = [(1, fa.abs(), fb.abs())]
+        if args.phase_weight:
+            pairs.append((args.phase_weight, fa.angle(), fb.angle()))
+        for weight, p, q in pairs:
             p, q = (F.conv2d(m, kernel).flatten(2).sort(dim=2)[0] for m in (p, q))
             total = total + weight * (p - q).abs().mean()
     return 0.001 * total
