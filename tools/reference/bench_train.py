@@ -2,7 +2,7 @@
 
     pip install torch diffusers numpy
     python tools/reference/bench_train.py BASE_DIM CROP BATCH STEPS [--device cuda] [--bf16] [--fdl-stages N] [--projections N]
-        [--patch N] [--phase WEIGHT] [--lpips] [--vgg-crop N] [--no-gan]
+        [--patch N] [--phase-weight X] [--lpips] [--vgg-crop N] [--no-gan]
 
 Weights are random: they do not change the time. Single-frame convolutions as in diffusers (3-D, time padded) are replaced by
 their 2-D form, as ours are. f32, or autocast to bf16. Prints JSON: seconds of each step, images per second without the first, and
@@ -25,7 +25,7 @@ for name in ("base_dim", "crop", "batch", "steps"):
 parser.add_argument("--fdl-stages", type=int, default=5)
 parser.add_argument("--projections", type=int, default=64)
 parser.add_argument("--patch", type=int, default=5)
-parser.add_argument("--phase", type=float, default=0.0)
+parser.add_argument("--phase-weight", type=float, default=0.0)
 parser.add_argument("--vgg-crop", type=int, default=0)
 parser.add_argument("--lpips", action="store_true", help="in place of the L1 of VGG19's features")
 parser.add_argument("--no-gan", action="store_true")
@@ -96,8 +96,8 @@ def fdl(x, y):
             continue
         fa, fb = torch.fft.fftn(a, dim=(-2, -1)), torch.fft.fftn(b, dim=(-2, -1))
         parts = [(1, fa.abs(), fb.abs())]
-        if args.phase:
-            parts.append((args.phase, fa.angle(), fb.angle()))
+        if args.phase_weight:
+            parts.append((args.phase_weight, fa.angle(), fb.angle()))
         for weight, p, q in parts:
             p, q = (F.conv2d(m, kernel).flatten(2).sort(dim=2)[0] for m in (p, q))
             total = total + weight * (p - q).abs().mean()

@@ -22,7 +22,7 @@ use vae2x_train::{Config, VggChoice};
 
 use crate::device::{on_burn, peak_mb, reserved_mb, sync, timed};
 
-/// All losses, with the published sizes.
+/// All losses, LPIPS with heads too, so that both VGGs run.
 const CONFIG: &str = r#"
 model.base = "formula"
 data = { photos = ["none"] }
@@ -55,7 +55,7 @@ fn parts(
         &device.clone().autodiff(),
     )?;
     let mut average = generator.valid();
-    let losses = PictureLosses::load(&config.loss, &inputs.choices, &device)?;
+    let losses = PictureLosses::load(&config.loss, &inputs.choices, config.train.seed, &device)?;
     let mut adam = Adam::new(AdamOptions {
         betas: config.train.betas,
         weight_decay: config.train.weight_decay,

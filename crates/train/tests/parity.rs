@@ -35,7 +35,7 @@ feature_l1 = 0.05
 fdl = 0.5
 vgg16 = "formula"
 vgg19 = "formula"
-fdl_options = { patch = 3, projections = 4 }
+fdl_options = { patch = 3, projections = 4, phase_weight = 0.01, resample = true }
 "#;
 
 fn learner() -> Learner {

@@ -115,7 +115,7 @@ impl Learner {
             frozen: (!with_encoder)
                 .then(|| Encoder::load(&ImageWeights(start.base), &plain))
                 .transpose()?,
-            losses: PictureLosses::load(&config.loss, choices, &plain)?,
+            losses: PictureLosses::load(&config.loss, choices, config.train.seed, &plain)?,
             degradation: Degradation::new(
                 &config.degradation,
                 start.weights.config().z_dim,

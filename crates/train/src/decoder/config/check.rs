@@ -133,8 +133,11 @@ impl Config {
         }
         let fdl = &loss.fdl_options;
         check(
-            matches!(fdl.dimensions, 2 | 3),
-            "loss.fdl_options.dimensions: expected 2 or 3",
+            fdl.dimensions == 2,
+            &format!(
+                "loss.fdl_options.dimensions is {}; expected 2, as training reads images (3 is for clips: frames, height and width)",
+                fdl.dimensions
+            ),
         )?;
         check(
             fdl.patch > 0 && fdl.projections > 0,

@@ -1,7 +1,7 @@
 //! `[loss]` and `[gan]`: what the networks are trained for.
 
 use serde::{Deserialize, Serialize};
-use vae2x_nn::loss::fdl::{Axes, FdlConfig};
+use vae2x_nn::loss::fdl::{Axes, FdlConfig, Norm};
 use vae2x_nn::loss::gan::GanKind;
 
 /// `[loss]`: weights, 0 for none.
@@ -12,11 +12,12 @@ pub struct LossConfig {
     pub l1: f64,
     /// Charbonnier's epsilon in place of plain L1; 0 for L1.
     pub charbonnier: f32,
-    /// LPIPS on VGG16. Small: much of it makes speckles.
-    pub lpips: f64,
-    /// L1 of unit-normalized VGG19 features; shares its pass with `fdl`.
+    /// L1 of unit-normalized VGG19 features, the perceptual term of FDLPIPS; shares its pass with `fdl`. Small: much of it makes
+    /// speckles.
     pub feature_l1: f64,
-    /// The frequency distribution loss.
+    /// LPIPS with its heads, on VGG16; small too.
+    pub lpips: f64,
+    /// The frequency distribution loss. It grows with the crop, unless `fdl_options.norm` is `ortho`.
     pub fdl: f64,
     /// Its options.
     pub fdl_options: FdlOptions,
@@ -35,8 +36,8 @@ impl Default for LossConfig {
         Self {
             l1: 1.0,
             charbonnier: 0.0,
-            lpips: 0.0,
             feature_l1: 0.0,
+            lpips: 0.0,
             fdl: 0.0,
             fdl_options: FdlOptions::default(),
             kl: 1e-6,
@@ -47,11 +48,22 @@ impl Default for LossConfig {
     }
 }
 
+/// The factor of the frequency distribution loss's transform.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FdlNorm {
+    /// None, as published.
+    #[default]
+    Backward,
+    /// `1 / sqrt(pixels)` of each feature map.
+    Ortho,
+}
+
 /// `[loss.fdl_options]`
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FdlOptions {
-    /// 2: height and width; 3: channels too.
+    /// 2: height and width. 3, frames too, is for clips, which training does not read yet.
     pub dimensions: u8,
     /// Side of the random kernels.
     pub patch: usize,
@@ -59,6 +71,11 @@ pub struct FdlOptions {
     pub projections: usize,
     /// Weight of angles relative to magnitudes.
     pub phase_weight: f64,
+    /// Whether every step draws new kernels, or the run draws them once, from its seed.
+    pub resample: bool,
+    /// `backward`: the loss doubles with the side of the crop. `ortho`: it does not, and is smaller by the side of each feature map, in
+    /// pixels.
+    pub norm: FdlNorm,
     /// One per VGG stage; trailing zeros shorten the network.
     pub layer_weights: Vec<f64>,
 }
@@ -77,6 +94,8 @@ impl Default for FdlOptions {
             patch,
             projections,
             phase_weight,
+            resample: false,
+            norm: FdlNorm::Backward,
             layer_weights: stage_weights,
         }
     }
@@ -86,14 +105,17 @@ impl FdlOptions {
     /// As the loss takes them.
     pub fn to_config(&self) -> FdlConfig {
         FdlConfig {
-            axes: if self.dimensions == 3 {
-                Axes::Volume
-            } else {
-                Axes::Plane
+            axes: match self.dimensions {
+                3 => Axes::Volume,
+                _ => Axes::Plane,
             },
             patch: self.patch,
             projections: self.projections,
             phase_weight: self.phase_weight,
+            norm: match self.norm {
+                FdlNorm::Backward => Norm::Backward,
+                FdlNorm::Ortho => Norm::Ortho,
+            },
             stage_weights: self.layer_weights.clone(),
         }
     }

@@ -6,7 +6,7 @@ mod check;
 pub mod loss;
 mod vgg;
 
-pub use loss::{FdlOptions, GanConfig, GanForm, LossConfig};
+pub use loss::{FdlNorm, FdlOptions, GanConfig, GanForm, LossConfig};
 pub use vgg::VggChoice;
 
 use std::path::Path;
@@ -402,6 +402,7 @@ mod tests {
             (&["gan.weight=1", "data.crop=16"], "data.crop", "32"),
             (&unweighted, "loss.fdl_options.layer_weights", ""),
             (&large, "loss.fdl_options.patch", "8"),
+            (&["loss.fdl_options.dimensions=3"], "dimensions", "frames"),
             (&["data.photos=[]"], "data.photos", ""),
             (&["train.parts=[\"encoder\"]"], "encoder", "decoder"),
         ] {
