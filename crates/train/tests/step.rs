@@ -24,7 +24,7 @@ const CONFIG: &str = r#"
 model = { base = "vae_tiny_base" }
 data = { photos = ["none"], crop = 32 }
 train = { steps = 10, lr = 1e-3, seed = 3 }
-gan = { weight = 0.05, width = 4 }
+gan = { weight = 0.05, warmup = 1, width = 4, adaptive = false }
 loss = { l1 = 1.0, feature_l1 = 0.1, vgg19 = "random:1", fdl_options = { layer_weights = [1.0, 1.0] } }
 "#;
 

@@ -32,7 +32,7 @@ const SHOWN: usize = 4;
 struct Case {
     target: Array,
     input: Array,
-    /// The base decode at the target's size; none where nothing is enlarged.
+    /// The base decode, or the input, at the target's size; none for a VAE of its own.
     baseline: Option<Array>,
 }
 
@@ -102,8 +102,8 @@ impl Evaluation {
                 }
             };
             let size = picture_size(&target)?;
-            let baseline =
-                (options.factor > 1).then(|| resize(&small, size, Filter::Lanczos3).map(clamped));
+            let baseline = (options.factor > 1 || base.is_some())
+                .then(|| resize(&small, size, Filter::Lanczos3).map(clamped));
             Ok(Case {
                 baseline: baseline.transpose()?,
                 target,
@@ -174,7 +174,7 @@ impl Evaluation {
 
 /// The centre of a photo, and its half.
 fn pair(source: &Source, config: &EvalConfig, factor: usize) -> Result<(Array, Array)> {
-    let (photo, _) = photo::read(source)?;
+    let photo = photo::read(source)?.0.on_grey();
     let [h, w] = picture_size(&photo)?;
     let short = h.min(w);
     let photo = match config.short_side {

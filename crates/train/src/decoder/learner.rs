@@ -52,6 +52,8 @@ pub struct Learner {
     pub(super) gan: GanConfig,
     pub(super) kl: f64,
     pub(super) t_max: f64,
+    /// Share of samples that are not degraded.
+    pub(super) clean: f64,
     pub(super) device: Device,
 }
 
@@ -63,6 +65,8 @@ pub struct Start<'a> {
     pub base: &'a dyn Weights,
     /// A tensor of the discriminator by name and shape.
     pub discriminator: &'a dyn Fn(&str, &[usize]) -> vae2x_core::Result<vae2x_core::Array>,
+    /// Power iterations before its first step.
+    pub iterations: usize,
 }
 
 impl Learner {
@@ -84,22 +88,25 @@ impl Learner {
             true => plain.clone().autodiff().gradient_checkpointing(),
             false => plain.clone().autodiff(),
         };
-        let adam = || {
+        let adam = |betas| {
             Adam::new(AdamOptions {
-                betas: config.train.betas,
+                betas,
                 weight_decay: config.train.weight_decay,
             })
         };
         let critic = (config.gan.weight != 0.0).then(|| -> Result<Critic> {
-            let (network, spectral) = Discriminator::load(
+            let (network, mut spectral) = Discriminator::load(
                 config.gan.width,
                 start.discriminator,
                 &plain.clone().autodiff(),
             )?;
+            for _ in 0..start.iterations {
+                network.iterate(&mut spectral);
+            }
             Ok(Critic {
                 network,
                 spectral,
-                adam: adam(),
+                adam: adam(config.gan.betas),
             })
         });
         let with_encoder = part != Part::Decoder;
@@ -107,7 +114,7 @@ impl Learner {
         Ok(Self {
             average: (config.train.ema > 0.0).then(|| generator.valid()),
             generator,
-            adam: adam(),
+            adam: adam(config.train.betas),
             critic: critic.transpose()?,
             vae: start.weights.config().clone(),
             has_time: start.weights.has_time(),
@@ -127,6 +134,7 @@ impl Learner {
             gan: config.gan.clone(),
             kl: config.loss.kl,
             t_max: config.degradation.t_max,
+            clean: config.degradation.clean,
             device: plain,
         })
     }

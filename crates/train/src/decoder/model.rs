@@ -119,13 +119,17 @@ impl<'a> Overlay<'a> {
     /// The base with `scale` output pixels per input pixel.
     ///
     /// # Errors
-    /// If the base has another scale that is not 1.
+    /// [`Error::Config`] if the base has another scale that is not 1.
     pub fn new(base: &'a dyn Weights, scale: usize, start: Widening) -> Result<Self> {
         let out_channels = 3 * scale * scale;
         let found = base.config().out_channels;
         if found != 3 && found != out_channels {
+            let expected = match scale {
+                1 => "3".to_string(),
+                _ => format!("3, which are widened, or {out_channels}"),
+            };
             return Err(Error::Config(format!(
-                "model.base: the model has {found} output channels; expected 3 or {out_channels}"
+                "model.base: the model has {found} output channels, and model.scale = {scale} expects {expected}"
             )));
         }
         Ok(Self {
@@ -220,24 +224,29 @@ mod tests {
             )
             .unwrap()
         };
-        let (one, two) = (pictures(1), pictures(2));
-        assert_eq!(
-            (one.shape(), two.shape()),
-            (&[1, 3, 16, 16][..], &[1, 3, 32, 32][..])
-        );
-        for (i, v) in two.data().iter().enumerate() {
-            let (c, y, x) = (i / 1024, i / 32 % 32, i % 32);
-            assert!((v - one.data()[(c * 16 + y / 2) * 16 + x / 2]).abs() < 1e-5);
+        let one = pictures(1);
+        assert_eq!(one.shape(), [1, 3, 16, 16]);
+        for scale in [2, 4] {
+            let (large, side) = (pictures(scale), 16 * scale);
+            assert_eq!(large.shape(), [1, 3, side, side]);
+            for (i, v) in large.data().iter().enumerate() {
+                let (c, y, x) = (i / (side * side), i / side % side, i % side);
+                let small = one.data()[(c * 16 + y / scale) * 16 + x / scale];
+                assert!((v - small).abs() < 1e-5);
+            }
         }
     }
 
     #[test]
     fn other_scales_are_refused() {
         let base = FormulaWeights::new(VaeConfig::with_widths(4, 12));
-        assert!(matches!(
-            Overlay::new(&base, 1, Widening::Repeat).err(),
-            Some(Error::Config(problem)) if problem.contains(" 12 ")
-        ));
+        for (scale, expected) in [(1, "expects 3"), (4, "or 48")] {
+            assert!(matches!(
+                Overlay::new(&base, scale, Widening::Repeat).err(),
+                Some(Error::Config(problem))
+                    if problem.contains(" 12 ") && problem.contains(expected)
+            ));
+        }
         assert!(Overlay::new(&base, 2, Widening::Repeat).is_ok());
     }
 }

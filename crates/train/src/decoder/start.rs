@@ -15,10 +15,14 @@ use super::losses::VggChoices;
 use super::meeting::Member;
 use super::model::{Generator, Overlay};
 use super::ranks::Followers;
-use crate::data::loader::DatasetOptions;
+use crate::data::dataset::DatasetOptions;
 use crate::data::{CropOptions, Limits, Source, list};
 use crate::log::Screen;
 use crate::{Error, Result};
+
+/// Power iterations of a new discriminator. Its singular vectors start at random; after as many the largest singular value is known
+/// to a few percent, and the first gradients are those of the network that later steps have.
+const BIRTH_ITERATIONS: usize = 20;
 
 /// Weights that a run starts with.
 pub struct Inputs {
@@ -91,6 +95,10 @@ pub fn build(
         weights: &overlay(GENERATOR)?,
         base,
         discriminator: &start_value,
+        iterations: match critic {
+            Some(_) => 0,
+            None => BIRTH_ITERATIONS,
+        },
     };
     let mut learner = Learner::new(config, &inputs.choices, &start, device)?;
     if let Some(checkpoint) = checkpoint {
@@ -152,6 +160,8 @@ pub(super) fn dataset_options(config: &Config) -> DatasetOptions {
         },
         seed: config.train.seed,
         cache: data.cache,
+        crops_per_photo: data.crops_per_photo,
+        shuffle: data.shuffle,
     }
 }
 
@@ -171,7 +181,7 @@ pub(super) fn evaluation(
             .as_ref()
             .map(|choice| EvalLpips::load(choice, device))
             .transpose()?,
-        base: Some(inputs.base.as_ref()).filter(|_| config.scale() > 1),
+        base: Some(inputs.base.as_ref()).filter(|_| config.part() != Part::Base),
     };
     Evaluation::new(options, device)
 }

@@ -66,9 +66,12 @@ impl Learner {
         Ok(work)
     }
 
-    /// Whether the adversarial loss acts at a step.
-    fn is_adversarial(&self, step: u64) -> bool {
-        self.critic.is_some() && step >= self.gan.start
+    /// The weight of the adversarial loss at a step, before it adapts; 0 where it does not act.
+    fn adversarial_weight(&self, step: u64) -> f64 {
+        match self.critic {
+            Some(_) => self.gan.weight * self.gan.share(step),
+            None => 0.0,
+        }
     }
 
     /// Random numbers of one batch of one step, the same whenever they are asked for.
@@ -102,19 +105,41 @@ impl Learner {
                 }
             }
         };
-        // Drawn for the samples of all ranks.
-        let ([rank, ranks], count) = (self.place(), batch.names.len());
-        let times: Vec<f64> = (0..ranks * count)
-            .map(|_| rng.random_range(0.0..=self.t_max))
-            .collect();
-        let times = &times[rank * count..][..count];
+        let times = self.times(batch.names.len(), rng);
+        let shape = raw.dims();
+        let normalized = latent::normalize(raw, &self.vae);
         let degraded = self
             .degradation
-            .apply(latent::normalize(raw, &self.vae), times);
+            .apply(normalized, &times, || self.normal(shape, rng));
         let latents =
             latent::denormalize(degraded, &self.vae).cast(float_dtype(self.train.precision));
         let decoded = decode(&generator.decoder, latents, self.scale)?;
         Ok(Forward { decoded, kl })
+    }
+
+    /// Flow times of a batch, 0 for samples that are not degraded; drawn for the samples of all ranks.
+    fn times(&self, count: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        let [rank, ranks] = self.place();
+        let all = ranks * count;
+        let mut times: Vec<f64> = (0..all)
+            .map(|_| rng.random_range(0.0..=self.t_max))
+            .collect();
+        for time in &mut times {
+            if rng.random_bool(self.clean) {
+                *time = 0.0;
+            }
+        }
+        times[rank * count..][..count].to_vec()
+    }
+
+    /// Standard normal values for a batch, drawn for the samples of all ranks.
+    fn normal(&self, [batch, z, h, w]: [usize; 4], rng: &mut ChaCha8Rng) -> Tensor<4> {
+        let [rank, ranks] = self.place();
+        let all = seeded(&self.device, rng.random(), |device| {
+            let shape = [ranks * batch, z, h, w];
+            Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), device)
+        });
+        all.narrow(0, rank * batch, batch)
     }
 
     /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per image.
@@ -125,16 +150,8 @@ impl Learner {
         rng: &mut ChaCha8Rng,
     ) -> (Tensor<4>, Option<Tensor<1>>) {
         let log_variance = log_variance.clamp(-30.0, 20.0);
-        let [batch, z, h, w] = mean.dims();
-        let [rank, ranks] = self.place();
-        let all = seeded(&self.device, rng.random(), |device| {
-            Tensor::<4>::random(
-                [ranks * batch, z, h, w],
-                Distribution::Normal(0.0, 1.0),
-                device,
-            )
-        });
-        let noise = all.narrow(0, rank * batch, batch);
+        let batch = mean.dims()[0];
+        let noise = self.normal(mean.dims(), rng);
         let divergence =
             mean.clone().square() + log_variance.clone().exp() - 1.0 - log_variance.clone();
         let kl = divergence.sum() * (0.5 / batch as f64);
@@ -146,7 +163,7 @@ impl Learner {
     /// # Errors
     /// [`Error::Diverged`], before anything is changed.
     pub fn discriminator_step(&mut self, work: &mut StepWork) -> Result<()> {
-        if !self.is_adversarial(work.step) {
+        if self.critic.is_none() || work.step < self.gan.start {
             return Ok(());
         }
         let mut pictures = Vec::new();
@@ -175,10 +192,14 @@ impl Learner {
         };
         critic.network.iterate(&mut critic.spectral);
         let mut sum = GradientsAccumulator::new();
-        let mut total = 0.0;
+        let mut numbers = [0.0; 3];
         for (batch, decoded) in work.batches.iter().zip(pictures) {
-            let loss = critic_loss(critic, kind, batch.target.clone(), decoded);
-            total += f64::from(loss.clone().into_scalar::<f32>()) / work.batches.len() as f64;
+            let Judged { loss, logits } = judged(critic, kind, batch.target.clone(), decoded);
+            let means = logits.map(|logits| logits.into_scalar::<f32>());
+            let values = [loss.clone().into_scalar::<f32>(), means[0], means[1]];
+            for (number, value) in numbers.iter_mut().zip(values) {
+                *number += f64::from(value) / work.batches.len() as f64;
+            }
             sum.accumulate(
                 &critic.network,
                 GradientsParams::from_grads(loss.backward(), &critic.network),
@@ -189,8 +210,9 @@ impl Learner {
             sum.grads(),
             1.0 / work.batches.len() as f64,
         );
-        let gradients = averaged(member, &critic.network, gradients, [&mut total].into_iter())?;
-        work.values.insert("d_loss", total);
+        let gradients = averaged(member, &critic.network, gradients, numbers.iter_mut())?;
+        work.values
+            .extend(["d_loss", "d_real", "d_decoded"].into_iter().zip(numbers));
         work.values
             .insert("d_grad_norm", optim::norm(&critic.network, &gradients));
         work.check(&self.train)?;
@@ -241,7 +263,7 @@ impl Learner {
                 .pull(&pictures, &batch.target, work.step, &mut rng)?;
             work.add(&pull.values, share);
             let mut gradient = pull.gradient;
-            if self.is_adversarial(work.step) {
+            if self.adversarial_weight(work.step) != 0.0 {
                 gradient =
                     self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
             }
@@ -297,8 +319,9 @@ impl Learner {
                 self.last_layer_norm(decoded, &adversarial)?,
             ),
         };
-        work.add(&[("gan_weight", self.gan.weight * factor)], share);
-        Ok(gradient + adversarial.mul_scalar(self.gan.weight * factor))
+        let weight = self.adversarial_weight(work.step) * factor;
+        work.add(&[("gan_weight", weight)], share);
+        Ok(gradient + adversarial.mul_scalar(weight))
     }
 
     /// The norm of the last convolution's gradient for a gradient of the images.
@@ -387,8 +410,16 @@ fn averaged<'a, M: Module>(
     Ok(optim::unflatten(module, gradients, &mean[..count]))
 }
 
-fn critic_loss(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Tensor<1> {
-    let real = critic.network.forward(target, &critic.spectral);
-    let decoded = critic.network.forward(decoded, &critic.spectral);
-    kind.discriminator(real, decoded)
+/// The discriminator's view of a batch.
+struct Judged {
+    loss: Tensor<1>,
+    /// Mean logits of targets and of decoded images.
+    logits: [Tensor<1>; 2],
+}
+
+fn judged(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Judged {
+    let [real, decoded] = [target, decoded].map(|x| critic.network.forward(x, &critic.spectral));
+    let logits = [&real, &decoded].map(|logits| logits.clone().without_autodiff().mean());
+    let loss = kind.discriminator(real, decoded);
+    Judged { loss, logits }
 }

@@ -48,8 +48,8 @@ impl Config {
             "train: steps, batch, accumulate must be 1 or more",
         )?;
         check(
-            data.workers > 0 && data.prefetch > 0,
-            "data: workers and prefetch must be 1 or more",
+            data.workers > 0 && data.prefetch > 0 && data.crops_per_photo > 0,
+            "data: workers, prefetch and crops_per_photo must be 1 or more",
         )?;
         check(
             self.log.every > 0 && self.log.eval_every > 0,
@@ -58,6 +58,14 @@ impl Config {
         check(
             self.log.checkpoint_every > 0 && self.log.keep > 0,
             "log: checkpoint_every and keep must be 1 or more",
+        )?;
+        check(
+            matches!(self.model.scale, None | Some(1 | 2 | 4)),
+            "model.scale: expected 1, 2 or 4",
+        )?;
+        check(
+            self.part() != Part::Base || self.scale() == 1,
+            "model.scale: train.parts = [\"base\"] trains a decoder of scale 1",
         )?;
         let cell = VaeConfig::default().spatial() * self.scale();
         let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
@@ -76,10 +84,12 @@ impl Config {
             0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
             "data.scale: expected [least, most] with 0 < least <= most <= 1",
         )?;
-        check(
-            train.betas.iter().all(|b| (0.0..1.0).contains(b)),
-            "train.betas: expected two numbers from 0 to below 1",
-        )?;
+        for (key, betas) in [("train.betas", train.betas), ("gan.betas", self.gan.betas)] {
+            check(
+                betas.iter().all(|b| (0.0..1.0).contains(b)),
+                &format!("{key}: expected two numbers from 0 to below 1"),
+            )?;
+        }
         check(
             (0.0..1.0).contains(&train.ema),
             "train.ema: expected a number from 0 to below 1",
@@ -90,6 +100,7 @@ impl Config {
         )?;
         self.validate_numbers()?;
         self.validate_limits()?;
+        self.degradation.proxy_file()?;
         check(
             loss.vgg_crop <= data.crop,
             "loss.vgg_crop: expected at most data.crop",
@@ -181,6 +192,8 @@ impl Config {
             ("data.workers", data.workers, MOST_WORKERS),
             ("data.prefetch", data.prefetch, MOST_AHEAD),
             ("data.cache", data.cache, LARGEST_CACHE),
+            ("data.crops_per_photo", data.crops_per_photo, MOST_AHEAD),
+            ("data.shuffle", data.shuffle, MOST_CROPS),
             ("eval.size", self.eval.size, LARGEST_SIDE),
             ("gan.width", self.gan.width, WIDEST),
             (
@@ -220,6 +233,7 @@ impl Config {
             ("train.clip", train.clip),
             ("data.min_sharpness", self.data.min_sharpness),
             ("degradation.blur", self.degradation.blur),
+            ("degradation.noise", self.degradation.noise),
         ];
         for term in TERMS {
             let weight = (term.weight)(loss);
@@ -240,11 +254,12 @@ impl Config {
                 "0 or a positive number",
             )?;
         }
-        check(
-            (0.0..=1.0).contains(&self.degradation.t_max),
-            "degradation.t_max",
-            "a number from 0 to 1",
-        )?;
+        for (key, value) in [
+            ("degradation.t_max", self.degradation.t_max),
+            ("degradation.clean", self.degradation.clean),
+        ] {
+            check((0.0..=1.0).contains(&value), key, "a number from 0 to 1")?;
+        }
         check(
             self.degradation.blur <= WIDEST_BLUR,
             "degradation.blur",

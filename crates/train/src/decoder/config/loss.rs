@@ -140,14 +140,21 @@ pub struct GanConfig {
     pub weight: f64,
     /// The form of both losses.
     pub kind: GanForm,
-    /// The first step at which discriminator and adversarial loss act.
+    /// The first step at which the discriminator learns.
     pub start: u64,
-    /// Multiply the weight by the ratio of gradient norms at the decoder's last layer.
+    /// Steps in which it learns alone before the adversarial loss acts.
+    pub warmup: u64,
+    /// Steps in which the weight then grows from 0; 0 for all of it at once.
+    pub ramp: u64,
+    /// Multiply the weight by the ratio of gradient norms at the decoder's last layer, so that it is the adversarial loss's pull
+    /// as a share of all other losses'.
     pub adaptive: bool,
     /// Width of the discriminator's first layer.
     pub width: usize,
     /// Its learning rate.
     pub lr: f64,
+    /// Its optimizer's averaging of gradients and of their squares.
+    pub betas: [f32; 2],
 }
 
 impl Default for GanConfig {
@@ -156,9 +163,24 @@ impl Default for GanConfig {
             weight: 0.0,
             kind: GanForm::LeastSquares,
             start: 0,
-            adaptive: false,
+            warmup: 1000,
+            ramp: 0,
+            adaptive: true,
             width: 64,
             lr: 1e-4,
+            betas: [0.5, 0.9],
+        }
+    }
+}
+
+impl GanConfig {
+    /// The share of the weight with which the adversarial loss acts at a step: 0 before it does, 1 after the ramp.
+    pub fn share(&self, step: u64) -> f64 {
+        let first = self.start.saturating_add(self.warmup);
+        match step.checked_sub(first) {
+            None => 0.0,
+            Some(steps) if steps < self.ramp => (steps + 1) as f64 / (self.ramp as f64 + 1.0),
+            Some(_) => 1.0,
         }
     }
 }
@@ -170,5 +192,29 @@ impl GanForm {
             Self::LeastSquares => GanKind::LeastSquares,
             Self::Hinge => GanKind::Hinge,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_adversarial_loss_waits_for_its_critic_and_grows() {
+        let gan = GanConfig {
+            start: 2,
+            warmup: 3,
+            ramp: 3,
+            ..GanConfig::default()
+        };
+        let shares: Vec<f64> = (3..10).map(|step| gan.share(step)).collect();
+        assert_eq!(shares, [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
+        let at_once = GanConfig { ramp: 0, ..gan };
+        assert_eq!([4, 5].map(|step| at_once.share(step)), [0.0, 1.0]);
+        let never = GanConfig {
+            start: u64::MAX,
+            ..GanConfig::default()
+        };
+        assert_eq!(never.share(u64::MAX - 1), 0.0);
     }
 }

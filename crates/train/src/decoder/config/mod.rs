@@ -50,12 +50,14 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The VAE to start from: a file, a folder, a hub id, `demo:base`. A base decoder is made 2x. May be left out for
+    /// The VAE to start from: a file, a folder, a hub id, `demo:base`. A base decoder is given the scale. May be left out for
     /// `train.parts = ["base"]`.
     pub base: Option<String>,
     /// Base width of a model from scratch, for `train.parts = ["base"]`.
     pub base_dim: Option<usize>,
-    /// Output of a base decoder made 2x before it is trained: `interpolate` between the base's pixels, or `repeat` them.
+    /// Output pixels per input pixel: 1, 2 or 4; left out, 2, and 1 for `train.parts = ["base"]`.
+    pub scale: Option<usize>,
+    /// Output of a base decoder made 2x or 4x before it is trained: `interpolate` between the base's pixels, or `repeat` them.
     pub start: Widening,
 }
 
@@ -63,9 +65,9 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// The 2x decoder and `post_quant`; the encoder is frozen.
+    /// The decoder and `post_quant`; the encoder is frozen.
     Decoder,
-    /// Encoder and 2x decoder.
+    /// Encoder and decoder.
     All,
     /// Encoder and 3-channel decoder, with the KL term: a VAE of its own.
     Base,
@@ -139,7 +141,7 @@ impl Default for TrainConfig {
             betas: [0.9, 0.99],
             weight_decay: 0.0,
             clip: 1.0,
-            ema: 0.999,
+            ema: 0.9995,
             explode: 1e6,
             explode_loss: 1e3,
             gradient_checkpointing: false,
@@ -164,14 +166,19 @@ pub struct DataConfig {
     pub flip: bool,
     /// Photos with a shorter side below this are dropped. 0: the crop's side.
     pub min_side: usize,
-    /// Photos below this variance of the Laplacian (8-bit units) are dropped as blurred.
+    /// Crops below this variance of the Laplacian (8-bit units) are not used: of four places the first that is sharp enough is
+    /// taken, and if none is, another photo.
     pub min_sharpness: f64,
     /// JPEGs below this estimated quality are dropped.
     pub min_jpeg_quality: u8,
     /// Threads that read photos.
     pub workers: usize,
-    /// Crops that each worker prepares ahead.
+    /// Crops that each worker prepares ahead, if that is more than `shuffle`.
     pub prefetch: usize,
+    /// Crops that are cut from a photo each time it is decoded.
+    pub crops_per_photo: usize,
+    /// Crops of several photos are mixed in blocks of this many. Up to twice as many are in memory.
+    pub shuffle: usize,
     /// MiB of decoded photos that are kept in memory.
     pub cache: usize,
 }
@@ -189,6 +196,8 @@ impl Default for DataConfig {
             min_jpeg_quality: 75,
             workers: 4,
             prefetch: 4,
+            crops_per_photo: 4,
+            shuffle: 128,
             cache: 0,
         }
     }
@@ -201,10 +210,13 @@ pub enum DegradationKind {
     /// Nothing.
     #[default]
     None,
-    /// A Gaussian whose width grows with the flow time: a stand-in.
-    Blur,
-    /// A trained network.
+    /// A trained network that imitates a diffusion model.
     Proxy,
+    /// A Gaussian whose width grows with the flow time: a stand-in for the proxy.
+    Blur,
+    /// White noise whose deviation grows with the flow time. The 2x decoder's author reports that this does not work: a decoder
+    /// learns to take noise away, and what it should learn is to sharpen. It is here so that this can be seen.
+    Noise,
 }
 
 /// `[degradation]`
@@ -213,11 +225,17 @@ pub enum DegradationKind {
 pub struct DegradationConfig {
     /// Kind of degradation.
     pub kind: DegradationKind,
-    /// Flow times are drawn from 0 to this.
+    /// Flow times are drawn evenly from 0 to this.
     pub t_max: f64,
-    /// For `blur`: standard deviation in latent cells per unit of flow time.
+    /// The share of samples that are not degraded.
+    pub clean: f64,
+    /// For `blur`: standard deviation in latent cells per unit of flow time. 2 takes about what an optimal linear denoiser takes of
+    /// real latents (`tools/reference/degradation_strength.py`).
     pub blur: f64,
-    /// For `proxy`: its weights.
+    /// For `noise`: standard deviation per unit of flow time, in units of normalized latents, whose own is about 1. At 1, the noise
+    /// that a flow adds; 0.4 has at time 0.12 the power of what a `blur` of 2 takes.
+    pub noise: f64,
+    /// For `proxy`: its weights, as `vae2x train degradation` writes them.
     pub proxy: Option<String>,
 }
 
@@ -226,7 +244,9 @@ impl Default for DegradationConfig {
         Self {
             kind: DegradationKind::None,
             t_max: 0.12,
-            blur: 6.0,
+            clean: 0.1,
+            blur: 2.0,
+            noise: 0.4,
             proxy: None,
         }
     }
@@ -313,7 +333,8 @@ impl Config {
 
     /// Target pixels per input pixel.
     pub fn scale(&self) -> usize {
-        if self.part() == Part::Base { 1 } else { 2 }
+        let usual = if self.part() == Part::Base { 1 } else { 2 };
+        self.model.scale.unwrap_or(usual)
     }
 }
 
