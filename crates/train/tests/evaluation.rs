@@ -5,6 +5,8 @@ mod common;
 use std::path::Path;
 
 use burn::tensor::Device;
+use vae2x_core::weights::formula::unit;
+use vae2x_core::weights::write::write_arrays;
 use vae2x_core::weights::{DType, Layout, VaeWeights, Weights};
 use vae2x_core::{Array, arch};
 use vae2x_media::picture::{read_image, write_image};
@@ -54,6 +56,21 @@ fn evaluations_show_softened_photos_and_latents_beside_the_base() {
     let latents = runs.path().join("latents");
     std::fs::create_dir(&latents).unwrap();
     std::fs::copy(fixture(LATENT), latents.join("cake.latent")).unwrap();
+    // As `sdedit` writes pairs: the degraded side is decoded.
+    let side = |name: &str| Array::new([16, 16, 16], unit(name, 16 * 16 * 16).collect()).unwrap();
+    let [clean, degraded] = ["clean", "degraded"].map(side);
+    let time = Array::new([1], vec![0.1]).unwrap();
+    let pair = [
+        ("p.clean", &clean),
+        ("p.degraded", &degraded),
+        ("p.t", &time),
+    ];
+    write_arrays(
+        &latents.join("pairs.safetensors"),
+        &pair,
+        &Default::default(),
+    )
+    .unwrap();
     let config = config(photos.path(), 2);
     let config = Config {
         eval: EvalConfig {
@@ -107,7 +124,7 @@ fn evaluations_show_softened_photos_and_latents_beside_the_base() {
     let [height, width] = size("step-00000002-photos.png");
     assert!(width >= 4 * SIDE && width < 5 * SIDE && height > 3 * SIDE);
     let [height, width] = size("step-00000002-latents.png");
-    assert!(width >= 4 * SIDE && width < 5 * SIDE && height > SIDE && height < 2 * SIDE);
+    assert!(width >= 4 * SIDE && width < 5 * SIDE && height > 2 * SIDE && height < 3 * SIDE);
     assert!(!folder.join("milestones").exists());
 }
 

@@ -155,7 +155,7 @@ fn a_pull_is_the_gradient_of_a_loss_alone() {
 #[test]
 fn what_is_reported_changes_no_gradient() {
     let more = ["loss.fdl=0.1", "loss.fdl_options.patch=3"];
-    let reported = |every: &str| [&more[..], &[every]].concat();
+    let reported = |every: &'static str| [&more[..], &[every]].concat();
     let (often, seldom) = (reported("log.every=1"), reported("log.every=7"));
     let gradient = |changes: &[&str]| gradient(&learner_with(changes), vec![batch(0, 0..1)]);
     assert_eq!(gradient(&often), gradient(&seldom));
