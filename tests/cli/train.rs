@@ -32,7 +32,7 @@ fn config(folder: &Path, rest: &str) -> String {
     let path = folder.join("tiny.toml");
     let text_of = format!(
         "model.base = \"{}\"\ndata = {{ photos = [\"{}\"], crop = 32, min_sharpness = 0.0, crops_per_photo = 1, shuffle = 1 }}\n\
-         train = {{ steps = 3, batch = 1 }}\ngan = {{ weight = 0.1, warmup = 1, width = 4 }}\n\
+         train = {{ steps = 3, batch = 1 }}\ngan = {{ weight = 0.1, start = 1, warmup = 1, width = 4 }}\n\
          log = {{ every = 1, eval_every = 2, checkpoint_every = 2 }}\neval = {{ size = 48, short_side = 0 }}\n{rest}\n",
         fixture("vae_tiny_base/original.safetensors"),
         folder.join("photos").display()
@@ -72,6 +72,7 @@ fn a_run_leaves_its_folder_and_exports_load() {
             "checkpoints",
             "config.toml",
             "log.jsonl",
+            "milestones",
             "samples",
             "tensorboard"
         ]
@@ -101,6 +102,8 @@ fn a_run_leaves_its_folder_and_exports_load() {
             .ok()
             .contains("step 3 of 3")
     );
+
+    milestones_are_compared_and_exported(Path::new(&out), folder.path());
 
     let vae = folder.path().join("vae");
     let said = run(&[
@@ -201,6 +204,30 @@ fn decoders_of_every_scale_are_trained_and_decode() {
         let size = vae2x_media::picture::look_at_image(Path::new(&picture)).unwrap();
         assert_eq!(size, [40 * 8 * scale, 64 * 8 * scale]);
     }
+}
+
+/// Of a run of 3 steps with one held-out photo.
+fn milestones_are_compared_and_exported(run_folder: &Path, folder: &Path) {
+    let page = folder.join("run.html");
+    let said = run(&["compare", &text(run_folder), "-o", &text(&page)]).ok();
+    assert!(said.contains("1 row"), "{said}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    for name in ["target", "base", "step 0", "step 3"] {
+        assert!(html.contains(&format!(">{name}<")), "{name}");
+    }
+    let milestone = run_folder.join("milestones/step-00000003.safetensors");
+    let model = folder.join("milestone.safetensors");
+    let args = ["--layout", "original", "-o"];
+    let args = [&["export"], &args[..], &[&text(&model), &text(&milestone)]].concat();
+    assert!(run(&args).ok().contains("moving average"));
+    let average = folder.join("average.safetensors");
+    let args = ["export", &text(run_folder), "--ema", "--layout", "original"];
+    run(&[&args[..], &["-o", &text(&average)]].concat()).ok();
+    assert!(std::fs::read(&model).unwrap() == std::fs::read(&average).unwrap());
+
+    std::fs::remove_dir_all(run_folder.join("milestones/images")).unwrap();
+    let said = run(&["compare", &text(run_folder), "-o", &text(&page)]).fails(1);
+    assert!(said.contains("log.milestone_every"), "{said}");
 }
 
 #[test]

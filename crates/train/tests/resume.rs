@@ -60,7 +60,11 @@ fn resumed_runs_are_whole_runs_to_the_bit_and_exports_hold_them() {
             .iter()
             .any(|line| line["kind"] == "eval" && line["psnr"].is_number())
     );
-    assert!(at("whole").join("samples/step-00000003.png").exists());
+    assert!(
+        at("whole")
+            .join("samples/step-00000003-photos.png")
+            .exists()
+    );
 
     exports(&a, &at("export"));
     damaged_checkpoints_are_passed_over(&whole, &at("cut"));

@@ -15,7 +15,8 @@ use super::{RunArgs, VaeArg};
 /// `vae2x compare`
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Images, videos, or folders of them, which are paired by name [default NAME: the file's name]
+    /// Images, videos, or folders of them, which are paired by name [default NAME: the file's name]; or the folder of a training run,
+    /// for its milestones
     #[arg(required = true, value_name = "NAME=FILE|DIR")]
     pub sides: Vec<String>,
     /// Measure the others against NAME [default: the first]

@@ -354,8 +354,8 @@ pub struct ExportArgs {
     /// Export the moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
-    /// Export the checkpoint with the best score on held-out photos instead of the last one, with the moving average of the weights if the
-    /// run keeps one, since that is what is scored
+    /// Export the checkpoint with the best PSNR on held-out photos before a discriminator acted instead of the last one, with the moving
+    /// average of the weights if the run keeps one, since that is what is measured
     #[arg(long)]
     pub best: bool,
     /// Precision of the trained tensors; the others are copied unchanged

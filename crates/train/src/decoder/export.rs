@@ -26,7 +26,7 @@ pub struct ExportOptions {
     pub layout: Layout,
     /// Type of the trained tensors.
     pub dtype: DType,
-    /// The moving average instead of the last weights.
+    /// The moving average instead of the last weights; a milestone has one of both.
     pub average: bool,
 }
 
@@ -41,7 +41,11 @@ pub fn export(
     options: &ExportOptions,
     out: &Path,
 ) -> Result<()> {
-    let prefix = if options.average { AVERAGE } else { GENERATOR };
+    let average = match checkpoint.is_milestone() {
+        true => checkpoint.has_average(),
+        false => options.average,
+    };
+    let prefix = if average { AVERAGE } else { GENERATOR };
     if !checkpoint
         .file
         .tensors()

@@ -6,7 +6,7 @@ use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_nn::device::check_precision;
 use vae2x_nn::discriminator::{self, Discriminator, Spectral};
-use vae2x_nn::wan_vae::Encoder;
+use vae2x_nn::wan_vae::{Encoder, latent};
 
 use super::config::{Config, GanConfig, Part, TrainConfig};
 use super::degradation::Degradation;
@@ -14,10 +14,12 @@ use super::images::ImageWeights;
 use super::losses::{PictureLosses, VggChoices};
 use super::meeting::Member;
 use super::model::{Generator, Overlay, decode, encode};
+use super::step::Skips;
 use crate::run::optim::{self, Adam, AdamOptions};
 use crate::{Error, Result};
 
 /// The discriminator and what goes with it.
+#[derive(Clone)]
 pub struct Critic {
     /// The network.
     pub network: Discriminator,
@@ -43,12 +45,15 @@ pub struct Learner {
     pub has_time: bool,
     /// If several devices train together.
     pub member: Option<Member>,
+    /// Steps that were skipped so far.
+    pub skips: Skips,
     pub(super) frozen: Option<Encoder>,
     pub(super) losses: PictureLosses,
     pub(super) degradation: Degradation,
     pub(super) part: Part,
     pub(super) scale: usize,
     pub(super) train: TrainConfig,
+    pub(super) log_every: u64,
     pub(super) gan: GanConfig,
     pub(super) kl: f64,
     pub(super) t_max: f64,
@@ -119,6 +124,7 @@ impl Learner {
             vae: start.weights.config().clone(),
             has_time: start.weights.has_time(),
             member: None,
+            skips: Skips::default(),
             frozen: (!with_encoder)
                 .then(|| Encoder::load(&ImageWeights(start.base), &plain))
                 .transpose()?,
@@ -131,6 +137,7 @@ impl Learner {
             part,
             scale: config.scale(),
             train: config.train.clone(),
+            log_every: config.log.every,
             gan: config.gan.clone(),
             kl: config.loss.kl,
             t_max: config.degradation.t_max,
@@ -166,18 +173,45 @@ impl Learner {
             .unwrap_or_else(|| self.generator.valid())
     }
 
-    /// Decodes without degradation.
+    /// Encodes images for an evaluation.
     ///
     /// # Shapes
-    /// `[B, 3, h, w]` -> `[B, 3, r h, r w]`
+    /// `[B, 3, h, w]` -> raw `[B, z, h / 8, w / 8]`
     ///
     /// # Errors
-    /// If the size does not fit the model.
-    pub fn reconstruct(&self, generator: &Generator, input: Tensor<4>) -> Result<Tensor<4>> {
+    /// If there is no encoder.
+    pub fn encode(&self, generator: &Generator, input: Tensor<4>) -> Result<Tensor<4>> {
         let encoder = generator.encoder.as_ref().or(self.frozen.as_ref());
         let encoder = encoder.ok_or_else(|| Error::Config("there is no encoder".into()))?;
         let [mean, _] = encode(encoder, input);
-        Ok(decode(&generator.decoder, mean, self.scale)?.pictures)
+        Ok(mean)
+    }
+
+    /// The degradation of a raw latent `[1, z, h, w]` at a flow time, as training applies it; none at 0.
+    pub fn soften(&self, raw: Tensor<4>, time: f64) -> Tensor<4> {
+        if time == 0.0 {
+            return raw;
+        }
+        let degraded = self
+            .degradation
+            .apply(latent::normalize(raw, &self.vae), &[time]);
+        latent::denormalize(degraded, &self.vae)
+    }
+
+    /// Decodes a raw latent for an evaluation.
+    ///
+    /// # Shapes
+    /// `[B, z, h, w]` -> `[B, 3, 8 r h, 8 r w]`
+    ///
+    /// # Errors
+    /// If the size does not fit the model.
+    pub fn decode(&self, generator: &Generator, latent: Tensor<4>) -> Result<Tensor<4>> {
+        Ok(decode(&generator.decoder, latent, self.scale)?.pictures)
+    }
+
+    /// Whether the adversarial loss has acted in any of the first `steps` steps.
+    pub fn was_adversarial(&self, steps: u64) -> bool {
+        self.critic.is_some() && steps > self.gan.start
     }
 }
 

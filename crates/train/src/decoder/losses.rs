@@ -36,7 +36,36 @@ pub struct Pull {
     pub gradient: Tensor<4>,
     /// Each loss before its weight; `loss` is the weighted sum.
     pub values: Vec<(&'static str, f64)>,
+    /// [`squared_pull`] of each weighted loss, at steps that are reported.
+    pub squares: Vec<(&'static str, f64)>,
     total: f64,
+}
+
+/// The step that losses are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossStep {
+    /// Counted from 0.
+    pub step: u64,
+    /// Whether each loss is also differentiated by itself, for [`Pull::squares`].
+    pub is_reported: bool,
+}
+
+impl From<u64> for LossStep {
+    /// A step that is not reported.
+    fn from(step: u64) -> Self {
+        Self {
+            step,
+            is_reported: false,
+        }
+    }
+}
+
+/// What pulls at the decoded images, squared: the mean square of a gradient times the number of values, so that losses which are means
+/// over pixels and images give the same at every crop and batch, and L1 of weight 1 gives 1.
+pub fn squared_pull(gradient: &Tensor<4>) -> f64 {
+    let count = gradient.dims().iter().product::<usize>() as f64;
+    let square = gradient.clone().mul_scalar(count).square().mean();
+    f64::from(square.into_scalar::<f32>())
 }
 
 impl Pull {
@@ -44,20 +73,42 @@ impl Pull {
     fn add(
         &mut self,
         pictures: &Tensor<4>,
-        losses: impl FnOnce(Tensor<4>) -> Result<Values>,
+        terms: &[&Term],
+        is_reported: bool,
+        losses: impl Fn(Tensor<4>, &[&Term]) -> Result<Values>,
     ) -> Result<()> {
-        let leaf = Tensor::from_inner(pictures.clone()).require_grad();
-        let mut weighted = Vec::new();
-        for (name, weight, loss) in losses(leaf.clone())? {
-            let value = f64::from(loss.clone().into_scalar::<f32>());
+        let differentiate = |terms: &[&Term]| -> Result<_> {
+            let leaf = Tensor::from_inner(pictures.clone()).require_grad();
+            let values = losses(leaf.clone(), terms)?;
+            let numbers: Vec<_> = values
+                .iter()
+                .map(|(name, weight, loss)| {
+                    (*name, *weight, f64::from(loss.clone().into_scalar::<f32>()))
+                })
+                .collect();
+            let weighted = values
+                .into_iter()
+                .map(|(_, weight, loss)| loss.mul_scalar(weight));
+            let sum = weighted.reduce(|a, b| a + b);
+            let gradient = sum.and_then(|sum| leaf.grad(&sum.backward()));
+            Ok((numbers, gradient.unwrap_or_else(|| pictures.zeros_like())))
+        };
+        let (numbers, gradient) = differentiate(terms)?;
+        for (name, weight, value) in numbers {
             self.values.push((name, value));
             self.total += weight * value;
-            weighted.push(loss.mul_scalar(weight));
         }
-        let sum = weighted.into_iter().reduce(|a, b| a + b);
-        if let Some(gradient) = sum.and_then(|sum| leaf.grad(&sum.backward())) {
-            self.gradient = self.gradient.clone() + gradient;
+        if let ([others @ .., last], true) = (terms, is_reported) {
+            // The last one's gradient is what the others leave of the sum, so that training does not depend on what is reported.
+            let mut rest = gradient.clone();
+            for term in others {
+                let (_, own) = differentiate(&[term])?;
+                self.squares.push((term.pull, squared_pull(&own)));
+                rest = rest - own;
+            }
+            self.squares.push((last.pull, squared_pull(&rest)));
         }
+        self.gradient = self.gradient.clone() + gradient;
         Ok(())
     }
 }
@@ -169,12 +220,14 @@ impl PictureLosses {
         &self,
         pictures: &Tensor<4>,
         target: &Tensor<4>,
-        step: u64,
+        at: impl Into<LossStep>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Pull> {
+        let at = at.into();
         let mut pull = Pull {
             gradient: pictures.zeros_like(),
             values: Vec::new(),
+            squares: Vec::new(),
             total: 0.0,
         };
         let window = self.window(pictures.dims(), rng);
@@ -189,13 +242,13 @@ impl PictureLosses {
             };
             let target = part(target.clone());
             let wanted = self.features(network, &target);
-            let projections = self.projections(network, &target.device(), step, rng)?;
-            pull.add(pictures, |x| {
+            let projections = self.projections(network, &target.device(), at.step, rng)?;
+            pull.add(pictures, &terms, at.is_reported, |x, terms| {
                 let picture = part(x);
                 let view = View {
-                    features: [self.features(network, &picture), wanted],
+                    features: [self.features(network, &picture), wanted.clone()],
                     picture,
-                    target,
+                    target: target.clone(),
                     lpips: self.lpips.as_ref(),
                     projections: projections.as_ref(),
                     fdl: &self.fdl,

@@ -14,6 +14,7 @@ pub mod learner;
 pub mod losses;
 mod meeting;
 pub mod memory;
+pub mod milestones;
 pub mod model;
 mod ranks;
 mod schedule;

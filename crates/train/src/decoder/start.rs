@@ -9,7 +9,7 @@ use vae2x_nn::discriminator::formula_tensor;
 
 use super::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest};
 use super::config::{Config, Part};
-use super::eval::{EvalLpips, Evaluation, EvaluationOptions};
+use super::eval::{EvalLpips, Evaluation, EvaluationOptions, read_latents};
 use super::learner::{Learner, Start};
 use super::losses::VggChoices;
 use super::meeting::Member;
@@ -74,6 +74,10 @@ pub fn build(
         })
     };
     if let Some(checkpoint) = checkpoint {
+        if checkpoint.is_milestone() {
+            let problem = "a milestone has a model's weights alone; expected a checkpoint";
+            return Err(Error::run(checkpoint.file.path(), problem));
+        }
         let overlay = overlay(GENERATOR)?;
         checkpoint.check(overlay.config(), overlay.has_time())?;
         if checkpoint.has_encoder() && config.part() == Part::Decoder {
@@ -103,6 +107,7 @@ pub fn build(
     let mut learner = Learner::new(config, &inputs.choices, &start, device)?;
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(&mut learner, config.gan.width)?;
+        learner.skips = checkpoint.progress.skips;
         // A run that begins to keep an average begins with its own weights.
         if learner.average.is_some() && checkpoint.has_average() {
             let with_encoder = learner.generator.encoder.is_some();
@@ -169,10 +174,15 @@ pub(super) fn evaluation(
     config: &Config,
     inputs: &Inputs,
     sources: &[Source],
-    device: &Device,
+    learner: &Learner,
+    screen: &mut dyn Screen,
 ) -> Result<Evaluation> {
-    let options = EvaluationOptions {
+    let (base, device) = (inputs.base.as_ref(), learner.device());
+    let cells = config.eval.size / (base.config().spatial() * config.scale());
+    let latents = read_latents(&config.eval.latents, cells, base.config(), device, screen)?;
+    Evaluation::new(EvaluationOptions {
         sources,
+        latents,
         config: &config.eval,
         factor: config.scale(),
         lpips: inputs
@@ -181,9 +191,9 @@ pub(super) fn evaluation(
             .as_ref()
             .map(|choice| EvalLpips::load(choice, device))
             .transpose()?,
-        base: Some(inputs.base.as_ref()).filter(|_| config.part() != Part::Base),
-    };
-    Evaluation::new(options, device)
+        base: config.model.base.is_some().then_some(base),
+        learner,
+    })
 }
 
 /// The first rank, and the others at work.

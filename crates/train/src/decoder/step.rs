@@ -10,6 +10,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Distribution, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use vae2x_core::Precision;
 use vae2x_nn::array::to_array;
 use vae2x_nn::device::float_dtype;
@@ -19,6 +20,7 @@ use vae2x_nn::wan_vae::latent;
 use super::batch::Batch;
 use super::config::{Part, TrainConfig};
 use super::learner::{Critic, Learner};
+use super::losses::{LossStep, squared_pull};
 use super::meeting::Member;
 use super::model::{Decoded, Generator, decode, encode, last_layer};
 use super::schedule::learning_rate;
@@ -34,6 +36,17 @@ pub struct StepWork {
     kept: Option<Forward>,
     /// The numbers to report.
     pub values: BTreeMap<&'static str, f64>,
+    /// Why the step was skipped, if it was.
+    pub problem: Option<String>,
+}
+
+/// Steps that were skipped because their losses or gradients were bad.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Skips {
+    /// In the whole run.
+    pub total: u64,
+    /// Since the last good one.
+    pub in_a_row: u64,
 }
 
 /// Decoded images with their graph.
@@ -52,17 +65,46 @@ impl Learner {
             batches,
             kept: None,
             values,
+            problem: None,
         }
     }
 
-    /// A whole step but for the average.
+    /// A whole step but for the average. Up to `train.skip_bad` bad steps in a row change nothing but [`Self::skips`].
     ///
     /// # Errors
     /// As [`Self::discriminator_step`] and [`Self::generator_step`].
     pub fn advance(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepWork> {
         let mut work = self.begin(step, batches);
-        self.discriminator_step(&mut work)?;
-        self.generator_step(&mut work)?;
+        let most = self.train.skip_bad as u64;
+        // The discriminator learns before the generator's losses are known.
+        let critic = (most > 0).then(|| self.critic.clone());
+        let done = self
+            .discriminator_step(&mut work)
+            .and_then(|()| self.generator_step(&mut work));
+        let mut error = match done {
+            Ok(()) => {
+                self.skips.in_a_row = 0;
+                return Ok(work);
+            }
+            Err(error) => error,
+        };
+        let Error::Diverged { what, .. } = &mut error else {
+            return Err(error);
+        };
+        if self.skips.in_a_row >= most {
+            if most > 0 {
+                what.push_str(&format!(
+                    ", as the {most} batches before were (train.skip_bad)"
+                ));
+            }
+            return Err(error);
+        }
+        if let Some(critic) = critic {
+            self.critic = critic;
+        }
+        self.skips.total += 1;
+        self.skips.in_a_row += 1;
+        work.problem = Some(std::mem::take(what));
         Ok(work)
     }
 
@@ -72,6 +114,12 @@ impl Learner {
             Some(_) => self.gan.weight * self.gan.share(step),
             None => 0.0,
         }
+    }
+
+    /// Whether the numbers of a step go into the log.
+    fn is_reported(&self, step: u64) -> bool {
+        let done = step + 1;
+        done.is_multiple_of(self.log_every) || done == self.train.steps
     }
 
     /// Random numbers of one batch of one step, the same whenever they are asked for.
@@ -258,10 +306,13 @@ impl Learner {
             let mut rng = self.random(work.step, i);
             rng.set_word_pos(1 << 20);
             let pictures = forward.decoded.pictures.clone().without_autodiff();
-            let pull = self
-                .losses
-                .pull(&pictures, &batch.target, work.step, &mut rng)?;
+            let at = LossStep {
+                step: work.step,
+                is_reported: self.is_reported(work.step),
+            };
+            let pull = self.losses.pull(&pictures, &batch.target, at, &mut rng)?;
             work.add(&pull.values, share);
+            work.add(&pull.squares, share);
             let mut gradient = pull.gradient;
             if self.adversarial_weight(work.step) != 0.0 {
                 gradient =
@@ -283,7 +334,9 @@ impl Learner {
             .iter_mut()
             .filter(|(name, _)| !told.contains(name))
             .map(|(_, value)| value);
-        averaged(&self.member, &self.generator, sum.grads(), new)
+        let gradients = averaged(&self.member, &self.generator, sum.grads(), new)?;
+        work.finish_pulls();
+        Ok(gradients)
     }
 
     /// Adds the adversarial loss's gradient with respect to the images.
@@ -321,7 +374,11 @@ impl Learner {
         };
         let weight = self.adversarial_weight(work.step) * factor;
         work.add(&[("gan_weight", weight)], share);
-        Ok(gradient + adversarial.mul_scalar(weight))
+        let adversarial = adversarial.mul_scalar(weight);
+        if self.is_reported(work.step) {
+            work.add(&[("pull_gan", squared_pull(&adversarial))], share);
+        }
+        Ok(gradient + adversarial)
     }
 
     /// The norm of the last convolution's gradient for a gradient of the images.
@@ -355,6 +412,15 @@ impl StepWork {
         for (name, value) in values {
             *self.values.entry(name).or_default() += value * share;
         }
+    }
+
+    /// Squared pulls, averaged over the batches and ranks of a step, become pulls.
+    fn finish_pulls(&mut self) {
+        let pulls = self
+            .values
+            .iter_mut()
+            .filter(|(name, _)| name.starts_with("pull_"));
+        pulls.for_each(|(_, square)| *square = square.sqrt());
     }
 
     /// All values so far are finite, and those that have a limit are within it.

@@ -26,6 +26,7 @@ pub struct AdamOptions {
 }
 
 /// AdamW and its state.
+#[derive(Clone)]
 pub struct Adam {
     update: AdamW,
     states: Vec<Option<AdamWState<1>>>,

@@ -13,6 +13,7 @@ const SMALLEST_VGG: usize = 16;
 const SMALLEST_GAN: usize = 32;
 /// Counts that no run has use for; what is below, and still too much for the machine, [`need`](crate::decoder::memory::need) finds.
 const MOST_CROPS: usize = 1 << 16;
+const MOST_SKIPPED: usize = 1 << 10;
 const LARGEST_SIDE: usize = 1 << 13;
 const MOST_WORKERS: usize = 1 << 10;
 const MOST_AHEAD: usize = 1 << 10;
@@ -20,6 +21,7 @@ const MOST_AHEAD: usize = 1 << 10;
 const LARGEST_CACHE: usize = 1 << 24;
 const WIDEST: usize = 1 << 10;
 const MOST_PROJECTIONS: usize = 1 << 16;
+const MOST_TIMES: usize = 8;
 /// Latent cells: beyond it nothing is left of the largest crop.
 const WIDEST_BLUR: f64 = 256.0;
 
@@ -188,6 +190,7 @@ impl Config {
         let limits = [
             ("train.batch", train.batch, MOST_CROPS),
             ("train.accumulate", train.accumulate, MOST_CROPS),
+            ("train.skip_bad", train.skip_bad, MOST_SKIPPED),
             ("data.crop", data.crop, LARGEST_SIDE),
             ("data.workers", data.workers, MOST_WORKERS),
             ("data.prefetch", data.prefetch, MOST_AHEAD),
@@ -260,6 +263,12 @@ impl Config {
         ] {
             check((0.0..=1.0).contains(&value), key, "a number from 0 to 1")?;
         }
+        check(
+            self.eval.times.len() <= MOST_TIMES
+                && self.eval.times.iter().all(|t| 0.0 < *t && *t <= 1.0),
+            "eval.times",
+            &format!("at most {MOST_TIMES} numbers above 0, up to 1"),
+        )?;
         check(
             self.degradation.blur <= WIDEST_BLUR,
             "degradation.blur",

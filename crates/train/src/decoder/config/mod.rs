@@ -3,9 +3,11 @@
 //! `--set a.b=value` overrides a key before the whole is read, so that a misspelt override is refused as a misspelt key is.
 
 mod check;
+mod eval;
 pub mod loss;
 mod vgg;
 
+pub use eval::{EvalConfig, LogConfig};
 pub use loss::{FdlNorm, FdlOptions, GanConfig, GanForm, LossConfig};
 pub use vgg::VggChoice;
 
@@ -114,10 +116,13 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Decay of the moving average of weights; 0 for none.
     pub ema: f64,
-    /// A gradient norm above this stops the run.
+    /// A gradient norm above this is bad.
     pub explode: f64,
-    /// The weighted sum of the generator's losses, or an adversarial loss before its weight, above this stops the run.
+    /// The weighted sum of the generator's losses, or an adversarial loss before its weight, above this is bad.
     pub explode_loss: f64,
+    /// Bad batches in a row, with losses or gradients that are not finite or above the limits, that are skipped; one more stops the
+    /// run.
+    pub skip_bad: usize,
     /// Recompute cheap activations in the backward pass instead of keeping them.
     pub gradient_checkpointing: bool,
     /// Arithmetic of the trained networks: `f32`, or `bf16` for half the memory of activations. Gradients in `bf16` have the range of
@@ -144,6 +149,7 @@ impl Default for TrainConfig {
             ema: 0.9995,
             explode: 1e6,
             explode_loss: 1e3,
+            skip_bad: 0,
             gradient_checkpointing: false,
             precision: Precision::F32,
         }
@@ -248,50 +254,6 @@ impl Default for DegradationConfig {
             blur: 2.0,
             noise: 0.4,
             proxy: None,
-        }
-    }
-}
-
-/// `[eval]`
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvalConfig {
-    /// Held-out photos are scaled to this shorter side; 0 to keep them.
-    pub short_side: usize,
-    /// Side of the centre that is decoded, in target pixels.
-    pub size: usize,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        Self {
-            short_side: 1024,
-            size: 512,
-        }
-    }
-}
-
-/// `[log]`: steps between.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogConfig {
-    /// Lines of `log.jsonl`.
-    pub every: u64,
-    /// Measurements on held-out photos, with a sample sheet.
-    pub eval_every: u64,
-    /// Checkpoints.
-    pub checkpoint_every: u64,
-    /// Checkpoints kept besides the best one.
-    pub keep: usize,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            every: 50,
-            eval_every: 2000,
-            checkpoint_every: 1000,
-            keep: 3,
         }
     }
 }
