@@ -1,7 +1,7 @@
 //! Everything that training a decoder reads and changes: networks, optimizers, losses.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_nn::device::check_precision;
@@ -15,6 +15,7 @@ use super::losses::{PictureLosses, VggChoices};
 use super::meeting::Member;
 use super::model::{Generator, Overlay, decode, encode};
 use super::step::Skips;
+use crate::run::noise::seeded;
 use crate::run::optim::{self, Adam, AdamOptions};
 use crate::{Error, Result};
 
@@ -192,9 +193,15 @@ impl Learner {
         if time == 0.0 {
             return raw;
         }
-        let degraded = self
-            .degradation
-            .apply(latent::normalize(raw, &self.vae), &[time]);
+        let normalized = latent::normalize(raw, &self.vae);
+        let shape = normalized.dims();
+        // The same at every evaluation.
+        let noise = || {
+            seeded(&self.device, 0, |device| {
+                Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+            })
+        };
+        let degraded = self.degradation.apply(normalized, &[time], noise);
         latent::denormalize(degraded, &self.vae)
     }
 
@@ -211,7 +218,7 @@ impl Learner {
 
     /// Whether the adversarial loss has acted in any of the first `steps` steps.
     pub fn was_adversarial(&self, steps: u64) -> bool {
-        self.critic.is_some() && steps > self.gan.start
+        self.critic.is_some() && steps > 0 && self.gan.share(steps - 1) > 0.0
     }
 }
 
