@@ -12,7 +12,7 @@ pub struct Isa(Kind);
 
 /// The instruction sets there are kernels for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Plain Rust: the definition of every kernel.
     Scalar,
     /// 8 lanes and fused multiply-add.
@@ -107,7 +107,7 @@ impl Isa {
         self.0.name()
     }
 
-    pub fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> Kind {
         self.0
     }
 }

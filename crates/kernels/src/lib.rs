@@ -38,7 +38,7 @@ pub use simd::{BLOCK, padded};
 pub use time::{PAST, TIME_TAPS, TimeIn, TimeOut, TimeWeights};
 pub use train::Collapse;
 pub use transpose::{FromPixels, ToPixels};
-pub use winograd::{ELEMENTS2, ELEMENTS4, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
+pub use winograd::{ELEMENTS2, ELEMENTS4, Input, Output, STEP2, STEP3, STEP4, WINDOW2, WINDOW4};
 
 use crate::isa::Kind;
 
@@ -64,6 +64,8 @@ macro_rules! instances {
     ($name:ident, $token:expr $(, $features:literal)?) => {
         $crate::instances!(@one gemm, $crate::Gemm<'_>, $crate::gemm::gemm, $token $(, $features)?);
         $crate::instances!(@one outer, $crate::Outer<'_>, $crate::gemm::outer, $token $(, $features)?);
+        $crate::instances!(@one output3, $crate::Output<'_, '_>, $crate::winograd::output3, $token $(, $features)?);
+        $crate::instances!(@one slope3, $crate::Input<'_, 3>, $crate::train::slope3, $token $(, $features)?);
         $crate::instances!(@one slope4, $crate::Input<'_, 4>, $crate::train::slope4, $token $(, $features)?);
         $crate::instances!(@one collapse, $crate::Collapse<'_>, $crate::train::collapse, $token $(, $features)?);
         $crate::instances!(@one to_pixels, $crate::ToPixels<'_>, $crate::transpose::to_pixels, $token $(, $features)?);
@@ -132,8 +134,26 @@ pub fn outer(isa: Isa, mut job: Outer<'_>) {
 /// # Panics
 /// If a slice is too short.
 pub fn slope4(isa: Isa, mut job: Input<'_, STEP4>) {
-    job.check(STEP4, ELEMENTS4);
+    job.check(ELEMENTS4);
     dispatch!(isa, slope4, &mut job);
+}
+
+/// 36 elements to each 3x3 tile's pixels.
+///
+/// # Panics
+/// If a slice is too short.
+pub fn output3(isa: Isa, mut job: Output<'_, '_>) {
+    job.check(STEP3, ELEMENTS4);
+    dispatch!(isa, output3, &mut job);
+}
+
+/// Gradients of 3x3 pixels to those of the tile's 36 elements: the adjoint of [`output3`].
+///
+/// # Panics
+/// If a slice is too short.
+pub fn slope3(isa: Isa, mut job: Input<'_, STEP3>) {
+    job.check(ELEMENTS4);
+    dispatch!(isa, slope3, &mut job);
 }
 
 /// Gradients of the weights' 36 elements to those of their taps: the adjoint of [`expand`].
@@ -172,12 +192,12 @@ pub fn expand(isa: Isa, mut job: Expand<'_>) {
     dispatch!(isa, expand, &mut job);
 }
 
-/// Pixels to the 36 elements of each 4x4 tile.
+/// Pixels to the 36 elements of each tile.
 ///
 /// # Panics
 /// If a slice is too short.
 pub fn input4(isa: Isa, mut job: Input<'_, WINDOW4>) {
-    job.check(STEP4, ELEMENTS4);
+    job.check(ELEMENTS4);
     dispatch!(isa, input4, &mut job);
 }
 
@@ -195,7 +215,7 @@ pub fn output4(isa: Isa, mut job: Output<'_, '_>) {
 /// # Panics
 /// If a slice is too short.
 pub fn input2(isa: Isa, mut job: Input<'_, WINDOW2>) {
-    job.check(1, ELEMENTS2);
+    job.check(ELEMENTS2);
     dispatch!(isa, input2, &mut job);
 }
 

@@ -193,7 +193,7 @@ pub(super) fn time_out<S: Simd>(s: S, job: &mut TimeOut<'_>) {
                         product(4),
                         product(5),
                     ];
-                    let frames = back4(s, m);
+                    let frames = back4::<S, 4>(s, m);
                     for i in 0..4 {
                         s.store(out.add(i * job.frame_stride), frames[i]);
                     }

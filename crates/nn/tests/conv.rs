@@ -86,9 +86,10 @@ proptest! {
     #[test]
     fn winograd_has_burns_values_and_gradients(
         batch in 1..6usize, inputs in 8..70usize, outputs in 8..70usize, size in [4..36usize, 4..36usize],
+        side in 3..5usize, padding in [0..3usize, 0..3usize],
     ) {
-        let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-        check([batch, inputs, size[0], size[1]], [outputs, inputs, 3, 3], &same);
+        let options = ConvOptions::new([1, 1], padding, [1, 1], 1);
+        check([batch, inputs, size[0], size[1]], [outputs, inputs, side, side], &options);
     }
 }
 
@@ -97,6 +98,7 @@ fn large_images_are_transformed_in_chunks() {
     let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
     check([1, 96, 200, 131], [24, 96, 3, 3], &same);
     check([2, 40, 70, 290], [40, 40, 3, 3], &same);
+    check([2, 40, 70, 290], [40, 40, 4, 4], &same);
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl Task {
                 let rows = [&row[..]; WINDOW4];
                 let job = Input {
                     rows,
+                    step: STEP4,
                     tiles: TILES,
                     channels,
                     v: &mut v,
@@ -227,6 +228,7 @@ impl Task {
                     kernels::expand(
                         self.isa,
                         Expand {
+                            side: 3,
                             taps: Kept::F32(taps),
                             frames: 1,
                             frame: 0,

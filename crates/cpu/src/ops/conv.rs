@@ -292,6 +292,7 @@ impl Layout {
         let channels = past.rows.extent.channels;
         Input {
             rows,
+            step: if N == WINDOW4 { STEP4 } else { 1 },
             tiles,
             channels,
             v,

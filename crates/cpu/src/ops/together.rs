@@ -217,6 +217,7 @@ impl Together<'_> {
                 window::<WINDOW4>(self.input, frame, STEP4 * unit, STEP4 * task.columns.start);
             let job = Input {
                 rows,
+                step: STEP4,
                 tiles,
                 channels: self.input.extent.channels,
                 v: &mut v[row * tiles * BLOCK..],

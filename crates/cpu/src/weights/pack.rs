@@ -154,6 +154,7 @@ impl ConvWeights {
             kernels::expand(
                 machine.isa,
                 Expand {
+                    side: 3,
                     taps,
                     frames,
                     frame: set + frames - all,
@@ -214,6 +215,7 @@ impl ConvWeights {
                     kernels::expand(
                         machine.isa,
                         Expand {
+                            side: 3,
                             taps: Kept::F32(taps),
                             frames,
                             frame: set + frames - all,

@@ -117,7 +117,10 @@ pub fn parameter_gradients(
     if winograd::serves(window, x.layout().shape()[0]) {
         let weight = winograd::weight_gradient(gradients, images, window);
         return (
-            tensor(weight, [outputs, window.inputs, 3, 3]),
+            tensor(
+                weight,
+                [outputs, window.inputs, window.kernel[0], window.kernel[1]],
+            ),
             tensor(winograd::bias_gradient(gradients, window), [outputs]),
         );
     }

@@ -1,6 +1,7 @@
-//! 3x3 convolutions of stride 1 on the CPU, and all their gradients, by Winograd's F(4x4, 3x3): a quarter of the products.
+//! 3x3 and 4x4 convolutions of stride 1 on the CPU, and all their gradients, by Winograd's F(4x4, 3x3) and F(3x3, 4x4): a quarter of the
+//! products.
 //!
-//! Images are cut into tiles of 4x4 pixels, and rows of tiles, of all images of a batch, into units of about [`UNIT`] tiles. The elements
+//! What a convolution makes is cut into tiles of 4x4 or 3x3 pixels, each of which sees 6x6, and rows of tiles, of all images of a batch, into units of about [`UNIT`] tiles. The elements
 //! of a unit lie as `[channel / 16][element][tile][16]`. A panel of 16 outputs expands its weights when its turn comes, so that elements
 //! of weights, four times their taps, never leave the cache. Units follow from shapes alone, and sums over them are taken in their order:
 //! the number of threads changes no bit.
@@ -12,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 use rayon::prelude::*;
 use vae2x_kernels::{
     self as kernels, BLOCK, Collapse, ELEMENTS4, Expand, FromPixels, Gemm, Input, Isa, Kept, Outer,
-    Output, STEP4, TAPS, ToPixels, padded,
+    Output, ToPixels, WINDOW4, padded,
 };
 
 use super::window::Window;
@@ -30,17 +31,25 @@ const FEWEST_CHANNELS: usize = 8;
 
 /// Whether a convolution of a batch is served, and faster than by products of patches.
 pub fn serves(window: &Window, batch: usize) -> bool {
-    let is_same = window.kernel == [3, 3]
-        && window.stride == [1, 1]
-        && window.padding == [1, 1]
-        && window.size_in == window.size_out;
-    let tiles = batch
-        * window
-            .size_in
-            .map(|size| size.div_ceil(STEP4))
-            .iter()
-            .product::<usize>();
-    is_same && tiles >= FEWEST_TILES && window.inputs.min(window.outputs) >= FEWEST_CHANNELS
+    let [side, _] = window.kernel;
+    let is_even = |axis: usize| {
+        let (padding, seen) = (window.padding[axis], window.size_in[axis]);
+        padding < side && window.size_out[axis] + side == seen + 2 * padding + 1
+    };
+    if !matches!(window.kernel, [3, 3] | [4, 4])
+        || window.stride != [1, 1]
+        || ![0, 1].into_iter().all(is_even)
+    {
+        return false;
+    }
+    let tiles = window.size_out.map(|size| size.div_ceil(step(side)));
+    batch * tiles[0] * tiles[1] >= FEWEST_TILES
+        && window.inputs.min(window.outputs) >= FEWEST_CHANNELS
+}
+
+/// Pixels that a tile makes along each axis, for a kernel of a side.
+fn step(side: usize) -> usize {
+    WINDOW4 + 1 - side
 }
 
 /// The instruction set of this process.
@@ -92,6 +101,11 @@ fn at_least(values: &mut Vec<f32>, length: usize) -> &mut [f32] {
 
 /// Where the tiles of a batch lie.
 struct Grid {
+    /// Side of the kernel.
+    side: usize,
+    /// Pixels that a tile makes along each axis.
+    step: usize,
+    /// Of what the convolution makes.
     height: usize,
     width: usize,
     /// Rows of tiles of an image, and tiles of a row.
@@ -105,12 +119,16 @@ type Unit = Range<usize>;
 
 impl Grid {
     fn new(window: &Window, batch: usize) -> Self {
-        let [height, width] = window.size_in;
+        let [height, width] = window.size_out;
+        let [side, _] = window.kernel;
+        let step = step(side);
         Self {
+            side,
+            step,
             height,
             width,
-            rows: height.div_ceil(STEP4),
-            columns: width.div_ceil(STEP4),
+            rows: height.div_ceil(step),
+            columns: width.div_ceil(step),
             batch,
         }
     }
@@ -133,7 +151,12 @@ impl Grid {
 
     /// The image of a row of tiles, and its first row of pixels there.
     fn place(&self, row: usize) -> (usize, usize) {
-        (row / self.rows, row % self.rows * STEP4)
+        (row / self.rows, row % self.rows * self.step)
+    }
+
+    /// Weights of each input of each output.
+    fn taps(&self) -> usize {
+        self.side * self.side
     }
 }
 
@@ -147,18 +170,27 @@ struct Elements<'a> {
     grid: &'a Grid,
 }
 
-impl<'a> Elements<'a> {
-    /// Transforms images by windows of `N` rows and columns that begin `N - 4` over 2 before each tile.
-    ///
-    /// # Shapes
+/// Images to be transformed.
+#[derive(Clone, Copy)]
+struct Images<'a> {
     /// `[B, C, H, W]`
+    values: &'a [f32],
+    channels: usize,
+    /// Height and width.
+    size: [usize; 2],
+    /// Zeros above and to the left.
+    margin: [usize; 2],
+}
+
+impl<'a> Elements<'a> {
+    /// Transforms images by windows of `N` rows and columns.
     fn of<const N: usize>(
         grid: &'a Grid,
         units: &'a [Unit],
-        images: &[f32],
-        channels: usize,
+        images: Images<'_>,
         transform: fn(Isa, Input<'_, N>),
     ) -> Self {
+        let channels = images.channels;
         let blocks = channels.div_ceil(BLOCK);
         let length = |unit: &Unit| blocks * ELEMENTS4 * grid.tiles(unit) * BLOCK;
         let mut starts = vec![0];
@@ -178,15 +210,7 @@ impl<'a> Elements<'a> {
             let block = block * BLOCK..channels.min((block + 1) * BLOCK);
             SCRATCH.with_borrow_mut(|scratch| {
                 let pixels = &mut scratch.pixels;
-                fill(
-                    grid,
-                    unit,
-                    (images, channels),
-                    block,
-                    values,
-                    pixels,
-                    transform,
-                );
+                fill(grid, unit, images, block, values, pixels, transform);
             });
         });
         Self {
@@ -219,26 +243,27 @@ impl<'a> Elements<'a> {
 fn fill<const N: usize>(
     grid: &Grid,
     unit: &Unit,
-    (images, channels): (&[f32], usize),
+    images: Images<'_>,
     block: Range<usize>,
     values: &mut [f32],
     pixels: &mut Vec<f32>,
     transform: fn(Isa, Input<'_, N>),
 ) {
-    let (margin, length) = ((N - STEP4) / 2, grid.columns * STEP4 + N - STEP4);
-    let plane = grid.height * grid.width;
+    let length = grid.columns * grid.step + N - grid.step;
+    let ([height, width], [above, left]) = (images.size, images.margin);
     let rows = at_least(pixels, N * length * BLOCK);
     rows.fill(0.0);
     for (i, row) in unit.clone().enumerate() {
         let (image, top) = grid.place(row);
         for (y, pixels) in rows.chunks_exact_mut(length * BLOCK).enumerate() {
-            let pixels = &mut pixels[margin * BLOCK..][..grid.width * BLOCK];
-            let Some(y) = (top + y).checked_sub(margin).filter(|y| *y < grid.height) else {
+            let pixels = &mut pixels[left * BLOCK..][..width * BLOCK];
+            let Some(y) = (top + y).checked_sub(above).filter(|y| *y < height) else {
                 pixels.fill(0.0);
                 continue;
             };
             let line = |channel: usize| {
-                &images[(image * channels + channel) * plane + y * grid.width..][..grid.width]
+                let plane = image * images.channels + channel;
+                &images.values[(plane * height + y) * width..][..width]
             };
             let planes: Vec<&[f32]> = block.clone().map(line).collect();
             let planes = &planes[..];
@@ -249,6 +274,7 @@ fn fill<const N: usize>(
             isa(),
             Input {
                 rows: windows,
+                step: grid.step,
                 tiles: grid.columns,
                 channels: BLOCK,
                 v: &mut values[i * grid.columns * BLOCK..],
@@ -265,52 +291,47 @@ pub struct Taps {
     values: Vec<f32>,
     inputs: usize,
     outputs: usize,
+    /// Of each input of each output.
+    count: usize,
 }
 
 impl Taps {
-    /// Those of a convolution.
+    /// Those of a convolution from `inputs` to `outputs` channels.
     ///
     /// # Shapes
-    /// `[O, I, 3, 3]`
+    /// `[O, I, n, n]`
     pub fn forward(weight: &[f32], inputs: usize, outputs: usize) -> Self {
-        Self::new(
-            inputs,
-            outputs,
-            |output, input| (output * inputs + input, |tap| tap),
-            weight,
-        )
+        let place = |output: usize, input: usize| output * inputs + input;
+        Self::new(inputs, outputs, place, false, weight)
     }
 
-    /// Those of the convolution from gradients of outputs to gradients of inputs.
+    /// Those of the convolution from its outputs' gradients to its inputs'.
     ///
     /// # Shapes
-    /// `[O, I, 3, 3]`
+    /// `[O, I, n, n]`
     pub fn backward(weight: &[f32], inputs: usize, outputs: usize) -> Self {
-        Self::new(
-            outputs,
-            inputs,
-            |output, input| (input * inputs + output, |tap| TAPS - 1 - tap),
-            weight,
-        )
+        let place = |output: usize, input: usize| input * inputs + output;
+        Self::new(outputs, inputs, place, true, weight)
     }
 
     fn new(
         inputs: usize,
         outputs: usize,
-        place: impl Fn(usize, usize) -> (usize, fn(usize) -> usize) + Sync,
+        place: impl Fn(usize, usize) -> usize + Sync,
+        turned: bool,
         weight: &[f32],
     ) -> Self {
-        let panel = inputs * TAPS * BLOCK;
+        let count = weight.len() / (inputs * outputs);
+        let panel = inputs * count * BLOCK;
         let mut values = vec![0.0; outputs.div_ceil(BLOCK) * panel];
         let panels = values.par_chunks_exact_mut(panel).enumerate();
         panels.for_each(|(panel, values)| {
             let outputs = panel * BLOCK..outputs.min((panel + 1) * BLOCK);
             for (lane, output) in outputs.enumerate() {
-                for (input, taps) in values.chunks_exact_mut(TAPS * BLOCK).enumerate() {
-                    let (at, turn) = place(output, input);
-                    let kernel = &weight[at * TAPS..][..TAPS];
+                for (input, taps) in values.chunks_exact_mut(count * BLOCK).enumerate() {
+                    let kernel = &weight[place(output, input) * count..][..count];
                     for (tap, places) in taps.chunks_exact_mut(BLOCK).enumerate() {
-                        places[lane] = kernel[turn(tap)];
+                        places[lane] = kernel[if turned { count - 1 - tap } else { tap }];
                     }
                 }
             }
@@ -319,21 +340,22 @@ impl Taps {
             values,
             inputs,
             outputs,
+            count,
         }
     }
 }
 
-/// A convolution of padding 1.
+/// A convolution.
 ///
 /// # Shapes
-/// images `[B, I, H, W]`, `[O]` -> `[B, O, H, W]`
+/// images `[B, I, H, W]`, `[O]` -> `[B, O, H', W']`
 pub fn convolve(images: &[f32], taps: &Taps, bias: &[f32], window: &Window) -> Vec<f32> {
-    let plane = window.pixels_out();
-    let batch = images.len() / (taps.inputs * plane);
+    let batch = images.len() / window.image_in();
     let grid = Grid::new(window, batch);
-    let mut out = vec![0.0; batch * taps.outputs * plane];
+    let seen = seen_by(window, images);
+    let mut out = vec![0.0; batch * taps.outputs * window.pixels_out()];
     for units in grid.chunks(taps.inputs) {
-        let elements = Elements::of(&grid, &units, images, taps.inputs, kernels::input4);
+        let elements = Elements::of(&grid, &units, seen, kernels::input4);
         let panels = taps.outputs.div_ceil(BLOCK);
         let groups = TASKS.div_ceil(panels).min(units.len());
         let size = units.len().div_ceil(groups);
@@ -348,6 +370,16 @@ pub fn convolve(images: &[f32], taps: &Taps, bias: &[f32], window: &Window) -> V
         elements.release();
     }
     out
+}
+
+/// What a convolution sees.
+fn seen_by<'a>(window: &Window, values: &'a [f32]) -> Images<'a> {
+    Images {
+        values,
+        channels: window.inputs,
+        size: window.size_in,
+        margin: window.padding,
+    }
 }
 
 /// What one panel of outputs makes of some units.
@@ -395,7 +427,7 @@ impl<'a> Target<'a> {
                     targets[group * panels + panel].planes.push(Vec::new());
                 }
             }
-            let pixel = |row: usize| ((row - own.start) * STEP4).min(grid.height) * grid.width;
+            let pixel = |row: usize| ((row - own.start) * grid.step).min(grid.height) * grid.width;
             for (output, plane) in planes
                 .chunks_exact_mut(grid.height * grid.width)
                 .enumerate()
@@ -426,11 +458,12 @@ fn panel(
     scratch: &mut Scratch,
 ) {
     let grid = elements.grid;
-    let panel_taps = taps.inputs * TAPS * BLOCK;
+    let panel_taps = taps.inputs * taps.count * BLOCK;
     let weights = at_least(&mut scratch.weights, ELEMENTS4 * taps.inputs * BLOCK);
     kernels::expand(
         isa(),
         Expand {
+            side: grid.side,
             taps: Kept::F32(&taps.values[target.panel * panel_taps..][..panel_taps]),
             frames: 1,
             frame: 0,
@@ -441,7 +474,7 @@ fn panel(
     let mut added = [0.0; BLOCK];
     added[..own.len()].copy_from_slice(&bias[own]);
     let first = elements.units[target.units.start].start;
-    let pixels = at_least(&mut scratch.pixels, STEP4 * grid.width * BLOCK);
+    let pixels = at_least(&mut scratch.pixels, grid.step * grid.width * BLOCK);
     for unit in target.units.clone() {
         let tiles = grid.tiles(&elements.units[unit]);
         // A row of padding, so that the same tile of different elements does not compete for one set of the cache.
@@ -471,22 +504,23 @@ fn panel(
         for (i, row) in elements.units[unit].clone().enumerate() {
             let (image, top) = grid.place(row);
             let (first_image, first_top) = grid.place(first);
-            let height = (grid.height - top).min(STEP4);
+            let height = (grid.height - top).min(grid.step);
             let mut out: Vec<&mut [f32]> = pixels
                 .chunks_exact_mut(grid.width * BLOCK)
                 .take(height)
                 .collect();
-            kernels::output4(
-                isa(),
-                Output {
-                    m: &results[i * grid.columns * BLOCK..],
-                    element_stride: stride,
-                    channels: BLOCK,
-                    bias: &added,
-                    residual: &[],
-                    out: &mut out,
-                },
-            );
+            let job = Output {
+                m: &results[i * grid.columns * BLOCK..],
+                element_stride: stride,
+                channels: BLOCK,
+                bias: &added,
+                residual: &[],
+                out: &mut out,
+            };
+            match grid.side {
+                4 => kernels::output3(isa(), job),
+                _ => kernels::output4(isa(), job),
+            }
             let planes = &mut target.planes[image - first_image];
             let top = if image == first_image {
                 top - first_top
@@ -513,7 +547,7 @@ fn panel(
 /// The gradient of a convolution's weights.
 ///
 /// # Shapes
-/// gradients `[B, O, H, W]`, images `[B, I, H, W]` -> `[O, I, 3, 3]`
+/// gradients `[B, O, H', W']`, images `[B, I, H, W]` -> `[O, I, n, n]`
 pub fn weight_gradient(gradients: &[f32], images: &[f32], window: &Window) -> Vec<f32> {
     let (inputs, outputs) = (window.inputs, window.outputs);
     let grid = Grid::new(window, images.len() / window.image_in());
@@ -521,8 +555,17 @@ pub fn weight_gradient(gradients: &[f32], images: &[f32], window: &Window) -> Ve
     // [outputs / 16][element][16][inputs]
     let mut sums = vec![0.0; ELEMENTS4 * rows * columns];
     for (number, units) in grid.chunks(inputs + outputs).iter().enumerate() {
-        let seen = Elements::of(&grid, units, images, inputs, kernels::input4);
-        let slopes = Elements::of(&grid, units, gradients, outputs, kernels::slope4);
+        let seen = Elements::of(&grid, units, seen_by(window, images), kernels::input4);
+        let made = Images {
+            values: gradients,
+            channels: outputs,
+            size: window.size_out,
+            margin: [0, 0],
+        };
+        let slopes = match grid.side {
+            4 => Elements::of(&grid, units, made, kernels::slope3),
+            _ => Elements::of(&grid, units, made, kernels::slope4),
+        };
         let parts = sums.par_chunks_exact_mut(BLOCK * columns).enumerate();
         parts.for_each(|(part, c)| {
             let (block, element) = (part / ELEMENTS4, part % ELEMENTS4);
@@ -542,8 +585,9 @@ pub fn weight_gradient(gradients: &[f32], images: &[f32], window: &Window) -> Ve
         seen.release();
         slopes.release();
     }
-    let mut weight = vec![0.0; outputs * inputs * TAPS];
-    let blocks = weight.par_chunks_mut(BLOCK * inputs * TAPS).enumerate();
+    let count = grid.taps();
+    let mut weight = vec![0.0; outputs * inputs * count];
+    let blocks = weight.par_chunks_mut(BLOCK * inputs * count).enumerate();
     blocks.for_each(|(block, weight)| {
         let elements = &sums[block * ELEMENTS4 * BLOCK * columns..];
         let mut taps = vec![0.0; weight.len() / inputs * BLOCK];
@@ -551,16 +595,17 @@ pub fn weight_gradient(gradients: &[f32], images: &[f32], window: &Window) -> Ve
             kernels::collapse(
                 isa(),
                 Collapse {
+                    side: grid.side,
                     row_stride: columns,
                     element_stride: BLOCK * columns,
-                    rows: weight.len() / (inputs * TAPS),
+                    rows: weight.len() / (inputs * count),
                     elements: &elements[first..],
                     taps: &mut taps,
                 },
             );
-            let outputs = weight.chunks_exact_mut(inputs * TAPS);
-            for (output, taps) in outputs.zip(taps.chunks_exact(TAPS * BLOCK)) {
-                let kernels = output[first * TAPS..].chunks_exact_mut(TAPS).take(BLOCK);
+            let outputs = weight.chunks_exact_mut(inputs * count);
+            for (output, taps) in outputs.zip(taps.chunks_exact(count * BLOCK)) {
+                let kernels = output[first * count..].chunks_exact_mut(count).take(BLOCK);
                 for (lane, kernel) in kernels.enumerate() {
                     for (tap, value) in kernel.iter_mut().enumerate() {
                         *value = taps[tap * BLOCK + lane];
