@@ -48,8 +48,8 @@ pub const LOSS_GRADIENT: f64 = 1e-4;
 /// the difference is next to nothing. One turned sign among some 10^5 moves the gradient by 7e-3.
 pub const SORTED_GRADIENT: f64 = 2e-2;
 
-/// Distances of angles where a bin lies at their cut, and may land on either side of it.
-pub const PHASE_VALUE: f64 = 1e-2;
+/// Distances of angles where bins lie at their cut, and may land on either side of it: rounding in the features decides.
+pub const PHASE_VALUE: f64 = 2e-2;
 
 /// Gradients of angles: bins of small magnitude amplify rounding, and bins at the cut of the angle may land on its other side.
 pub const PHASE_GRADIENT: f64 = 1e-1;

@@ -18,6 +18,7 @@ use vae2x_train::data::crop::window_of;
 use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints};
 use vae2x_train::decoder::config::{EvalConfig, GanConfig, LogConfig, TrainConfig};
 use vae2x_train::decoder::export::{ExportOptions, export};
+use vae2x_train::decoder::images::ImageWeights;
 
 use common::{config, newest, photos, run, run_until};
 
@@ -221,9 +222,10 @@ fn milestones_stay_and_can_be_exported() {
     export(&kept, Some(&base), &options, &out).unwrap();
     let written = VaeWeights::open(&out).unwrap();
     for spec in arch::tensors(written.config()) {
-        if spec.name.starts_with("decoder.") {
+        if spec.name.starts_with("decoder.") && !spec.name.contains("time_conv") {
             let average = last.file.read(&format!("average.{}", spec.name)).unwrap();
-            assert_same(&spec.name, &written.tensor(&spec).unwrap(), &average);
+            let last = ImageWeights(&written).tensor(&spec).unwrap();
+            assert_same(&spec.name, &last, &average);
         }
     }
     // No run goes on from it.
@@ -240,6 +242,7 @@ fn psnr_finds_the_best_until_a_discriminator_acts() {
         let config = Config {
             gan: GanConfig {
                 start,
+                warmup: 0,
                 ..config.gan
             },
             log: LogConfig {
@@ -328,7 +331,7 @@ fn bad_batches_are_skipped_named_and_counted_by_all_ranks() {
         .fold((f64::INFINITY, 0.0_f64), |(a, b), &loss| {
             (a.min(loss), b.max(loss))
         });
-    assert!(most > 1.3 * least, "{losses:?}");
+    assert!(most > 1.2 * least, "{losses:?}");
     let limit = (least + most) / 2.0;
 
     run(&with(12, 1, limit), &at("one"), &[Device::flex()]).unwrap();

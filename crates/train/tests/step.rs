@@ -99,7 +99,12 @@ fn accumulated_halves_are_the_whole_batch() {
         let (one, two) = (one.unwrap().values, two.unwrap().values);
         assert_eq!(one.len(), two.len());
         for name in ["d_loss", "feature_l1_random", "pull_feature_l1", "pull_gan"] {
-            assert!(one.contains_key(name), "{name}");
+            // The critic learns alone at first.
+            assert_eq!(
+                one.contains_key(name),
+                step > 0 || name != "pull_gan",
+                "{name}"
+            );
         }
         for (name, value) in one {
             let error = (two[name] - value).abs() / value.abs();
