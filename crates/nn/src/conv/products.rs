@@ -36,7 +36,7 @@ pub fn forward(
     let batch = x.layout().shape()[0];
     let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
     let (images, bias) = (x.storage::<f32>(), bias.storage::<f32>());
-    if winograd::serves(window, batch) {
+    if winograd::serves(window) {
         let weight = weight.to_contiguous();
         let taps = Taps::forward(weight.storage(), window.inputs, window.outputs);
         return images_of(
@@ -91,7 +91,7 @@ fn images_of(values: Vec<f32>, batch: usize, window: &Window) -> FlexTensor {
 pub fn input_gradient(gradient: FlexTensor, weight: FlexTensor, backward: &Window) -> FlexTensor {
     let batch = gradient.layout().shape()[0];
     let bias = vec![0.0; backward.outputs];
-    if winograd::serves(backward, batch) {
+    if winograd::serves(backward) {
         let (gradient, weight) = (gradient.to_contiguous(), weight.to_contiguous());
         let taps = Taps::backward(weight.storage(), backward.outputs, backward.inputs);
         let values = winograd::convolve(gradient.storage(), &taps, &bias, backward);
@@ -114,7 +114,7 @@ pub fn parameter_gradients(
     let (outputs, patch) = (window.outputs, window.patch());
     let (gradient, x) = (gradient.to_contiguous(), x.to_contiguous());
     let (gradients, images) = (gradient.storage::<f32>(), x.storage::<f32>());
-    if winograd::serves(window, x.layout().shape()[0]) {
+    if winograd::serves(window) {
         let weight = winograd::weight_gradient(gradients, images, window);
         return (
             tensor(

@@ -24,13 +24,13 @@ const UNIT: usize = 64;
 const CHUNK: usize = 1 << 22;
 /// Tasks below which threads would wait for each other.
 const TASKS: usize = 32;
-/// Tiles below which expanding the weights costs more than it saves.
-const FEWEST_TILES: usize = 8;
+/// Tiles of an image below which expanding the weights costs more than it saves.
+const FEWEST_TILES: usize = 4;
 /// Channels below which most of a block would be padding.
 const FEWEST_CHANNELS: usize = 8;
 
-/// Whether a convolution of a batch is served, and faster than by products of patches.
-pub fn serves(window: &Window, batch: usize) -> bool {
+/// Whether a convolution is served, and faster than by products of patches: whatever the batch, as its items are computed alike.
+pub fn serves(window: &Window) -> bool {
     let [side, _] = window.kernel;
     let is_even = |axis: usize| {
         let (padding, seen) = (window.padding[axis], window.size_in[axis]);
@@ -43,8 +43,7 @@ pub fn serves(window: &Window, batch: usize) -> bool {
         return false;
     }
     let tiles = window.size_out.map(|size| size.div_ceil(step(side)));
-    batch * tiles[0] * tiles[1] >= FEWEST_TILES
-        && window.inputs.min(window.outputs) >= FEWEST_CHANNELS
+    tiles[0] * tiles[1] >= FEWEST_TILES && window.inputs.min(window.outputs) >= FEWEST_CHANNELS
 }
 
 /// Pixels that a tile makes along each axis, for a kernel of a side.
