@@ -26,7 +26,7 @@ use crate::device::{on_burn, peak_mb, reserved_mb, sync, timed};
 const CONFIG: &str = r#"
 model.base = "formula"
 data = { photos = ["none"] }
-gan = { weight = 0.05 }
+gan = { weight = 0.05, warmup = 0, adaptive = false }
 loss = { l1 = 1.0, lpips = 0.05, fdl = 1.0, vgg16 = "random:0", vgg19 = "random:0" }
 "#;
 

@@ -11,31 +11,11 @@ use burn::tensor::{Device, Tensor};
 use vae2x_core::weights::TensorFile;
 use vae2x_nn::degradation::Proxy;
 
-use super::config::{DegradationConfig, DegradationKind};
+use super::config::{DegradationConfig, DegradationKind, HOW_TO_GET_A_PROXY};
 use crate::{Error, Result};
 
 /// Gaussian kernels reach this many standard deviations.
 const REACH: f64 = 3.0;
-
-/// The end of errors about a proxy that is missing.
-const HOW_TO_GET_ONE: &str = "make one with `vae2x sdedit` and `vae2x train degradation` (docs/degradation.md), or set \
-                              degradation.kind = \"blur\", a stand-in";
-
-impl DegradationConfig {
-    /// The proxy's file, if the kind needs one.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if it is not named.
-    pub fn proxy_file(&self) -> Result<Option<&Path>> {
-        match (self.kind, &self.proxy) {
-            (DegradationKind::Proxy, None) => Err(Error::Config(format!(
-                "degradation.kind = \"proxy\" needs degradation.proxy = \"FILE\"; {HOW_TO_GET_ONE}"
-            ))),
-            (DegradationKind::Proxy, Some(path)) => Ok(Some(Path::new(path))),
-            _ => Ok(None),
-        }
-    }
-}
 
 /// A degradation with what it needs.
 #[derive(Clone, Debug)]
@@ -72,7 +52,7 @@ impl Degradation {
                 let path = config.proxy_file()?.unwrap_or(Path::new(""));
                 if !path.exists() {
                     let problem = format!("degradation.proxy: no file '{}'", path.display());
-                    return Err(Error::Config(format!("{problem}; {HOW_TO_GET_ONE}")));
+                    return Err(Error::Config(format!("{problem}; {HOW_TO_GET_A_PROXY}")));
                 }
                 let proxy = Proxy::from_file(
                     TensorFile::open(path)?,

@@ -108,11 +108,14 @@ impl Learner {
         Ok(work)
     }
 
-    /// The weight of the adversarial loss at a step, before it adapts; 0 where it does not act.
+    /// The weight of the adversarial loss, before it adapts; 0 where it does not act. A run may get a discriminator late, so its own
+    /// steps count.
     fn adversarial_weight(&self, step: u64) -> f64 {
-        match self.critic {
-            Some(_) => self.gan.weight * self.gan.share(step),
-            None => 0.0,
+        match &self.critic {
+            Some(critic) if step >= self.gan.start => {
+                self.gan.weight * self.gan.share(critic.adam.steps())
+            }
+            _ => 0.0,
         }
     }
 

@@ -56,6 +56,15 @@ impl Adam {
         })
     }
 
+    /// The number of steps so far.
+    pub fn steps(&self) -> u64 {
+        let of_parameters = self.states.iter().flatten();
+        of_parameters
+            .map(|state| state.momentum.time as u64)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// State as named arrays: for parameter `names[i]`, `NAME.m`, `NAME.v` and the number of its steps, `NAME.t`.
     ///
     /// # Errors

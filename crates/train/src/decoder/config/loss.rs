@@ -142,7 +142,7 @@ pub struct GanConfig {
     pub kind: GanForm,
     /// The first step at which the discriminator learns.
     pub start: u64,
-    /// Steps in which it learns alone before the adversarial loss acts.
+    /// Steps in which it learns alone before the adversarial loss acts, whenever the run gets it.
     pub warmup: u64,
     /// Steps in which the weight then grows from 0; 0 for all of it at once.
     pub ramp: u64,
@@ -174,13 +174,13 @@ impl Default for GanConfig {
 }
 
 impl GanConfig {
-    /// The share of the weight with which the adversarial loss acts at a step: 0 before it does, 1 after the ramp.
-    pub fn share(&self, step: u64) -> f64 {
-        let first = self.start.saturating_add(self.warmup);
-        match step.checked_sub(first) {
-            None => 0.0,
-            Some(steps) if steps < self.ramp => (steps + 1) as f64 / (self.ramp as f64 + 1.0),
-            Some(_) => 1.0,
+    /// The share of the weight with which the adversarial loss acts when the discriminator has learned for so many steps: 0 in its
+    /// warmup, 1 after the ramp.
+    pub fn share(&self, steps: u64) -> f64 {
+        match steps.saturating_sub(self.warmup) {
+            0 => 0.0,
+            steps if steps <= self.ramp => steps as f64 / (self.ramp as f64 + 1.0),
+            _ => 1.0,
         }
     }
 }
@@ -202,19 +202,13 @@ mod tests {
     #[test]
     fn the_adversarial_loss_waits_for_its_critic_and_grows() {
         let gan = GanConfig {
-            start: 2,
             warmup: 3,
             ramp: 3,
             ..GanConfig::default()
         };
-        let shares: Vec<f64> = (3..10).map(|step| gan.share(step)).collect();
+        let shares: Vec<f64> = (2..9).map(|steps| gan.share(steps)).collect();
         assert_eq!(shares, [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
         let at_once = GanConfig { ramp: 0, ..gan };
-        assert_eq!([4, 5].map(|step| at_once.share(step)), [0.0, 1.0]);
-        let never = GanConfig {
-            start: u64::MAX,
-            ..GanConfig::default()
-        };
-        assert_eq!(never.share(u64::MAX - 1), 0.0);
+        assert_eq!([3, 4].map(|steps| at_once.share(steps)), [0.0, 1.0]);
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! `--set a.b=value` overrides a key before the whole is read, so that a misspelt override is refused as a misspelt key is.
 
+mod by_name;
 mod check;
+mod degradation;
 mod eval;
 pub mod loss;
 mod vgg;
 
+pub(crate) use degradation::HOW_TO_GET_A_PROXY;
+pub use degradation::{DegradationConfig, DegradationKind};
 pub use eval::{EvalConfig, LogConfig};
 pub use loss::{FdlNorm, FdlOptions, GanConfig, GanForm, LossConfig};
 pub use vgg::VggChoice;
@@ -209,55 +213,6 @@ impl Default for DataConfig {
     }
 }
 
-/// Kinds of degradation.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DegradationKind {
-    /// Nothing.
-    #[default]
-    None,
-    /// A trained network that imitates a diffusion model.
-    Proxy,
-    /// A Gaussian whose width grows with the flow time: a stand-in for the proxy.
-    Blur,
-    /// White noise whose deviation grows with the flow time. The 2x decoder's author reports that this does not work: a decoder
-    /// learns to take noise away, and what it should learn is to sharpen. It is here so that this can be seen.
-    Noise,
-}
-
-/// `[degradation]`
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DegradationConfig {
-    /// Kind of degradation.
-    pub kind: DegradationKind,
-    /// Flow times are drawn evenly from 0 to this.
-    pub t_max: f64,
-    /// The share of samples that are not degraded.
-    pub clean: f64,
-    /// For `blur`: standard deviation in latent cells per unit of flow time. 2 takes about what an optimal linear denoiser takes of
-    /// real latents (`tools/reference/degradation_strength.py`).
-    pub blur: f64,
-    /// For `noise`: standard deviation per unit of flow time, in units of normalized latents, whose own is about 1. At 1, the noise
-    /// that a flow adds; 0.4 has at time 0.12 the power of what a `blur` of 2 takes.
-    pub noise: f64,
-    /// For `proxy`: its weights, as `vae2x train degradation` writes them.
-    pub proxy: Option<String>,
-}
-
-impl Default for DegradationConfig {
-    fn default() -> Self {
-        Self {
-            kind: DegradationKind::None,
-            t_max: 0.12,
-            clean: 0.1,
-            blur: 2.0,
-            noise: 0.4,
-            proxy: None,
-        }
-    }
-}
-
 impl Config {
     /// Reads a file and applies `key=value` overrides.
     ///
@@ -297,21 +252,6 @@ impl Config {
     pub fn scale(&self) -> usize {
         let usual = if self.part() == Part::Base { 1 } else { 2 };
         self.model.scale.unwrap_or(usual)
-    }
-}
-
-/// A precision as its name.
-mod by_name {
-    use super::{Deserialize, Precision};
-    use serde::de::Error;
-    use serde::{Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(precision: &Precision, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(precision.name())
-    }
-
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Precision, D::Error> {
-        String::deserialize(from)?.parse().map_err(Error::custom)
     }
 }
 
