@@ -215,15 +215,18 @@ fn milestones_are_compared_and_exported(run_folder: &Path, folder: &Path) {
     for name in ["target", "base", "step 0", "step 3"] {
         assert!(html.contains(&format!(">{name}<")), "{name}");
     }
-    let milestone = run_folder.join("milestones/step-00000003.safetensors");
-    let model = folder.join("milestone.safetensors");
-    let args = ["--layout", "original", "-o"];
-    let args = [&["export"], &args[..], &[&text(&model), &text(&milestone)]].concat();
-    assert!(run(&args).ok().contains("moving average"));
-    let average = folder.join("average.safetensors");
-    let args = ["export", &text(run_folder), "--ema", "--layout", "original"];
-    run(&[&args[..], &["-o", &text(&average)]].concat()).ok();
-    assert!(std::fs::read(&model).unwrap() == std::fs::read(&average).unwrap());
+    let milestone = text(&run_folder.join("milestones/step-00000003.safetensors"));
+    let export = |what: &str, name: &str, more: &[&str]| {
+        let out = folder.join(name);
+        let to = text(&out);
+        let args = ["export", what, "--layout", "original", "-o", &to];
+        let said = run(&[&args, more].concat()).ok();
+        assert!(said.contains("moving average"), "{said}");
+        std::fs::read(&out).unwrap()
+    };
+    let kept = export(&milestone, "milestone.safetensors", &[]);
+    let average = export(&text(run_folder), "average.safetensors", &["--ema"]);
+    assert!(kept == average);
 
     std::fs::remove_dir_all(run_folder.join("milestones/images")).unwrap();
     let said = run(&["compare", &text(run_folder), "-o", &text(&page)]).fails(1);
