@@ -84,6 +84,7 @@ impl Job {
             let options = RunOptions {
                 folder: &self.folder,
                 devices: &self.devices,
+                processes: None,
                 stop,
                 screen: &mut screen,
             };

@@ -1,5 +1,7 @@
 //! Samples in order, prepared ahead in threads.
 //!
+//! Where processes train together, each prepares its own samples alone.
+//!
 //! Worker `w` of `W` prepares the samples `w`, `w + W`, ... into a queue of its own, and the consumer takes from the queues in
 //! turn: the order and the contents do not depend on which thread is faster. A photo that is broken or below the limits is
 //! replaced by another one, drawn from the same random numbers; it is named once.
@@ -194,36 +196,69 @@ impl Dataset {
     }
 }
 
+/// Which samples of a run are prepared here: of each `ranks * batch`, the part of one rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Counted from 0.
+    pub rank: u64,
+    /// Number of ranks.
+    pub ranks: u64,
+    /// Samples that a rank takes before the next one's begin.
+    pub batch: u64,
+}
+
+impl Share {
+    /// All samples.
+    pub const ALL: Self = Self {
+        rank: 0,
+        ranks: 1,
+        batch: 1,
+    };
+
+    /// The place in the run of sample `own` of this share.
+    fn place(self, own: u64) -> u64 {
+        let (round, within) = (own / self.batch, own % self.batch);
+        (round * self.ranks + self.rank) * self.batch + within
+    }
+}
+
 /// An endless sequence of samples.
 #[derive(Debug)]
 pub struct Loader {
     queues: Vec<Receiver<Result<Sample>>>,
     workers: Vec<JoinHandle<()>>,
-    next: u64,
+    first: u64,
+    share: Share,
+    /// Samples taken, of this share.
+    taken: u64,
 }
 
 impl Loader {
-    /// Starts `workers` threads at sample `first`, each at most `prefetch` samples ahead.
+    /// Starts `workers` threads at sample `first`, where a share's counting begins, each at most `prefetch` samples ahead.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(
         dataset: &Arc<Dataset>,
         first: u64,
+        share: Share,
         workers: usize,
         prefetch: usize,
     ) -> Result<Self> {
         let mut loader = Self {
             queues: Vec::new(),
             workers: Vec::new(),
-            next: first,
+            first,
+            share,
+            taken: 0,
         };
         for worker in 0..workers as u64 {
             let (sender, queue) = sync_channel(prefetch);
             let dataset = dataset.clone();
-            // The first of this worker's samples that is still to come.
-            let start = first + (worker + workers as u64 - first % workers as u64) % workers as u64;
-            let work = move || produce(&dataset, start, workers, &sender);
+            let places = (worker..)
+                .step_by(workers)
+                .map(move |own| first + share.place(own));
+            let work = move || produce(&dataset, places, &sender);
             let thread = std::thread::Builder::new()
                 .name(format!("photos-{worker}"))
                 .spawn(work);
@@ -237,9 +272,9 @@ impl Loader {
         Ok(loader)
     }
 
-    /// Index of the sample that [`Self::take`] gives next.
+    /// Samples of the run taken so far, by all ranks, at the end of a batch.
     pub fn next(&self) -> u64 {
-        self.next
+        self.first + self.taken * self.share.ranks
     }
 
     /// The next sample.
@@ -247,17 +282,21 @@ impl Loader {
     /// # Errors
     /// As [`Dataset::sample`].
     pub fn take(&mut self) -> Result<Sample> {
-        let queue = &self.queues[(self.next % self.queues.len() as u64) as usize];
+        let queue = &self.queues[(self.taken % self.queues.len() as u64) as usize];
         let sample = queue
             .recv()
             .map_err(|_| Error::Data("a thread that reads photos has ended".into()))??;
-        self.next += 1;
+        self.taken += 1;
         Ok(sample)
     }
 }
 
-fn produce(dataset: &Dataset, start: u64, step: usize, queue: &SyncSender<Result<Sample>>) {
-    for index in (start..).step_by(step) {
+fn produce(
+    dataset: &Dataset,
+    places: impl Iterator<Item = u64>,
+    queue: &SyncSender<Result<Sample>>,
+) {
+    for index in places {
         let sample = dataset.sample(index);
         let failed = sample.is_err();
         // The consumer has gone, or will end the run.
@@ -329,7 +368,7 @@ mod tests {
     }
 
     fn take(dataset: &Arc<Dataset>, first: u64, workers: usize) -> Vec<Sample> {
-        let mut loader = Loader::start(dataset, first, workers, 2).unwrap();
+        let mut loader = Loader::start(dataset, first, Share::ALL, workers, 2).unwrap();
         (0..12).map(|_| loader.take().unwrap()).collect()
     }
 
@@ -341,6 +380,29 @@ mod tests {
         assert_eq!(one, take(&dataset(folder.path(), 16), 0, 2));
         assert_eq!(one[5..], take(&dataset(folder.path(), 0), 5, 3)[..7]);
         assert_ne!(one[0], one[1]);
+    }
+
+    #[test]
+    fn ranks_take_their_parts_of_each_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = take(&dataset(folder.path(), 0), 3, 1);
+        let of_rank = |rank: u64| {
+            let share = Share {
+                rank,
+                ranks: 3,
+                batch: 2,
+            };
+            let mut loader = Loader::start(&dataset(folder.path(), 0), 3, share, 2, 2).unwrap();
+            let own: Vec<Sample> = (0..4).map(|_| loader.take().unwrap()).collect();
+            assert_eq!(loader.next(), 3 + 12);
+            own
+        };
+        for (rank, places) in [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+            .iter()
+            .enumerate()
+        {
+            assert_eq!(of_rank(rank as u64), places.map(|place| all[place].clone()));
+        }
     }
 
     #[test]
@@ -389,7 +451,7 @@ mod tests {
                 cache: 0,
             },
         ));
-        let taken = Loader::start(&dataset, 0, 2, 1).unwrap().take();
+        let taken = Loader::start(&dataset, 0, Share::ALL, 2, 1).unwrap().take();
         assert!(matches!(
             taken,
             Err(Error::Data(why)) if why.contains("broken.jpg")

@@ -13,6 +13,6 @@ mod source;
 
 pub use crop::{CropOptions, Sample};
 pub use list::{Listing, list};
-pub use loader::{Dataset, Loader};
+pub use loader::{Dataset, Loader, Share};
 pub use photo::{Limits, Quality};
 pub use source::Source;

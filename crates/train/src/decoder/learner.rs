@@ -1,5 +1,7 @@
 //! Everything that training a decoder reads and changes: networks, optimizers, losses.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use vae2x_core::VaeConfig;
@@ -8,10 +10,10 @@ use vae2x_nn::device::check_precision;
 use vae2x_nn::discriminator::{self, Discriminator, Spectral};
 use vae2x_nn::wan_vae::Encoder;
 
+use super::collective::Collective;
 use super::config::{Config, GanConfig, Part, TrainConfig};
 use super::degradation::Degradation;
 use super::losses::{PictureLosses, VggChoices};
-use super::meeting::Member;
 use super::model::{Generator, Overlay, decode, encode};
 use crate::run::optim::{self, Adam, AdamOptions};
 use crate::{Error, Result};
@@ -40,8 +42,8 @@ pub struct Learner {
     pub vae: VaeConfig,
     /// Whether the model has temporal taps.
     pub has_time: bool,
-    /// If several devices train together.
-    pub member: Option<Member>,
+    /// If several ranks train together.
+    pub member: Option<Arc<dyn Collective>>,
     pub(super) frozen: Option<Encoder>,
     pub(super) losses: PictureLosses,
     pub(super) degradation: Degradation,
@@ -139,7 +141,7 @@ impl Learner {
     pub(super) fn place(&self) -> [usize; 2] {
         self.member
             .as_ref()
-            .map_or([0, 1], |member| [member.rank, member.count()])
+            .map_or([0, 1], |member| [member.rank(), member.count()])
     }
 
     /// Moves the average of the generator's weights.

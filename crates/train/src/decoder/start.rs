@@ -8,12 +8,14 @@ use vae2x_core::weights::Weights;
 use vae2x_nn::discriminator::formula_tensor;
 
 use super::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest};
+use super::collective::Collective;
 use super::config::{Config, Part};
 use super::eval::{EvalLpips, Evaluation, EvaluationOptions};
 use super::learner::{Learner, Start};
 use super::losses::VggChoices;
 use super::meeting::Member;
 use super::model::{Generator, Overlay};
+use super::processes::Processes;
 use super::ranks::Followers;
 use crate::data::loader::DatasetOptions;
 use crate::data::{CropOptions, Limits, Source, list};
@@ -172,22 +174,31 @@ pub(super) fn evaluation(
     Evaluation::new(options, device)
 }
 
-/// The first rank, and the others at work.
+/// The first rank of this process, and the others at work. Only a run's first rank needs the average of the weights.
 pub(super) fn ranks(
     config: &Config,
     inputs: &Inputs,
     checkpoint: Option<&Checkpoint>,
     devices: &[Device],
+    processes: &Processes,
 ) -> Result<(Learner, Followers)> {
     let [first, others @ ..] = devices else {
         return Err(Error::Config("no device to train on".into()));
     };
     let mut learner = build(config, inputs, checkpoint, first)?;
     let mut members = Member::meet(devices.len()).into_iter();
-    learner.member = members.next().filter(|_| !others.is_empty());
+    learner.member = members
+        .next()
+        .filter(|_| !others.is_empty())
+        .map(|member| Arc::new(member) as Arc<dyn Collective>)
+        .or_else(|| processes.collective());
+    if !processes.is_first() {
+        learner.average = None;
+    }
     let follower = |(device, member)| {
         let mut learner = build(config, inputs, checkpoint, device)?;
-        (learner.member, learner.average) = (Some(member), None);
+        learner.member = Some(Arc::new(member));
+        learner.average = None;
         Ok(learner)
     };
     let learners = others

@@ -25,6 +25,14 @@ pub trait Work {
     /// Data that cannot be used; writing errors.
     fn evaluate(&mut self, record: &mut Record<'_>) -> Result<bool>;
 
+    /// Whether to stop after this step, given that this process was asked to. Processes that train together agree.
+    ///
+    /// # Errors
+    /// If another one has ended.
+    fn agree(&mut self, is_stopped: bool) -> Result<bool> {
+        Ok(is_stopped)
+    }
+
     /// Writes a checkpoint.
     ///
     /// # Errors
@@ -61,7 +69,7 @@ pub fn train(
         let step = work.step();
         record.step(step);
         let is_last = step == intervals.steps;
-        let is_stopped = stop.load(Ordering::Relaxed);
+        let is_stopped = work.agree(stop.load(Ordering::Relaxed))?;
         let due = |every: u64| is_last || step.is_multiple_of(every);
         if due(intervals.log) {
             record.add("train", step, work.report())?;
