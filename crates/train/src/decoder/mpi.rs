@@ -53,6 +53,13 @@ impl Local {
     }
 }
 
+/// The name of the MPI library.
+fn library() -> String {
+    let text = environment::library_version().unwrap_or_default();
+    let end = text.find([',', '\0', '\n']).unwrap_or(text.len());
+    text[..end].to_string()
+}
+
 /// The cores that this process may run on, as Linux lists them; elsewhere nothing, as processes are not bound to any.
 fn allowed_cores() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -95,7 +102,7 @@ impl Mpi {
             return Err(Error::Rank(format!(
                 "the launcher has started {expected} processes, but MPI finds {count}; \
                  expected a launcher of the MPI library that this program was built with ({})",
-                environment::library_version().unwrap_or_default().trim()
+                library()
             )));
         }
         if found < level {
@@ -151,6 +158,9 @@ impl Collective for Mpi {
     fn mean(&self, mut values: Vec<f32>) -> Result<Arc<Vec<f32>>> {
         let connection = self.connection();
         connection.agree(VALUES, values.len(), self.rank)?;
+        if values.is_empty() {
+            return Ok(Arc::new(values));
+        }
         let pieces = Pieces::new(&pieces_of(values.len(), self.count))?;
         // Everybody's values of this rank's piece.
         let length = pieces.counts[self.rank];
@@ -176,6 +186,10 @@ impl Collective for Mpi {
         let lengths = connection.told(BYTES, bytes.len(), self.count)?;
         let pieces = Pieces::new(&lengths)?;
         let mut all = vec![0u8; lengths.iter().sum()];
+        // Open MPI takes it for an error if there is nothing to gather.
+        if all.is_empty() {
+            return Ok(vec![Vec::new(); self.count]);
+        }
         let mut got = PartitionMut::new(&mut all[..], &pieces.counts[..], &pieces.starts[..]);
         let world = connection.universe.world();
         scope(|scope| wait(world.immediate_all_gather_varcount_into(scope, &bytes[..], &mut got)));
