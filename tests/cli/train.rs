@@ -6,7 +6,7 @@ use vae2x_core::Array;
 use vae2x_core::weights::{VaeWeights, Weights};
 use vae2x_media::picture::write_image;
 
-use crate::support::{entries, fixture, run, text};
+use crate::support::{entries, finish, fixture, run, text, vae2x};
 
 /// Three photos of 96x96 and a file that is none.
 fn photos(folder: &Path) {
@@ -366,6 +366,32 @@ fn devices_are_ranks() {
         .fails(2)
         .contains("what")
     );
+}
+
+/// Copies that know nothing of each other would all train in the same folder.
+#[test]
+fn processes_of_a_launcher_are_refused_where_they_cannot_be_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tiny_run(folder.path());
+    let out = text(&folder.path().join("run"));
+    let launched = |arguments: &[&str], count: &str| {
+        finish(vae2x().args(arguments).env("OMPI_COMM_WORLD_SIZE", count))
+    };
+    if cfg!(not(feature = "mpi")) {
+        let arguments = ["train", "decoder", "--config", &config, "--out", &out];
+        let told = launched(&arguments, "2").fails(2);
+        assert!(
+            told.contains("2 processes (OMPI_COMM_WORLD_SIZE)")
+                && told.contains("--features train,mpi"),
+            "{told}"
+        );
+        assert!(!Path::new(&out).exists());
+        launched(&arguments, "1").ok();
+    }
+    for network in ["degradation", "flow"] {
+        let told = launched(&["train", network, "--config", &config], "3").fails(2);
+        assert!(told.contains("one process") && told.contains('3'), "{told}");
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let dataset = Arc::new(Dataset::new(sources, options));
     let block = dataset.order().block() as usize;
-    let mut loader = Loader::start(&dataset, 0, args.workers, 1)?;
+    let mut loader = Loader::start(&dataset, 0, Share::ALL, args.workers, 1)?;
     // Whole blocks are timed, after the one in which the threads start.
     for _ in 0..block {
         loader.take()?;

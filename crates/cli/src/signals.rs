@@ -58,7 +58,7 @@ fn tell(text: &'static str) {
     const PATIENCE: Duration = Duration::from_secs(1);
     let (done, told) = mpsc::channel();
     let print = move || {
-        ui::say(text);
+        ui::note(text);
         // Nobody may wait any more.
         let _ = done.send(());
     };
@@ -112,6 +112,12 @@ pub mod stopping {
         is_running
     }
 
+    /// Takes on the exit code of another process that was asked to stop, and has stopped this one.
+    #[cfg(feature = "mpi")]
+    pub fn adopt(code: u8) {
+        CODE.fetch_max(code, Ordering::SeqCst);
+    }
+
     /// The exit code for the signal that stopped a run, if one did.
     pub fn code() -> Option<u8> {
         Some(CODE.load(Ordering::SeqCst)).filter(|&code| code > 0)
@@ -155,6 +161,8 @@ mod system {
     use std::sync::atomic::AtomicBool;
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXCPU, SIGXFSZ};
+    #[cfg(feature = "mpi")]
+    use signal_hook::consts::{SIGUSR1, SIGUSR2};
     use signal_hook::iterator::Signals;
 
     use super::Listener;
@@ -163,7 +171,17 @@ mod system {
         // A handler that only sets a flag: by default the process dies, and setting it to be ignored is unsafe.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let ignored = ignored();
-        let ending = [SIGINT, SIGTERM, SIGHUP, SIGXCPU];
+        let ending = [
+            SIGINT,
+            SIGTERM,
+            SIGHUP,
+            SIGXCPU,
+            // What `mpirun` passes on to all processes, whereas it gives them a second to end after SIGTERM.
+            #[cfg(feature = "mpi")]
+            SIGUSR1,
+            #[cfg(feature = "mpi")]
+            SIGUSR2,
+        ];
         let mut signals = Signals::new(
             ending
                 .into_iter()

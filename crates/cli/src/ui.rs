@@ -4,6 +4,7 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -50,14 +51,29 @@ fn causes(error: &anyhow::Error) -> String {
     })
 }
 
+/// Whether notes, warnings and results are left to another process.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Leaves notes, warnings and results to the first of the processes that work together. Errors are printed as ever.
+#[cfg(feature = "mpi")]
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// Prints a note.
 pub fn note(text: impl std::fmt::Display) {
-    say(text);
+    if !is_silent() {
+        say(text);
+    }
 }
 
 /// Prints a warning.
 pub fn warn(text: impl std::fmt::Display) {
-    say(format_args!("warning: {text}"));
+    note(format_args!("warning: {text}"));
 }
 
 /// Prints a line of a result on standard output. A reader that is gone is not an error.
@@ -91,6 +107,9 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 }
 
 fn write_out(text: &str) -> anyhow::Result<()> {
+    if is_silent() {
+        return Ok(());
+    }
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if is_gone(&e) => Ok(()),
         other => Ok(other?),

@@ -1,8 +1,10 @@
-//! Two ranks of batch 1 are one rank of batch 2: gradients of the first step, everything that three steps change, the log.
+//! Two ranks of batch 1 are one rank of batch 2: gradients of the first step, everything that three steps change, the log. Two
+//! processes are two devices, to the bit.
 
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use vae2x_testkit::compare::relative_l2;
@@ -10,8 +12,9 @@ use vae2x_testkit::tolerance::{RANKS_CHANGE, RANKS_GRADIENT};
 use vae2x_train::Config;
 use vae2x_train::decoder::checkpoint::Checkpoint;
 use vae2x_train::decoder::config::TrainConfig;
+use vae2x_train::decoder::meeting::Member;
 
-use common::{config, newest, photos, run};
+use common::{config, newest, photos, run, run_among};
 
 /// The checkpoint that a run ends with.
 fn trained(config: &Config, folder: &Path, batch: usize, ranks: usize) -> Checkpoint {
@@ -116,6 +119,47 @@ fn logs_agree(one: &Path, two: &Path) {
             );
         }
     }
+}
+
+/// Runs as two processes, here in threads, which share the folder; the second one is asked to stop after `stop_at`.
+fn run_as_two(config: &Config, folder: &Path, stop_at: Option<u64>) {
+    std::thread::scope(|scope| {
+        for (rank, member) in Member::meet(2).into_iter().enumerate() {
+            let asked = stop_at.filter(|_| rank == 1);
+            scope.spawn(move || {
+                let device = [Device::flex()];
+                run_among(config, folder, &device, Some(Arc::new(member)), asked).unwrap()
+            });
+        }
+    });
+}
+
+/// Every tensor of a checkpoint, by name.
+fn tensors(checkpoint: &Checkpoint) -> Vec<(String, Vec<u32>)> {
+    let names = checkpoint.file.tensors().keys();
+    let bits = |name: &String| {
+        let values = checkpoint.file.read(name).unwrap().into_data();
+        values.into_iter().map(f32::to_bits).collect()
+    };
+    names.map(|name| (name.clone(), bits(name))).collect()
+}
+
+#[test]
+fn two_processes_are_two_devices_and_stop_and_resume_together() {
+    let (photos, runs) = (photos(), tempfile::tempdir().unwrap());
+    let config = config(photos.path(), 4);
+    let [devices, processes] = ["devices", "processes"].map(|name| runs.path().join(name));
+    run(&config, &devices, &[Device::flex(), Device::flex()]).unwrap();
+    run_as_two(&config, &processes, Some(3));
+    assert_eq!(
+        newest(&processes).progress.step,
+        3,
+        "a checkpoint, though none was due"
+    );
+    run_as_two(&config, &processes, None);
+    assert_eq!(newest(&processes).progress, newest(&devices).progress);
+    assert_eq!(tensors(&newest(&processes)), tensors(&newest(&devices)));
+    logs_agree(&devices, &processes);
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod lpips;
 mod measuring;
 pub mod metrics;
 pub mod preview;
+#[cfg(feature = "train")]
+mod processes;
 pub mod roundtrip;
 #[cfg(feature = "train")]
 pub mod sdedit;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use vae2x::Device;
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_core::weights::formula::FormulaWeights;
@@ -13,8 +14,9 @@ use vae2x_train::decoder::memory::need;
 use vae2x_train::run::{CONFIG_FILE, check_new};
 use vae2x_train::{Config, Inputs, RunOptions, VggChoice};
 
+use super::processes::Processes;
 use super::training::{
-    RunScreen, check_memory, config_and_folder, open_device, start_threads, stoppable,
+    RunScreen, check_memory_of, config_and_folder, open_device, start_threads, stoppable,
 };
 use crate::args::TrainArgs;
 use crate::compute::{fetch, open_weights};
@@ -25,13 +27,20 @@ use crate::{ui, usage};
 /// # Errors
 /// If the configuration is invalid, weights or photos are missing, or the run fails.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    start_threads(args.run.threads)?;
-    let job = Job::new(args)?;
-    let inputs = inputs(&job.config)?;
+    let processes = Processes::join()?;
+    let result = run_among(args, &processes);
+    processes.finish(result)
+}
+
+fn run_among(args: &TrainArgs, processes: &Processes) -> anyhow::Result<()> {
+    start_threads(args.run.threads.or_else(|| processes.threads()))?;
+    let devices = processes.own_devices(&args.device)?;
+    let job = Job::new(args, &devices, processes)?;
+    let inputs = processes.first_alone(|| inputs(&job.config))?;
     let base = inputs.base.as_ref();
     let need = need(&job.config, base.config(), base.has_time());
-    for &device in &args.device {
-        check_memory(&need, device)?;
+    for &device in &devices {
+        check_memory_of(&need, device, processes.on_this_machine())?;
     }
     ui::note(format!("run in {}", job.folder.display()));
     let progress = job.run(&inputs, args.no_tui)?;
@@ -47,43 +56,51 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     ))
 }
 
-struct Job {
+struct Job<'a> {
     folder: PathBuf,
     config: Config,
     devices: Vec<burn::tensor::Device>,
+    processes: &'a Processes,
 }
 
-impl Job {
-    fn new(args: &TrainArgs) -> anyhow::Result<Self> {
-        let devices = args
-            .device
+impl<'a> Job<'a> {
+    fn new(args: &TrainArgs, devices: &[Device], processes: &'a Processes) -> anyhow::Result<Self> {
+        let devices = devices
             .iter()
             .map(|&device| open_device(device))
             .collect::<anyhow::Result<_>>()?;
-        if let Some(folder) = &args.run.resume {
-            let config = Config::open(&folder.join(CONFIG_FILE), &args.set)?;
-            return Ok(Self {
-                folder: folder.clone(),
-                config,
-                devices,
-            });
-        }
-        let (path, folder) = config_and_folder(&args.run)?;
-        let config = Config::open(path, &args.set)?;
-        check_new(&folder)?;
+        let (folder, config) = match &args.run.resume {
+            Some(folder) => {
+                let path = folder.join(CONFIG_FILE);
+                let config = processes.config(|| Ok(Config::open(&path, &args.set)?))?;
+                (folder.clone(), config)
+            }
+            None => {
+                let (path, folder) = config_and_folder(&args.run)?;
+                let config = processes.config(|| {
+                    let config = Config::open(path, &args.set)?;
+                    check_new(&folder)?;
+                    Ok(config)
+                })?;
+                (folder, config)
+            }
+        };
         Ok(Self {
             folder,
             config,
             devices,
+            processes,
         })
     }
 
     fn run(&self, inputs: &Inputs, is_plain: bool) -> anyhow::Result<Progress> {
+        let is_plain = is_plain || !self.processes.is_first();
         let mut screen = RunScreen::new(self.config.train.steps, is_plain);
         let progress = stoppable(|stop| {
             let options = RunOptions {
                 folder: &self.folder,
                 devices: &self.devices,
+                processes: self.processes.collective(),
                 stop,
                 screen: &mut screen,
             };

@@ -8,6 +8,7 @@ use vae2x_soften::proxy::{
 use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
+use super::processes::require_one;
 use super::training::{
     RunScreen, check_memory, config_and_folder, open_device, start_threads, stoppable, stopped,
 };
@@ -19,6 +20,7 @@ use crate::{ui, usage};
 /// # Errors
 /// If the configuration is invalid, pairs are missing or the run fails.
 pub fn run(args: &TrainDegradationArgs) -> anyhow::Result<()> {
+    require_one("train degradation")?;
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;
     let (folder, config) = match &args.run.resume {

@@ -7,6 +7,7 @@ use vae2x_soften::latents::LatentFolder;
 use vae2x_train::run::CONFIG_FILE;
 use vae2x_train::run::create;
 
+use super::processes::require_one;
 use super::training::{
     RunScreen, check_memory, config_and_folder, open_device, start_threads, stoppable, stopped,
     vae_config,
@@ -19,6 +20,7 @@ use crate::{ui, usage};
 /// # Errors
 /// If the configuration is invalid, latents are missing or the run fails.
 pub fn run(args: &TrainFlowArgs) -> anyhow::Result<()> {
+    require_one("train flow")?;
     start_threads(args.run.threads)?;
     let device = open_device(args.device)?;
     let (folder, config, latents) = match &args.run.resume {

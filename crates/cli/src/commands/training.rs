@@ -48,7 +48,15 @@ pub fn open_device(device: Device) -> anyhow::Result<burn::tensor::Device> {
 /// # Errors
 /// If it cannot, with the values that ask for the most; if the device cannot be opened.
 pub fn check_memory(need: &Need, device: Device) -> anyhow::Result<()> {
-    let machine = vae2x::available_bytes();
+    check_memory_of(need, device, 1)
+}
+
+/// As [`check_memory`], where `processes` on this machine share its memory; each has the device's to itself.
+///
+/// # Errors
+/// As [`check_memory`].
+pub fn check_memory_of(need: &Need, device: Device, processes: usize) -> anyhow::Result<()> {
+    let machine = vae2x::available_bytes() / processes.max(1) as u64;
     if matches!(device, Device::Cpu | Device::Burn) {
         return Ok(need.check(None, machine)?);
     }
@@ -109,8 +117,8 @@ impl RunScreen {
 
     fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| ui::say(text)),
-            None => ui::say(text),
+            Some(bar) => bar.suspend(|| ui::note(text)),
+            None => ui::note(text),
         }
     }
 }

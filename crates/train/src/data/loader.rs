@@ -3,6 +3,8 @@
 //! Each thread takes the next visit to a photo and puts the crops of it where the consumer finds them by their numbers: the order
 //! and the contents do not depend on which thread is faster. Threads work ahead by one block of the [`Order`], so that the next one
 //! is ready when it begins, or by what they are told if that is more.
+//!
+//! Where processes train together, each keeps its own samples alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,9 @@ use crate::{Error, Result};
 struct Shared {
     dataset: Arc<Dataset>,
     order: Order,
+    /// Where counting begins, and which samples from there on are kept.
+    first: u64,
+    share: Share,
     /// Samples beyond the next one that are begun.
     ahead: u64,
     queue: Mutex<Queue>,
@@ -26,6 +31,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
+    /// Samples taken, of this share.
+    taken: u64,
     /// The sample that is taken next.
     next: u64,
     /// The visit that is begun next.
@@ -49,6 +56,11 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a sample is this share's, and still to come.
+    fn is_wanted(&self, queue: &Queue, index: u64) -> bool {
+        index >= queue.next && self.share.has(index - self.first)
+    }
+
     /// The next visit that has samples to come, when its turn comes; `None` when the consumer has gone.
     fn next_visit(&self) -> Option<(u64, Vec<u64>)> {
         let mut queue = self.lock();
@@ -63,7 +75,7 @@ impl Shared {
             let visit = queue.visit;
             queue.visit += 1;
             let samples = self.order.samples(visit);
-            if samples.iter().any(|&index| index >= queue.next) {
+            if samples.iter().any(|&index| self.is_wanted(&queue, index)) {
                 return Some((visit, samples));
             }
         }
@@ -78,9 +90,11 @@ impl Shared {
                 Err(error) => vec![Err(error.to_string()); indices.len()],
             };
             let mut queue = self.lock();
-            let next = queue.next;
-            let new = indices.into_iter().zip(samples);
-            queue.ready.extend(new.filter(|(index, _)| *index >= next));
+            for (index, sample) in indices.into_iter().zip(samples) {
+                if self.is_wanted(&queue, index) {
+                    queue.ready.insert(index, sample);
+                }
+            }
             drop(queue);
             self.changed.notify_all();
         }
@@ -99,6 +113,37 @@ impl Drop for Broken<'_> {
     }
 }
 
+/// Which samples of a run are prepared here: of each `ranks * batch`, the part of one rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Counted from 0.
+    pub rank: u64,
+    /// Number of ranks.
+    pub ranks: u64,
+    /// Samples that a rank takes before the next one's begin.
+    pub batch: u64,
+}
+
+impl Share {
+    /// All samples.
+    pub const ALL: Self = Self {
+        rank: 0,
+        ranks: 1,
+        batch: 1,
+    };
+
+    /// Whether it has the sample at a place.
+    fn has(self, place: u64) -> bool {
+        place / self.batch % self.ranks == self.rank
+    }
+
+    /// The place in the run of sample `own` of this share.
+    fn place(self, own: u64) -> u64 {
+        let (round, within) = (own / self.batch, own % self.batch);
+        (round * self.ranks + self.rank) * self.batch + within
+    }
+}
+
 /// An endless sequence of samples.
 #[derive(Debug)]
 pub struct Loader {
@@ -107,19 +152,21 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts `workers` threads at sample `first`, together at least `workers * prefetch` samples ahead.
+    /// Starts `workers` threads at sample `first`, where a share's counting begins, together at least `workers * prefetch` samples ahead.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn start(
         dataset: &Arc<Dataset>,
         first: u64,
+        share: Share,
         workers: usize,
         prefetch: usize,
     ) -> Result<Self> {
         let order = dataset.order();
         let queue = Queue {
-            next: first,
+            taken: 0,
+            next: first + share.place(0),
             visit: order.first_visit(first),
             ready: BTreeMap::new(),
             is_closed: false,
@@ -129,6 +176,8 @@ impl Loader {
             shared: Arc::new(Shared {
                 dataset: dataset.clone(),
                 order,
+                first,
+                share,
                 ahead: order.ahead(workers, prefetch),
                 queue: Mutex::new(queue),
                 changed: Condvar::new(),
@@ -149,9 +198,9 @@ impl Loader {
         Ok(loader)
     }
 
-    /// Index of the sample that [`Self::take`] gives next.
+    /// Samples of the run taken so far, by all ranks, at the end of a batch.
     pub fn next(&self) -> u64 {
-        self.shared.lock().next
+        self.shared.first + self.shared.lock().taken * self.shared.share.ranks
     }
 
     /// The next sample.
@@ -170,7 +219,8 @@ impl Loader {
             }
             queue = self.shared.wait(queue);
         };
-        queue.next += 1;
+        queue.taken += 1;
+        queue.next = self.shared.first + self.shared.share.place(queue.taken);
         drop(queue);
         self.shared.changed.notify_all();
         Ok(sample)
@@ -248,7 +298,7 @@ mod tests {
     }
 
     fn take(dataset: &Arc<Dataset>, first: u64, workers: usize) -> Vec<Sample> {
-        let mut loader = Loader::start(dataset, first, workers, 2).unwrap();
+        let mut loader = Loader::start(dataset, first, Share::ALL, workers, 2).unwrap();
         (0..12).map(|_| loader.take().unwrap()).collect()
     }
 
@@ -287,12 +337,36 @@ mod tests {
     fn threads_do_not_run_ahead_for_ever() {
         let folder = tempfile::tempdir().unwrap();
         let dataset = dataset(folder.path(), 0, [2, 8]);
-        let mut loader = Loader::start(&dataset, 0, 2, 1).unwrap();
+        let mut loader = Loader::start(&dataset, 0, Share::ALL, 2, 1).unwrap();
         loader.take().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));
         // Two blocks of 8 but for the sample that is taken.
         let ready = loader.shared.lock().ready.len();
         assert!(ready <= 15, "{ready}");
+    }
+
+    #[test]
+    fn ranks_take_their_parts_of_each_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = || dataset(folder.path(), 0, [2, 8]);
+        let all = take(&dataset(), 3, 1);
+        let of_rank = |rank: u64| {
+            let share = Share {
+                rank,
+                ranks: 3,
+                batch: 2,
+            };
+            let mut loader = Loader::start(&dataset(), 3, share, 2, 2).unwrap();
+            let own: Vec<Sample> = (0..4).map(|_| loader.take().unwrap()).collect();
+            assert_eq!(loader.next(), 3 + 12);
+            own
+        };
+        for (rank, places) in [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+            .iter()
+            .enumerate()
+        {
+            assert_eq!(of_rank(rank as u64), places.map(|place| all[place].clone()));
+        }
     }
 
     #[test]
@@ -343,7 +417,7 @@ mod tests {
                 shuffle: 1,
             },
         ));
-        let taken = Loader::start(&dataset, 0, 2, 1).unwrap().take();
+        let taken = Loader::start(&dataset, 0, Share::ALL, 2, 1).unwrap().take();
         assert!(matches!(
             taken,
             Err(Error::Data(why)) if why.contains("broken.jpg")

@@ -17,6 +17,6 @@ mod source;
 pub use crop::{CropOptions, Sample};
 pub use dataset::Dataset;
 pub use list::{Listing, list};
-pub use loader::Loader;
+pub use loader::{Loader, Share};
 pub use photo::{Limits, Photo, Quality};
 pub use source::Source;

@@ -1,5 +1,7 @@
 //! Everything that training a decoder reads and changes: networks, optimizers, losses.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use vae2x_core::VaeConfig;
@@ -8,11 +10,11 @@ use vae2x_nn::device::check_precision;
 use vae2x_nn::discriminator::{self, Discriminator, Spectral};
 use vae2x_nn::wan_vae::{Encoder, latent};
 
+use super::collective::Collective;
 use super::config::{Config, GanConfig, Part, TrainConfig};
 use super::degradation::Degradation;
 use super::images::ImageWeights;
 use super::losses::{PictureLosses, VggChoices};
-use super::meeting::Member;
 use super::model::{Generator, Overlay, decode, encode};
 use super::step::Skips;
 use crate::run::noise::seeded;
@@ -44,8 +46,8 @@ pub struct Learner {
     pub vae: VaeConfig,
     /// Whether all temporal taps are trained, and convolutions over time.
     pub has_time: bool,
-    /// If several devices train together.
-    pub member: Option<Member>,
+    /// If several ranks train together.
+    pub member: Option<Arc<dyn Collective>>,
     /// Steps that were skipped so far.
     pub skips: Skips,
     pub(super) frozen: Option<Encoder>,
@@ -156,7 +158,7 @@ impl Learner {
     pub(super) fn place(&self) -> [usize; 2] {
         self.member
             .as_ref()
-            .map_or([0, 1], |member| [member.rank, member.count()])
+            .map_or([0, 1], |member| [member.rank(), member.count()])
     }
 
     /// Moves the average of the generator's weights.

@@ -1,15 +1,15 @@
-//! Where ranks meet: averages over what each of them brings, summed in their order. Averages go through the host's memory, whatever the
-//! devices are.
+//! Ranks in the threads of one process meet here. What they bring goes through the host's memory, whatever the devices are; the one
+//! that comes last makes the result, on all cores, while the others wait.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::collective::{Collective, mean_in_order};
 use crate::{Error, Result};
 
-/// A rank's place among its peers.
+/// A rank's place among its peers. The others notice when it is dropped.
 #[derive(Debug)]
 pub struct Member {
-    /// Counted from 0.
-    pub rank: usize,
+    rank: usize,
     meeting: Arc<Meeting>,
 }
 
@@ -22,14 +22,29 @@ struct Meeting {
 
 #[derive(Debug)]
 struct State {
-    /// Averages made.
+    /// Results made.
     round: u64,
-    /// The values of each rank in the present round.
-    brought: Vec<Option<Vec<f32>>>,
-    /// The mean of the last round.
-    mean: Arc<Vec<f32>>,
+    /// What each rank has brought in the present round.
+    brought: Vec<Option<Brought>>,
+    /// The last round's.
+    result: Shared,
     /// A rank has ended.
     is_broken: bool,
+}
+
+#[derive(Debug)]
+enum Brought {
+    Values(Vec<f32>),
+    Bytes(Vec<u8>),
+}
+
+/// What all ranks get.
+#[derive(Clone, Debug)]
+enum Shared {
+    Mean(Arc<Vec<f32>>),
+    Bytes(Arc<Vec<Vec<u8>>>),
+    /// They brought what does not go together.
+    Mismatch(Arc<str>),
 }
 
 impl Member {
@@ -37,8 +52,8 @@ impl Member {
     pub fn meet(count: usize) -> Vec<Self> {
         let state = State {
             round: 0,
-            brought: vec![None; count],
-            mean: Arc::default(),
+            brought: (0..count).map(|_| None).collect(),
+            result: Shared::Bytes(Arc::default()),
             is_broken: false,
         };
         let meeting = Arc::new(Meeting {
@@ -53,21 +68,18 @@ impl Member {
             .collect()
     }
 
-    /// Number of ranks.
-    pub fn count(&self) -> usize {
-        self.state().brought.len()
-    }
-
-    /// The mean of what every rank brings, summed in the order of ranks. Waits for all.
-    ///
-    /// # Errors
-    /// [`Error::Rank`] if one has ended.
-    pub fn mean(&self, values: Vec<f32>) -> Result<Arc<Vec<f32>>> {
+    fn exchange(&self, own: Brought) -> Result<Shared> {
         let mut state = self.state();
         let round = state.round;
-        state.brought[self.rank] = Some(values);
+        state.brought[self.rank] = Some(own);
         if state.brought.iter().all(Option::is_some) {
-            state.finish_round();
+            let brought = state.brought.iter_mut().filter_map(Option::take).collect();
+            // All others wait for this round's end.
+            drop(state);
+            let result = Shared::of(brought);
+            state = self.state();
+            state.result = result;
+            state.round += 1;
             self.meeting.changed.notify_all();
         }
         while state.round == round {
@@ -80,7 +92,10 @@ impl Member {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(state.mean.clone())
+        match &state.result {
+            Shared::Mismatch(what) => Err(Error::Rank(what.to_string())),
+            result => Ok(result.clone()),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,6 +106,30 @@ impl Member {
     }
 }
 
+impl Collective for Member {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn count(&self) -> usize {
+        self.state().brought.len()
+    }
+
+    fn mean(&self, values: Vec<f32>) -> Result<Arc<Vec<f32>>> {
+        match self.exchange(Brought::Values(values))? {
+            Shared::Mean(mean) => Ok(mean),
+            _ => Err(Error::Rank("no rank has brought values".into())),
+        }
+    }
+
+    fn gather(&self, bytes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        match self.exchange(Brought::Bytes(bytes))? {
+            Shared::Bytes(bytes) => Ok(Arc::unwrap_or_clone(bytes)),
+            _ => Err(Error::Rank("no rank has brought bytes".into())),
+        }
+    }
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         self.state().is_broken = true;
@@ -98,23 +137,33 @@ impl Drop for Member {
     }
 }
 
-impl State {
-    fn finish_round(&mut self) {
-        let share = 1.0 / self.brought.len() as f32;
-        let sum = self
-            .brought
-            .iter_mut()
-            .filter_map(Option::take)
-            .reduce(|mut sum, values| {
-                sum.iter_mut()
-                    .zip(values)
-                    .for_each(|(sum, value)| *sum += value);
-                sum
-            });
-        let mut mean = sum.unwrap_or_default();
-        mean.iter_mut().for_each(|value| *value *= share);
-        self.mean = Arc::new(mean);
-        self.round += 1;
+impl Shared {
+    /// The result of a round.
+    fn of(brought: Vec<Brought>) -> Self {
+        let (mut values, mut bytes) = (Vec::new(), Vec::new());
+        let count = brought.len();
+        for one in brought {
+            match one {
+                Brought::Values(of_rank) => values.push(of_rank),
+                Brought::Bytes(of_rank) => bytes.push(of_rank),
+            }
+        }
+        if bytes.len() == count {
+            return Self::Bytes(Arc::new(bytes));
+        }
+        let lengths: Vec<usize> = values.iter().map(Vec::len).collect();
+        match values.split_first_mut() {
+            Some((sum, others))
+                if lengths.len() == count && others.iter().all(|o| o.len() == sum.len()) =>
+            {
+                let others: Vec<&[f32]> = others.iter().map(Vec::as_slice).collect();
+                mean_in_order(sum, &others);
+                Self::Mean(Arc::new(std::mem::take(sum)))
+            }
+            _ => Self::Mismatch(
+                format!("{count} ranks brought {lengths:?} values to average").into(),
+            ),
+        }
     }
 }
 
@@ -122,9 +171,21 @@ impl State {
 mod tests {
     use super::*;
 
+    /// What `work` returns on each of three ranks.
+    fn on_three<T: Send>(work: impl Fn(&Member) -> T + Sync) -> Vec<T> {
+        let members = Member::meet(3);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = members
+                .iter()
+                .map(|member| scope.spawn(|| work(member)))
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        })
+    }
+
     #[test]
     fn every_rank_gets_the_mean_of_each_round() {
-        let means = |member: Member| {
+        let means = |member: &Member| {
             let mean = |round: usize| {
                 member
                     .mean(vec![member.rank as f32, round as f32])
@@ -133,14 +194,39 @@ mod tests {
             };
             (0..50).map(mean).collect::<Vec<_>>()
         };
-        let threads: Vec<_> = Member::meet(3)
-            .into_iter()
-            .map(|m| std::thread::spawn(move || means(m)))
-            .collect();
         let want: Vec<_> = (0..50).map(|round| vec![1.0, round as f32]).collect();
-        threads
-            .into_iter()
-            .for_each(|thread| assert_eq!(thread.join().unwrap(), want));
+        assert_eq!(on_three(means), vec![want; 3]);
+    }
+
+    #[test]
+    fn every_rank_gets_what_all_bring_and_the_first_ones_word() {
+        let all = on_three(|member| {
+            let rank = member.rank as u8;
+            let gathered = member.gather(vec![rank; member.rank]).unwrap();
+            let largest = member.largest(rank % 2).unwrap();
+            (
+                gathered,
+                largest,
+                member.broadcast(vec![7 + rank, 8]).unwrap(),
+            )
+        });
+        let want = (vec![vec![], vec![1], vec![2, 2]], 1, vec![7, 8]);
+        assert_eq!(all, vec![want; 3]);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_an_error_on_every_rank() {
+        let lengths = on_three(|member| {
+            let values = vec![0.0; 2 + member.rank / 2];
+            member.mean(values).map(|mean| mean.to_vec())
+        });
+        let kinds = on_three(|member| match member.rank {
+            1 => member.gather(vec![1]).map(|_| Vec::new()),
+            _ => member.mean(vec![1.0]).map(|mean| mean.to_vec()),
+        });
+        for result in lengths.into_iter().chain(kinds) {
+            assert!(matches!(result, Err(Error::Rank(_))), "{result:?}");
+        }
     }
 
     #[test]

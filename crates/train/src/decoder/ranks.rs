@@ -1,7 +1,9 @@
-//! Several devices. Each rank has the whole model, on a device and a thread of its own, and a part of each step's samples. What
-//! follows from samples, gradients and losses, is averaged over the ranks in their order; everything else is the same everywhere,
-//! so all ranks make the same update and stay equal. N ranks of batch b are one rank of batch N b. The first rank measures, stores
-//! and reports.
+//! Several devices. Each rank has the whole model, on a device of its own, and a part of each step's samples. What follows from
+//! samples, gradients and losses, is averaged over the ranks in their order ([`Collective`](super::collective::Collective));
+//! everything else is the same everywhere, so all ranks make the same update and stay equal. N ranks of batch b are one rank of
+//! batch N b. The first rank measures, stores and reports.
+//!
+//! Ranks are the threads of one process, here, or processes of one device each, which all run [`train`](super::train()).
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -52,15 +54,11 @@ impl Followers {
         }
     }
 
-    /// Why a step failed: the error of the rank that ended first, if it was another one. Losses are means over all ranks, so all of
-    /// them see one that is not finite, and each knows its own photos: their names are reported together.
+    /// Why a step failed: the error of the rank that ended first, if it was another one.
     pub fn explain(self, mut error: Error) -> Error {
         let threads: Vec<_> = self.ranks.into_iter().map(|(_, thread)| thread).collect();
         for (i, thread) in threads.into_iter().enumerate() {
-            match (&mut error, thread.join()) {
-                (Error::Diverged { names, .. }, Ok(Err(Error::Diverged { names: others, .. }))) => {
-                    names.extend(others)
-                }
+            match (&error, thread.join()) {
                 // It has noticed that another one ended.
                 (_, Ok(Ok(()) | Err(Error::Rank(_)))) => (),
                 (Error::Rank(_), Ok(Err(ended))) => error = ended,
@@ -102,23 +100,6 @@ mod tests {
         assert!(
             matches!(&own, Error::Config(why) if why == "mine"),
             "{own:?}"
-        );
-        fn diverged(name: &str) -> Error {
-            let [what, losses] = ["loss is NaN", "loss NaN"].map(String::from);
-            Error::Diverged {
-                step: 3,
-                what,
-                names: vec![name.into()],
-                losses,
-            }
-        }
-        let both = followers(|| Err(diverged("theirs.png"))).explain(diverged("mine.png"));
-        assert!(
-            matches!(
-                &both,
-                Error::Diverged { step: 3, names, .. } if *names == ["mine.png", "theirs.png"]
-            ),
-            "{both:?}"
         );
         assert!(matches!(
             followers(|| Ok(())).explain(ended()),

@@ -8,12 +8,14 @@ use vae2x_core::weights::Weights;
 use vae2x_nn::discriminator::formula_tensor;
 
 use super::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest};
+use super::collective::Collective;
 use super::config::{Config, Part};
 use super::eval::{EvalLpips, Evaluation, EvaluationOptions, read_latents};
 use super::learner::{Learner, Start};
 use super::losses::VggChoices;
 use super::meeting::Member;
 use super::model::{Generator, Overlay};
+use super::processes::Processes;
 use super::ranks::Followers;
 use crate::data::dataset::DatasetOptions;
 use crate::data::{CropOptions, Limits, Source, list};
@@ -173,13 +175,13 @@ pub(super) fn dataset_options(config: &Config) -> DatasetOptions {
 pub(super) fn evaluation(
     config: &Config,
     inputs: &Inputs,
-    sources: &[Source],
+    (sources, latents): (&[Source], &[String]),
     learner: &Learner,
     screen: &mut dyn Screen,
 ) -> Result<Evaluation> {
     let (base, device) = (inputs.base.as_ref(), learner.device());
     let cells = config.eval.size / (base.config().spatial() * config.scale());
-    let latents = read_latents(&config.eval.latents, cells, base.config(), device, screen)?;
+    let latents = read_latents(latents, cells, base.config(), device, screen)?;
     Evaluation::new(EvaluationOptions {
         sources,
         latents,
@@ -196,22 +198,31 @@ pub(super) fn evaluation(
     })
 }
 
-/// The first rank, and the others at work.
+/// The first rank of this process, and the others at work. Only a run's first rank needs the average of the weights.
 pub(super) fn ranks(
     config: &Config,
     inputs: &Inputs,
     checkpoint: Option<&Checkpoint>,
     devices: &[Device],
+    processes: &Processes,
 ) -> Result<(Learner, Followers)> {
     let [first, others @ ..] = devices else {
         return Err(Error::Config("no device to train on".into()));
     };
     let mut learner = build(config, inputs, checkpoint, first)?;
     let mut members = Member::meet(devices.len()).into_iter();
-    learner.member = members.next().filter(|_| !others.is_empty());
+    learner.member = members
+        .next()
+        .filter(|_| !others.is_empty())
+        .map(|member| Arc::new(member) as Arc<dyn Collective>)
+        .or_else(|| processes.collective());
+    if !processes.is_first() {
+        learner.average = None;
+    }
     let follower = |(device, member)| {
         let mut learner = build(config, inputs, checkpoint, device)?;
-        (learner.member, learner.average) = (Some(member), None);
+        learner.member = Some(Arc::new(member));
+        learner.average = None;
         Ok(learner)
     };
     let learners = others

@@ -4,6 +4,7 @@
 //! with several, the discriminator's pass decodes without a graph, so that memory stays that of one batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -18,10 +19,10 @@ use vae2x_nn::loss::gan::{GanKind, adaptive_weight};
 use vae2x_nn::wan_vae::latent;
 
 use super::batch::Batch;
+use super::collective::Collective;
 use super::config::{Part, TrainConfig};
 use super::learner::{Critic, Learner};
 use super::losses::{LossStep, squared_pull};
-use super::meeting::Member;
 use super::model::{Decoded, Generator, decode, encode, last_layer};
 use super::schedule::learning_rate;
 use crate::run::noise::seeded;
@@ -266,7 +267,7 @@ impl Learner {
             .extend(["d_loss", "d_real", "d_decoded"].into_iter().zip(numbers));
         work.values
             .insert("d_grad_norm", optim::norm(&critic.network, &gradients));
-        work.check(&self.train)?;
+        work.check(&self.train, member)?;
         critic.network = critic.adam.step(lr, critic.network.clone(), gradients);
         Ok(())
     }
@@ -279,7 +280,7 @@ impl Learner {
         let gradients = self.generator_gradients(work)?;
         let norm = optim::norm(&self.generator, &gradients);
         work.values.insert("grad_norm", norm);
-        work.check(&self.train)?;
+        work.check(&self.train, &self.member)?;
         let clip = self.train.clip;
         let gradients = match clip > 0.0 && norm > clip {
             true => optim::scale(&self.generator, gradients, clip / norm),
@@ -426,8 +427,9 @@ impl StepWork {
         pulls.for_each(|(_, square)| *square = square.sqrt());
     }
 
-    /// All values so far are finite, and those that have a limit are within it.
-    fn check(&self, train: &TrainConfig) -> Result<()> {
+    /// All values so far are finite, and those that have a limit are within it. They are means over ranks, so all ranks agree; each
+    /// knows its own photos, which the error names together.
+    fn check(&self, train: &TrainConfig, member: &Option<Arc<dyn Collective>>) -> Result<()> {
         let problem = |(name, value): (&&'static str, &f64)| {
             let (key, limit) = match *name {
                 "loss" | "gan" | "d_loss" => ("train.explode_loss", train.explode_loss),
@@ -452,15 +454,30 @@ impl StepWork {
         Err(Error::Diverged {
             step: self.step,
             what: problems.join(", "),
-            names: self.batches.iter().flat_map(|b| b.names.clone()).collect(),
+            names: self.names(member)?,
             losses: losses.join(", "),
         })
     }
+
+    /// The photos of a step on all ranks, in their order.
+    fn names(&self, member: &Option<Arc<dyn Collective>>) -> Result<Vec<String>> {
+        let own = self.batches.iter().flat_map(|b| b.names.clone());
+        let Some(member) = member else {
+            return Ok(own.collect());
+        };
+        // No path holds a zero.
+        let own = own.collect::<Vec<_>>().join("\0");
+        let all = member.gather(own.into_bytes())?;
+        let names = all.iter().flat_map(|bytes| bytes.split(|&b| b == 0));
+        Ok(names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect())
+    }
 }
 
-/// Gradients of a module and numbers, averaged over ranks.
+/// The gradients of a module that there are, and numbers, averaged over ranks.
 fn averaged<'a, M: Module>(
-    member: &Option<Member>,
+    member: &Option<Arc<dyn Collective>>,
     module: &M,
     gradients: GradientsParams,
     numbers: impl Iterator<Item = &'a mut f64>,

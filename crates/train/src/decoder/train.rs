@@ -12,12 +12,14 @@ use vae2x_media::pixels::picture_size;
 
 use super::batch::Batch;
 use super::checkpoint::{Checkpoints, Progress, save};
+use super::collective::Collective;
 use super::config::Config;
 use super::eval::Evaluation;
 use super::learner::Learner;
 use super::milestones::Milestones;
+use super::processes::Processes;
 use super::ranks::Followers;
-use super::start::{Inputs, dataset_options, evaluation, newest, photos, ranks};
+use super::start::{Inputs, dataset_options, evaluation, photos, ranks};
 use crate::data::{Dataset, Loader};
 use crate::log::Screen;
 use crate::run::{self, Intervals, Lock, Record, Work, write_config};
@@ -27,8 +29,11 @@ use crate::{Error, Result};
 pub struct RunOptions<'a> {
     /// The run's folder.
     pub folder: &'a Path,
-    /// Without autodiff; each is a rank.
+    /// Without autodiff; each is a rank. A single one where several processes train together.
     pub devices: &'a [Device],
+    /// The processes that train together, if there are several; each calls [`train`] with the same configuration and folder, and with
+    /// its place among them.
+    pub processes: Option<Arc<dyn Collective>>,
     /// Set from outside: finish the step, store, end.
     pub stop: &'a AtomicBool,
     /// Where the run is shown.
@@ -44,43 +49,58 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
     let RunOptions {
         folder,
         devices,
+        processes,
         stop,
         screen,
     } = options;
-    let lock = folder.exists().then(|| Lock::take(folder)).transpose()?;
+    let processes = Processes::new(processes, devices.len())?;
+    let is_first = processes.is_first();
+    let lock = (is_first && folder.exists())
+        .then(|| Lock::take(folder))
+        .transpose()?;
     let checkpoints = Checkpoints::of(folder);
-    let checkpoint = newest(&checkpoints, screen)?;
+    let checkpoint = processes.newest(&checkpoints, screen)?;
     let progress = checkpoint
         .as_ref()
         .map(|c| c.progress.clone())
         .unwrap_or_default();
-    let (learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices)?;
+    let (learner, followers) = ranks(config, inputs, checkpoint.as_ref(), devices, &processes)?;
     drop(checkpoint);
     let photos = photos(config, screen)?;
+    processes.compare(&photos)?;
     screen.note(&format!(
         "{} photos to train on, {} held out",
         photos.train.len(),
         photos.held_out.len()
     ));
-    let evaluation = evaluation(config, inputs, &photos.held_out, &learner, screen)?;
+    // The others decode nothing.
+    let measured = match is_first {
+        true => (&photos.held_out[..], &config.eval.latents[..]),
+        false => (&[][..], &[][..]),
+    };
+    let evaluation = evaluation(config, inputs, measured, &learner, screen)?;
     let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
     let loader = Loader::start(
         &dataset,
         progress.samples,
+        processes.share(config.train.batch),
         config.data.workers,
         config.data.prefetch,
     )?;
-    // From here on there is a run. Changes to the configuration of an old one are kept.
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    let _lock = lock.map_or_else(|| Lock::take(folder), Ok)?;
-    write_config(folder, config)?;
-    checkpoints.prepare()?;
-    let mut record =
-        Record::open(folder, progress.step, screen)?.with_tensorboard(folder, progress.step)?;
+    let (_lock, mut record) = match is_first {
+        true => {
+            let lock = begin(folder, lock, config, &checkpoints)?;
+            let record = Record::open(folder, progress.step, screen)?;
+            let record = record.with_tensorboard(folder, progress.step)?;
+            (Some(lock), record)
+        }
+        false => (None, Record::unwritten(screen)),
+    };
     let mut training = Training {
         config,
         folder,
         devices,
+        processes,
         learner,
         followers,
         evaluation,
@@ -95,6 +115,20 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
     training.write_references()?;
     run::train(&mut training, intervals(config), &mut record, stop)?;
     Ok(training.progress)
+}
+
+/// From here on there is a run. Changes to the configuration of an old one are kept.
+fn begin(
+    folder: &Path,
+    lock: Option<Lock>,
+    config: &Config,
+    checkpoints: &Checkpoints,
+) -> Result<Lock> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let lock = lock.map_or_else(|| Lock::take(folder), Ok)?;
+    write_config(folder, config)?;
+    checkpoints.prepare()?;
+    Ok(lock)
 }
 
 fn intervals(config: &Config) -> Intervals {
@@ -112,6 +146,7 @@ struct Training<'a> {
     config: &'a Config,
     folder: &'a Path,
     devices: &'a [Device],
+    processes: Processes,
     learner: Learner,
     followers: Followers,
     evaluation: Evaluation,
@@ -189,11 +224,21 @@ impl Work for Training<'_> {
     }
 
     fn keep_milestone(&mut self) -> Result<()> {
+        if !self.processes.is_first() {
+            return Ok(());
+        }
         self.milestones
             .write_weights(&self.learner, &self.progress, self.config)
     }
 
+    fn agree(&mut self, is_stopped: bool) -> Result<bool> {
+        self.processes.agree(is_stopped)
+    }
+
     fn store(&mut self) -> Result<()> {
+        if !self.processes.is_first() {
+            return Ok(());
+        }
         let path = self.checkpoints.path(self.progress.step);
         save(&path, &self.learner, &self.progress, self.config)?;
         let best = self.progress.best.map(|(step, _)| step);
@@ -204,7 +249,7 @@ impl Work for Training<'_> {
 impl Training<'_> {
     /// Measures the model as it is; sheets go to files, and a milestone's images too. Returns PSNR, if there are photos.
     fn measure(&mut self, record: &mut Record<'_>) -> Result<Option<f64>> {
-        if self.evaluation.is_empty() {
+        if !self.processes.is_first() || self.evaluation.is_empty() {
             return Ok(None);
         }
         let step = self.progress.step;
@@ -234,7 +279,7 @@ impl Training<'_> {
 
     /// Writes what milestones are compared with.
     fn write_references(&self) -> Result<()> {
-        if self.config.log.milestone_every == 0 {
+        if !self.processes.is_first() || self.config.log.milestone_every == 0 {
             return Ok(());
         }
         for (side, images) in self.evaluation.references() {

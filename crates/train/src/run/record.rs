@@ -8,7 +8,7 @@ use crate::log::{EventFile, JsonLog, Line, Screen};
 
 /// A run's open logs.
 pub struct Record<'a> {
-    json: JsonLog,
+    json: Option<JsonLog>,
     events: Option<EventFile>,
     screen: &'a mut dyn Screen,
 }
@@ -20,10 +20,19 @@ impl<'a> Record<'a> {
     /// If it cannot be written.
     pub fn open(folder: &Path, step: u64, screen: &'a mut dyn Screen) -> Result<Self> {
         Ok(Self {
-            json: JsonLog::open(&folder.join("log.jsonl"), step)?,
+            json: Some(JsonLog::open(&folder.join("log.jsonl"), step)?),
             events: None,
             screen,
         })
+    }
+
+    /// Writes no file.
+    pub fn unwritten(screen: &'a mut dyn Screen) -> Self {
+        Self {
+            json: None,
+            events: None,
+            screen,
+        }
     }
 
     /// Also writes an event file for TensorBoard, for the steps after `step`.
@@ -79,7 +88,7 @@ impl<'a> Record<'a> {
             values,
         };
         self.screen.line(&line);
-        self.json.add(&line)?;
+        self.json.as_mut().map_or(Ok(()), |file| file.add(&line))?;
         self.events.as_mut().map_or(Ok(()), |file| file.add(&line))
     }
 
@@ -107,6 +116,6 @@ impl<'a> Record<'a> {
     /// # Errors
     /// If the disk fails.
     pub fn sync(&self) -> Result<()> {
-        self.json.sync()
+        self.json.as_ref().map_or(Ok(()), JsonLog::sync)
     }
 }

@@ -42,6 +42,14 @@ pub trait Work {
         Ok(())
     }
 
+    /// Whether to stop after this step, given that this process was asked to. Processes that train together agree.
+    ///
+    /// # Errors
+    /// If another one has ended.
+    fn agree(&mut self, is_stopped: bool) -> Result<bool> {
+        Ok(is_stopped)
+    }
+
     /// Writes a checkpoint.
     ///
     /// # Errors
@@ -95,7 +103,7 @@ pub fn train(
         let step = work.step();
         record.step(step);
         let is_last = step == intervals.steps;
-        let is_stopped = stop.load(Ordering::Relaxed);
+        let is_stopped = work.agree(stop.load(Ordering::Relaxed))?;
         let due = |every: u64| intervals.is_due(step, every);
         let is_milestone = intervals.is_milestone(step);
         if due(intervals.log) {

@@ -11,6 +11,7 @@ use vae2x_media::picture::write_image;
 use vae2x_testkit::fixture;
 use vae2x_train::decoder::Inputs;
 use vae2x_train::decoder::checkpoint::{Checkpoint, Checkpoints};
+use vae2x_train::decoder::collective::Collective;
 use vae2x_train::decoder::losses::VggChoices;
 use vae2x_train::log::Screen;
 use vae2x_train::{Config, RunOptions, VggChoice, train};
@@ -74,6 +75,17 @@ pub fn run_until(
     devices: &[Device],
     stop_at: Option<u64>,
 ) -> vae2x_train::Result<Vec<String>> {
+    run_among(config, folder, devices, None, stop_at)
+}
+
+/// As [`run_until`], as one of several processes.
+pub fn run_among(
+    config: &Config,
+    folder: &Path,
+    devices: &[Device],
+    processes: Option<Arc<dyn Collective>>,
+    stop_at: Option<u64>,
+) -> vae2x_train::Result<Vec<String>> {
     let base = VaeWeights::open(&fixture("vae_tiny_base/original.safetensors")).unwrap();
     let choices = VggChoices {
         vgg16: None,
@@ -84,6 +96,7 @@ pub fn run_until(
         choices,
     };
     let stop = AtomicBool::new(false);
+    let is_alone = processes.is_none();
     let mut witness = Witness {
         stop_at,
         stop: &stop,
@@ -95,11 +108,15 @@ pub fn run_until(
         RunOptions {
             folder,
             devices,
+            processes,
             stop: &stop,
             screen: &mut witness,
         },
     )?;
-    assert_eq!(progress.step, stop_at.unwrap_or(config.train.steps));
+    // Another process may have been asked to stop.
+    if is_alone || stop_at.is_some() {
+        assert_eq!(progress.step, stop_at.unwrap_or(config.train.steps));
+    }
     Ok(witness.notes)
 }
 
