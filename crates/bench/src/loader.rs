@@ -10,7 +10,7 @@ use vae2x_core::weights::formula::unit;
 use vae2x_media::picture::write_image;
 use vae2x_media::resample::{Filter, resize};
 use vae2x_train::data::dataset::DatasetOptions;
-use vae2x_train::data::{CropOptions, Dataset, Limits, Loader, list, photo};
+use vae2x_train::data::{CropOptions, Dataset, Limits, Loader, Share, list, photo};
 
 /// Options.
 #[derive(clap::Args)]
