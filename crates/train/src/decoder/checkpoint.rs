@@ -389,6 +389,10 @@ mod tests {
         checkpoints.prepare().unwrap();
         checkpoints.prune(2, Some(10)).unwrap();
         assert_eq!(checkpoints.steps().unwrap(), [10, 20, 25]);
+        let place = |step| checkpoints.find(step).unwrap();
+        assert_eq!(place(10), Some(checkpoints.best_path(10)));
+        assert_eq!(place(20), Some(checkpoints.path(20)));
+        assert_eq!(place(5), None);
         assert_eq!(names(&run.path().join("checkpoints")).unwrap().len(), 3);
     }
 

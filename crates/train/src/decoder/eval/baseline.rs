@@ -60,7 +60,7 @@ fn scale_of(weights: &dyn Weights) -> usize {
 /// What the baseline is called: in captions, and before the names of its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaselineName {
-    /// In captions.
+    /// Says what is shown of it.
     pub caption: &'static str,
     /// Before names of numbers.
     pub prefix: &'static str,
@@ -78,5 +78,10 @@ impl BaselineName {
             },
             prefix: if scale == 1 { "base_" } else { "start_" },
         }
+    }
+
+    /// In captions that have little room, and of folders.
+    pub fn short(self) -> &'static str {
+        self.prefix.trim_end_matches('_')
     }
 }

@@ -259,18 +259,24 @@ impl Evaluation {
                     let photo = &self.photos[photo];
                     let size = picture_size(&photo.target)?;
                     let input = resize(&photo.input, size, Filter::Area)?;
-                    let views = self.views(case, output, Some(&photo.target), "");
+                    let mut views = self.views(case, output, Some(&photo.target), "");
                     let details = details(case, &views)?;
+                    if let (Some(named), Some(first)) = (self.baseline, views.first_mut()) {
+                        first.0 = named.caption.into();
+                    }
                     photos.add([vec![(format!("input of {}", case.name), input)], views].concat());
                     photos.add(details);
                 }
                 Subject::Photo(_, time) => {
-                    let views = self.views(case, output, None, &format!(" t {time}"));
+                    let views = self.views(case, output, None, &format!(" t{time}"));
                     softened.extend(details(case, &views)?);
                 }
                 Subject::Latent(_) => {
-                    let views = self.views(case, output, None, &format!(" of {}", case.name));
+                    let mut views = self.views(case, output, None, "");
                     let details = details(case, &views)?;
+                    if let Some(first) = views.first_mut() {
+                        first.0.push_str(&format!(" of {}", case.name));
+                    }
                     latents.add([views, details].concat());
                 }
             }
@@ -289,7 +295,7 @@ impl Evaluation {
         target: Option<&Array>,
         end: &str,
     ) -> Vec<(String, Array)> {
-        let caption = self.baseline.map_or("", |named| named.caption);
+        let caption = self.baseline.map_or("", |named| named.short());
         let baseline = case.baseline.as_ref().map(|image| (caption, image));
         let views = baseline
             .into_iter()
