@@ -7,8 +7,8 @@
 use burn::tensor::{Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use vae2x_core::weights::{TensorFile, formula};
 use vae2x_core::Array;
+use vae2x_core::weights::{TensorFile, formula};
 use vae2x_nn::array::to_tensor;
 use vae2x_nn::loss::fdl::{FdlConfig, Projections, unit_kernels};
 use vae2x_nn::loss::lpips::Lpips;
