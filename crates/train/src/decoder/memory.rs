@@ -3,6 +3,7 @@
 use vae2x_core::arch::{self, Layer, TensorSpec};
 use vae2x_core::{Precision, VaeConfig};
 use vae2x_nn::discriminator;
+use vae2x_nn::loss::fdl::RESPONSES;
 use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 
 use super::config::{Config, Part};
@@ -188,7 +189,7 @@ fn vgg_values(config: &Config) -> f64 {
     }
 }
 
-/// The random kernels of the frequency distribution loss, and what they make of an image.
+/// The random kernels of the frequency distribution loss, and what they make of an image, as much as is in memory at once.
 fn kernel_values(config: &Config) -> f64 {
     let fdl = &config.loss.fdl_options;
     let stages = VGG.iter().zip(&fdl.layer_weights).enumerate();
@@ -198,8 +199,9 @@ fn kernel_values(config: &Config) -> f64 {
         if *weight == 0.0 || side < patch {
             return 0.0;
         }
-        let outputs = config.train.batch as f64 * (side - patch + 1.0).powi(2);
-        fdl.projections as f64 * (channels * patch * patch + outputs)
+        let projections = fdl.projections as f64;
+        let responses = projections * (side - patch + 1.0).powi(2);
+        projections * channels * patch * patch + responses.min(RESPONSES as f64)
     };
     stages.map(of_stage).sum()
 }

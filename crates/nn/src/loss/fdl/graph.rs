@@ -1,27 +1,35 @@
-//! One stage of the loss in operations of burn's graph, on any device and in any precision: the definition.
+//! The terms of one stage in operations of burn's graph, on any device and in any precision: the definition.
 
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
 
+use super::FdlConfig;
 use super::spectrum::Spectrum;
-use super::{FdlConfig, Terms};
 use crate::conv::conv2d;
 use crate::sort::sort_last;
 
 /// # Shapes
-/// kernels `[P, C, kt, k, k]`, features `[B, C, F, H, W]`
-pub(super) fn stage(
+/// kernels `[P, C, kt, k, k]`, features `[B, C, F, H, W]` -> `[B]`
+pub(super) fn magnitude(
     config: &FdlConfig,
     kernels: &Tensor<5>,
     x: &Tensor<5>,
     y: &Tensor<5>,
-) -> Terms {
-    let (x, y) = (Spectrum::new(x, config), Spectrum::new(y, config));
-    Terms {
-        magnitude: sliced_wasserstein(x.magnitude(), y.magnitude(), kernels),
-        angle: (config.phase_weight != 0.0)
-            .then(|| sliced_wasserstein(x.angle(), y.angle(), kernels)),
-    }
+) -> Tensor<1> {
+    let [x, y] = [x, y].map(|features| Spectrum::new(features, config).magnitude());
+    sliced_wasserstein(x, y, kernels)
+}
+
+/// # Shapes
+/// as [`magnitude`]
+pub(super) fn angle(
+    config: &FdlConfig,
+    kernels: &Tensor<5>,
+    x: &Tensor<5>,
+    y: &Tensor<5>,
+) -> Tensor<1> {
+    let [x, y] = [x, y].map(|features| Spectrum::new(features, config).angle());
+    sliced_wasserstein(x, y, kernels)
 }
 
 /// `mean |sort(kernels * x) - sort(kernels * y)|`, per image.

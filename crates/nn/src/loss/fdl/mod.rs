@@ -9,6 +9,7 @@
 //! The published transform is not normalized: magnitudes, and with them the loss, grow with the square root of the number of
 //! pixels, so a weight that fits one crop is half of what fits one of half its side. [`Norm::Ortho`] takes that out.
 
+mod fused;
 mod graph;
 mod spectrum;
 
@@ -21,6 +22,10 @@ use super::lpips::sum;
 const SMALLEST: f32 = 1e-20;
 /// FDLPIPS' factor of the whole loss, which brings it into the range of its perceptual term.
 const SCALE: f64 = 1e-3;
+
+/// Responses of one image to random kernels that are in memory at once on the CPU, unless those to one kernel are more: 64 MB, a
+/// few times over.
+pub const RESPONSES: usize = 1 << 24;
 
 /// Axes of the transform and of the kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,7 +216,16 @@ fn as_clip<const D: usize>(config: &FdlConfig, features: &Tensor<D>) -> Result<T
 /// # Shapes
 /// kernels `[P, C, kt, k, k]`, features `[B, C, F, H, W]`, one frame for [`Axes::Plane`]
 pub fn stage(config: &FdlConfig, kernels: &Tensor<5>, x: &Tensor<5>, y: &Tensor<5>) -> Terms {
-    graph::stage(config, kernels, x, &y.clone().detach())
+    let y = y.clone().detach();
+    let magnitude = match fused::serves(x) {
+        true => fused::magnitudes(x, &y, kernels, config.scale(x.dims())),
+        false => graph::magnitude(config, kernels, x, &y),
+    };
+    let has_angle = config.phase_weight != 0.0;
+    Terms {
+        magnitude,
+        angle: has_angle.then(|| graph::angle(config, kernels, x, &y)),
+    }
 }
 
 #[cfg(test)]
