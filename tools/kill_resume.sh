@@ -18,7 +18,7 @@ new() {
   exec "$vae2x" train decoder --config configs/tiny_cpu.toml --no-tui --out "$1" --set "data.photos=[\"$photos\"]" \
     --set data.crop=64 --set loss.fdl=0.1 --set loss.vgg19=random:0 --set loss.vgg_crop=16 --set loss.fdl_options.patch=3 \
     --set loss.fdl_options.projections=4 --set "loss.fdl_options.layer_weights=[1.0, 1.0]" --set train.batch=1 --set train.steps=$steps --set data.cache=0 --set data.min_side=64 \
-    --set gan.weight=0.05 --set gan.width=8 --set gan.start=3 --set eval.size=64 \
+    --set gan.weight=0.05 --set gan.width=8 --set gan.start=3 --set gan.warmup=2 --set eval.size=64 --set data.crops_per_photo=3 --set data.shuffle=6 \
     --set log.every=1 --set log.eval_every=7 --set log.checkpoint_every=2
 }
 resume() { exec "$vae2x" train decoder --resume "$1" --no-tui; }

@@ -12,4 +12,4 @@ if ! cargo +nightly miri --version >/dev/null 2>&1; then
   echo "miri skipped: no nightly compiler that has it"
   exit 0
 fi
-MIRIFLAGS="-Zmiri-disable-isolation" cargo +nightly miri test -p vae2x-cpu --lib kernels
+MIRIFLAGS="-Zmiri-disable-isolation" cargo +nightly miri test -p vae2x-kernels --lib

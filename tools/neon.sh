@@ -24,4 +24,4 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER="timeout 600 qemu-aarch64"
 # Emulated, a few random cases of each kernel take as long as many.
 export PROPTEST_CASES=4
-cargo test --release --target "$target" -p vae2x-cpu --lib --test fixtures -- --skip full --skip bf16
+cargo test --release --target "$target" -p vae2x-kernels -p vae2x-cpu --lib --test fixtures -- --skip full --skip bf16

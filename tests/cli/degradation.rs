@@ -411,3 +411,69 @@ fn a_decoder_is_trained_behind_the_proxy() {
         "{said}"
     );
 }
+
+/// The recipe as it ships, with every loss and the proxy, small: ten steps.
+#[test]
+fn the_recipe_takes_ten_steps_at_a_tiny_size() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::train::tiny_run(folder.path());
+    let (proxy, out) = (proxy(folder.path(), 16), folder.path().join("recipe"));
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/decoder_2x.toml");
+    let set = [
+        "model.base=demo:base".to_string(),
+        format!("data.photos=[\"{}/photos\"]", folder.path().display()),
+        format!("degradation.proxy={proxy}"),
+        "data.crop=64".into(),
+        "data.shuffle=8".into(),
+        "train.steps=10".into(),
+        "train.batch=1".into(),
+        "train.warmup=2".into(),
+        "loss.vgg16=random:0".into(),
+        "loss.vgg19=random:1".into(),
+        "loss.fdl_options.projections=4".into(),
+        "gan.start=0".into(),
+        "gan.warmup=2".into(),
+        "gan.ramp=3".into(),
+        "gan.width=8".into(),
+        "log.every=1".into(),
+    ];
+    let out = text(&out);
+    let mut args = vec!["train", "decoder", "--config", recipe, "--out", &out];
+    set.iter().for_each(|set| args.extend(["--set", set]));
+    run(&args).ok();
+    let log = std::fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["kind"] == "train")
+        .collect();
+    assert_eq!(lines.len(), 10);
+    let loss = vae2x_train::Config::open(&Path::new(&out).join("config.toml"), &[])
+        .unwrap()
+        .loss;
+    let weights = [
+        ("l1", loss.l1),
+        ("lpips", loss.lpips),
+        ("feature_l1", loss.feature_l1),
+        ("fdl", loss.fdl),
+    ];
+    let losses: Vec<&str> = weights
+        .into_iter()
+        .filter_map(|(name, weight)| (weight > 0.0).then_some(name))
+        .collect();
+    assert!(losses.contains(&"l1") && losses.contains(&"fdl") && losses.len() >= 3);
+    for (step, line) in lines.iter().enumerate() {
+        let is_there =
+            |name: &str| line[name].is_number() || line[format!("{name}_random")].is_number();
+        let always = ["loss", "grad_norm", "d_loss", "d_real", "d_decoded"];
+        for name in losses.iter().chain(&always) {
+            assert!(is_there(name), "{name}: {line}");
+        }
+        let weight = line["gan_weight"].as_f64();
+        assert_eq!(
+            weight.is_some_and(|weight| weight > 0.0),
+            step >= 2,
+            "{line}"
+        );
+    }
+}

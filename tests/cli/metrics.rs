@@ -302,21 +302,51 @@ fn speckle_of_pictures() {
 }
 
 #[test]
-fn speckle_of_models_is_that_of_their_flat_colours() {
+fn speckle_of_models_is_that_of_their_probe_latents() {
     let result = json(&words(&["speckle", "--vae", "demo:base", "--json"]));
-    let colours = result.as_array().unwrap();
-    assert_eq!(colours.len(), 8);
-    for colour in colours {
-        let of = |key: &str| colour[key].as_f64().unwrap();
-        // The demo's models know colours to some steps, and have no grid.
-        assert!(of("mean_error") < 20.0 && of("ripple") < 5.0, "{colour}");
+    let probes = result["probes"].as_array().unwrap();
+    let names: Vec<&str> = probes
+        .iter()
+        .map(|p| p["probe"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "noise 0.05",
+            "noise 0.1",
+            "noise 0.2",
+            "noise 0.3",
+            "slope",
+            "slope, noise 0.1",
+            "softened 0.5",
+            "softened 1"
+        ]
+    );
+    for key in ["speckle_db", "lattice_energy_db"] {
+        let values: Vec<f64> = probes.iter().map(|p| p[key].as_f64().unwrap()).collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let highest = values.iter().copied().fold(0.0, f64::max);
         assert!(
-            (0.0..=1.0).contains(&of("non_constant_share")) && of("speckle_db") < 3.0,
-            "{colour}"
+            (result["mean"][key].as_f64().unwrap() - mean).abs() < 1e-9,
+            "{result}"
         );
-        assert!(
-            colour["colour"].as_str().unwrap().starts_with('#'),
-            "{colour}"
-        );
+        assert_eq!(result["highest"][key], highest, "{result}");
+        // The demo's models have no visible grid.
+        assert!((0.0..5.0).contains(&highest), "{key}: {values:?}");
     }
+    // What the first score does not see: where noise is decoded, detail is not the same all over a cell.
+    assert!(
+        probes[3]["lattice_energy_db"].as_f64().unwrap() > 1.0,
+        "{result}"
+    );
+    let table = run(&["speckle", "--vae", "demo:base"]).ok();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(
+        lines.len() == 11 && lines[9].contains("mean") && lines[10].contains("highest"),
+        "{table}"
+    );
+    assert!(
+        lines[0].contains("lattice dB") && lines[0].contains("lattice 16 px"),
+        "{table}"
+    );
 }

@@ -411,6 +411,9 @@ fn what_does_not_fit_is_refused_before_anything_is_made() {
     run(&job(&dit, &given, &out)).ok();
     let said = run(&[&job(&dit, &given, &out)[..], &["--seed", "5", "--resume"]].concat()).fails(1);
     assert!(said.contains("different options"), "{said}");
+    let draw = ["--t-draw", "log-normal", "--resume"];
+    let said = run(&[&job(&dit, &given, &out)[..], &draw].concat()).fails(1);
+    assert!(said.contains("different draw of flow times"), "{said}");
 
     // Another model in the same files, and another file of the same name.
     let original = fixture("dit_tiny/original.safetensors");

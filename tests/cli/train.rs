@@ -31,8 +31,8 @@ fn photos(folder: &Path) {
 fn config(folder: &Path, rest: &str) -> String {
     let path = folder.join("tiny.toml");
     let text_of = format!(
-        "model.base = \"{}\"\ndata = {{ photos = [\"{}\"], crop = 32, min_sharpness = 0.0 }}\n\
-         train = {{ steps = 3, batch = 1 }}\ngan = {{ weight = 0.1, width = 4 }}\n\
+        "model.base = \"{}\"\ndata = {{ photos = [\"{}\"], crop = 32, min_sharpness = 0.0, crops_per_photo = 1, shuffle = 1 }}\n\
+         train = {{ steps = 3, batch = 1 }}\ngan = {{ weight = 0.1, start = 1, warmup = 1, width = 4 }}\n\
          log = {{ every = 1, eval_every = 2, checkpoint_every = 2 }}\neval = {{ size = 48, short_side = 0 }}\n{rest}\n",
         fixture("vae_tiny_base/original.safetensors"),
         folder.join("photos").display()
@@ -72,6 +72,7 @@ fn a_run_leaves_its_folder_and_exports_load() {
             "checkpoints",
             "config.toml",
             "log.jsonl",
+            "milestones",
             "samples",
             "tensorboard"
         ]
@@ -101,6 +102,8 @@ fn a_run_leaves_its_folder_and_exports_load() {
             .ok()
             .contains("step 3 of 3")
     );
+
+    milestones_are_compared_and_exported(Path::new(&out), folder.path());
 
     let vae = folder.path().join("vae");
     let said = run(&[
@@ -148,6 +151,88 @@ fn a_run_leaves_its_folder_and_exports_load() {
     assert!(picture.exists());
 }
 
+/// The size of what the export of a run of each scale decodes a latent of 64x40 cells to.
+#[test]
+fn decoders_of_every_scale_are_trained_and_decode() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(&folder.path().join("photos"));
+    let config = config(folder.path(), "");
+    let held = format!(
+        "data.held_out=[\"{}/photos/2.png\"]",
+        folder.path().display()
+    );
+    let latent = fixture("data/wan_cheesecake_frame0.latent");
+    for scale in [1, 4] {
+        let at = |name: &str| text(&folder.path().join(format!("{scale}-{name}")));
+        let (out, model, picture) = (at("run"), at("m.safetensors"), at("p.png"));
+        let set = format!("model.scale={scale}");
+        let train = ["train", "decoder", "--config", &config, "--out", &out];
+        let set = [
+            "--set",
+            &set,
+            "--set",
+            &held,
+            "--set",
+            "eval.size=64",
+            "--set",
+            "data.crop=64",
+        ];
+        run(&[&train[..], &set].concat()).ok();
+        let log = std::fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
+        let lines: Vec<serde_json::Value> = log
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        let last = lines.iter().rfind(|l| l["kind"] == "train").unwrap();
+        assert!(
+            last["step"] == 3 && last["gan"].is_number() && last["l1"].is_number(),
+            "{last}"
+        );
+        let measured = lines.iter().find(|l| l["kind"] == "eval").unwrap();
+        assert!(
+            measured["psnr"].is_number() && measured["base_psnr"].is_number(),
+            "{measured}"
+        );
+        // Continues from its own checkpoint.
+        let more = ["--set", "train.steps=4"];
+        let said = run(&[&["train", "decoder", "--resume", &out][..], &more].concat()).ok();
+        assert!(said.contains("step 4 of 4"), "{said}");
+        run(&["export", &out, "-o", &model, "--layout", "original"]).ok();
+        let vae = VaeWeights::open(Path::new(&model)).unwrap();
+        assert_eq!(vae.config().out_channels, 3 * scale * scale);
+        run(&["decode", &latent, "--vae", &model, "-o", &picture]).ok();
+        let size = vae2x_media::picture::look_at_image(Path::new(&picture)).unwrap();
+        assert_eq!(size, [40 * 8 * scale, 64 * 8 * scale]);
+    }
+}
+
+/// Of a run of 3 steps with one held-out photo.
+fn milestones_are_compared_and_exported(run_folder: &Path, folder: &Path) {
+    let page = folder.join("run.html");
+    let said = run(&["compare", &text(run_folder), "-o", &text(&page)]).ok();
+    assert!(said.contains("1 row"), "{said}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    for name in ["target", "base", "step 0", "step 3"] {
+        assert!(html.contains(&format!(">{name}<")), "{name}");
+    }
+    let milestone = text(&run_folder.join("milestones/step-00000003.safetensors"));
+    let export = |what: &str, name: &str, more: &[&str]| {
+        let out = folder.join(name);
+        let to = text(&out);
+        let args = ["export", what, "--layout", "original", "-o", &to];
+        let said = run(&[&args, more].concat()).ok();
+        assert!(said.contains("moving average"), "{said}");
+        std::fs::read(&out).unwrap()
+    };
+    let kept = export(&milestone, "milestone.safetensors", &[]);
+    let average = export(&text(run_folder), "average.safetensors", &["--ema"]);
+    assert!(kept == average);
+
+    std::fs::remove_dir_all(run_folder.join("milestones/images")).unwrap();
+    let said = run(&["compare", &text(run_folder), "-o", &text(&page)]).fails(1);
+    assert!(said.contains("log.milestone_every"), "{said}");
+}
+
 #[test]
 fn configurations_that_cannot_be_meant_name_the_key() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,7 +251,40 @@ fn configurations_that_cannot_be_meant_name_the_key() {
     assert!(fails("", &["loss.fdl=1.0"]).contains("loss.vgg19"));
     assert!(fails("", &["data.photos=[\"nowhere\"]"]).contains("nowhere"));
     assert!(fails("", &["data.crop=64", "data.min_side=200"]).contains(".png"));
-    assert!(fails("", &["degradation.kind=proxy"]).contains("degradation.proxy"));
+    let said = fails("", &["degradation.kind=proxy"]);
+    assert!(
+        said.contains("degradation.proxy") && said.contains("vae2x train degradation"),
+        "{said}"
+    );
+    let missing = [
+        "degradation.kind=proxy",
+        "degradation.proxy=none.safetensors",
+    ];
+    let said = fails("", &missing);
+    assert!(
+        said.contains("none.safetensors") && said.contains("vae2x train degradation"),
+        "{said}"
+    );
+    for (set, named) in [
+        (&["model.scale=3"][..], "model.scale"),
+        (&["gan.betas=[0.5, 1.0]"], "gan.betas"),
+        (&["degradation.clean=1.5"], "degradation.clean"),
+        (&["degradation.noise=-1"], "degradation.noise"),
+        (&["data.crops_per_photo=0"], "crops_per_photo"),
+        (&["model.scale=4", "data.crop=48"], "multiple of 32"),
+        (&["model.scale=2", "train.parts=[\"base\"]"], "model.scale"),
+        (
+            &["model.scale=1", "model.base=demo:2x"],
+            "12 output channels",
+        ),
+        (
+            &["model.scale=4", "model.base=demo:2x", "eval.size=64"],
+            "48",
+        ),
+    ] {
+        let said = fails("", set);
+        assert!(said.contains(named), "{set:?}: {said}");
+    }
     assert!(
         fails("", &["loss.fdl=1.0", "loss.vgg19=missing.safetensors"])
             .contains("missing.safetensors")

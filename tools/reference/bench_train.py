@@ -2,7 +2,7 @@
 
     pip install torch diffusers numpy
     python tools/reference/bench_train.py BASE_DIM CROP BATCH STEPS [--device cuda] [--bf16] [--fdl-stages N] [--projections N]
-        [--patch N] [--vgg-crop N] [--no-lpips] [--no-gan]
+        [--patch N] [--phase-weight X] [--lpips] [--vgg-crop N] [--no-gan]
 
 Weights are random: they do not change the time. Single-frame convolutions as in diffusers (3-D, time padded) are replaced by
 their 2-D form, as ours are. f32, or autocast to bf16. Prints JSON: seconds of each step, images per second without the first, and
@@ -23,10 +23,11 @@ parser = argparse.ArgumentParser()
 for name in ("base_dim", "crop", "batch", "steps"):
     parser.add_argument(name, type=int)
 parser.add_argument("--fdl-stages", type=int, default=5)
-parser.add_argument("--projections", type=int, default=256)
+parser.add_argument("--projections", type=int, default=64)
 parser.add_argument("--patch", type=int, default=5)
+parser.add_argument("--phase-weight", type=float, default=0.0)
 parser.add_argument("--vgg-crop", type=int, default=0)
-parser.add_argument("--no-lpips", action="store_true")
+parser.add_argument("--lpips", action="store_true", help="in place of the L1 of VGG19's features")
 parser.add_argument("--no-gan", action="store_true")
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--bf16", action="store_true")
@@ -68,7 +69,8 @@ def features(stages, x):
     return out
 
 
-vgg16, vgg19 = vgg((2, 2, 3, 3, 3)), vgg((2, 2, 4, 4, 4)[: args.fdl_stages])
+vgg16 = vgg((2, 2, 3, 3, 3)) if args.lpips else None
+vgg19 = vgg((2, 2, 4, 4, 4)[: args.fdl_stages])
 channels = [3, 64, 128, 256, 512, 1]
 layers = []
 for i, (a, b) in enumerate(zip(channels, channels[1:])):
@@ -83,15 +85,20 @@ def unit(a):
     return a / (torch.sqrt((a**2).sum(1, keepdim=True) + 1e-20) + 1e-10)
 
 
+kernels = [torch.randn(args.projections, c, args.patch, args.patch) for c in (64, 128, 256, 512, 512)]
+kernels = [k / k.flatten(1).norm(dim=1).view(-1, 1, 1, 1) for k in kernels]
+
+
 def fdl(x, y):
     total = 0
-    for a, b in zip(x, y):
+    for a, b, kernel in zip(x, y, kernels):
         if min(a.shape[2:]) < args.patch:
             continue
-        kernel = torch.randn(args.projections, a.shape[1], args.patch, args.patch)
-        kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         fa, fb = torch.fft.fftn(a, dim=(-2, -1)), torch.fft.fftn(b, dim=(-2, -1))
-        for weight, p, q in ((1, fa.abs(), fb.abs()), (0.01, fa.angle(), fb.angle())):
+        parts = [(1, fa.abs(), fb.abs())]
+        if args.phase_weight:
+            parts.append((args.phase_weight, fa.angle(), fb.angle()))
+        for weight, p, q in parts:
             p, q = (F.conv2d(m, kernel).flatten(2).sort(dim=2)[0] for m in (p, q))
             total = total + weight * (p - q).abs().mean()
     return 0.001 * total
@@ -115,14 +122,17 @@ def step(source, target):
         d_adam.step()
     loss = (decoded - target).abs().mean()
     x, y = window(decoded), window(target)
-    if not args.no_lpips:
+    if args.lpips:
         with narrow():
             pairs = list(zip(features(vgg16, x), features(vgg16, y)))
         pairs = [(a.float(), b.float()) for a, b in pairs]
         loss = loss + 0.05 * sum(((unit(a) - unit(b)) ** 2).sum(1).mean() for a, b in pairs)
     with narrow():
         deep = features(vgg19, x), features(vgg19, y)
-    loss = loss + fdl(*([a.float() for a in side] for side in deep))
+    deep = [[a.float() for a in side] for side in deep]
+    if not args.lpips:
+        loss = loss + 0.1 * sum((unit(a) - unit(b)).abs().mean() for a, b in zip(*deep))
+    loss = loss + fdl(*deep)
     if not args.no_gan:
         critic.requires_grad_(False)
         with narrow():

@@ -109,7 +109,7 @@ def sdedit(latents, pairs, *options):
 
 
 def pairs():
-    sdedit("latents_train", "pairs", "--t-median", 0.2, "--t-sigma", 0.5, "--per-latent", 6)
+    sdedit("latents_train", "pairs", "--t-draw", "log-normal", "--t-median", 0.2, "--t-sigma", 0.5, "--per-latent", 6)
     for time in TIMES:
         sdedit("latents_held", f"held_{time}", "--t", time)
 

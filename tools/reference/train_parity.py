@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 
 STEPS, BATCH, CROP = 10, 2, 64
 WEIGHTS = {"l1": 1.0, "lpips": 0.1, "feature_l1": 0.05, "fdl": 0.5}
-GAN_WEIGHT, GAN_START, GAN_WIDTH, GAN_LR = 0.05, 2, 8, 2e-4
+GAN_WEIGHT, GAN_START, GAN_WARMUP, GAN_RAMP, GAN_WIDTH, GAN_LR, GAN_BETAS = 0.3, 2, 1, 3, 8, 2e-4, (0.5, 0.9)
+BIRTH_ITERATIONS = 20
 LR, LR_MIN, WARMUP, CLIP, DECAY = 1e-3, 1e-5, 3, 1.0, 0.01
 PROJECTIONS, PATCH, PHASE = 4, 3, 0.01
 DOUBLE = torch.float64
@@ -99,6 +100,8 @@ class Critic:
             self.v.append(None)
         for p in self.parameters:
             p.requires_grad_(True)
+        for _ in range(BIRTH_ITERATIONS):
+            self.iterate()
 
     @torch.no_grad()
     def iterate(self):
@@ -161,8 +164,8 @@ def main(fixtures, out):
     heads = load_file(fixtures / "losses/lpips_vgg_lin_v0.1.safetensors")
     heads = [heads[f"lin{i}.weight"].to(DOUBLE) for i in range(5)]
     critic = Critic()
-    adam = lambda p: torch.optim.AdamW(p, betas=(0.9, 0.99), eps=1e-8, weight_decay=DECAY)
-    g_adam, d_adam = adam(trained.values()), adam(critic.parameters)
+    adam = lambda p, betas: torch.optim.AdamW(p, betas=betas, eps=1e-8, weight_decay=DECAY)
+    g_adam, d_adam = adam(trained.values(), (0.9, 0.99)), adam(critic.parameters, GAN_BETAS)
     log, saved = {}, {}
     for step in range(STEPS):
         target, source = picture("target", step, CROP), picture("input", step, CROP // 2)
@@ -178,7 +181,7 @@ def main(fixtures, out):
             d_loss.backward()
             d_adam.param_groups[0]["lr"] = learning_rate(step, GAN_LR)
             d_adam.step()
-            values["d_loss"] = d_loss
+            values.update(d_loss=d_loss, d_real=real.mean(), d_decoded=fake.mean())
         losses = {"l1": (decoded - target).abs().mean()}
         losses["lpips"] = sum(
             (head * (normalized(a) - normalized(b)) ** 2).sum(1).mean()
@@ -189,9 +192,13 @@ def main(fixtures, out):
         losses["fdl"] = fdl(x, y, step)
         total = sum(WEIGHTS[name] * loss for name, loss in losses.items())
         values.update(losses, loss=total)
-        if step >= GAN_START:
+        alone = GAN_START + GAN_WARMUP
+        if step >= alone:
             values["gan"] = ((critic(decoded) - 1) ** 2).mean()
-            total = total + GAN_WEIGHT * values["gan"]
+            last = lambda loss: torch.autograd.grad(loss, head.weight, retain_graph=True)[0][:, :, -1].norm()
+            ratio = float(last(total) / (last(values["gan"]) + 1e-4))
+            values["gan_weight"] = GAN_WEIGHT * min(1, (step - alone + 1) / (GAN_RAMP + 1)) * ratio
+            total = total + values["gan_weight"] * values["gan"]
         g_adam.zero_grad()
         total.backward()
         if step == 0:

@@ -6,6 +6,7 @@ mod decode;
 mod device;
 mod formula;
 mod layers;
+mod loader;
 mod parity;
 mod step_time;
 mod transformer;
@@ -30,6 +31,8 @@ enum Command {
     Layers(layers::Args),
     /// Seconds, memory and parts of training steps with all losses.
     StepTime(step_time::Args),
+    /// Samples per second from photos: what training's threads make ready.
+    Loader(loader::Args),
     /// Convolutions of training on the CPU: ours and burn's.
     Convolutions,
     /// One prediction of the 1.3B transformer.
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Command::Decode(args) => decode::run(&args),
         Command::Layers(args) => layers::run(&args),
         Command::StepTime(args) => step_time::run(&args),
+        Command::Loader(args) => loader::run(&args),
         Command::Convolutions => {
             convolutions::run();
             Ok(())

@@ -22,11 +22,11 @@ use vae2x_train::{Config, VggChoice};
 
 use crate::device::{on_burn, peak_mb, reserved_mb, sync, timed};
 
-/// All losses, with the published sizes.
+/// All losses, LPIPS with heads too, so that both VGGs run.
 const CONFIG: &str = r#"
 model.base = "formula"
 data = { photos = ["none"] }
-gan = { weight = 0.05 }
+gan = { weight = 0.05, warmup = 0, adaptive = false }
 loss = { l1 = 1.0, lpips = 0.05, fdl = 1.0, vgg16 = "random:0", vgg19 = "random:0" }
 "#;
 
@@ -50,12 +50,12 @@ fn parts(
     let (base, device) = (inputs.base.as_ref(), target.device());
     let encoder = Encoder::load(base, &device)?;
     let mut generator = Generator::load(
-        &Overlay::new(base, config.scale(), config.model.start)?,
+        &Overlay::new(base, config.scale(), config.model.start)?.for_images(),
         false,
         &device.clone().autodiff(),
     )?;
     let mut average = generator.valid();
-    let losses = PictureLosses::load(&config.loss, &inputs.choices, &device)?;
+    let losses = PictureLosses::load(&config.loss, &inputs.choices, config.train.seed, &device)?;
     let mut adam = Adam::new(AdamOptions {
         betas: config.train.betas,
         weight_decay: config.train.weight_decay,
@@ -113,6 +113,7 @@ pub struct Args {
 /// themselves; what they lack of a step is the adversarial loss.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (crop, batch) = (args.crop, args.batch);
+    vae2x_nn::device::keep_freed_memory();
     let mut overrides = vec![
         format!("data.crop={crop}"),
         format!("train.batch={batch}"),

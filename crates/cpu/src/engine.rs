@@ -6,12 +6,12 @@ use vae2x_core::engine::{Decode, Encode, Engine};
 use vae2x_core::weights::Weights;
 use vae2x_core::{Cancel, Estimate, Extent, Result, VaeConfig, arch};
 
-use crate::isa::Isa;
 use crate::machine::Machine;
 use crate::options::{CpuOptions, Storage};
 use crate::run::memory::estimate;
 use crate::run::session::{Decoding, Encoding};
 use crate::weights::model::Model;
+use vae2x_kernels::Isa;
 
 /// A model on this CPU, in `f32`.
 ///

@@ -2,14 +2,12 @@
 //!
 //! In the order the data flows: [`vae2x_core::arch`]'s layers become fused steps (`plan`), weights are packed for the
 //! kernels (`weights`), rows of pixels (`buffers`) stream through the steps (`run`), each step is cut into tasks for the
-//! threads (`ops`), whose inner loops are compiled for every instruction set (`kernels`, the only unsafe code). Knows
-//! nothing of burn.
+//! threads (`ops`), whose inner loops are those of `vae2x-kernels`, compiled for every instruction set. Knows nothing of
+//! burn.
 
 mod bench;
 mod buffers;
 mod engine;
-mod isa;
-mod kernels;
 mod machine;
 mod ops;
 mod options;
@@ -18,8 +16,8 @@ mod run;
 mod weights;
 
 pub use engine::CpuEngine;
-pub use isa::{ISA_VARIABLE, Isa};
 pub use options::CpuOptions;
+pub use vae2x_kernels::{ISA_VARIABLE, Isa};
 
 #[doc(hidden)]
 pub use bench::{

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use vae2x_core::{Cancel, Error, Result};
 
 use crate::buffers::pages::Pages;
-use crate::isa::Isa;
+use vae2x_kernels::Isa;
 
 /// Threads, instruction set and scratch memory. Clones share threads and memory.
 #[derive(Clone)]

@@ -4,8 +4,8 @@ use std::num::NonZero;
 
 use vae2x_core::{Error, Precision, Result};
 
-use crate::isa::Isa;
 use crate::machine::Machine;
+use vae2x_kernels::Isa;
 
 /// How to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //! file and never runs a neural network: a metric that needs one (LPIPS) is passed in as a function.
 
 pub mod clip;
-pub mod constant;
 pub mod metrics;
 pub mod numbers;
+pub mod probes;
 pub mod speckle;
 pub mod spectrum;

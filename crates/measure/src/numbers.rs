@@ -216,6 +216,16 @@ pub const NUMBERS: &[Number] = &[
         least_side: SPECKLE_LEAST_SIDE,
         of: Of::Scaled(|picture, scale| Ok(speckle(picture, scale)?.speckle_db)),
     },
+    Number {
+        key: "lattice_energy_db",
+        name: "Lattice",
+        unit: "dB",
+        about: "How much more fine detail there is at one place of a cell of 2 to 16 pixels than at another; sees dots of either sign.",
+        better: Better::Lower,
+        digits: 2,
+        least_side: SPECKLE_LEAST_SIDE,
+        of: Of::Scaled(|picture, scale| Ok(speckle(picture, scale)?.lattice_energy_db)),
+    },
 ];
 
 #[cfg(test)]
@@ -249,7 +259,10 @@ mod tests {
             pair: None,
             lpips: None,
         };
-        assert_eq!(taken(&alone), ["sharpness", "speckle_db"]);
+        assert_eq!(
+            taken(&alone),
+            ["sharpness", "speckle_db", "lattice_energy_db"]
+        );
         assert_eq!(taken(&Subject { scale: 2, ..alone }), ["sharpness"]);
         let distance = |_: &Array, _: &Array| Ok(0.5);
         let pair = Subject {

@@ -3,6 +3,8 @@
 //! Nothing else knows burn's backends by name. Each interface is a cargo feature; asking for one that was left out is an
 //! error that names the feature.
 
+pub use vae2x_kernels::keep_freed_memory;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::DispatchDevice;

@@ -78,6 +78,45 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..Default::default() })]
+
+    /// The shapes that go through Winograd's transforms: images of whole and of broken tiles, blocks of channels, units of tiles that span
+    /// images, and several chunks.
+    #[test]
+    fn winograd_has_burns_values_and_gradients(
+        batch in 1..6usize, inputs in 8..70usize, outputs in 8..70usize, size in [4..36usize, 4..36usize],
+        side in 3..5usize, padding in [0..3usize, 0..3usize],
+    ) {
+        let options = ConvOptions::new([1, 1], padding, [1, 1], 1);
+        check([batch, inputs, size[0], size[1]], [outputs, inputs, side, side], &options);
+    }
+}
+
+#[test]
+fn large_images_are_transformed_in_chunks() {
+    let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    check([1, 96, 200, 131], [24, 96, 3, 3], &same);
+    check([2, 40, 70, 290], [40, 40, 3, 3], &same);
+    check([2, 40, 70, 290], [40, 40, 4, 4], &same);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| results(conv2d, [3, 40, 37, 50], [24, 40, 3, 3], &same))
+    };
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
 #[test]
 fn several_bands_and_large_patches_are_joined() {
     let same = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);

@@ -6,7 +6,7 @@ use vae2x_core::weights::formula;
 use vae2x_core::{Array, Result};
 use vae2x_nn::array::{to_array, to_tensor};
 use vae2x_nn::discriminator::{Discriminator, Spectral, formula_tensor};
-use vae2x_nn::loss::fdl::{self, Axes, FdlConfig, Projections, unit_kernels};
+use vae2x_nn::loss::fdl::{self, Axes, FdlConfig, Norm, Projections, unit_kernels};
 use vae2x_nn::loss::gan::GanKind;
 use vae2x_nn::loss::l1::charbonnier;
 use vae2x_nn::loss::lpips::{Lpips, feature_l1};
@@ -106,18 +106,17 @@ fn vgg19_features(dtype: FloatDType) -> (Tensor<4>, Vec<Tensor<4>>, Vec<Tensor<4
     (x, features.0, features.1)
 }
 
-/// The goldens' kernels: the first two stages are in the file too.
-fn projections(features: &[Tensor<4>], config: &FdlConfig) -> Projections {
+/// The goldens' kernels, by formula and the name of the case.
+fn projections<const D: usize>(
+    name: &str,
+    features: &[Tensor<D>],
+    config: &FdlConfig,
+) -> Projections {
     let stages = features.iter().enumerate().map(|(i, feature)| {
-        let shape = [
-            config.projections,
-            feature.dims()[1],
-            config.patch,
-            config.patch,
-        ];
-        let values = formula::unit(&format!("fdl.proj.{i}"), shape.iter().product()).collect();
+        let shape = config.kernels(feature.dims()[1]);
+        let values = formula::unit(&format!("{name}.proj.{i}"), shape.iter().product()).collect();
         let kernels =
-            to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
+            to_tensor::<5>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
         Some(unit_kernels(kernels.cast(feature.dtype())))
     });
     Projections {
@@ -138,7 +137,7 @@ fn fdl_config(phase_weight: f64) -> FdlConfig {
 fn fdl_values_of_every_stage() {
     let (x, features, target) = vgg19_features(FloatDType::F32);
     let config = fdl_config(0.01);
-    let projections = projections(&features, &config);
+    let projections = projections("fdl", &features, &config);
     for i in 0..2 {
         let kernels = to_array(projections.stages[i].clone().unwrap().inner()).unwrap();
         assert!(
@@ -147,19 +146,24 @@ fn fdl_values_of_every_stage() {
         );
     }
     for (i, kernels) in projections.stages.iter().enumerate() {
-        let (a, p) = fdl::stage(
+        let image = |t: &Tensor<4>| t.clone().unsqueeze_dim::<5>(2);
+        let terms = fdl::stage(
             &config,
             kernels.as_ref().unwrap(),
-            features[i].clone().inner(),
-            target[i].clone().inner(),
+            &image(&features[i]),
+            &image(&target[i]),
         );
-        check_value(&format!("fdl.layer{i}.amplitude"), &a);
+        check_value(&format!("fdl.layer{i}.amplitude"), &terms.magnitude);
         let tolerance = if i == CUT_STAGE {
             tolerance::PHASE_VALUE
         } else {
             tolerance::LOSS_VALUE
         };
-        check_value_within(&format!("fdl.layer{i}.phase"), &p.unwrap(), tolerance);
+        check_value_within(
+            &format!("fdl.layer{i}.phase"),
+            &terms.angle.unwrap(),
+            tolerance,
+        );
     }
     let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
     check_value("fdl.value", &loss);
@@ -176,7 +180,7 @@ fn fdl_of_magnitudes_alone() {
         let (x, features, target) = vgg19_features(dtype);
         let loss = fdl::fdl(
             &config,
-            &projections(&features, &config),
+            &projections("fdl", &features, &config),
             &features,
             &target,
         )
@@ -279,9 +283,14 @@ impl More {
     }
 
     /// Numbers by formula, which get a gradient.
-    fn input(name: &str, shape: [usize; 4], scale: f64, dtype: FloatDType) -> Tensor<4> {
+    fn input<const D: usize>(
+        name: &str,
+        shape: [usize; D],
+        scale: f64,
+        dtype: FloatDType,
+    ) -> Tensor<D> {
         let values = formula::unit(&format!("losses.{name}"), shape.iter().product()).collect();
-        let tensor = to_tensor::<4>(&Array::new(shape, values).unwrap(), name, &device()).unwrap();
+        let tensor = to_tensor::<D>(&Array::new(shape, values).unwrap(), name, &device()).unwrap();
         // Scaled first, as the goldens' are, in double precision.
         tensor
             .cast(FloatDType::F64)
@@ -292,7 +301,13 @@ impl More {
     }
 
     #[track_caller]
-    fn check(&self, name: &str, loss: &Tensor<1>, inputs: &[(&str, &Tensor<4>)], tolerance: f64) {
+    fn check<const D: usize>(
+        &self,
+        name: &str,
+        loss: &Tensor<1>,
+        inputs: &[(&str, &Tensor<D>)],
+        tolerance: f64,
+    ) {
         let read = |part: &str| self.0.read(&format!("{name}.{part}")).unwrap();
         assert_close(
             name,
@@ -313,49 +328,100 @@ impl More {
     }
 }
 
+const SIDE: usize = 24;
+const FRAMES: usize = 6;
+
+const PRECISIONS: [FloatDType; 2] = [FloatDType::F64, FloatDType::F32];
+
+fn first_stages() -> Vgg {
+    Vgg::load(Depth::Vgg19, 3, &vgg::formula(Depth::Vgg19), &device()).unwrap()
+}
+
 #[test]
-fn fdl_over_channels_too() {
-    let (goldens, shape) = (More::open(), [1, 3, 24, 24]);
-    for (name, phase_weight, dtype, tolerance) in [
-        (
-            "fdl3_amplitude",
-            0.0,
-            FloatDType::F64,
-            tolerance::LOSS_GRADIENT,
-        ),
-        // So much that the angles make most of the gradient.
-        ("fdl3", 100.0, FloatDType::F64, tolerance::LOSS_GRADIENT),
-        (
-            "fdl3_amplitude",
-            0.0,
-            FloatDType::F32,
-            tolerance::SORTED_GRADIENT,
-        ),
-    ] {
-        let stage_weights = vec![1.0; 3];
-        let config = FdlConfig {
-            axes: Axes::Volume,
-            patch: 3,
-            projections: 6,
-            phase_weight,
-            stage_weights,
-        };
-        let vgg = Vgg::load(Depth::Vgg19, 3, &vgg::formula(Depth::Vgg19), &device()).unwrap();
+fn feature_l1_with_its_gradient() {
+    let (goldens, vgg, shape) = (More::open(), first_stages(), [1, 3, SIDE, SIDE]);
+    for dtype in PRECISIONS {
         let x = More::input("x", shape, 0.8, dtype);
-        let y = More::input("y", shape, 0.8, dtype).inner();
-        let (features, target) = (vgg.features(x.clone()), vgg.features(Tensor::from_inner(y)));
-        let kernels = |(i, feature): (usize, &Tensor<4>)| {
-            let shape = [6, feature.dims()[1], 3, 3];
-            let values = formula::unit(&format!("fdl3.proj.{i}"), shape.iter().product()).collect();
-            let kernels =
-                to_tensor::<4>(&Array::new(shape, values).unwrap(), "kernels", &device()).unwrap();
-            Some(unit_kernels(kernels.cast(dtype)))
-        };
-        let projections = Projections {
-            stages: features.iter().enumerate().map(kernels).collect(),
-        };
-        let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
-        goldens.check(name, &loss, &[("x", &x)], tolerance);
+        let y = More::input("y", shape, 0.8, dtype).detach();
+        let loss = feature_l1(&vgg.features(x.clone()), &vgg.features(y));
+        goldens.check("feature_l1", &loss, &[("x", &x)], tolerance::LOSS_GRADIENT);
+    }
+}
+
+/// The cases of both forms: name, weight of angles, factor of the transform.
+fn fdl_cases(name: &str) -> Vec<(String, f64, Norm)> {
+    vec![
+        (name.into(), 0.0, Norm::Backward),
+        (format!("{name}_ortho"), 0.0, Norm::Ortho),
+        // So much that the angles make most of the gradient.
+        (format!("{name}_phase"), 100.0, Norm::Backward),
+    ]
+}
+
+/// With angles only the first stage: in later ones bins that are real by chance lie at the cut of the angle.
+fn small_fdl(axes: Axes, phase_weight: f64, norm: Norm) -> FdlConfig {
+    let stages = if phase_weight == 0.0 { 3 } else { 1 };
+    FdlConfig {
+        axes,
+        projections: 6,
+        phase_weight,
+        norm,
+        stage_weights: vec![1.0; stages],
+        ..FdlConfig::default()
+    }
+}
+
+/// Rounding to `f32` turns angles at their cut.
+fn is_compared(phase_weight: f64, dtype: FloatDType) -> bool {
+    phase_weight == 0.0 || dtype == FloatDType::F64
+}
+
+#[test]
+fn fdl_of_images_with_its_gradient() {
+    let (goldens, vgg, shape) = (More::open(), first_stages(), [1, 3, SIDE, SIDE]);
+    for (name, phase_weight, norm) in fdl_cases("fdl2") {
+        for dtype in PRECISIONS {
+            if !is_compared(phase_weight, dtype) {
+                continue;
+            }
+            let config = small_fdl(Axes::Plane, phase_weight, norm);
+            let x = More::input("x", shape, 0.8, dtype);
+            let y = More::input("y", shape, 0.4, dtype).detach();
+            let (features, target) = (vgg.features(x.clone()), vgg.features(y));
+            let projections = projections("fdl2", &features, &config);
+            let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
+            goldens.check(&name, &loss, &[("x", &x)], tolerance::LOSS_GRADIENT);
+        }
+    }
+}
+
+/// Features of each frame.
+fn clip_features(vgg: &Vgg, clip: &Tensor<5>) -> Vec<Tensor<5>> {
+    let [b, c, frames, h, w] = clip.dims();
+    let images = clip.clone().swap_dims(1, 2).reshape([b * frames, c, h, w]);
+    let stages = vgg.features(images).into_iter().map(|stage| {
+        let [_, c, h, w] = stage.dims();
+        stage.reshape([b, frames, c, h, w]).swap_dims(1, 2)
+    });
+    stages.collect()
+}
+
+#[test]
+fn fdl_of_clips_with_its_gradient() {
+    let (goldens, vgg, shape) = (More::open(), first_stages(), [1, 3, FRAMES, SIDE, SIDE]);
+    for (name, phase_weight, norm) in fdl_cases("fdl3") {
+        for dtype in PRECISIONS {
+            if !is_compared(phase_weight, dtype) {
+                continue;
+            }
+            let config = small_fdl(Axes::Volume, phase_weight, norm);
+            let x = More::input("clip_x", shape, 0.8, dtype);
+            let y = More::input("clip_y", shape, 0.4, dtype).detach();
+            let (features, target) = (clip_features(&vgg, &x), clip_features(&vgg, &y));
+            let projections = projections("fdl3", &features, &config);
+            let loss = fdl::fdl(&config, &projections, &features, &target).unwrap();
+            goldens.check(&name, &loss, &[("x", &x)], tolerance::LOSS_GRADIENT);
+        }
     }
 }
 

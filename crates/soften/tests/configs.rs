@@ -8,7 +8,12 @@ use vae2x_train::Config;
 #[test]
 fn the_shipped_configurations_are_sound_and_open_with_their_command() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs"));
-    let weights = ["loss.vgg16=a.safetensors", "loss.vgg19=b.safetensors"].map(String::from);
+    let files = [
+        "loss.vgg16=a.safetensors",
+        "loss.vgg19=b.safetensors",
+        "degradation.proxy=c.safetensors",
+    ]
+    .map(String::from);
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -23,7 +28,7 @@ fn the_shipped_configurations_are_sound_and_open_with_their_command() {
                 format!("# vae2x train flow --latents latents --config configs/{name}")
             }
             _ => {
-                Config::open(&path, &weights).unwrap();
+                Config::open(&path, &files).unwrap();
                 format!("# vae2x train decoder --config configs/{name}")
             }
         };

@@ -164,6 +164,11 @@ fn progress() -> Vec<Case> {
             r#"{"step":4,"samples":4,"best":null,"x":1}"#,
         ),
         ("step 0", Either, r#"{"step":0,"samples":0,"best":null}"#),
+        (
+            "skips 2^64-1",
+            Success,
+            r#"{"step":4,"samples":4,"best":null,"skips":{"total":18446744073709551615,"in_a_row":0}}"#,
+        ),
     ] {
         cases.push(resume(&format!("progress {name}"), expect, move |run| {
             write(run, LAST, metadata(&checkpoint(), "vae2x.progress", text));
@@ -338,6 +343,11 @@ fn folders() -> Vec<Case> {
             instead("config.toml", special::fifo),
         ),
         resume("samples that are a file", Error, instead("samples", file)),
+        resume(
+            "milestones that are a file",
+            Error,
+            instead("milestones", file),
+        ),
         resume(
             "tensorboard that is a file",
             Error,

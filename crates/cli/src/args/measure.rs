@@ -15,7 +15,8 @@ use super::{RunArgs, VaeArg};
 /// `vae2x compare`
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Images, videos, or folders of them, which are paired by name [default NAME: the file's name]
+    /// Images, videos, or folders of them, which are paired by name [default NAME: the file's name]; or the folder of a training run,
+    /// for its milestones
     #[arg(required = true, value_name = "NAME=FILE|DIR")]
     pub sides: Vec<String>,
     /// Measure the others against NAME [default: the first]
@@ -111,7 +112,7 @@ pub struct SpeckleArgs {
     /// The scale of the images: 2 for the output of a 2x decoder
     #[arg(long, value_name = "1|2|4", default_value_t = 1, conflicts_with = "vae", value_parser = parse_scale)]
     pub scale: usize,
-    /// Measure what this model makes of flat colours, instead of images.
+    /// Measure what this model makes of probe latents, instead of images.
     #[command(flatten)]
     pub vae: VaeArg,
     /// Print JSON

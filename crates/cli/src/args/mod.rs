@@ -60,7 +60,7 @@ pub enum Command {
     /// Measure images and clips against a reference: PSNR, SSIM, MS-SSIM, LPIPS, CIEDE2000, sharpness,
     /// speckle.
     Metrics(MetricsArgs),
-    /// Measure the grid of speckles in images, or in what a model makes of flat colours.
+    /// Measure the grid of speckles in images, or in what a model makes of probe latents.
     Speckle(SpeckleArgs),
     /// Encode and decode images again and again, as extending a clip does, and print how they drift.
     Roundtrip(RoundtripArgs),

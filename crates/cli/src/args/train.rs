@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use vae2x::{Device, SpaceChoice};
 use vae2x_core::weights::{DType, Layout};
 use vae2x_media::latent::LatentFormat;
@@ -203,14 +203,17 @@ pub struct SdeditArgs {
     /// Write the pairs and their manifest.json to this folder
     #[arg(short, long, value_name = "PAIRS", required = true)]
     pub output: Option<PathBuf>,
-    /// Median of the flow times, which are log-normal and clamped below 1
+    /// Distribution of the flow times: logit-normal (`lognorm` in papers on flow models) or log-normal
+    #[arg(long, value_name = "DRAW", default_value = "logit-normal")]
+    pub t_draw: TimeDraw,
+    /// Median of the flow times
     #[arg(long, value_name = "TIME", default_value_t = 0.2)]
     pub t_median: f64,
-    /// Standard deviation of the times' logarithm
-    #[arg(long, value_name = "S", default_value_t = 0.5)]
-    pub t_sigma: f64,
+    /// Spread of the flow times: standard deviation of ln(t / (1 - t)), or of ln(t) for log-normal [default: 1, or 0.5]
+    #[arg(long, value_name = "S")]
+    pub t_sigma: Option<f64>,
     /// Use one flow time for all pairs
-    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["t_median", "t_sigma"])]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["t_draw", "t_median", "t_sigma"])]
     pub t: Option<f64>,
     /// Number of model steps from the flow time down to 0
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -239,6 +242,15 @@ pub struct SdeditArgs {
     /// Number of threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// Distributions of flow times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TimeDraw {
+    /// The logit of the time is normal.
+    LogitNormal,
+    /// The logarithm of the time is normal; times are held below 1.
+    LogNormal,
 }
 
 /// Subcommands of `sdedit`.
@@ -342,8 +354,8 @@ pub struct ExportArgs {
     /// Export the moving average of the weights instead of the last ones
     #[arg(long)]
     pub ema: bool,
-    /// Export the checkpoint with the best score on held-out photos instead of the last one, with the moving average of the weights if the
-    /// run keeps one, since that is what is scored
+    /// Export the checkpoint with the best PSNR on held-out photos before a discriminator acted instead of the last one, with the moving
+    /// average of the weights if the run keeps one, since that is what is measured
     #[arg(long)]
     pub best: bool,
     /// Precision of the trained tensors; the others are copied unchanged

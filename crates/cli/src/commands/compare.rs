@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use vae2x_compare::clips::{ClipOptions, Clips};
 use vae2x_compare::page::{self, Input, Page, RowOptions, Spool, clip_row, row};
 use vae2x_compare::sides::{self, Row, Side};
@@ -20,7 +21,10 @@ use crate::usage;
 /// # Errors
 /// If the arguments name nothing that can be compared, if some of it cannot be read, or if the page cannot be written.
 pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
-    let sides = named_sides(&args.sides, args.clips.folders())?;
+    let sides = match milestones(&args.sides)? {
+        Some(sides) => sides::parse(&sides, Folders::OfImages)?,
+        None => named_sides(&args.sides, args.clips.folders())?,
+    };
     sides.iter().flat_map(|side| &side.notes).for_each(ui::note);
     let reference = reference(&sides, args.reference.as_deref())?;
     let rows = rows_in_common(&sides)?;
@@ -125,6 +129,56 @@ fn counts(rows: &[page::Row]) -> String {
         (0, clips) => format!("{clips} clips"),
         (images, clips) => format!("{images} images, {clips} clips"),
     }
+}
+
+/// The milestones of a training run whose folder is the only argument, as `NAME=DIR`: what they are compared with, then each step.
+///
+/// # Errors
+/// If the run has none, or its folder cannot be read.
+fn milestones(arguments: &[String]) -> anyhow::Result<Option<Vec<String>>> {
+    /// In a run's folder.
+    const IMAGES: &str = "milestones/images";
+    /// Before a step's number.
+    const STEP: &str = "step-";
+    let [run] = arguments else { return Ok(None) };
+    let run = Path::new(run);
+    if !run.join("config.toml").is_file() {
+        return Ok(None);
+    }
+    let folder = run.join(IMAGES);
+    let entries = std::fs::read_dir(&folder).with_context(|| {
+        format!(
+            "{}: the run has no images of milestones; it writes them with log.milestone_every above 0 and data.held_out or \
+             eval.latents",
+            folder.display()
+        )
+    })?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| folder.display().to_string())?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    // target, then base or start, then steps by number.
+    names.sort_by_key(|name| match name.strip_prefix(STEP) {
+        Some(number) => (2, number.to_string()),
+        None => (usize::from(name != "target"), name.clone()),
+    });
+    let side = |name: String| {
+        let shown = match name.strip_prefix(STEP).map(str::parse::<u64>) {
+            Some(Ok(step)) => format!("step {step}"),
+            _ => name.clone(),
+        };
+        format!("{shown}={}", folder.join(name).display())
+    };
+    let sides: Vec<String> = names.into_iter().map(side).collect();
+    anyhow::ensure!(
+        sides.len() > 1,
+        "{}: expected two milestones or more",
+        folder.display()
+    );
+    Ok(Some(sides))
 }
 
 /// Sides by `NAME=FILE|DIR`, or by path alone, whose stem is the name then.

@@ -18,8 +18,9 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
     check_weights_name(&args.output, layout)?;
     check_distinct([args.run.as_path()].into_iter(), &[&args.output])?;
     let checkpoint = open(args)?;
-    // What was measured, and found best, was the average where there is one.
-    let average = args.ema || (args.best && checkpoint.has_average());
+    // What was measured, and found best or kept as a milestone, was the average where there is one.
+    let is_measured = args.best || checkpoint.is_milestone();
+    let average = args.ema || (is_measured && checkpoint.has_average());
     let options = ExportOptions {
         layout,
         dtype: args.dtype,
@@ -61,9 +62,14 @@ fn open(args: &ExportArgs) -> anyhow::Result<Checkpoint> {
     let newest =
         checkpoint.with_context(|| format!("{}: no checkpoint found", args.run.display()))?;
     match (args.best, newest.progress.best) {
-        (true, Some((step, _))) => Ok(Checkpoint::open(&checkpoints.path(step))?),
+        (true, Some((step, _))) => {
+            let path = checkpoints.find(step)?;
+            let path = path.unwrap_or_else(|| checkpoints.path(step));
+            Ok(Checkpoint::open(&path)?)
+        }
         (true, None) => anyhow::bail!(
-            "{}: nothing has been measured on held-out photos yet",
+            "{}: no checkpoint is the best by PSNR: nothing was measured on held-out photos before the discriminator \
+             acted; use --ema, or choose a file of its folder milestones by eye",
             args.run.display()
         ),
         (false, _) => {

@@ -19,7 +19,7 @@ use vae2x_soften::wan_dit::{DitConfig, DitOptions, DitWeights, WanDit, caption, 
 use vae2x_train::data::{Source as Photo, list};
 
 use super::training::{open_device, start_threads, stoppable};
-use crate::args::{MergeArgs, SdeditArgs, SdeditCommand};
+use crate::args::{MergeArgs, SdeditArgs, SdeditCommand, TimeDraw};
 use crate::compute::{Compute, open_weights};
 use crate::ui::{self, Meter};
 use crate::usage;
@@ -252,11 +252,16 @@ fn check_shards(args: &SdeditArgs, plan: &Plan) {
 }
 
 fn options(args: &SdeditArgs) -> SdeditOptions {
-    let time = match args.t {
-        Some(t) => Time::Fixed(t),
-        None => Time::LogNormal {
-            median: args.t_median,
-            sigma: args.t_sigma,
+    let median = args.t_median;
+    let time = match (args.t, args.t_draw) {
+        (Some(t), _) => Time::Fixed(t),
+        (None, TimeDraw::LogitNormal) => Time::LogitNormal {
+            median,
+            sigma: args.t_sigma.unwrap_or(1.0),
+        },
+        (None, TimeDraw::LogNormal) => Time::LogNormal {
+            median,
+            sigma: args.t_sigma.unwrap_or(0.5),
         },
     };
     SdeditOptions {

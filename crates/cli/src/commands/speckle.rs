@@ -1,11 +1,11 @@
-//! `vae2x speckle`: how much of a grid there is in images, or in what a model makes of flat colours.
+//! `vae2x speckle`: how much of a grid there is in images, or in what a model makes of probe latents.
 
 use std::path::Path;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use vae2x::{Array, Pixels, Vae};
-use vae2x_measure::constant::{ConstantColour, constant_colour};
+use vae2x::{Array, Latent, Pixels, Space, Vae};
+use vae2x_measure::probes::{Probe, ProbeScore, Scores, probe_score, probes};
 use vae2x_measure::speckle::{Period, Speckle, speckle as score};
 use vae2x_media::frames::Folders;
 use vae2x_media::opacity::split;
@@ -19,18 +19,6 @@ use crate::compute::{Compute, vae_name};
 use crate::ui::{self, Meter};
 use crate::usage;
 
-/// Black, greys, white, muted red, green and blue.
-const COLOURS: [[u8; 3]; 8] = [
-    [0, 0, 0],
-    [64, 64, 64],
-    [128, 128, 128],
-    [192, 192, 192],
-    [255, 255, 255],
-    [176, 64, 64],
-    [64, 176, 64],
-    [64, 64, 176],
-];
-
 /// Runs the command.
 ///
 /// # Errors
@@ -39,7 +27,7 @@ pub fn speckle(args: &SpeckleArgs) -> anyhow::Result<()> {
     match (&args.vae.vae, args.inputs.is_empty()) {
         (None, true) => usage("give images, or a model with --vae WEIGHTS"),
         (None, false) => pictures(args),
-        (Some(_), true) => colours(args),
+        (Some(_), true) => model(args),
         (Some(_), false) => usage("give either images or --vae WEIGHTS, not both"),
     }
 }
@@ -66,7 +54,14 @@ fn picture_score(path: &Path, scale: usize) -> anyhow::Result<Speckle> {
     measuring::check_memory([path], measuring::Working::Speckle)?;
     let picture = read_image(path)?;
     picture.notes.iter().for_each(ui::note);
-    score(&picture.pixels, scale).with_context(|| path.display().to_string())
+    let score = score(&picture.pixels, scale).with_context(|| path.display().to_string())?;
+    if let Some([y, x]) = score.jpeg_blocks {
+        ui::note(format!(
+            "{}: has JPEG's blocks, from row {y} and column {x} on: periods of 4 to 16 pixels do not count in the lattice energy",
+            path.display()
+        ));
+    }
+    Ok(score)
 }
 
 fn print_scores(scores: &[(String, Speckle)], json: bool) -> anyhow::Result<()> {
@@ -88,103 +83,88 @@ fn print_scores(scores: &[(String, Speckle)], json: bool) -> anyhow::Result<()> 
     ))
 }
 
-fn colours(args: &SpeckleArgs) -> anyhow::Result<()> {
+fn model(args: &SpeckleArgs) -> anyhow::Result<()> {
     let vae = Compute::on(args.device)?.open(&vae_name(&args.vae)?)?;
-    let mut progress = Meter::new("colours", COLOURS.len() as f64, "colours");
-    let measure = |(i, colour): (usize, &[u8; 3])| {
-        let result = constant_colour(vae.config(), *colour, |image| round_trip(&vae, image));
+    let probes = probes(vae.config(), |image| encoded(&vae, image))?;
+    let mut progress = Meter::new("probes", probes.len() as f64, "probes");
+    let measure = |(i, probe): (usize, &Probe)| {
+        let decoded = decoded(&vae, probe)?;
+        let result = probe_score(vae.config(), probe, &decoded);
         progress.set((i + 1) as f64);
         result
     };
-    let results = COLOURS
+    let scores = probes
         .iter()
         .enumerate()
         .map(measure)
         .collect::<Result<Vec<_>, _>>()?;
     progress.finish();
+    let (mean, highest) = (Scores::mean(&scores), Scores::highest(&scores));
     if args.json {
-        let entries = results
-            .iter()
-            .map(|r| with("colour", json!(hex(r.colour)), r));
-        return ui::print_json(&entries.collect::<Result<Vec<_>, _>>()?);
+        return ui::print_json(&json!({"probes": scores, "mean": mean, "highest": highest}));
     }
-    let names = [
-        "colour",
-        "red",
-        "green",
-        "blue",
-        "error",
-        "ripple",
-        "not constant",
-    ]
-    .map(String::from);
-    let heading = results
+    let heading = scores
         .first()
-        .map(|result| [names.to_vec(), columns(&result.speckle)].concat());
-    ui::print_lines(table(
-        &heading
-            .into_iter()
-            .chain(results.iter().map(colour_row))
-            .collect::<Vec<_>>(),
-        1,
-    ))
+        .map(|score| [vec!["probe".into()], columns(&score.speckle)].concat());
+    let rows = scores
+        .iter()
+        .map(|ProbeScore { probe, speckle }| [vec![probe.clone()], cells(speckle)].concat());
+    let mut lines: Vec<Vec<String>> = heading.into_iter().chain(rows).collect();
+    let width = lines.first().map_or(0, Vec::len);
+    lines.extend(
+        [("mean", mean), ("highest", highest)].map(|(name, sums)| sums_row(name, sums, width)),
+    );
+    ui::print_lines(table(&lines, 1))
 }
 
-/// Encodes and decodes `[3, H, W]`.
-fn round_trip(vae: &Vae, image: Array) -> vae2x::Result<Array> {
+/// The normalized latent of `[3, H, W]`.
+fn encoded(vae: &Vae, image: Array) -> vae2x::Result<Array> {
     let [c, h, w] = image.dims("image")?;
     let latent = vae.encode(&Pixels::new(image.reshape([1, c, 1, h, w])?)?)?;
-    let (colours, _) = split(vae.decode(&latent)?.frame(0, 0))?;
+    latent.values(Space::Normalized)
+}
+
+/// A probe as an image, `[3, H, W]`.
+fn decoded(vae: &Vae, probe: &Probe) -> vae2x::Result<Array> {
+    let pixels = vae.decode(&Latent::normalized(probe.latent.clone())?)?;
+    let (colours, _) = split(pixels.frame(0, 0))?;
     Ok(colours)
 }
 
-fn colour_row(result: &ConstantColour) -> Vec<String> {
-    let shift = result.shift.map(|v| format!("{v:+.2}"));
-    let errors = [
-        number(Some(result.mean_error), 2),
-        number(Some(result.ripple), 2),
-    ];
-    let share = format!("{:.1} %", 100.0 * result.non_constant_share);
-    [
-        &[hex(result.colour)][..],
-        &shift,
-        &errors,
-        &[share],
-        &cells(&result.speckle),
-    ]
-    .concat()
-}
-
-fn hex(colour: [u8; 3]) -> String {
-    colour
-        .iter()
-        .fold("#".into(), |text, v| format!("{text}{v:02x}"))
+/// A row of so many cells with both scores alone, which come first.
+fn sums_row(name: &str, sums: Scores, width: usize) -> Vec<String> {
+    let scores = [sums.speckle_db, sums.lattice_energy_db].map(|v| number(Some(v), 2));
+    let mut row = [&[name.to_owned()][..], &scores].concat();
+    row.resize(width, String::new());
+    row
 }
 
 /// Headings of [`cells`].
 fn columns(score: &Speckle) -> Vec<String> {
-    let periods = score.periods.iter().map(|p| format!("{} px", p.period));
-    let names = ["speckle dB", "noise dB", "amplitude", "lattice dB"].map(String::from);
+    let names = ["speckle dB", "lattice dB", "noise dB", "amplitude"].map(String::from);
+    let periods = |kind: &'static str| {
+        let periods = score.periods.iter();
+        periods.map(move |p| format!("{kind}{} px", p.period))
+    };
     names
         .into_iter()
-        .chain(periods)
+        .chain(periods(""))
+        .chain(periods("lattice "))
         .chain(["flat".into()])
         .collect()
 }
 
 fn cells(score: &Speckle) -> Vec<String> {
-    let periods = score
-        .periods
-        .iter()
-        .map(|Period { speckle_db, .. }| *speckle_db);
+    let periods = |of: fn(&Period) -> f64| score.periods.iter().map(of);
     let all = [
         score.speckle_db,
+        score.lattice_energy_db,
         score.noise_db,
         score.amplitude,
-        score.lattice_energy_db,
     ]
     .into_iter()
-    .chain(periods);
+    .chain(periods(|p| p.speckle_db))
+    .chain(periods(|p| p.lattice_energy_db));
     all.map(|v| number(Some(v), 2))
         .chain([format!("{:.0} %", 100.0 * score.flat_share)])
         .collect()

@@ -46,7 +46,7 @@ fn run_among(args: &TrainArgs, processes: &Processes) -> anyhow::Result<()> {
     let progress = job.run(&inputs, args.no_tui)?;
     let best = progress
         .best
-        .map(|(step, psnr)| format!(", the best at step {step}: PSNR {psnr:.2}"));
+        .map(|(step, psnr)| format!(", the best PSNR at step {step}: {psnr:.2}"));
     let steps = job.config.train.steps;
     ui::print(format!(
         "{}: step {} of {steps}{}",

@@ -26,6 +26,7 @@ pub fn stopped(folder: &Path) -> String {
 /// # Errors
 /// If they cannot be started.
 pub fn start_threads(threads: Option<u16>) -> anyhow::Result<()> {
+    vae2x_nn::device::keep_freed_memory();
     let threads = threads.map_or(0, usize::from);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

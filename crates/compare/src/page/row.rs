@@ -353,7 +353,7 @@ mod tests {
             let row = measured(inputs, RowOptions::default()).unwrap();
             row.pictures[0].as_ref().unwrap().numbers[NUMBERS.len() - 1]
         };
-        assert_eq!(NUMBERS[NUMBERS.len() - 1].key, "speckle_db");
+        assert_eq!(NUMBERS[NUMBERS.len() - 1].key, "lattice_energy_db");
         // Enough pixels at base resolution, too few at twice that.
         assert!(speckle(&[made(192, 192), None]).is_some());
         assert_eq!(speckle(&[made(192, 192), made(96, 96)]), None);

@@ -5,11 +5,12 @@ use std::time::Instant;
 use vae2x_core::Result;
 
 use crate::buffers::pages::Pages;
-use crate::isa::Isa;
-use crate::kernels::{
-    self, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, Peak, STEP4, TAPS, WINDOW4,
-};
 use crate::options::CpuOptions;
+use vae2x_kernels::Isa;
+use vae2x_kernels::{
+    self as kernels, BLOCK, ELEMENTS4, Expand, Gemm, Input, Kept, Norm, Output, Peak, STEP4, TAPS,
+    WINDOW4,
+};
 
 /// Floating-point operations per second that these threads could do at best, measured: a loop of fused multiply-adds in
 /// registers.
@@ -150,6 +151,7 @@ impl Task {
                 let rows = [&row[..]; WINDOW4];
                 let job = Input {
                     rows,
+                    step: STEP4,
                     tiles: TILES,
                     channels,
                     v: &mut v,
@@ -226,6 +228,7 @@ impl Task {
                     kernels::expand(
                         self.isa,
                         Expand {
+                            side: 3,
                             taps: Kept::F32(taps),
                             frames: 1,
                             frame: 0,

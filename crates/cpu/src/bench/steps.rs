@@ -4,11 +4,11 @@ use vae2x_core::engine::{Decode, Engine};
 use vae2x_core::{Array, Error, Extent, Result};
 
 use crate::engine::CpuEngine;
-use crate::kernels::PAST;
 use crate::ops::{conv, together};
 use crate::plan::steps::{ConvSpec, Method, Op, Plan, Step};
 use crate::run::runner::{Mode, RunOptions, Runner, State};
 use crate::run::session::Decoding;
+use vae2x_kernels::PAST;
 
 /// A fused step of a decode, the time it took, and what it had to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use vae2x_core::Result;
 
 use crate::buffers::pages::Pages;
-use crate::kernels::{STEP4, padded};
+use vae2x_kernels::{STEP4, padded};
 
 /// The extents of a buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

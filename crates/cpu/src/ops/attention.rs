@@ -12,9 +12,9 @@ use vae2x_core::Result;
 use super::{Cut, Target, Task};
 use crate::buffers::pages::Pages;
 use crate::buffers::rows::Rows;
-use crate::kernels::{self, BLOCK, Bias, Gemm, Softmax};
 use crate::machine::{Machine, Scratch, at_least};
 use crate::weights::pack::ConvWeights;
+use vae2x_kernels::{self as kernels, BLOCK, Bias, Gemm, Softmax};
 
 /// Pixels of a block of keys.
 const KEYS: usize = 256;

@@ -11,10 +11,12 @@ use vae2x_core::Result;
 
 use super::{Cut, Target, Task};
 use crate::buffers::rows::Rows;
-use crate::kernels::{self, BLOCK, Bias, Gemm, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4};
 use crate::machine::{Machine, Scratch, at_least};
 use crate::plan::steps::{ConvSpec, Method};
 use crate::weights::pack::{ConvWeights, Sets};
+use vae2x_kernels::{
+    self as kernels, BLOCK, Bias, Gemm, Input, Output, STEP2, STEP4, WINDOW2, WINDOW4,
+};
 
 /// A frame that a convolution sees, through the weights of its temporal tap.
 pub(crate) struct Past<'a> {
@@ -290,6 +292,7 @@ impl Layout {
         let channels = past.rows.extent.channels;
         Input {
             rows,
+            step: if N == WINDOW4 { STEP4 } else { 1 },
             tiles,
             channels,
             v,

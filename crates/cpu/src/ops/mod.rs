@@ -10,9 +10,9 @@ pub(crate) mod together;
 
 use std::ops::Range;
 
-use crate::isa::Isa;
-use crate::kernels::{self, Norm};
 use crate::weights::pack::NormWeights;
+use vae2x_kernels::Isa;
+use vae2x_kernels::{self as kernels, Norm};
 
 /// Where a step's results go.
 pub(crate) struct Target<'a> {

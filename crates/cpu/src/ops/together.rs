@@ -12,12 +12,12 @@ use vae2x_core::Result;
 use super::conv::{Conv, Layout, window};
 use super::{Cut, Target, Task};
 use crate::buffers::rows::Rows;
-use crate::kernels::{
-    self, BLOCK, ELEMENTS4, Gemm, Input, PAST, STEP4, TIME_TAPS, TimeIn, TimeOut, TimeWeights,
-    WINDOW4,
-};
 use crate::machine::{Machine, Scratch, at_least};
 use crate::weights::pack::{ConvWeights, Sets};
+use vae2x_kernels::{
+    self as kernels, BLOCK, ELEMENTS4, Gemm, Input, PAST, STEP4, TIME_TAPS, TimeIn, TimeOut,
+    TimeWeights, WINDOW4,
+};
 
 /// Tiles of a task: fewer than of a single frame, for more values.
 pub(crate) const TILES: usize = 32;
@@ -217,6 +217,7 @@ impl Together<'_> {
                 window::<WINDOW4>(self.input, frame, STEP4 * unit, STEP4 * task.columns.start);
             let job = Input {
                 rows,
+                step: STEP4,
                 tiles,
                 channels: self.input.extent.channels,
                 v: &mut v[row * tiles * BLOCK..],

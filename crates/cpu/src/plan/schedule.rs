@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use crate::buffers::rows::Extent;
-use crate::kernels::{ELEMENTS4, STEP2, STEP4};
 use crate::plan::steps::{BufferId, Method, Op, Plan, Step, Tables, Use};
+use vae2x_kernels::{ELEMENTS4, STEP2, STEP4};
 
 /// How the rows of a step's input and output belong together. Units are rows of tiles, of pixels, or the whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use vae2x_core::arch::{Conv, Norm, Taps};
 
-use crate::kernels::{ELEMENTS2, ELEMENTS4, padded};
 use crate::options::Storage;
+use vae2x_kernels::{ELEMENTS2, ELEMENTS4, padded};
 
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use vae2x_core::Result;
 
 use crate::buffers::pages::Pages;
 use crate::buffers::rows::{Extent, Rows};
-use crate::kernels::PAST;
 use crate::machine::Machine;
 use crate::ops::{Target, attention, conv, copy, together};
 use crate::plan::schedule::{Flow, Schedule};
 use crate::plan::steps::{BufferId, ConvSpec, Method, Op, Plan, Step, Tables};
 use crate::weights::model::Model;
 use crate::weights::pack::{ConvWeights, Sets};
+use vae2x_kernels::PAST;
 
 /// Receives the rows of a plan's last buffer: the frame, counted from the first that was put in together with it, the
 /// row's number and its pixels.

@@ -13,10 +13,10 @@ use vae2x_core::Result;
 use vae2x_core::weights::Weights;
 
 use crate::buffers::pages::Pages;
-use crate::kernels::{self, BLOCK, Expand, Kept, TAPS, TIME_TAPS, padded};
 use crate::machine::{Machine, at_least};
 use crate::options::Storage;
 use crate::plan::steps::{ConvSpec, Method, NormSpec, Use};
+use vae2x_kernels::{self as kernels, BLOCK, Expand, Kept, TAPS, TIME_TAPS, padded};
 
 /// Sets of weights by temporal tap; empty where not asked for. A convolution that sees one frame has one.
 pub(crate) type Sets<'a> = [&'a [f32]; TIME_TAPS];
@@ -154,6 +154,7 @@ impl ConvWeights {
             kernels::expand(
                 machine.isa,
                 Expand {
+                    side: 3,
                     taps,
                     frames,
                     frame: set + frames - all,
@@ -214,6 +215,7 @@ impl ConvWeights {
                     kernels::expand(
                         machine.isa,
                         Expand {
+                            side: 3,
                             taps: Kept::F32(taps),
                             frames,
                             frame: set + frames - all,
@@ -329,10 +331,10 @@ fn transform<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isa::Isa;
     use vae2x_core::VaeConfig;
     use vae2x_core::arch::{Conv, Taps};
     use vae2x_core::weights::formula::FormulaWeights;
+    use vae2x_kernels::Isa;
     use vae2x_testkit::compare::relative_l2;
 
     /// A residual convolution of a small model, with 20 outputs of 40 inputs.

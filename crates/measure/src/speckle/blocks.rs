@@ -15,7 +15,8 @@ use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 use vae2x_core::{Array, Error, Result};
 
-use super::lattice::{Profiles, Variation, energies};
+use super::jpeg;
+use super::lattice::{Contrast, Profiles, energies};
 
 /// Bins between lattice frequencies, and largest periods in a block.
 pub(super) const SPACING: usize = 4;
@@ -115,8 +116,8 @@ impl Layout {
         }
     }
 
-    /// How the energy of fine detail in some blocks varies with the phase of each period.
-    pub fn variations(&self, picture: &Array, blocks: &[&Block]) -> Vec<Variation> {
+    /// How the energy of fine detail in some blocks differs between the phases of each period.
+    pub fn contrasts(&self, picture: &Array, blocks: &[&Block]) -> Vec<Contrast> {
         let energies: Vec<Vec<f64>> = blocks
             .par_iter()
             .map(|block| {
@@ -124,14 +125,27 @@ impl Layout {
                 energies(picture, self.size, rows, columns)
             })
             .collect();
-        let variation = |period: usize| {
+        let contrast = |period: usize| {
             let mut profiles = Profiles::new(period);
             energies
                 .iter()
                 .for_each(|block| profiles.add(block, self.side));
-            profiles.variation()
+            profiles.contrast()
         };
-        periods(self.side).map(variation).collect()
+        periods(self.side).map(contrast).collect()
+    }
+
+    /// The row and column, modulo 8, where the blocks of a JPEG file began that the image once was.
+    pub fn jpeg_blocks(&self, picture: &Array, blocks: &[&Block]) -> Option<[usize; 2]> {
+        let brightness = |block: &&Block| {
+            let channels = [0, 1, 2].map(|c| self.samples(picture, block.place, c));
+            let at = |i: usize| (0..3).map(|c| LUMA[c] * channels[c][i]).sum();
+            let square: Vec<f64> = (0..self.side * self.side).map(at).collect();
+            (block.place.map(|n| n * self.side), square)
+        };
+        let step = blocks.len().div_ceil(jpeg::SQUARES).max(1);
+        let squares: Vec<_> = blocks.iter().step_by(step).map(brightness).collect();
+        jpeg::blocks(&squares, self.side)
     }
 
     /// All blocks of an image of this layout's size.

@@ -2,9 +2,11 @@
 //!
 //! A grid whose dots change their sign with the content cancels in the first-order score, and yet is seen: at some places of a cell
 //! there is always more fine detail than at others. So the energy of what a pixel differs from its four neighbours by is averaged over
-//! each block by phase, the place modulo a period. Profiles of *different* blocks are multiplied: without a lattice that mean is zero,
-//! whatever the texture; with one it is the variance of the energy between phases. Every block counts alike, as its energies are
-//! relative to its mean.
+//! each block by phase, the place modulo a period, in decibels. Each block is asked for the difference between the two phases that
+//! the *other half* of the blocks names as those with the most and the least: without a lattice its mean is zero, whatever the texture, and
+//! with one it is the ratio of the energies, however strong. Every block counts alike, so that a few with edges do not decide.
+//!
+//! Only phases that are one modulo half the period are compared, four each: what half the period has, too, is its own.
 
 use std::ops::Range;
 
@@ -14,23 +16,27 @@ use vae2x_core::Array;
 const UNSEEN: f64 = 0.25;
 /// Standard errors that are called noise.
 const DEVIATIONS: f64 = 3.0;
+/// By how much more, over the number of blocks less one, few blocks may stray: Student's distribution at three deviations.
+const FEW: f64 = 3.0;
+/// Phases that are one modulo half a period.
+const MATES: usize = 4;
 
-/// How the energy of fine detail varies between the phases of a period, and not of half of it.
+/// How the energy of fine detail differs between the phases of a period, and not of half of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Variation {
-    /// Standard deviation over the mean; 0 for none.
-    pub deviation: f64,
-    /// What chance may reach.
+pub(super) struct Contrast {
+    /// Mean over blocks, in dB; of either sign without a lattice.
+    pub mean: f64,
+    /// What chance may reach, in dB.
     pub noise: f64,
 }
 
-/// Profiles of blocks for one period: `[block][phase]`, means over the pixels of a phase less the mean over half the period's.
+/// Levels of blocks for one period: `[block][group of mates][mate]`, in dB.
 pub(super) struct Profiles {
     period: usize,
-    profiles: Vec<Vec<f64>>,
+    levels: Vec<Vec<[f64; MATES]>>,
 }
 
-/// Energies of fine detail in one block relative to their mean, the channels' mean, row by row.
+/// Energies of fine detail in one block, the channels' mean, row by row, in squared 8-bit steps.
 pub(super) fn energies(
     picture: &Array,
     size: [usize; 2],
@@ -53,75 +59,111 @@ pub(super) fn energies(
         let places = rows
             .clone()
             .flat_map(|y| columns.clone().map(move |x| (y, x)));
-        let energies: Vec<f64> = places.map(|(y, x)| detail(y, x).powi(2)).collect();
-        let mean = energies.iter().sum::<f64>() / energies.len() as f64;
-        for (sum, energy) in all.iter_mut().zip(energies) {
-            *sum += energy / (mean + UNSEEN) / 3.0;
+        for (sum, (y, x)) in all.iter_mut().zip(places) {
+            *sum += detail(y, x).powi(2) / 3.0;
         }
     }
     all
+}
+
+impl Contrast {
+    /// What is more than chance, in dB. Chance and lattice add as squares, so that the excess of a strong lattice is the lattice.
+    pub fn excess(&self) -> f64 {
+        match self.mean > self.noise {
+            true => (self.mean.powi(2) - self.noise.powi(2)).sqrt(),
+            false => 0.0,
+        }
+    }
 }
 
 impl Profiles {
     pub fn new(period: usize) -> Self {
         Self {
             period,
-            profiles: Vec::new(),
+            levels: Vec::new(),
         }
     }
 
     /// Adds a block of so many columns; sides are multiples of the period.
     pub fn add(&mut self, energies: &[f64], columns: usize) {
-        let period = self.period;
-        let mut profile = vec![0.0; period * period];
+        let (period, half) = (self.period, self.period / 2);
+        let mut means = vec![0.0; period * period];
+        let pixels = energies.len() as f64 / means.len() as f64;
         for (i, energy) in energies.iter().enumerate() {
-            let phase = [i / columns % period, i % columns % period];
-            profile[phase[0] * period + phase[1]] += energy;
+            means[i / columns % period * period + i % columns % period] += energy / pixels;
         }
-        let pixels = energies.len() as f64 / profile.len() as f64;
-        profile.iter_mut().for_each(|sum| *sum /= pixels);
-        // What half the period has, too, is its own.
-        let half = period / 2;
-        for y in 0..half {
-            for x in 0..half {
-                let same = [[y, x], [y, x + half], [y + half, x], [y + half, x + half]]
-                    .map(|[y, x]| y * period + x);
-                let mean = same.iter().map(|&i| profile[i]).sum::<f64>() / 4.0;
-                same.iter().for_each(|&i| profile[i] -= mean);
-            }
-        }
-        self.profiles.push(profile);
+        let level = |y: usize, x: usize| 10.0 * (means[y * period + x] + UNSEEN).log10();
+        let groups = (0..half * half).map(|i| {
+            let (y, x) = (i / half, i % half);
+            [
+                level(y, x),
+                level(y, x + half),
+                level(y + half, x),
+                level(y + half, x + half),
+            ]
+        });
+        self.levels.push(groups.collect());
     }
 
-    /// The variation that all blocks share.
-    pub fn variation(&self) -> Variation {
-        let phases = (self.period * self.period) as f64;
-        let n = self.profiles.len() as f64;
-        let mut sum = vec![0.0; self.period * self.period];
-        let mut squares = 0.0;
-        for profile in &self.profiles {
-            sum.iter_mut()
-                .zip(profile)
-                .for_each(|(sum, value)| *sum += value);
-            squares += profile.iter().map(|value| value * value).sum::<f64>();
-        }
-        let pairs = n * (n - 1.0);
-        if pairs <= 0.0 {
-            return Variation {
-                deviation: 0.0,
+    /// The contrast that all blocks share.
+    pub fn contrast(&self) -> Contrast {
+        let named = [0, 1].map(|half| self.named_by(half));
+        let of_block = |(i, levels): (usize, &Vec<[f64; MATES]>)| {
+            let Named { group, low, high } = named[(i + 1) % 2];
+            levels[group][high] - levels[group][low]
+        };
+        let contrasts: Vec<f64> = self.levels.iter().enumerate().map(of_block).collect();
+        let n = contrasts.len() as f64;
+        if n < 2.0 {
+            return Contrast {
+                mean: 0.0,
                 noise: f64::INFINITY,
             };
         }
-        // A sum over pairs is the square of a sum without the sum of squares.
-        let products = sum.iter().map(|sum| sum * sum).sum::<f64>() - squares;
-        let variance = products / pairs / phases;
-        // Three quarters of the phases are free of half the period's.
-        let free = 0.75 * phases;
-        let own = squares / n / phases;
-        let chance = DEVIATIONS * own * (2.0 / pairs / free).sqrt();
-        Variation {
-            deviation: variance.max(0.0).sqrt(),
-            noise: chance.sqrt(),
+        let mean = contrasts.iter().sum::<f64>() / n;
+        let variance = contrasts.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        Contrast {
+            mean,
+            noise: DEVIATIONS * (1.0 + FEW / (n - 1.0)) * (variance / n).sqrt(),
         }
     }
+
+    /// The phases of one group whose levels differ most in every second block, from the first or from the second on.
+    fn named_by(&self, half: usize) -> Named {
+        let groups = self.period * self.period / MATES;
+        let mut sum = vec![[0.0; MATES]; groups];
+        for block in self.levels.iter().skip(half).step_by(2) {
+            for (sums, levels) in sum.iter_mut().zip(block) {
+                sums.iter_mut().zip(levels).for_each(|(s, l)| *s += l);
+            }
+        }
+        let contrast = |group: usize| {
+            let (low, high) = extremes(&sum[group]);
+            (
+                sum[group][high] - sum[group][low],
+                Named { group, low, high },
+            )
+        };
+        let first = contrast(0);
+        let greater = |a: (f64, Named), b: (f64, Named)| if b.0 > a.0 { b } else { a };
+        (1..groups).map(contrast).fold(first, greater).1
+    }
+}
+
+/// Two phases of a group.
+#[derive(Clone, Copy)]
+struct Named {
+    group: usize,
+    low: usize,
+    high: usize,
+}
+
+/// Indices of the least and the greatest value.
+fn extremes(values: &[f64; MATES]) -> (usize, usize) {
+    (1..MATES).fold((0, 0), |(low, high), i| {
+        (
+            if values[i] < values[low] { i } else { low },
+            if values[i] > values[high] { i } else { high },
+        )
+    })
 }

@@ -11,9 +11,10 @@
 //! hundredths of an 8-bit step in nearly every photo, which nobody sees and nothing should count.
 //!
 //! That score asks for one sign everywhere. Dots whose sign follows the content are found by the lattice energy, in the same blocks:
-//! see [`lattice`].
+//! see [`lattice`]. JPEG's own blocks are recognized, and their periods do not count there: see [`jpeg`].
 
 mod blocks;
+mod jpeg;
 mod lattice;
 
 use rustfft::num_complex::Complex;
@@ -22,7 +23,7 @@ use vae2x_core::{Array, Error, Result};
 use vae2x_media::pixels::picture_size;
 
 use blocks::{Block, Layout, Line};
-use lattice::Variation;
+use lattice::Contrast;
 
 /// The longest period of a grid, in pixels at base resolution; the shorter ones are its halves.
 const LARGEST_PERIOD: usize = 16;
@@ -53,13 +54,16 @@ pub struct Speckle {
     pub period: usize,
     /// Its amplitude in 8-bit steps.
     pub amplitude: f64,
-    /// How much the energy of fine detail varies with the place in the pixel lattice, at the period where it varies most:
-    /// `10 log10(1 + deviation / mean)`, so 0 dB for none and 3 dB where it varies by as much as there is. NaN as above.
+    /// How much more fine detail there is at one place of a cell of the pixel lattice than at another, as a ratio of energies in
+    /// dB, above what chance gives, at the period where it is most: 0 for none. NaN as above.
     pub lattice_energy_db: f64,
-    /// What chance alone may reach: three standard errors, in dB.
+    /// What chance alone may reach at the worst period: three standard errors, in dB.
     pub lattice_noise_db: f64,
-    /// The period where it varies most.
+    /// The period where it is most.
     pub lattice_period: usize,
+    /// Row and column, modulo 8, where the blocks of a JPEG file begin that the image once was. Then periods of 4 to 16 pixels of
+    /// the image do not count in `lattice_energy_db`.
+    pub jpeg_blocks: Option<[usize; 2]>,
     /// Every period, from fine to coarse.
     pub periods: Vec<Period>,
     /// Share of the blocks that are flat. Where it is small the flattest were measured all the same.
@@ -84,7 +88,7 @@ pub struct Period {
     #[serde(skip)]
     noise: f64,
     #[serde(skip)]
-    lattice_noise: f64,
+    lattice_noise_db: f64,
 }
 
 /// Measures an image that has `scale` pixels per pixel at base resolution: periods from 2 pixels to `16 scale`.
@@ -95,6 +99,23 @@ pub struct Period {
 /// # Errors
 /// [`Error::Shape`] unless it is an image and large enough.
 pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
+    speckle_from(picture, scale, Origin::File)
+}
+
+/// Where an image comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file, which may have been a JPEG file once.
+    File,
+    /// A decoder itself: what looks like JPEG's blocks is its own.
+    Decoder,
+}
+
+/// As [`speckle`], of an image whose origin is known.
+///
+/// # Errors
+/// As [`speckle`].
+pub fn speckle_from(picture: &Array, scale: usize, origin: Origin) -> Result<Speckle> {
     let layout = Layout::new(picture_size(picture)?, LARGEST_PERIOD * scale.max(1))?;
     let broken = picture.data().iter().any(|v| !v.is_finite());
     let blocks = layout.blocks(picture);
@@ -110,45 +131,66 @@ pub fn speckle(picture: &Array, scale: usize) -> Result<Speckle> {
     let flat = shown.iter().filter(|b| b.roughness <= FLAT).count();
     let measured = flattest(shown.clone(), flat);
     let areas: Vec<&[&Block]> = measured.chunk_by(|a, b| area(a) == area(b)).collect();
-    let variations = layout.variations(picture, &measured);
-    let period =
-        |((period, frequencies), variation): ((usize, std::ops::Range<usize>), _)| match broken {
-            true => Period {
-                period,
-                speckle_db: f64::NAN,
-                amplitude: f64::NAN,
-                lattice_energy_db: f64::NAN,
-                noise: f64::NAN,
-                lattice_noise: f64::NAN,
-            },
-            false => score(period, &layout, frequencies, &areas, variation),
-        };
-    let periods: Vec<Period> = layout.periods().zip(variations).map(period).collect();
-    let most = |of: fn(&Period) -> f64| {
-        periods
-            .iter()
-            .copied()
-            .max_by(|a, b| of(a).total_cmp(&of(b)))
+    let contrasts = layout.contrasts(picture, &measured);
+    let periods: Vec<Period> = layout
+        .periods()
+        .zip(contrasts)
+        .map(|((period, frequencies), contrast)| match broken {
+            true => Period::broken(period),
+            false => score(period, &layout, frequencies, &areas, contrast),
+        })
+        .collect();
+    let jpeg_blocks = match origin {
+        Origin::File => layout.jpeg_blocks(picture, &measured),
+        Origin::Decoder => None,
     };
-    let strongest = most(|p| p.speckle_db).zip(most(|p| p.lattice_energy_db));
-    let (strongest, lattice) = strongest.ok_or_else(|| Error::Shape {
+    let counted = |p: &&Period| jpeg_blocks.is_none() || !jpeg::PERIODS.contains(&p.period);
+    let strongest = most(periods.iter(), |p| p.speckle_db);
+    let lattice = most(periods.iter().filter(counted), |p| p.lattice_energy_db);
+    let (strongest, lattice) = strongest.zip(lattice).ok_or_else(|| Error::Shape {
         what: "periods of a grid".into(),
         expected: "one or more".into(),
         got: "none".into(),
     })?;
+    let lattice_noise = periods.iter().filter(counted).map(|p| p.lattice_noise_db);
     Ok(Speckle {
         speckle_db: strongest.speckle_db,
         noise_db: decibels(periods.iter().map(|p| p.noise).fold(0.0, f64::max)),
         period: strongest.period,
         amplitude: strongest.amplitude,
         lattice_energy_db: lattice.lattice_energy_db,
-        lattice_noise_db: decibels(periods.iter().map(|p| p.lattice_noise).fold(0.0, f64::max)),
+        lattice_noise_db: lattice_noise.fold(0.0, f64::max),
         lattice_period: lattice.period,
+        jpeg_blocks,
         flat_share: flat as f64 / shown.len() as f64,
         blocks: measured.len(),
         periods,
         scale: scale.max(1),
     })
+}
+
+/// The first period with the greatest value.
+fn most<'a>(
+    periods: impl Iterator<Item = &'a Period>,
+    of: impl Fn(&Period) -> f64,
+) -> Option<Period> {
+    periods
+        .copied()
+        .reduce(|a, b| if of(&b) > of(&a) { b } else { a })
+}
+
+impl Period {
+    /// Of an image with values that are not finite.
+    fn broken(period: usize) -> Self {
+        Self {
+            period,
+            speckle_db: f64::NAN,
+            amplitude: f64::NAN,
+            lattice_energy_db: f64::NAN,
+            noise: f64::NAN,
+            lattice_noise_db: f64::NAN,
+        }
+    }
 }
 
 /// How many pixels an image has per pixel at base resolution, if `base` is the size at that: 1 unless it is 2, 4 or 8 times that, as lattices
@@ -179,7 +221,7 @@ fn score(
     layout: &Layout,
     frequencies: std::ops::Range<usize>,
     areas: &[&[&Block]],
-    variation: Variation,
+    contrast: Contrast,
 ) -> Period {
     let (mut ratio, mut square, mut variance) = (0.0, 0.0, 0.0);
     for wave in frequencies {
@@ -206,9 +248,9 @@ fn score(
         period,
         speckle_db: decibels(ratio),
         amplitude,
-        lattice_energy_db: decibels(variation.deviation),
+        lattice_energy_db: contrast.excess(),
         noise: DEVIATIONS * variance.sqrt(),
-        lattice_noise: variation.noise,
+        lattice_noise_db: contrast.noise,
     }
 }
 

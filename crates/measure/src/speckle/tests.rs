@@ -5,6 +5,8 @@ use vae2x_core::weights::formula::unit;
 use vae2x_media::picture::read_image;
 use vae2x_media::pixels::{from_u8, to_u8};
 
+mod lattice;
+
 /// An 8-bit step in [-1, 1].
 const STEP: f64 = 2.0 / 255.0;
 
@@ -275,101 +277,4 @@ fn constants_clipped_and_broken_pictures() {
     assert!(of(&broken).speckle_db.is_nan());
     assert!(speckle(&Array::zeros([3, 127, 300]), 1).is_err());
     assert!(speckle(&Array::zeros([3, 200, 300]), 2).is_err());
-}
-
-/// A number of one sign or the other for each cell of a lattice, as content would give it.
-fn sign(cell: [usize; 2], columns: usize, signs: &[f32]) -> f64 {
-    f64::from(signs[cell[0] * columns + cell[1]].signum())
-}
-
-/// Dots at each place of a lattice, of random sign: what cancels in the first-order score.
-fn dots(period: usize, amplitude: f64, size: [usize; 2]) -> impl Fn(usize, usize) -> f64 {
-    let columns = size[1].div_ceil(period);
-    let signs: Vec<f32> = unit("dots", size[0].div_ceil(period) * columns).collect();
-    move |y, x| match (y % period, x % period) {
-        (0, 0) => amplitude * sign([y / period, x / period], columns, &signs),
-        _ => 0.0,
-    }
-}
-
-/// Noise that a linear filter made of white noise: each value is a weighted mean of those around it.
-fn filtered(size: [usize; 2], weights: &[(usize, usize, f64)]) -> Array {
-    let white: Vec<f32> = unit("white", size[0] * size[1]).collect();
-    let at = |y: usize, x: usize| f64::from(white[y % size[0] * size[1] + x % size[1]]);
-    let total = weights.iter().map(|w| w.2 * w.2).sum::<f64>().sqrt();
-    picture(size, |y, x| {
-        let sum: f64 = weights
-            .iter()
-            .map(|(dy, dx, w)| w * at(y + dy, x + dx))
-            .sum();
-        128.0 + 8.0 * sum / total
-    })
-}
-
-#[test]
-fn dots_of_random_sign_are_seen_by_their_energy_alone() {
-    let size = [512, 512];
-    for period in [2, 4, 8, 16] {
-        let scores: Vec<Speckle> = [0.5, 1.0, 2.0, 4.0, 8.0]
-            .map(|amplitude| {
-                of(&saved(&plus(
-                    &sky(size, 1.0),
-                    dots(period, amplitude, size),
-                )))
-            })
-            .into();
-        for score in &scores {
-            assert!(
-                score.speckle_db <= score.noise_db.max(0.3),
-                "{period}: {score:?}"
-            );
-        }
-        for pair in scores.windows(2) {
-            assert!(
-                pair[1].lattice_energy_db > pair[0].lattice_energy_db,
-                "{period}: {pair:?}"
-            );
-        }
-        let (first, last) = (&scores[1], &scores[4]);
-        assert!(
-            first.lattice_energy_db > first.lattice_noise_db,
-            "{period}: {first:?}"
-        );
-        assert!(
-            last.lattice_energy_db > 2.5 && last.lattice_period == period,
-            "{period}: {last:?}"
-        );
-    }
-}
-
-#[test]
-fn stationary_noise_has_no_lattice() {
-    let size = [512, 512];
-    let blurred: Vec<(usize, usize, f64)> = (0..9).map(|i| (i / 3, i % 3, 1.0)).collect();
-    let sharpened = [
-        (0, 1, -1.0),
-        (1, 0, -1.0),
-        (1, 1, 5.0),
-        (1, 2, -1.0),
-        (2, 1, -1.0),
-    ];
-    for (name, noise) in [
-        ("white", filtered(size, &[(0, 0, 1.0)])),
-        ("blurred", filtered(size, &blurred)),
-        ("sharpened", filtered(size, &sharpened)),
-    ] {
-        let score = of(&saved(&noise));
-        assert!(
-            score.lattice_energy_db <= score.lattice_noise_db && score.lattice_noise_db < 0.4,
-            "{name}: {score:?}"
-        );
-    }
-}
-
-#[test]
-fn photos_have_next_to_no_lattice() {
-    for name in ["chelsea.png", "coffee.png"] {
-        let score = of(&photo(name));
-        assert!(score.lattice_energy_db <= 0.6, "{name}: {score:?}");
-    }
 }

@@ -28,7 +28,7 @@ pub use limits::MAX_PIXELS;
 pub use metadata::{COMFY_TEXTS, Metadata, comfy_text};
 pub(crate) use metadata::{Stored, add_png_text};
 pub use read::{
-    ImageHead, Opacity, Picture, decode_image, image_bytes, image_head, image_metadata,
-    look_at_image, read_image, read_image_with,
+    ImageHead, Opacity, Picture, decode_image, decode_image_with, image_bytes, image_head,
+    image_metadata, look_at_image, read_image, read_image_with,
 };
 pub use write::{PictureOptions, encode_image, without_opacity, write_image};

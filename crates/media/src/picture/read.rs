@@ -138,7 +138,15 @@ fn upright((width, height): (u32, u32), orientation: O) -> [usize; 2] {
 /// # Errors
 /// As [`read_image`].
 pub fn decode_image(name: &Path, bytes: &[u8]) -> Result<Picture> {
-    read(name, bytes, Opacity::Ignore)
+    decode_image_with(name, bytes, Opacity::Ignore)
+}
+
+/// As [`decode_image`], with a choice about transparency.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn decode_image_with(name: &Path, bytes: &[u8], opacity: Opacity) -> Result<Picture> {
+    read(name, bytes, opacity)
 }
 
 /// A decoder for an image of allowed size, in a file of `length` bytes, and the orientation to apply.

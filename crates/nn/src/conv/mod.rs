@@ -1,5 +1,6 @@
 //! Two-dimensional convolution. GPUs use burn's kernels for it and its gradients. burn's CPU backend computes gradients much
-//! slower than values, so there all three are matrix products over unfolded patches.
+//! slower than values. There, 3x3 and 4x4 convolutions of stride 1 and their gradients go through Winograd's transforms
+//! (`winograd.rs`), with the kernels of the CPU engine, and the others are matrix products over unfolded patches (`products.rs`).
 //!
 //! Images are unfolded in bands of rows, so that a band's patches stay in the cache and memory stays bounded. Bands follow from
 //! shapes alone, and what several of them contribute is added in their order: the number of threads changes no bit.
@@ -7,6 +8,7 @@
 mod node;
 mod products;
 mod window;
+mod winograd;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

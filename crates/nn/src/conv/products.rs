@@ -8,6 +8,7 @@ use burn::backend::{Flex, TensorData};
 use rayon::prelude::*;
 
 use super::window::Window;
+use super::winograd::{self, Taps};
 
 /// Bands whose contributions to a weight's gradient are in memory at once.
 const GROUP: usize = 16;
@@ -35,6 +36,15 @@ pub fn forward(
     let batch = x.layout().shape()[0];
     let (x, bias) = (x.to_contiguous(), bias.to_contiguous());
     let (images, bias) = (x.storage::<f32>(), bias.storage::<f32>());
+    if winograd::serves(window) {
+        let weight = weight.to_contiguous();
+        let taps = Taps::forward(weight.storage(), window.inputs, window.outputs);
+        return images_of(
+            winograd::convolve(images, &taps, bias, window),
+            batch,
+            window,
+        );
+    }
     let matrix = Flex::float_reshape(weight, [window.outputs, window.patch()].into());
     let width = window.size_out[1];
     let tasks = tasks(window, batch);
@@ -66,15 +76,12 @@ pub fn forward(
                 pixels = rest;
             }
         });
-    tensor(
-        values,
-        [
-            batch,
-            window.outputs,
-            window.size_out[0],
-            window.size_out[1],
-        ],
-    )
+    images_of(values, batch, window)
+}
+
+fn images_of(values: Vec<f32>, batch: usize, window: &Window) -> FlexTensor {
+    let [height, width] = window.size_out;
+    tensor(values, [batch, window.outputs, height, width])
 }
 
 /// The gradient of the input, where [`Window::backward`] gave `backward`.
@@ -82,8 +89,16 @@ pub fn forward(
 /// # Shapes
 /// gradient `[B, O, H', W']`, weight `[O, I, kh, kw]` -> `[B, I, H, W]`
 pub fn input_gradient(gradient: FlexTensor, weight: FlexTensor, backward: &Window) -> FlexTensor {
+    let batch = gradient.layout().shape()[0];
+    let bias = vec![0.0; backward.outputs];
+    if winograd::serves(backward) {
+        let (gradient, weight) = (gradient.to_contiguous(), weight.to_contiguous());
+        let taps = Taps::backward(weight.storage(), backward.outputs, backward.inputs);
+        let values = winograd::convolve(gradient.storage(), &taps, &bias, backward);
+        return images_of(values, batch, backward);
+    }
     let turned = Flex::float_flip(Flex::float_swap_dims(weight, 0, 1), &[2, 3]).to_contiguous();
-    let bias = tensor(vec![0.0; backward.outputs], [backward.outputs]);
+    let bias = tensor(bias, [backward.outputs]);
     forward(gradient, turned, &bias, backward)
 }
 
@@ -99,6 +114,16 @@ pub fn parameter_gradients(
     let (outputs, patch) = (window.outputs, window.patch());
     let (gradient, x) = (gradient.to_contiguous(), x.to_contiguous());
     let (gradients, images) = (gradient.storage::<f32>(), x.storage::<f32>());
+    if winograd::serves(window) {
+        let weight = winograd::weight_gradient(gradients, images, window);
+        return (
+            tensor(
+                weight,
+                [outputs, window.inputs, window.kernel[0], window.kernel[1]],
+            ),
+            tensor(winograd::bias_gradient(gradients, window), [outputs]),
+        );
+    }
     let part = |(image, rows): &(usize, Range<usize>)| {
         let columns = rows.start * window.size_out[1]..rows.end * window.size_out[1];
         let planes = gradients

@@ -40,6 +40,11 @@ impl Depth {
         [(64, 2), (128, 2), (256, deep), (512, deep), (512, deep)]
     }
 
+    /// Channels of each stage.
+    pub fn widths(self) -> [usize; 5] {
+        self.stages().map(|(width, _)| width)
+    }
+
     /// Index in the sequence of each stage's last ReLU: 3, 8, 15, 22, 29 or 3, 8, 17, 26, 35.
     pub fn last_relus(self) -> [usize; 5] {
         let mut next = 0;

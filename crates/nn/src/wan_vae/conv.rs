@@ -123,11 +123,13 @@ impl CausalConv {
     /// `[B, I, 1, H, W]` -> `[B, O, 1, H, W]`
     fn forward_image(&self, x: Tensor<5>) -> Tensor<5> {
         let [outputs, inputs, taps, kh, kw] = self.weight.dims();
-        let weight = self
-            .weight
-            .val()
-            .narrow(2, taps - 1, 1)
-            .reshape([outputs, inputs, kh, kw]);
+        let weight = self.weight.val();
+        // Training on images has no other taps, and would pay for the gradient of those that are cut off.
+        let last = match taps {
+            1 => weight,
+            _ => weight.narrow(2, taps - 1, 1),
+        };
+        let weight = last.reshape([outputs, inputs, kh, kw]);
         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
         from_frames(
             conv2d(to_frames(x), weight, Some(self.bias.val()), options),

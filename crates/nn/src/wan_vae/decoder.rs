@@ -51,6 +51,16 @@ pub struct DecoderState {
     pub tail: TailState,
 }
 
+impl DecoderState {
+    /// Nothing is kept: for an image, which has no next frame.
+    pub fn for_image() -> Self {
+        Self {
+            trunk: TrunkState::new(Keep::Nothing),
+            tail: TailState::new(Keep::Nothing),
+        }
+    }
+}
+
 /// What the trunk keeps between latent frames.
 #[derive(Clone, Debug, Default)]
 pub struct TrunkState {

@@ -46,10 +46,22 @@ pub struct EncoderStage {
 /// What the encoder keeps between the latent frames of a clip; its size does not depend on the clip's length.
 #[derive(Clone, Debug, Default)]
 pub struct EncoderState {
+    keep: Keep,
     /// The stages', which compute whole frames here.
     pub stages: Vec<EncoderStageState>,
     /// The rest's.
     pub rest: EncoderRestState,
+}
+
+impl EncoderState {
+    /// Nothing is kept: for an image, which has no next frame.
+    pub fn for_image() -> Self {
+        Self {
+            keep: Keep::Nothing,
+            stages: Vec::new(),
+            rest: EncoderRestState::new(Keep::Nothing),
+        }
+    }
 }
 
 /// What a stage keeps between latent frames, for one band.
@@ -146,9 +158,10 @@ impl Encoder {
     /// `[B, 3, F, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, 2 z_dim, 1, h, w]`; F is 1 in the first call of a
     /// clip, 4 later
     pub fn step(&self, pixels: Tensor<5>, state: &mut EncoderState) -> Tensor<5> {
+        let keep = state.keep;
         state
             .stages
-            .resize_with(self.stages.len(), Default::default);
+            .resize_with(self.stages.len(), || EncoderStageState::new(keep));
         let mut x = pixels;
         for (i, state) in state.stages.iter_mut().enumerate() {
             let output = Rows::whole(self.output_height(i, x.dims()[3]));

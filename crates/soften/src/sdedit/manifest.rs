@@ -158,7 +158,9 @@ impl Plan {
 
     /// The part of [`Self::difference`] that needs no hashes.
     pub(super) fn other_settings(&self, other: &Self) -> Option<&'static str> {
-        if self.options != other.options {
+        if self.options.time != other.options.time {
+            Some("draw of flow times")
+        } else if self.options != other.options {
             Some("options")
         } else if self.input != other.input {
             Some("input")

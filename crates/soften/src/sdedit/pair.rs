@@ -66,17 +66,47 @@ mod tests {
     use super::*;
     use crate::sdedit::options::{LATEST, Time};
 
-    #[test]
-    fn times_have_their_median_and_stay_below_1() {
-        let time = Time::LogNormal {
-            median: 0.2,
-            sigma: 1.0,
-        };
+    /// 999 times of a draw, in order.
+    fn times(time: Time) -> Vec<f64> {
         let mut times: Vec<f64> = (0..999)
             .map(|i| time.draw(&mut random(7, &i.to_string())))
             .collect();
         times.sort_by(f64::total_cmp);
-        assert!((0.18..0.22).contains(&times[499]), "{}", times[499]);
-        assert!(times[998] <= LATEST && times[998] > 0.9 && times[0] > 0.0);
+        times
+    }
+
+    #[test]
+    fn times_have_their_median_and_stay_below_1() {
+        let (median, sigma) = (0.2, 1.0);
+        for (time, latest) in [
+            (Time::LogNormal { median, sigma }, 0.9),
+            (Time::LogitNormal { median, sigma }, 0.7),
+        ] {
+            let times = times(time);
+            assert!((0.18..0.22).contains(&times[499]), "{}", times[499]);
+            assert!(times[998] <= LATEST && times[998] > latest && times[0] > 0.0);
+        }
+        let widest = times(Time::LogitNormal {
+            median,
+            sigma: 1e300,
+        });
+        assert_eq!([widest[0], widest[998]], [0.0, LATEST]);
+    }
+
+    #[test]
+    fn logit_normal_times_cover_the_small_ones() {
+        let (median, sigma) = (0.2, 1.0);
+        let below = |time: Time, limit: f64| {
+            times(time).iter().filter(|&&t| t < limit).count() as f64 / 999.0
+        };
+        let logit = Time::LogitNormal { median, sigma };
+        // The normal distribution's share below ln(limit / (1 - limit)) - ln(0.2 / 0.8).
+        for (limit, share) in [(0.12, 0.272), (0.05, 0.0596)] {
+            let found = below(logit, limit);
+            // Three standard deviations of a count of 999.
+            assert!((found - share).abs() < 0.043, "{limit}: {found}");
+        }
+        let log = Time::LogNormal { median, sigma: 0.5 };
+        assert!(below(log, 0.05) < 0.01);
     }
 }

@@ -1,197 +1,114 @@
 //! Samples in order, prepared ahead in threads.
 //!
-//! Where processes train together, each prepares its own samples alone.
+//! Each thread takes the next visit to a photo and puts the crops of it where the consumer finds them by their numbers: the order
+//! and the contents do not depend on which thread is faster. Threads work ahead by one block of the [`Order`], so that the next one
+//! is ready when it begins, or by what they are told if that is more.
 //!
-//! Worker `w` of `W` prepares the samples `w`, `w + W`, ... into a queue of its own, and the consumer takes from the queues in
-//! turn: the order and the contents do not depend on which thread is faster. A photo that is broken or below the limits is
-//! replaced by another one, drawn from the same random numbers; it is named once.
+//! Where processes train together, each keeps its own samples alone.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use vae2x_core::Array;
-
-use super::crop::{self, CropOptions, Sample};
-use super::photo::{self, Limits};
-use super::source::Source;
+use super::crop::Sample;
+use super::dataset::Dataset;
+use super::order::Order;
 use crate::{Error, Result};
 
-/// Photos tried for one sample before the run gives up.
-const TRIES: usize = 200;
-
-/// Photos, what is known of them, and how samples are cut from them.
+/// What threads and consumer share.
 #[derive(Debug)]
-pub struct Dataset {
-    sources: Vec<Source>,
-    limits: Limits,
-    crop: CropOptions,
-    seed: u64,
-    state: Mutex<State>,
-    /// Values of decoded photos that may be kept.
-    budget: usize,
+struct Shared {
+    dataset: Arc<Dataset>,
+    order: Order,
+    /// Where counting begins, and which samples from there on are kept.
+    first: u64,
+    share: Share,
+    /// Samples beyond the next one that are begun.
+    ahead: u64,
+    queue: Mutex<Queue>,
+    changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    dropped: BTreeMap<usize, String>,
-    /// Not yet reported.
-    news: Vec<String>,
-    /// Orders of the passes under way.
-    orders: BTreeMap<u64, Vec<usize>>,
-    cache: BTreeMap<usize, Arc<Array>>,
-    cached: usize,
+#[derive(Debug)]
+struct Queue {
+    /// Samples taken, of this share.
+    taken: u64,
+    /// The sample that is taken next.
+    next: u64,
+    /// The visit that is begun next.
+    visit: u64,
+    /// Samples that are ready, or why there is none.
+    ready: BTreeMap<u64, Result<Sample, String>>,
+    /// The consumer has gone.
+    is_closed: bool,
+    /// A thread has panicked.
+    is_broken: bool,
 }
 
-/// Options that do not depend on the photos.
-#[derive(Clone, Copy, Debug)]
-pub struct DatasetOptions {
-    /// Photos below these are not used.
-    pub limits: Limits,
-    /// How samples are cut.
-    pub crop: CropOptions,
-    /// Random seed of the samples.
-    pub seed: u64,
-    /// MiB of decoded photos to keep.
-    pub cache: usize,
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        self.changed
+            .wait(queue)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a sample is this share's, and still to come.
+    fn is_wanted(&self, queue: &Queue, index: u64) -> bool {
+        index >= queue.next && self.share.has(index - self.first)
+    }
+
+    /// The next visit that has samples to come, when its turn comes; `None` when the consumer has gone.
+    fn next_visit(&self) -> Option<(u64, Vec<u64>)> {
+        let mut queue = self.lock();
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            if self.order.block_of(queue.visit).start > queue.next + self.ahead {
+                queue = self.wait(queue);
+                continue;
+            }
+            let visit = queue.visit;
+            queue.visit += 1;
+            let samples = self.order.samples(visit);
+            if samples.iter().any(|&index| self.is_wanted(&queue, index)) {
+                return Some((visit, samples));
+            }
+        }
+    }
+
+    fn work(&self) {
+        let _broken = Broken(self);
+        while let Some((visit, indices)) = self.next_visit() {
+            let samples: Vec<Result<Sample, String>> = match self.dataset.visit(visit) {
+                Ok(samples) => samples.into_iter().map(Ok).collect(),
+                Err(Error::Data(why)) => vec![Err(why); indices.len()],
+                Err(error) => vec![Err(error.to_string()); indices.len()],
+            };
+            let mut queue = self.lock();
+            for (index, sample) in indices.into_iter().zip(samples) {
+                if self.is_wanted(&queue, index) {
+                    queue.ready.insert(index, sample);
+                }
+            }
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
 }
 
-impl Dataset {
-    /// A dataset of photos that are read when their turn comes.
-    pub fn new(sources: Vec<Source>, options: DatasetOptions) -> Self {
-        let DatasetOptions {
-            limits,
-            crop,
-            seed,
-            cache,
-        } = options;
-        Self {
-            sources,
-            limits,
-            crop,
-            seed,
-            state: Mutex::default(),
-            budget: cache.saturating_mul(1 << 20) / size_of::<f32>(),
-        }
-    }
+/// Tells the consumer of a thread that panics.
+struct Broken<'a>(&'a Shared);
 
-    /// Number of photos, dropped ones included.
-    pub fn len(&self) -> usize {
-        self.sources.len()
-    }
-
-    /// Whether there are no photos.
-    pub fn is_empty(&self) -> bool {
-        self.sources.is_empty()
-    }
-
-    /// Number of photos found unfit so far.
-    pub fn dropped(&self) -> usize {
-        self.lock().dropped.len()
-    }
-
-    /// Photos that have been dropped since the last call, each with its reason.
-    pub fn take_news(&self) -> Vec<String> {
-        std::mem::take(&mut self.lock().news)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sample `index` of the run: each pass over the photos takes them in a new order.
-    ///
-    /// # Errors
-    /// [`Error::Data`] if no usable photo is found.
-    pub fn sample(&self, index: u64) -> Result<Sample> {
-        let count = self.sources.len() as u64;
-        if count == 0 {
-            return Err(Error::Data("no photos".into()));
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(index.wrapping_add(1));
-        let mut place = self.in_order(index / count, (index % count) as usize);
-        for _ in 0..TRIES {
-            if let Some(photo) = self.photo(place) {
-                return Ok(crop::cut(
-                    self.sources[place].to_string(),
-                    &photo,
-                    &self.crop,
-                    &mut rng,
-                )?);
-            }
-            place = rng.random_range(0..self.sources.len());
-        }
-        let why = self
-            .lock()
-            .dropped
-            .values()
-            .next()
-            .cloned()
-            .unwrap_or_default();
-        Err(Error::Data(format!(
-            "{TRIES} photos in a row cannot be used; the first: {why}"
-        )))
-    }
-
-    /// The photo at `place` of pass `pass`.
-    fn in_order(&self, pass: u64, place: usize) -> usize {
-        let mut state = self.lock();
-        // Workers are in one pass or in two that follow each other.
-        state.orders.retain(|&known, _| known.abs_diff(pass) <= 1);
-        let order = state.orders.entry(pass).or_insert_with(|| {
-            let mut order: Vec<usize> = (0..self.sources.len()).collect();
-            let mut rng =
-                ChaCha8Rng::seed_from_u64(self.seed ^ pass.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            order.shuffle(&mut rng);
-            order
-        });
-        order[place]
-    }
-
-    /// The pixels of a photo, unless it cannot be used.
-    fn photo(&self, place: usize) -> Option<Arc<Array>> {
-        let state = self.lock();
-        if state.dropped.contains_key(&place) {
-            return None;
-        }
-        if let Some(photo) = state.cache.get(&place) {
-            return Some(photo.clone());
-        }
-        drop(state);
-        let source = &self.sources[place];
-        let read = photo::read(source)
-            .map_err(|e| e.to_string())
-            .and_then(|(photo, quality)| {
-                let reasons = self.limits.reasons(&quality);
-                if reasons.is_empty() {
-                    Ok(photo)
-                } else {
-                    Err(format!("{source}: {}", reasons.join("; ")))
-                }
-            });
-        let mut state = self.lock();
-        match read {
-            Ok(photo) => {
-                let photo = Arc::new(photo);
-                let size = photo.data().len();
-                if state.cached + size <= self.budget
-                    && state.cache.insert(place, photo.clone()).is_none()
-                {
-                    state.cached += size;
-                }
-                Some(photo)
-            }
-            Err(reason) => {
-                if state.dropped.insert(place, reason.clone()).is_none() {
-                    state.news.push(reason);
-                }
-                None
-            }
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().is_broken = true;
+            self.0.changed.notify_all();
         }
     }
 }
@@ -215,6 +132,11 @@ impl Share {
         batch: 1,
     };
 
+    /// Whether it has the sample at a place.
+    fn has(self, place: u64) -> bool {
+        place / self.batch % self.ranks == self.rank
+    }
+
     /// The place in the run of sample `own` of this share.
     fn place(self, own: u64) -> u64 {
         let (round, within) = (own / self.batch, own % self.batch);
@@ -225,16 +147,12 @@ impl Share {
 /// An endless sequence of samples.
 #[derive(Debug)]
 pub struct Loader {
-    queues: Vec<Receiver<Result<Sample>>>,
+    shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    first: u64,
-    share: Share,
-    /// Samples taken, of this share.
-    taken: u64,
 }
 
 impl Loader {
-    /// Starts `workers` threads at sample `first`, where a share's counting begins, each at most `prefetch` samples ahead.
+    /// Starts `workers` threads at sample `first`, where a share's counting begins, together at least `workers * prefetch` samples ahead.
     ///
     /// # Errors
     /// If a thread cannot be started.
@@ -245,71 +163,74 @@ impl Loader {
         workers: usize,
         prefetch: usize,
     ) -> Result<Self> {
-        let mut loader = Self {
-            queues: Vec::new(),
-            workers: Vec::new(),
-            first,
-            share,
+        let order = dataset.order();
+        let queue = Queue {
             taken: 0,
+            next: first + share.place(0),
+            visit: order.first_visit(first),
+            ready: BTreeMap::new(),
+            is_closed: false,
+            is_broken: false,
         };
-        for worker in 0..workers as u64 {
-            let (sender, queue) = sync_channel(prefetch);
-            let dataset = dataset.clone();
-            let places = (worker..)
-                .step_by(workers)
-                .map(move |own| first + share.place(own));
-            let work = move || produce(&dataset, places, &sender);
+        let mut loader = Self {
+            shared: Arc::new(Shared {
+                dataset: dataset.clone(),
+                order,
+                first,
+                share,
+                ahead: order.ahead(workers, prefetch),
+                queue: Mutex::new(queue),
+                changed: Condvar::new(),
+            }),
+            workers: Vec::new(),
+        };
+        for worker in 0..workers {
+            let shared = loader.shared.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("photos-{worker}"))
-                .spawn(work);
+                .spawn(move || shared.work());
             loader.workers.push(
                 thread.map_err(|e| {
                     Error::Data(format!("cannot start a thread to read photos: {e}"))
                 })?,
             );
-            loader.queues.push(queue);
         }
         Ok(loader)
     }
 
     /// Samples of the run taken so far, by all ranks, at the end of a batch.
     pub fn next(&self) -> u64 {
-        self.first + self.taken * self.share.ranks
+        self.shared.first + self.shared.lock().taken * self.shared.share.ranks
     }
 
     /// The next sample.
     ///
     /// # Errors
-    /// As [`Dataset::sample`].
+    /// As [`Dataset::visit`].
     pub fn take(&mut self) -> Result<Sample> {
-        let queue = &self.queues[(self.taken % self.queues.len() as u64) as usize];
-        let sample = queue
-            .recv()
-            .map_err(|_| Error::Data("a thread that reads photos has ended".into()))??;
-        self.taken += 1;
+        let mut queue = self.shared.lock();
+        let next = queue.next;
+        let sample = loop {
+            if let Some(sample) = queue.ready.remove(&next) {
+                break sample.map_err(Error::Data)?;
+            }
+            if queue.is_broken {
+                return Err(Error::Data("a thread that reads photos has ended".into()));
+            }
+            queue = self.shared.wait(queue);
+        };
+        queue.taken += 1;
+        queue.next = self.shared.first + self.shared.share.place(queue.taken);
+        drop(queue);
+        self.shared.changed.notify_all();
         Ok(sample)
-    }
-}
-
-fn produce(
-    dataset: &Dataset,
-    places: impl Iterator<Item = u64>,
-    queue: &SyncSender<Result<Sample>>,
-) {
-    for index in places {
-        let sample = dataset.sample(index);
-        let failed = sample.is_err();
-        // The consumer has gone, or will end the run.
-        if queue.send(sample).is_err() || failed {
-            return;
-        }
     }
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // Senders that wait for room in a queue fail when it is gone.
-        self.queues.clear();
+        self.shared.lock().is_closed = true;
+        self.shared.changed.notify_all();
         for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
@@ -319,9 +240,16 @@ impl Drop for Loader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::dataset::DatasetOptions;
+    use crate::data::{CropOptions, Limits};
+    use vae2x_core::Array;
     use vae2x_media::picture::write_image;
 
-    fn dataset(folder: &std::path::Path, cache: usize) -> Arc<Dataset> {
+    fn dataset(
+        folder: &std::path::Path,
+        cache: usize,
+        [crops_per_photo, shuffle]: [usize; 2],
+    ) -> Arc<Dataset> {
         for i in 0..3 {
             let photo = Array::new(
                 [3, 24, 24],
@@ -363,6 +291,8 @@ mod tests {
                 crop,
                 seed: 3,
                 cache,
+                crops_per_photo,
+                shuffle,
             },
         ))
     }
@@ -375,24 +305,58 @@ mod tests {
     #[test]
     fn samples_do_not_depend_on_threads_cache_or_where_one_starts() {
         let folder = tempfile::tempdir().unwrap();
-        let one = take(&dataset(folder.path(), 0), 0, 1);
-        assert_eq!(one, take(&dataset(folder.path(), 0), 0, 3));
-        assert_eq!(one, take(&dataset(folder.path(), 16), 0, 2));
-        assert_eq!(one[5..], take(&dataset(folder.path(), 0), 5, 3)[..7]);
-        assert_ne!(one[0], one[1]);
+        let dataset = |cache, mixed| dataset(folder.path(), cache, mixed);
+        for mixed in [[1, 1], [3, 1], [2, 8], [4, 64]] {
+            let one = take(&dataset(0, mixed), 0, 1);
+            assert_eq!(one, take(&dataset(0, mixed), 0, 3));
+            assert_eq!(one, take(&dataset(16, mixed), 0, 2));
+            for start in [1, 5, 9] {
+                let later = take(&dataset(0, mixed), start as u64, 3);
+                assert_eq!(one[start..], later[..12 - start], "{mixed:?} from {start}");
+            }
+            assert_ne!(one[0], one[1]);
+        }
+    }
+
+    /// All crops of the visits of a block, each once.
+    #[test]
+    fn a_block_has_the_crops_of_its_visits() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path(), 0, [3, 12]);
+        let samples = take(&dataset, 0, 2);
+        let visits = (0..4).flat_map(|visit| dataset.visit(visit).unwrap());
+        let visits: Vec<Sample> = visits.collect();
+        assert!(visits.iter().all(|sample| samples.contains(sample)));
+        assert!(samples.iter().all(|sample| visits.contains(sample)));
+        assert_ne!(samples, visits);
+        let of_one = dataset.visit(0).unwrap();
+        assert!(of_one[0].name == of_one[1].name && of_one[0] != of_one[1]);
+    }
+
+    #[test]
+    fn threads_do_not_run_ahead_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path(), 0, [2, 8]);
+        let mut loader = Loader::start(&dataset, 0, Share::ALL, 2, 1).unwrap();
+        loader.take().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        // Two blocks of 8 but for the sample that is taken.
+        let ready = loader.shared.lock().ready.len();
+        assert!(ready <= 15, "{ready}");
     }
 
     #[test]
     fn ranks_take_their_parts_of_each_batch() {
         let folder = tempfile::tempdir().unwrap();
-        let all = take(&dataset(folder.path(), 0), 3, 1);
+        let dataset = || dataset(folder.path(), 0, [2, 8]);
+        let all = take(&dataset(), 3, 1);
         let of_rank = |rank: u64| {
             let share = Share {
                 rank,
                 ranks: 3,
                 batch: 2,
             };
-            let mut loader = Loader::start(&dataset(folder.path(), 0), 3, share, 2, 2).unwrap();
+            let mut loader = Loader::start(&dataset(), 3, share, 2, 2).unwrap();
             let own: Vec<Sample> = (0..4).map(|_| loader.take().unwrap()).collect();
             assert_eq!(loader.next(), 3 + 12);
             own
@@ -408,7 +372,7 @@ mod tests {
     #[test]
     fn unfit_photos_are_named_once_and_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let dataset = dataset(folder.path(), 0);
+        let dataset = dataset(folder.path(), 0, [1, 1]);
         let samples = take(&dataset, 0, 2);
         assert!(
             samples
@@ -449,6 +413,8 @@ mod tests {
                 crop,
                 seed: 0,
                 cache: 0,
+                crops_per_photo: 1,
+                shuffle: 1,
             },
         ));
         let taken = Loader::start(&dataset, 0, Share::ALL, 2, 1).unwrap().take();

@@ -22,7 +22,7 @@ pub struct Entry {
     pub width: usize,
     /// In pixels.
     pub height: usize,
-    /// Variance of the Laplacian, in 8-bit units.
+    /// Variance of the Laplacian in the sharpest square of 256 pixels, in 8-bit units.
     pub sharpness: f64,
     /// Estimated, of a JPEG.
     #[serde(skip_serializing_if = "Option::is_none")]

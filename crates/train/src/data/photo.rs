@@ -2,17 +2,55 @@
 
 use vae2x_core::Array;
 use vae2x_measure::metrics::sharpness;
-use vae2x_media::picture::decode_image;
+use vae2x_media::picture::{Opacity, decode_image_with};
+use vae2x_media::pixels::picture_size;
 
+use super::crop::{lay_on, window_of};
 use super::source::Source;
 use crate::Result;
+
+/// Sharpness is measured in squares of this side where a photo is judged as a whole.
+const TILE: usize = 256;
+
+/// A decoded photo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Photo {
+    /// `[3, H, W]` in [-1, 1], whatever its opacity.
+    pub pixels: Array,
+    /// `[1, H, W]` from -1, clear, to 1, where not all of it is opaque.
+    pub opacity: Option<Array>,
+}
+
+impl Photo {
+    /// A photo without transparency.
+    pub fn opaque(pixels: Array) -> Self {
+        Self {
+            pixels,
+            opacity: None,
+        }
+    }
+
+    /// The number of values that it holds.
+    pub fn values(&self) -> usize {
+        let opacity = self.opacity.as_ref().map_or(0, |o| o.data().len());
+        self.pixels.data().len() + opacity
+    }
+
+    /// The photo laid on grey.
+    pub fn on_grey(mut self) -> Array {
+        if let Some(opacity) = &self.opacity {
+            lay_on(&mut self.pixels, opacity, [0.0; 3]);
+        }
+        self.pixels
+    }
+}
 
 /// Limits below which a photo is dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Least pixels along the shorter side.
     pub min_side: usize,
-    /// Least variance of the Laplacian, in 8-bit units.
+    /// Least variance of the Laplacian, in 8-bit units: of a crop in training, of the sharpest part in a scan.
     pub min_sharpness: f64,
     /// Least estimated quality of a JPEG.
     pub min_jpeg_quality: u8,
@@ -23,8 +61,8 @@ pub struct Limits {
 pub struct Quality {
     /// Height and width.
     pub size: [usize; 2],
-    /// Variance of the Laplacian, in 8-bit units.
-    pub sharpness: f64,
+    /// Variance of the Laplacian in the sharpest square of 256 pixels, in 8-bit units, where it is measured.
+    pub sharpness: Option<f64>,
     /// Estimated quality of a JPEG, 1 to 100.
     pub jpeg_quality: Option<u8>,
 }
@@ -35,11 +73,13 @@ impl Limits {
         let side = quality.size[0].min(quality.size[1]);
         let small = (side < self.min_side)
             .then(|| format!("small: {side} pixels, at least {}", self.min_side));
-        let blurred = !(quality.sharpness >= self.min_sharpness);
-        let blurred = blurred.then(|| {
+        // NaN is blurred.
+        let is_sharp = |sharpness: &f64| *sharpness >= self.min_sharpness;
+        let blurred = quality.sharpness.filter(|sharpness| !is_sharp(sharpness));
+        let blurred = blurred.map(|sharpness| {
             format!(
-                "blurred: sharpness {:.1}, at least {}",
-                quality.sharpness, self.min_sharpness
+                "blurred: sharpness {sharpness:.1}, at least {}",
+                self.min_sharpness
             )
         });
         let compressed = quality.jpeg_quality.filter(|&q| q < self.min_jpeg_quality);
@@ -53,20 +93,54 @@ impl Limits {
     }
 }
 
-/// Reads and measures a photo.
+/// Reads a photo; its sharpness is not measured.
 ///
 /// # Errors
 /// If it cannot be read or is damaged.
-pub fn read(source: &Source) -> Result<(Array, Quality)> {
+pub fn read(source: &Source) -> Result<(Photo, Quality)> {
     let bytes = source.read()?;
-    let picture = decode_image(source.to_string().as_ref(), &bytes)?.pixels;
-    let size = vae2x_media::pixels::picture_size(&picture)?;
+    let picture = decode_image_with(source.to_string().as_ref(), &bytes, Opacity::Keep)?;
     let quality = Quality {
-        size,
-        sharpness: sharpness(&picture)?,
+        size: picture_size(&picture.pixels)?,
+        sharpness: None,
         jpeg_quality: jpeg_quality(&bytes),
     };
-    Ok((picture, quality))
+    let photo = Photo {
+        pixels: picture.pixels,
+        opacity: picture.opacity,
+    };
+    Ok((photo, quality))
+}
+
+/// Reads and measures a photo, laid on grey.
+///
+/// # Errors
+/// As [`read`].
+pub fn measure(source: &Source) -> Result<(Array, Quality)> {
+    let (photo, quality) = read(source)?;
+    let picture = photo.on_grey();
+    let sharpness = Some(sharpest(&picture)?);
+    Ok((
+        picture,
+        Quality {
+            sharpness,
+            ..quality
+        },
+    ))
+}
+
+/// The largest sharpness of the squares of a photo; smaller ones at its edges are left out, unless it has no others.
+fn sharpest(picture: &Array) -> Result<f64> {
+    let [height, width] = picture_size(picture)?;
+    let size = [height.min(TILE), width.min(TILE)];
+    let mut best = f64::NEG_INFINITY;
+    for top in (0..=height - size[0]).step_by(TILE) {
+        for left in (0..=width - size[1]).step_by(TILE) {
+            let tile = window_of(picture, [top, left], size, false)?;
+            best = best.max(sharpness(&tile)?);
+        }
+    }
+    Ok(best)
 }
 
 /// The luminance table of the JPEG standard (ITU-T T.81, table K.1) in zigzag order.
@@ -143,13 +217,13 @@ mod tests {
         };
         let good = Quality {
             size: [100, 200],
-            sharpness: 10.0,
+            sharpness: Some(10.0),
             jpeg_quality: Some(75),
         };
         assert!(limits.reasons(&good).is_empty());
         let bad = Quality {
             size: [99, 200],
-            sharpness: f64::NAN,
+            sharpness: Some(f64::NAN),
             jpeg_quality: Some(74),
         };
         let reasons = limits.reasons(&bad).join("; ");
@@ -159,5 +233,23 @@ mod tests {
                 .all(|r| reasons.contains(r)),
             "{reasons}"
         );
+    }
+
+    #[test]
+    fn a_photo_is_as_sharp_as_its_sharpest_part() {
+        let noise: Vec<f32> = vae2x_core::weights::formula::unit("tile", 3 * 300 * 800).collect();
+        // Sharp between columns 256 and 512 only.
+        let value = |i: usize| match i % 800 {
+            256..512 => noise[i],
+            _ => 0.0,
+        };
+        let data = (0..3 * 300 * 800).map(value).collect();
+        let photo = Array::new([3, 300, 800], data).unwrap();
+        let part = window_of(&photo, [0, 256], [256; 2], false).unwrap();
+        let found = sharpest(&photo).unwrap();
+        assert_eq!(found, sharpness(&part).unwrap());
+        assert!(found > 2.0 * sharpness(&photo).unwrap());
+        let small = window_of(&photo, [0, 256], [8, 20], false).unwrap();
+        assert_eq!(sharpest(&small).unwrap(), sharpness(&small).unwrap());
     }
 }

@@ -70,7 +70,7 @@ fn entry(source: &Source) -> Entry {
 fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
     let mut entry = entry(source);
     let measured =
-        photo::read(source).and_then(|(picture, quality)| Ok((Look::of(&picture)?, quality)));
+        photo::measure(source).and_then(|(picture, quality)| Ok((Look::of(&picture)?, quality)));
     match measured {
         Err(error) => {
             entry.drop.push(format!("broken: {error}"));
@@ -78,7 +78,7 @@ fn measure(source: &Source, limits: &Limits) -> (Entry, Option<Look>) {
         }
         Ok((look, quality)) => {
             [entry.height, entry.width] = quality.size;
-            entry.sharpness = (quality.sharpness * 10.0).round() / 10.0;
+            entry.sharpness = (quality.sharpness.unwrap_or_default() * 10.0).round() / 10.0;
             entry.jpeg_quality = quality.jpeg_quality;
             entry.hash = format!("{:016x}", look.hash);
             entry.licence = licence(source);

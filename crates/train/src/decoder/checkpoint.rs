@@ -12,21 +12,29 @@ use vae2x_core::weights::TensorFile;
 use vae2x_core::{Array, VaeConfig};
 use vae2x_nn::array::to_array;
 use vae2x_nn::discriminator;
-use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 
 use super::config::{Config, Part};
 use super::learner::{Learner, discriminator_names};
+use super::model::specs;
+use super::step::Skips;
 use crate::run::checkpoint::{Expected, find, metadata, read, weights, write};
 use crate::{Error, Result};
 
-const PROGRESS: &str = "vae2x.progress";
-const CONFIG: &str = "vae2x.config";
+pub(super) const PROGRESS: &str = "vae2x.progress";
+pub(super) const CONFIG: &str = "vae2x.config";
+/// Marks files that have a model's weights and nothing to train it on with.
+pub(super) const MILESTONE: &str = "vae2x.milestone";
 /// Prefix of the trained tensors.
 pub const GENERATOR: &str = "generator";
 /// Prefix of their moving average.
 pub const AVERAGE: &str = "average";
 const DISCRIMINATOR: &str = "discriminator";
 const OPTIMIZER: &str = "optimizer";
+
+/// Before a step's number in names of checkpoints.
+const STEP: &str = "step-";
+/// Before that of the best one.
+const BEST: &str = "best-psnr-step-";
 
 /// How far a run is.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -35,8 +43,11 @@ pub struct Progress {
     pub step: u64,
     /// Samples taken: the place in the data.
     pub samples: u64,
-    /// The step with the best score on held-out photos, and that score.
+    /// The step with the best PSNR on held-out photos before a discriminator acted, and that PSNR.
     pub best: Option<(u64, f64)>,
+    /// Steps that were skipped.
+    #[serde(default)]
+    pub skips: Skips,
 }
 
 impl Progress {
@@ -44,7 +55,9 @@ impl Progress {
     fn check(&self) -> Result<(), String> {
         /// Beyond it, counting on would come to the end of the numbers.
         const MOST: u64 = 1 << 62;
-        match [self.step, self.samples].into_iter().find(|&n| n > MOST) {
+        let Skips { total, in_a_row } = self.skips;
+        let numbers = [self.step, self.samples, total, in_a_row];
+        match numbers.into_iter().find(|&n| n > MOST) {
             Some(n) => Err(format!("{n} steps or samples; expected at most {MOST}")),
             None => Ok(()),
         }
@@ -90,6 +103,11 @@ impl Checkpoint {
             .any(|name| name.starts_with(&prefix))
     }
 
+    /// Whether it has a model's weights alone.
+    pub fn is_milestone(&self) -> bool {
+        self.file.metadata().contains_key(MILESTONE)
+    }
+
     /// Whether the run has had a discriminator.
     pub fn has_discriminator(&self) -> bool {
         let prefix = format!("{DISCRIMINATOR}.");
@@ -105,23 +123,26 @@ impl Checkpoint {
     }
 
     /// Checks that the file has every tensor of the run's state, in its shape, and no others. `vae` is the model that is trained, and
-    /// `has_time` whether it has temporal taps.
+    /// `has_time` whether all of its temporal taps are.
     ///
     /// # Errors
     /// [`vae2x_core::Error::TensorSet`], [`vae2x_core::Error::Tensor`].
     pub fn check(&self, vae: &VaeConfig, has_time: bool) -> vae2x_core::Result<()> {
-        let encoder = self.has_encoder().then(|| encoder_specs(vae, has_time));
-        let specs = [decoder_specs(vae, has_time), encoder.unwrap_or_default()].concat();
+        let specs = specs(vae, has_time, self.has_encoder());
         let parameters = || {
             specs
                 .iter()
                 .map(|spec| (spec.name.as_str(), &spec.shape[..]))
         };
-        let mut expected = Expected::default()
-            .weights(GENERATOR, parameters())
-            .states(&format!("{OPTIMIZER}.{GENERATOR}"), parameters());
+        let mut expected = Expected::default();
         if self.has_average() {
             expected = expected.weights(AVERAGE, parameters());
+        }
+        if !self.is_milestone() || !self.has_average() {
+            expected = expected.weights(GENERATOR, parameters());
+        }
+        if !self.is_milestone() {
+            expected = expected.states(&format!("{OPTIMIZER}.{GENERATOR}"), parameters());
         }
         if self.has_discriminator() {
             let tensors = discriminator::tensors(self.config.gan.width);
@@ -252,9 +273,23 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Where the checkpoint of a step is.
+    /// Where the checkpoint of a step is written.
     pub fn path(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("step-{step:08}.safetensors"))
+        self.folder.join(format!("{STEP}{step:08}.safetensors"))
+    }
+
+    /// Where the checkpoint of the best step is, once newer ones are kept.
+    pub fn best_path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("{BEST}{step:08}.safetensors"))
+    }
+
+    /// Where the checkpoint of a step is, if there is one.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn find(&self, step: u64) -> Result<Option<PathBuf>> {
+        let files = self.files()?;
+        Ok(files.into_iter().find(|(n, _)| *n == step).map(|(_, p)| p))
     }
 
     /// Steps that have a checkpoint, in order.
@@ -262,20 +297,26 @@ impl Checkpoints {
     /// # Errors
     /// If the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
+        Ok(self.files()?.into_iter().map(|(step, _)| step).collect())
+    }
+
+    /// Steps and their files, in order.
+    fn files(&self) -> Result<Vec<(u64, PathBuf)>> {
         let step = |name: &String| {
-            name.strip_prefix("step-")?
-                .strip_suffix(".safetensors")?
-                .parse()
-                .ok()
+            let number = name
+                .strip_prefix(STEP)
+                .or_else(|| name.strip_prefix(BEST))?
+                .strip_suffix(".safetensors")?;
+            Some((number.parse().ok()?, self.folder.join(name)))
         };
         let names = if self.folder.exists() {
             names(&self.folder)?
         } else {
             Vec::new()
         };
-        let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
-        steps.sort_unstable();
-        Ok(steps)
+        let mut files: Vec<(u64, PathBuf)> = names.iter().filter_map(step).collect();
+        files.sort_unstable();
+        Ok(files)
     }
 
     /// The newest that can be opened.
@@ -284,8 +325,7 @@ impl Checkpoints {
     /// If there are some and none can be opened: the newest one's error.
     pub fn newest(&self) -> Result<Newest> {
         let mut damaged = Vec::new();
-        for step in self.steps()?.into_iter().rev() {
-            let path = self.path(step);
+        for (_, path) in self.files()?.into_iter().rev() {
             match Checkpoint::open(&path) {
                 Ok(checkpoint) => {
                     return Ok(Newest {
@@ -305,20 +345,17 @@ impl Checkpoints {
         }
     }
 
-    /// Removes all but the last `keep` and the best.
+    /// Removes all but the last `keep` and the best, which gets a name that says so when it is no longer among the last.
     ///
     /// # Errors
-    /// If a file cannot be removed.
+    /// If a file cannot be removed or renamed.
     pub fn prune(&self, keep: usize, best: Option<u64>) -> Result<()> {
-        let steps = self.steps()?;
-        for step in steps
-            .iter()
-            .rev()
-            .skip(keep)
-            .filter(|&&step| Some(step) != best)
-        {
-            let path = self.path(*step);
-            std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        for (step, path) in self.files()?.iter().rev().skip(keep) {
+            let done = match Some(*step) == best {
+                true => std::fs::rename(path, self.best_path(*step)),
+                false => std::fs::remove_file(path),
+            };
+            done.map_err(|e| Error::io(path, e))?;
         }
         Ok(())
     }
@@ -352,6 +389,10 @@ mod tests {
         checkpoints.prepare().unwrap();
         checkpoints.prune(2, Some(10)).unwrap();
         assert_eq!(checkpoints.steps().unwrap(), [10, 20, 25]);
+        let place = |step| checkpoints.find(step).unwrap();
+        assert_eq!(place(10), Some(checkpoints.best_path(10)));
+        assert_eq!(place(20), Some(checkpoints.path(20)));
+        assert_eq!(place(5), None);
         assert_eq!(names(&run.path().join("checkpoints")).unwrap().len(), 3);
     }
 

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use vae2x_core::weights::TensorFile;
 use vae2x_nn::degradation::Proxy;
 
-use super::config::{DegradationConfig, DegradationKind};
+use super::config::{DegradationConfig, DegradationKind, HOW_TO_GET_A_PROXY};
 use crate::{Error, Result};
 
 /// Gaussian kernels reach this many standard deviations.
@@ -27,6 +27,11 @@ pub enum Degradation {
         /// Standard deviation in latent cells per unit of flow time.
         cells: f64,
     },
+    /// White noise of `deviation * t` standard deviation.
+    Noise {
+        /// In units of normalized latents, per unit of flow time.
+        deviation: f64,
+    },
     /// A trained network.
     Proxy(Box<Proxy>),
 }
@@ -40,25 +45,34 @@ impl Degradation {
         match config.kind {
             DegradationKind::None => Ok(Self::None),
             DegradationKind::Blur => Ok(Self::Blur { cells: config.blur }),
+            DegradationKind::Noise => Ok(Self::Noise {
+                deviation: config.noise,
+            }),
             DegradationKind::Proxy => {
-                let missing = || {
-                    Error::Config(
-                        "degradation.kind = \"proxy\" needs degradation.proxy = \"FILE\"".into(),
-                    )
-                };
-                let file = TensorFile::open(Path::new(config.proxy.as_ref().ok_or_else(missing)?))?;
-                Ok(Self::Proxy(Box::new(Proxy::from_file(
-                    file,
+                let path = config.proxy_file()?.unwrap_or(Path::new(""));
+                if !path.exists() {
+                    let problem = format!("degradation.proxy: no file '{}'", path.display());
+                    return Err(Error::Config(format!("{problem}; {HOW_TO_GET_A_PROXY}")));
+                }
+                let proxy = Proxy::from_file(
+                    TensorFile::open(path)?,
                     channels,
                     &device.clone().without_autodiff(),
-                )?)))
+                )?;
+                Ok(Self::Proxy(Box::new(proxy)))
             }
         }
     }
 
     /// # Shapes
-    /// normalized latents `[B, z, h, w]`, one flow time in [0, 1] for each -> the same shape
-    pub fn apply(&self, latents: Tensor<4>, times: &[f64]) -> Tensor<4> {
+    /// normalized latents `[B, z, h, w]`, one flow time in [0, 1] for each -> the same shape. `noise` is asked for standard normal
+    /// values of that shape, if the kind needs them. At time 0 nothing changes.
+    pub fn apply(
+        &self,
+        latents: Tensor<4>,
+        times: &[f64],
+        noise: impl FnOnce() -> Tensor<4>,
+    ) -> Tensor<4> {
         match self {
             Self::None => latents,
             Self::Blur { cells } => {
@@ -67,6 +81,11 @@ impl Degradation {
                     .enumerate()
                     .map(|(b, t)| blur(latents.clone().narrow(0, b, 1), cells * t));
                 Tensor::cat(blurred.collect(), 0)
+            }
+            Self::Noise { deviation } => {
+                let deviations: Vec<f32> = times.iter().map(|t| (deviation * t) as f32).collect();
+                let deviations = Tensor::<1>::from_floats(deviations.as_slice(), &latents.device());
+                latents + noise() * deviations.reshape([times.len(), 1, 1, 1])
             }
             Self::Proxy(proxy) => proxy.forward(latents, times),
         }
@@ -113,18 +132,41 @@ mod tests {
     fn blur_grows_with_time_and_keeps_flat_latents() {
         let blur = Degradation::new(&config(DegradationKind::Blur), 3, &Device::flex()).unwrap();
         let variance = |x: Tensor<4>| x.square().mean().into_scalar::<f32>();
-        let at = |t: f64| variance(blur.apply(latents(), &[t, t]));
+        let at = |t: f64| variance(apply(&blur, latents(), &[t, t]));
         assert_eq!(at(0.0), variance(latents()));
         assert!(at(0.05) > at(0.12) && variance(latents()) > at(0.05));
-        let flat = blur.apply(Tensor::ones([2, 3, 8, 8], &Device::flex()), &[0.12, 0.0]);
+        let flat = Tensor::ones([2, 3, 8, 8], &Device::flex());
+        let flat = apply(&blur, flat, &[0.12, 0.0]);
         let worst = (flat - 1.0).abs().max().into_scalar::<f32>();
         assert!(worst < 1e-5, "{worst}");
+    }
+
+    /// A degradation that needs no noise.
+    fn apply(degradation: &Degradation, latents: Tensor<4>, times: &[f64]) -> Tensor<4> {
+        degradation.apply(latents, times, || panic!("no noise is needed"))
+    }
+
+    #[test]
+    fn noise_has_its_deviation_in_units_of_the_latent() {
+        let noise = Degradation::new(&config(DegradationKind::Noise), 3, &Device::flex()).unwrap();
+        let sign = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let values: Vec<f32> = (0..2 * 3 * 64).map(sign).collect();
+        let values = Tensor::<1>::from_floats(values.as_slice(), &Device::flex());
+        let x = noise.apply(latents(), &[0.0, 0.12], || values.reshape([2, 3, 8, 8]));
+        let added = x - latents();
+        let largest = |b: usize| {
+            let of_one = added.clone().narrow(0, b, 1).abs();
+            [of_one.clone().max(), of_one.min()].map(|v| v.into_scalar::<f32>())
+        };
+        assert_eq!(largest(0), [0.0; 2]);
+        let wrong = largest(1).map(|v| (v - 0.4 * 0.12).abs());
+        assert!(wrong.iter().all(|w| *w < 1e-6), "{wrong:?}");
     }
 
     #[test]
     fn each_latent_has_its_own_time() {
         let blur = Degradation::Blur { cells: 6.0 };
-        let x = blur.apply(latents(), &[0.0, 0.1]);
+        let x = apply(&blur, latents(), &[0.0, 0.1]);
         let difference = |b: usize| {
             (x.clone() - latents())
                 .narrow(0, b, 1)
@@ -162,10 +204,8 @@ mod tests {
         use vae2x_core::Error as Core;
         let missing = of("nowhere.safetensors");
         assert!(
-            matches!(
-                &missing,
-                Error::Core(Core::Io { path, .. }) if path == Path::new("nowhere.safetensors")
-            ),
+            matches!(&missing, Error::Config(problem)
+                if problem.contains("nowhere.safetensors") && problem.contains("train degradation")),
             "{missing:?}"
         );
         let model = vae2x_testkit::fixture("vae_tiny_base/original.safetensors");

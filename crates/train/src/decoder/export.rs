@@ -1,7 +1,7 @@
 //! A run's model as a weight file that ComfyUI, diffusers and this program load.
 //!
 //! What was trained is written in 32-bit floats, or in the type that is asked for; what was not keeps the bytes of the model that
-//! the run started from.
+//! the run started from. The last temporal taps, which training on images changes, go back among the others.
 
 use std::path::Path;
 
@@ -14,6 +14,8 @@ use vae2x_core::{Error as CoreError, VaeConfig};
 
 use super::checkpoint::{AVERAGE, Checkpoint, GENERATOR};
 use super::config::Part;
+use super::images::{image_shape, with_last_tap};
+use super::model::Overlay;
 use crate::run::checkpoint::read;
 use crate::{Error, Result};
 
@@ -24,7 +26,7 @@ pub struct ExportOptions {
     pub layout: Layout,
     /// Type of the trained tensors.
     pub dtype: DType,
-    /// The moving average instead of the last weights.
+    /// The moving average instead of the last weights; a milestone has one of both.
     pub average: bool,
 }
 
@@ -39,7 +41,11 @@ pub fn export(
     options: &ExportOptions,
     out: &Path,
 ) -> Result<()> {
-    let prefix = if options.average { AVERAGE } else { GENERATOR };
+    let average = match checkpoint.is_milestone() {
+        true => checkpoint.has_average(),
+        false => options.average,
+    };
+    let prefix = if average { AVERAGE } else { GENERATOR };
     if !checkpoint
         .file
         .tensors()
@@ -65,10 +71,15 @@ pub fn export(
             ));
         }
     };
-    checkpoint.check(&config, base.is_none_or(Weights::has_time))?;
+    checkpoint.check(&config, !checkpoint.config.is_of_images())?;
+    let whole = base
+        .filter(|_| checkpoint.config.is_of_images())
+        .map(|base| Overlay::new(base, scale, checkpoint.config.model.start))
+        .transpose()?;
     let export = Export {
         checkpoint,
         base,
+        whole,
         prefix,
         dtype: options.dtype,
     };
@@ -90,6 +101,8 @@ pub fn export(
 struct Export<'a> {
     checkpoint: &'a Checkpoint,
     base: Option<&'a VaeWeights>,
+    /// The model as it was before training, where only what images meet was trained.
+    whole: Option<Overlay<'a>>,
     prefix: &'a str,
     dtype: DType,
 }
@@ -134,8 +147,15 @@ impl Export<'_> {
     fn bytes(&self, spec: &TensorSpec, dtype: DType) -> vae2x_core::Result<Vec<u8>> {
         match (self.trained(spec), self.base) {
             (Some(name), _) => {
-                let values = read(&self.checkpoint.file, &name, &spec.shape)?.into_data();
-                dtype.narrow(&values).ok_or_else(|| {
+                let file = &self.checkpoint.file;
+                let values = match &self.whole {
+                    Some(whole) => {
+                        let last = read(file, &name, &image_shape(spec))?;
+                        with_last_tap(whole.tensor(spec)?, &last, spec)?
+                    }
+                    None => read(file, &name, &spec.shape)?,
+                };
+                dtype.narrow(values.data()).ok_or_else(|| {
                     CoreError::BadRequest(format!("weights cannot be written as {dtype}"))
                 })
             }

@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use vae2x_core::VaeConfig;
 use vae2x_core::weights::Weights;
 use vae2x_nn::device::check_precision;
 use vae2x_nn::discriminator::{self, Discriminator, Spectral};
-use vae2x_nn::wan_vae::Encoder;
+use vae2x_nn::wan_vae::{Encoder, latent};
 
 use super::collective::Collective;
 use super::config::{Config, GanConfig, Part, TrainConfig};
 use super::degradation::Degradation;
+use super::images::ImageWeights;
 use super::losses::{PictureLosses, VggChoices};
 use super::model::{Generator, Overlay, decode, encode};
+use super::step::Skips;
+use crate::run::noise::seeded;
 use crate::run::optim::{self, Adam, AdamOptions};
 use crate::{Error, Result};
 
 /// The discriminator and what goes with it.
+#[derive(Clone)]
 pub struct Critic {
     /// The network.
     pub network: Discriminator,
@@ -40,19 +44,24 @@ pub struct Learner {
     pub critic: Option<Critic>,
     /// The model's shape and latent statistics.
     pub vae: VaeConfig,
-    /// Whether the model has temporal taps.
+    /// Whether all temporal taps are trained, and convolutions over time.
     pub has_time: bool,
     /// If several ranks train together.
     pub member: Option<Arc<dyn Collective>>,
+    /// Steps that were skipped so far.
+    pub skips: Skips,
     pub(super) frozen: Option<Encoder>,
     pub(super) losses: PictureLosses,
     pub(super) degradation: Degradation,
     pub(super) part: Part,
     pub(super) scale: usize,
     pub(super) train: TrainConfig,
+    pub(super) log_every: u64,
     pub(super) gan: GanConfig,
     pub(super) kl: f64,
     pub(super) t_max: f64,
+    /// Share of samples that are not degraded.
+    pub(super) clean: f64,
     pub(super) device: Device,
 }
 
@@ -64,6 +73,8 @@ pub struct Start<'a> {
     pub base: &'a dyn Weights,
     /// A tensor of the discriminator by name and shape.
     pub discriminator: &'a dyn Fn(&str, &[usize]) -> vae2x_core::Result<vae2x_core::Array>,
+    /// Power iterations before its first step.
+    pub iterations: usize,
 }
 
 impl Learner {
@@ -85,22 +96,25 @@ impl Learner {
             true => plain.clone().autodiff().gradient_checkpointing(),
             false => plain.clone().autodiff(),
         };
-        let adam = || {
+        let adam = |betas| {
             Adam::new(AdamOptions {
-                betas: config.train.betas,
+                betas,
                 weight_decay: config.train.weight_decay,
             })
         };
         let critic = (config.gan.weight != 0.0).then(|| -> Result<Critic> {
-            let (network, spectral) = Discriminator::load(
+            let (network, mut spectral) = Discriminator::load(
                 config.gan.width,
                 start.discriminator,
                 &plain.clone().autodiff(),
             )?;
+            for _ in 0..start.iterations {
+                network.iterate(&mut spectral);
+            }
             Ok(Critic {
                 network,
                 spectral,
-                adam: adam(),
+                adam: adam(config.gan.betas),
             })
         });
         let with_encoder = part != Part::Decoder;
@@ -108,15 +122,16 @@ impl Learner {
         Ok(Self {
             average: (config.train.ema > 0.0).then(|| generator.valid()),
             generator,
-            adam: adam(),
+            adam: adam(config.train.betas),
             critic: critic.transpose()?,
             vae: start.weights.config().clone(),
             has_time: start.weights.has_time(),
             member: None,
+            skips: Skips::default(),
             frozen: (!with_encoder)
-                .then(|| Encoder::load(start.base, &plain))
+                .then(|| Encoder::load(&ImageWeights(start.base), &plain))
                 .transpose()?,
-            losses: PictureLosses::load(&config.loss, choices, &plain)?,
+            losses: PictureLosses::load(&config.loss, choices, config.train.seed, &plain)?,
             degradation: Degradation::new(
                 &config.degradation,
                 start.weights.config().z_dim,
@@ -125,9 +140,11 @@ impl Learner {
             part,
             scale: config.scale(),
             train: config.train.clone(),
+            log_every: config.log.every,
             gan: config.gan.clone(),
             kl: config.loss.kl,
             t_max: config.degradation.t_max,
+            clean: config.degradation.clean,
             device: plain,
         })
     }
@@ -159,18 +176,51 @@ impl Learner {
             .unwrap_or_else(|| self.generator.valid())
     }
 
-    /// Decodes without degradation.
+    /// Encodes images for an evaluation.
     ///
     /// # Shapes
-    /// `[B, 3, h, w]` -> `[B, 3, r h, r w]`
+    /// `[B, 3, h, w]` -> raw `[B, z, h / 8, w / 8]`
     ///
     /// # Errors
-    /// If the size does not fit the model.
-    pub fn reconstruct(&self, generator: &Generator, input: Tensor<4>) -> Result<Tensor<4>> {
+    /// If there is no encoder.
+    pub fn encode(&self, generator: &Generator, input: Tensor<4>) -> Result<Tensor<4>> {
         let encoder = generator.encoder.as_ref().or(self.frozen.as_ref());
         let encoder = encoder.ok_or_else(|| Error::Config("there is no encoder".into()))?;
         let [mean, _] = encode(encoder, input);
-        Ok(decode(&generator.decoder, mean, self.scale)?.pictures)
+        Ok(mean)
+    }
+
+    /// The degradation of a raw latent `[1, z, h, w]` at a flow time, as training applies it; none at 0.
+    pub fn soften(&self, raw: Tensor<4>, time: f64) -> Tensor<4> {
+        if time == 0.0 {
+            return raw;
+        }
+        let normalized = latent::normalize(raw, &self.vae);
+        let shape = normalized.dims();
+        // The same at every evaluation.
+        let noise = || {
+            seeded(&self.device, 0, |device| {
+                Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+            })
+        };
+        let degraded = self.degradation.apply(normalized, &[time], noise);
+        latent::denormalize(degraded, &self.vae)
+    }
+
+    /// Decodes a raw latent for an evaluation.
+    ///
+    /// # Shapes
+    /// `[B, z, h, w]` -> `[B, 3, 8 r h, 8 r w]`
+    ///
+    /// # Errors
+    /// If the size does not fit the model.
+    pub fn decode(&self, generator: &Generator, latent: Tensor<4>) -> Result<Tensor<4>> {
+        Ok(decode(&generator.decoder, latent, self.scale)?.pictures)
+    }
+
+    /// Whether the adversarial loss has acted in any of the first `steps` steps.
+    pub fn was_adversarial(&self, steps: u64) -> bool {
+        self.critic.is_some() && steps > 0 && self.gan.share(steps - 1) > 0.0
     }
 }
 

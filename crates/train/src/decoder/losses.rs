@@ -5,10 +5,10 @@
 //! largest group instead of all.
 
 use burn::tensor::{Device, Tensor};
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use vae2x_core::Array;
 use vae2x_core::weights::{TensorFile, formula};
-use vae2x_core::{Array, Error as CoreError};
 use vae2x_nn::array::to_tensor;
 use vae2x_nn::loss::fdl::{FdlConfig, Projections, unit_kernels};
 use vae2x_nn::loss::lpips::Lpips;
@@ -16,7 +16,7 @@ use vae2x_nn::vgg::{self, Depth, Vgg, VggSource};
 
 use super::config::{LossConfig, VggChoice};
 use super::terms::{Network, Term, View};
-use crate::run::noise::seeded;
+use crate::run::noise::{normal, seeded};
 use crate::{Error, Result};
 
 /// The losses and their networks.
@@ -26,6 +26,8 @@ pub struct PictureLosses {
     lpips: Option<Lpips>,
     vgg19: Option<Vgg>,
     choices: VggChoices,
+    /// Unless every step draws its own.
+    projections: Option<Projections>,
 }
 
 /// The losses of decoded images.
@@ -34,7 +36,36 @@ pub struct Pull {
     pub gradient: Tensor<4>,
     /// Each loss before its weight; `loss` is the weighted sum.
     pub values: Vec<(&'static str, f64)>,
+    /// [`squared_pull`] of each weighted loss, at steps that are reported.
+    pub squares: Vec<(&'static str, f64)>,
     total: f64,
+}
+
+/// The step that losses are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossStep {
+    /// Counted from 0.
+    pub step: u64,
+    /// Whether each loss is also differentiated by itself, for [`Pull::squares`].
+    pub is_reported: bool,
+}
+
+impl From<u64> for LossStep {
+    /// A step that is not reported.
+    fn from(step: u64) -> Self {
+        Self {
+            step,
+            is_reported: false,
+        }
+    }
+}
+
+/// What pulls at the decoded images, squared: the mean square of a gradient times the number of values, so that losses which are means
+/// over pixels and images give the same at every crop and batch, and L1 of weight 1 gives 1.
+pub fn squared_pull(gradient: &Tensor<4>) -> f64 {
+    let count = gradient.dims().iter().product::<usize>() as f64;
+    let square = gradient.clone().mul_scalar(count).square().mean();
+    f64::from(square.into_scalar::<f32>())
 }
 
 impl Pull {
@@ -42,20 +73,42 @@ impl Pull {
     fn add(
         &mut self,
         pictures: &Tensor<4>,
-        losses: impl FnOnce(Tensor<4>) -> Result<Values>,
+        terms: &[&Term],
+        is_reported: bool,
+        losses: impl Fn(Tensor<4>, &[&Term]) -> Result<Values>,
     ) -> Result<()> {
-        let leaf = Tensor::from_inner(pictures.clone()).require_grad();
-        let mut weighted = Vec::new();
-        for (name, weight, loss) in losses(leaf.clone())? {
-            let value = f64::from(loss.clone().into_scalar::<f32>());
+        let differentiate = |terms: &[&Term]| -> Result<_> {
+            let leaf = Tensor::from_inner(pictures.clone()).require_grad();
+            let values = losses(leaf.clone(), terms)?;
+            let numbers: Vec<_> = values
+                .iter()
+                .map(|(name, weight, loss)| {
+                    (*name, *weight, f64::from(loss.clone().into_scalar::<f32>()))
+                })
+                .collect();
+            let weighted = values
+                .into_iter()
+                .map(|(_, weight, loss)| loss.mul_scalar(weight));
+            let sum = weighted.reduce(|a, b| a + b);
+            let gradient = sum.and_then(|sum| leaf.grad(&sum.backward()));
+            Ok((numbers, gradient.unwrap_or_else(|| pictures.zeros_like())))
+        };
+        let (numbers, gradient) = differentiate(terms)?;
+        for (name, weight, value) in numbers {
             self.values.push((name, value));
             self.total += weight * value;
-            weighted.push(loss.mul_scalar(weight));
         }
-        let sum = weighted.into_iter().reduce(|a, b| a + b);
-        if let Some(gradient) = sum.and_then(|sum| leaf.grad(&sum.backward())) {
-            self.gradient = self.gradient.clone() + gradient;
+        if let ([others @ .., last], true) = (terms, is_reported) {
+            // The last one's gradient is what the others leave of the sum, so that training does not depend on what is reported.
+            let mut rest = gradient.clone();
+            for term in others {
+                let (_, own) = differentiate(&[term])?;
+                self.squares.push((term.pull, squared_pull(&own)));
+                rest = rest - own;
+            }
+            self.squares.push((last.pull, squared_pull(&rest)));
         }
+        self.gradient = self.gradient.clone() + gradient;
         Ok(())
     }
 }
@@ -116,11 +169,17 @@ pub fn load_lpips(choice: &VggChoice, device: &Device) -> Result<Lpips> {
 }
 
 impl PictureLosses {
-    /// Builds what `config` gives a weight. Networks are constants: `device` has no autodiff.
+    /// Builds what `config` gives a weight, with what is drawn once drawn from `seed`. Networks are constants: `device` has no
+    /// autodiff.
     ///
     /// # Errors
     /// [`Error::Config`] if weights are missing; reading errors.
-    pub fn load(config: &LossConfig, choices: &VggChoices, device: &Device) -> Result<Self> {
+    pub fn load(
+        config: &LossConfig,
+        choices: &VggChoices,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
         let fdl = config.fdl_options.to_config();
         let last_stage = fdl.stage_weights.iter().rposition(|&w| w != 0.0);
         let stages = last_stage.map_or(0, |last| last + 1);
@@ -133,7 +192,13 @@ impl PictureLosses {
                 Vgg::load(Depth::Vgg19, stages, source, device)
             })
         };
+        let is_fixed = config.fdl != 0.0 && !config.fdl_options.resample;
+        let projections = is_fixed.then(|| match choices.vgg19 {
+            Some(VggChoice::Formula) => projections_by_formula(&fdl, 0, device),
+            _ => drawn_projections(&fdl, seed, device),
+        });
         Ok(Self {
+            projections: projections.transpose()?,
             lpips: choice(Network::Vgg16)?
                 .map(|choice| load_lpips(choice, device))
                 .transpose()?,
@@ -155,12 +220,14 @@ impl PictureLosses {
         &self,
         pictures: &Tensor<4>,
         target: &Tensor<4>,
-        step: u64,
+        at: impl Into<LossStep>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Pull> {
+        let at = at.into();
         let mut pull = Pull {
             gradient: pictures.zeros_like(),
             values: Vec::new(),
+            squares: Vec::new(),
             total: 0.0,
         };
         let window = self.window(pictures.dims(), rng);
@@ -175,13 +242,13 @@ impl PictureLosses {
             };
             let target = part(target.clone());
             let wanted = self.features(network, &target);
-            let projections = self.projections(network, &wanted, step, rng)?;
-            pull.add(pictures, |x| {
+            let projections = self.projections(network, &target.device(), at.step, rng)?;
+            pull.add(pictures, &terms, at.is_reported, |x, terms| {
                 let picture = part(x);
                 let view = View {
-                    features: [self.features(network, &picture), wanted],
+                    features: [self.features(network, &picture), wanted.clone()],
                     picture,
-                    target,
+                    target: target.clone(),
                     lpips: self.lpips.as_ref(),
                     projections: projections.as_ref(),
                     fdl: &self.fdl,
@@ -232,44 +299,111 @@ impl PictureLosses {
         }
     }
 
-    /// The random kernels of the frequency distribution loss, if it has a weight. By formula, named by the step, where VGG19's weights are: for
-    /// comparing with other programs.
+    /// The random kernels of the frequency distribution loss, if it has a weight. By formula, named by the step, where VGG19's
+    /// weights are: for comparing with other programs.
     fn projections(
         &self,
         network: Network,
-        features: &[Tensor<4>],
+        device: &Device,
         step: u64,
         rng: &mut ChaCha8Rng,
     ) -> Result<Option<Projections>> {
         if network != Network::Vgg19 || self.config.fdl == 0.0 {
             return Ok(None);
         }
-        let shapes: Vec<_> = features.iter().map(Tensor::dims).collect();
-        let device = features
-            .first()
-            .map(Tensor::device)
-            .ok_or_else(|| CoreError::Config("no features".into()))?;
-        if self.choices.vgg19 != Some(VggChoice::Formula) {
-            let draw = |device: &Device| Projections::sample(&self.fdl, &shapes, device);
-            return Ok(Some(seeded(&device, rng.random(), draw)));
+        if self.projections.is_some() {
+            return Ok(self.projections.clone());
         }
-        let by_formula = |(i, shape): (usize, &[usize; 4])| -> Result<Option<Tensor<4>>> {
-            let patch = self.fdl.patch;
-            if self.fdl.stage_weights[i] == 0.0 || shape[2].min(shape[3]) < patch {
-                return Ok(None);
-            }
-            let shape = [self.fdl.projections, shape[1], patch, patch];
-            let values =
-                formula::unit(&format!("fdl.proj.{step}.{i}"), shape.iter().product()).collect();
-            Ok(Some(unit_kernels(to_tensor(
-                &Array::new(shape, values)?,
-                "projections",
-                &device,
-            )?)))
+        if self.choices.vgg19 == Some(VggChoice::Formula) {
+            return projections_by_formula(&self.fdl, step, device).map(Some);
+        }
+        let widths = Depth::Vgg19.widths();
+        let draw = |device: &Device| Projections::sample(&self.fdl, &widths, device);
+        Ok(Some(seeded(device, rng.random(), draw)))
+    }
+}
+
+/// The kernels of a run, the same on every device.
+fn drawn_projections(fdl: &FdlConfig, seed: u64, device: &Device) -> Result<Projections> {
+    projections(fdl, device, |stage, shape| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // Steps count from 0.
+        rng.set_stream(u64::MAX - stage as u64);
+        Ok(normal(shape, &mut rng))
+    })
+}
+
+fn projections_by_formula(fdl: &FdlConfig, step: u64, device: &Device) -> Result<Projections> {
+    projections(fdl, device, |stage, shape| {
+        let name = format!("fdl.proj.{step}.{stage}");
+        let values = formula::unit(&name, shape.iter().product()).collect();
+        Ok(Array::new(shape, values)?)
+    })
+}
+
+/// Kernels from the values that `fill` has for a stage and a shape.
+fn projections(
+    fdl: &FdlConfig,
+    device: &Device,
+    fill: impl Fn(usize, &[usize]) -> Result<Array>,
+) -> Result<Projections> {
+    let stages = fdl.stage_weights.iter().zip(Depth::Vgg19.widths());
+    let kernels = |(stage, (weight, channels)): (usize, (&f64, usize))| {
+        if *weight == 0.0 {
+            return Ok(None);
+        }
+        let values = fill(stage, &fdl.kernels(channels))?;
+        Ok(Some(unit_kernels(to_tensor(
+            &values,
+            "projections",
+            device,
+        )?)))
+    };
+    Ok(Projections {
+        stages: stages.enumerate().map(kernels).collect::<Result<_>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vae2x_nn::array::to_array;
+
+    fn losses(resample: bool, seed: u64) -> PictureLosses {
+        let mut config = LossConfig {
+            fdl: 1.0,
+            ..LossConfig::default()
         };
-        let stages = shapes.iter().enumerate().map(by_formula);
-        Ok(Some(Projections {
-            stages: stages.collect::<Result<_>>()?,
-        }))
+        config.fdl_options.resample = resample;
+        config.fdl_options.projections = 2;
+        config.fdl_options.layer_weights = vec![1.0];
+        let choices = VggChoices {
+            vgg16: None,
+            vgg19: Some(VggChoice::Random(0)),
+        };
+        PictureLosses::load(&config, &choices, seed, &Device::flex()).unwrap()
+    }
+
+    #[test]
+    fn kernels_are_drawn_once_from_the_seed_or_each_step_from_its_numbers() {
+        let image = |name: &str| {
+            let values = formula::unit(name, 3 * 16 * 16).collect();
+            let image = Array::new([1, 3, 16, 16], values).unwrap();
+            to_tensor::<4>(&image, name, &Device::flex()).unwrap()
+        };
+        let pull = |losses: &PictureLosses, step: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(5);
+            rng.set_stream(step);
+            let pull = losses
+                .pull(&image("x"), &image("y"), step, &mut rng)
+                .unwrap();
+            to_array(pull.gradient).unwrap()
+        };
+        let (once, each) = (losses(false, 5), losses(true, 5));
+        assert_eq!(pull(&once, 0), pull(&once, 1));
+        assert_eq!(pull(&once, 0), pull(&losses(false, 5), 1));
+        assert_ne!(pull(&once, 0), pull(&losses(false, 6), 0));
+        assert_ne!(pull(&each, 0), pull(&each, 1));
+        assert_eq!(pull(&each, 1), pull(&losses(true, 5), 1));
     }
 }

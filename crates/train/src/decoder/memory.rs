@@ -6,7 +6,9 @@ use vae2x_nn::discriminator;
 use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 
 use super::config::{Config, Part};
+use super::images::image_specs;
 use super::terms::Network;
+use crate::data::order::Order;
 use crate::run::memory::{Need, Place, VALUE, parameters};
 
 /// Convolutions and channels of VGG16's stages, each of half the size of the one before; VGG19 has more.
@@ -20,6 +22,10 @@ const VGG: [(f64, f64); 5] = [
 
 /// What a run takes on each device, and on the host, for a model of `vae`; `has_time` is whether it has temporal taps.
 pub fn need(config: &Config, vae: &VaeConfig, has_time: bool) -> Need {
+    let vae = &VaeConfig {
+        out_channels: 3 * config.scale().pow(2),
+        ..vae.clone()
+    };
     let need = model(Need::default(), config, vae, has_time);
     let need = graph(need, config, vae);
     let need = losses(need, config);
@@ -37,10 +43,15 @@ fn batch(config: &Config) -> String {
 
 /// The networks.
 fn model(need: Need, config: &Config, vae: &VaeConfig, has_time: bool) -> Need {
-    // Single frames give convolutions over time no gradient.
-    let is_still = |spec: &TensorSpec| !spec.name.contains(".time_conv.");
-    let [decoder, encoder] = [decoder_specs(vae, has_time), encoder_specs(vae, has_time)]
-        .map(|specs| specs.into_iter().filter(is_still).collect::<Vec<_>>());
+    let [decoder, encoder] = match config.is_of_images() {
+        true => [decoder_specs(vae, false), encoder_specs(vae, false)].map(image_specs),
+        false => {
+            // Single frames give convolutions over time no gradient.
+            let is_still = |spec: &TensorSpec| !spec.name.contains(".time_conv.");
+            [decoder_specs(vae, has_time), encoder_specs(vae, has_time)]
+                .map(|specs| specs.into_iter().filter(is_still).collect())
+        }
+    };
     let of = match config.model.base_dim {
         Some(width) if config.model.base.is_none() => format!("model.base_dim = {width}"),
         _ => "the model of model.base".to_string(),
@@ -109,10 +120,11 @@ fn crops(need: Need, config: &Config) -> Need {
     let data = &config.data;
     let pixels = (data.crop as f64).powi(2) * (1.0 + (config.scale() as f64).powi(-2));
     let pair = 3.0 * pixels * VALUE;
-    let ahead = data.workers as f64 * (data.prefetch as f64 + 1.0);
+    let order = Order::new(0, data.crops_per_photo, data.shuffle);
+    let ahead = (order.ahead(data.workers, data.prefetch) + order.block()) as f64;
     let what = format!(
-        "crops ahead (data.workers = {}, data.prefetch = {}, data.crop = {})",
-        data.workers, data.prefetch, data.crop
+        "crops ahead (data.shuffle = {}, data.workers = {}, data.prefetch = {}, data.crop = {})",
+        data.shuffle, data.workers, data.prefetch, data.crop
     );
     need.and(Place::Host, batch(config), config.train.batch as f64 * pair)
         .and(Place::Host, what, ahead * pair)

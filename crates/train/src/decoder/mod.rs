@@ -11,10 +11,12 @@ pub mod config;
 pub mod degradation;
 pub mod eval;
 pub mod export;
+pub mod images;
 pub mod learner;
 pub mod losses;
 pub mod meeting;
 pub mod memory;
+pub mod milestones;
 pub mod model;
 #[cfg(feature = "mpi")]
 pub mod mpi;

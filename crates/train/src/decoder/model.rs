@@ -9,6 +9,7 @@ use vae2x_nn::shuffle::pixel_shuffle;
 use vae2x_nn::wan_vae::parameters::{decoder_specs, encoder_specs};
 use vae2x_nn::wan_vae::{Decoder, DecoderState, Encoder, EncoderState};
 
+use super::images::{ImageWeights, image_shape, image_specs};
 use super::widen::{Widening, widen};
 use crate::run::checkpoint::read;
 use crate::{Error, Result};
@@ -39,12 +40,15 @@ impl Generator {
 
     /// The tensors of the parameters, in the module's order.
     pub fn specs(&self, config: &VaeConfig, has_time: bool) -> Vec<TensorSpec> {
-        let encoder = self
-            .encoder
-            .as_ref()
-            .map(|_| encoder_specs(config, has_time));
-        [decoder_specs(config, has_time), encoder.unwrap_or_default()].concat()
+        specs(config, has_time, self.encoder.is_some())
     }
+}
+
+/// The tensors of a [`Generator`]'s parameters, in its order; without time those that an image meets.
+pub fn specs(config: &VaeConfig, has_time: bool, with_encoder: bool) -> Vec<TensorSpec> {
+    let encoder = with_encoder.then(|| encoder_specs(config, has_time));
+    let specs = [decoder_specs(config, has_time), encoder.unwrap_or_default()].concat();
+    if has_time { specs } else { image_specs(specs) }
 }
 
 /// Encodes single frames, in the precision of `pictures`.
@@ -53,7 +57,10 @@ impl Generator {
 /// `[B, 3, 8h, 8w]` in [-1, 1] -> mean and log-variance `[B, z, h, w]`, raw, in `f32`
 pub fn encode(encoder: &Encoder, pictures: Tensor<4>) -> [Tensor<4>; 2] {
     let moments = encoder
-        .step(pictures.unsqueeze_dim::<5>(2), &mut EncoderState::default())
+        .step(
+            pictures.unsqueeze_dim::<5>(2),
+            &mut EncoderState::for_image(),
+        )
         .squeeze_dim::<4>(2);
     let moments = moments.cast(FloatDType::F32);
     let z = moments.dims()[1] / 2;
@@ -77,7 +84,10 @@ pub struct Decoded {
 /// # Errors
 /// If the latent does not fit the model.
 pub fn decode(decoder: &Decoder, latents: Tensor<4>, scale: usize) -> Result<Decoded> {
-    let features = decoder.features(latents.unsqueeze_dim::<5>(2), &mut DecoderState::default())?;
+    let features = decoder.features(
+        latents.unsqueeze_dim::<5>(2),
+        &mut DecoderState::for_image(),
+    )?;
     Ok(Decoded {
         pictures: last_layer(decoder, features.clone(), scale),
         features,
@@ -90,7 +100,7 @@ pub fn decode(decoder: &Decoder, latents: Tensor<4>, scale: usize) -> Result<Dec
 /// `[B, C, 1, h, w]` -> `[B, 3, r h, r w]`
 pub fn last_layer(decoder: &Decoder, features: Tensor<5>, scale: usize) -> Tensor<4> {
     let channels = decoder
-        .head(features, &mut DecoderState::default())
+        .head(features, &mut DecoderState::for_image())
         .squeeze_dim::<4>(2);
     pixel_shuffle(channels.cast(FloatDType::F32), scale)
 }
@@ -102,19 +112,24 @@ pub struct Overlay<'a> {
     config: VaeConfig,
     start: Widening,
     checkpoint: Option<(&'a TensorFile, &'a str)>,
+    for_images: bool,
 }
 
 impl<'a> Overlay<'a> {
     /// The base with `scale` output pixels per input pixel.
     ///
     /// # Errors
-    /// If the base has another scale that is not 1.
+    /// [`Error::Config`] if the base has another scale that is not 1.
     pub fn new(base: &'a dyn Weights, scale: usize, start: Widening) -> Result<Self> {
         let out_channels = 3 * scale * scale;
         let found = base.config().out_channels;
         if found != 3 && found != out_channels {
+            let expected = match scale {
+                1 => "3".to_string(),
+                _ => format!("3, which are widened, or {out_channels}"),
+            };
             return Err(Error::Config(format!(
-                "model.base: the model has {found} output channels; expected 3 or {out_channels}"
+                "model.base: the model has {found} output channels, and model.scale = {scale} expects {expected}"
             )));
         }
         Ok(Self {
@@ -125,7 +140,16 @@ impl<'a> Overlay<'a> {
             base,
             start,
             checkpoint: None,
+            for_images: false,
         })
+    }
+
+    /// Takes of all weights what an image meets; see [`super::images`].
+    pub fn for_images(self) -> Self {
+        Self {
+            for_images: true,
+            ..self
+        }
     }
 
     /// Takes tensors called `PREFIX.NAME` from a checkpoint.
@@ -139,9 +163,20 @@ impl<'a> Overlay<'a> {
     fn in_checkpoint(&self, spec: &TensorSpec) -> Option<CoreResult<Array>> {
         let (file, prefix) = self.checkpoint?;
         let name = format!("{prefix}.{}", spec.name);
+        let shape = match self.for_images {
+            true => image_shape(spec),
+            false => spec.shape.clone(),
+        };
         file.tensors()
             .contains_key(&name)
-            .then(|| read(file, &name, &spec.shape))
+            .then(|| read(file, &name, &shape))
+    }
+
+    fn of_base(&self, spec: &TensorSpec) -> CoreResult<Array> {
+        match self.for_images {
+            true => ImageWeights(self.base).tensor(spec),
+            false => self.base.tensor(spec),
+        }
     }
 }
 
@@ -156,15 +191,15 @@ impl Weights for Overlay<'_> {
         }
         let repeats = self.config.out_channels / self.base.config().out_channels;
         if repeats == 1 || !spec.name.starts_with("decoder.head.2.") {
-            return self.base.tensor(spec);
+            return self.of_base(spec);
         }
         let mut narrow = spec.clone();
         narrow.shape[0] /= repeats;
-        widen(&self.base.tensor(&narrow)?, repeats.isqrt(), self.start)
+        widen(&self.of_base(&narrow)?, repeats.isqrt(), self.start)
     }
 
     fn has_time(&self) -> bool {
-        self.base.has_time()
+        self.base.has_time() && !self.for_images
     }
 }
 
@@ -189,24 +224,29 @@ mod tests {
             )
             .unwrap()
         };
-        let (one, two) = (pictures(1), pictures(2));
-        assert_eq!(
-            (one.shape(), two.shape()),
-            (&[1, 3, 16, 16][..], &[1, 3, 32, 32][..])
-        );
-        for (i, v) in two.data().iter().enumerate() {
-            let (c, y, x) = (i / 1024, i / 32 % 32, i % 32);
-            assert!((v - one.data()[(c * 16 + y / 2) * 16 + x / 2]).abs() < 1e-5);
+        let one = pictures(1);
+        assert_eq!(one.shape(), [1, 3, 16, 16]);
+        for scale in [2, 4] {
+            let (large, side) = (pictures(scale), 16 * scale);
+            assert_eq!(large.shape(), [1, 3, side, side]);
+            for (i, v) in large.data().iter().enumerate() {
+                let (c, y, x) = (i / (side * side), i / side % side, i % side);
+                let small = one.data()[(c * 16 + y / scale) * 16 + x / scale];
+                assert!((v - small).abs() < 1e-5);
+            }
         }
     }
 
     #[test]
     fn other_scales_are_refused() {
         let base = FormulaWeights::new(VaeConfig::with_widths(4, 12));
-        assert!(matches!(
-            Overlay::new(&base, 1, Widening::Repeat).err(),
-            Some(Error::Config(problem)) if problem.contains(" 12 ")
-        ));
+        for (scale, expected) in [(1, "expects 3"), (4, "or 48")] {
+            assert!(matches!(
+                Overlay::new(&base, scale, Widening::Repeat).err(),
+                Some(Error::Config(problem))
+                    if problem.contains(" 12 ") && problem.contains(expected)
+            ));
+        }
         assert!(Overlay::new(&base, 2, Widening::Repeat).is_ok());
     }
 }

@@ -10,17 +10,21 @@ use vae2x_nn::discriminator::formula_tensor;
 use super::checkpoint::{AVERAGE, Checkpoint, Checkpoints, GENERATOR, Newest};
 use super::collective::Collective;
 use super::config::{Config, Part};
-use super::eval::{EvalLpips, Evaluation, EvaluationOptions};
+use super::eval::{EvalLpips, Evaluation, EvaluationOptions, read_latents};
 use super::learner::{Learner, Start};
 use super::losses::VggChoices;
 use super::meeting::Member;
 use super::model::{Generator, Overlay};
 use super::processes::Processes;
 use super::ranks::Followers;
-use crate::data::loader::DatasetOptions;
+use crate::data::dataset::DatasetOptions;
 use crate::data::{CropOptions, Limits, Source, list};
 use crate::log::Screen;
 use crate::{Error, Result};
+
+/// Power iterations of a new discriminator. Its singular vectors start at random; after as many the largest singular value is known
+/// to a few percent, and the first gradients are those of the network that later steps have.
+const BIRTH_ITERATIONS: usize = 20;
 
 /// Weights that a run starts with.
 pub struct Inputs {
@@ -62,14 +66,22 @@ pub fn build(
 ) -> Result<Learner> {
     let base = inputs.base.as_ref();
     let overlay = |prefix| -> Result<Overlay<'_>> {
-        let overlay = Overlay::new(base, config.scale(), config.model.start)?;
+        let mut overlay = Overlay::new(base, config.scale(), config.model.start)?;
+        if config.is_of_images() {
+            overlay = overlay.for_images();
+        }
         Ok(match checkpoint {
             Some(checkpoint) => overlay.with_checkpoint(&checkpoint.file, prefix),
             None => overlay,
         })
     };
     if let Some(checkpoint) = checkpoint {
-        checkpoint.check(overlay(GENERATOR)?.config(), base.has_time())?;
+        if checkpoint.is_milestone() {
+            let problem = "a milestone has a model's weights alone; expected a checkpoint";
+            return Err(Error::run(checkpoint.file.path(), problem));
+        }
+        let overlay = overlay(GENERATOR)?;
+        checkpoint.check(overlay.config(), overlay.has_time())?;
         if checkpoint.has_encoder() && config.part() == Part::Decoder {
             return Err(Error::Config(
                 "train.parts is [\"decoder\"], but the run has trained the encoder too; expected [\"all\"]".into(),
@@ -89,10 +101,15 @@ pub fn build(
         weights: &overlay(GENERATOR)?,
         base,
         discriminator: &start_value,
+        iterations: match critic {
+            Some(_) => 0,
+            None => BIRTH_ITERATIONS,
+        },
     };
     let mut learner = Learner::new(config, &inputs.choices, &start, device)?;
     if let Some(checkpoint) = checkpoint {
         checkpoint.restore(&mut learner, config.gan.width)?;
+        learner.skips = checkpoint.progress.skips;
         // A run that begins to keep an average begins with its own weights.
         if learner.average.is_some() && checkpoint.has_average() {
             let with_encoder = learner.generator.encoder.is_some();
@@ -150,17 +167,24 @@ pub(super) fn dataset_options(config: &Config) -> DatasetOptions {
         },
         seed: config.train.seed,
         cache: data.cache,
+        crops_per_photo: data.crops_per_photo,
+        shuffle: data.shuffle,
     }
 }
 
 pub(super) fn evaluation(
     config: &Config,
     inputs: &Inputs,
-    sources: &[Source],
-    device: &Device,
+    (sources, latents): (&[Source], &[String]),
+    learner: &Learner,
+    screen: &mut dyn Screen,
 ) -> Result<Evaluation> {
-    let options = EvaluationOptions {
+    let (base, device) = (inputs.base.as_ref(), learner.device());
+    let cells = config.eval.size / (base.config().spatial() * config.scale());
+    let latents = read_latents(latents, cells, base.config(), device, screen)?;
+    Evaluation::new(EvaluationOptions {
         sources,
+        latents,
         config: &config.eval,
         factor: config.scale(),
         lpips: inputs
@@ -169,9 +193,9 @@ pub(super) fn evaluation(
             .as_ref()
             .map(|choice| EvalLpips::load(choice, device))
             .transpose()?,
-        base: Some(inputs.base.as_ref()).filter(|_| config.scale() > 1),
-    };
-    Evaluation::new(options, device)
+        base: config.model.base.is_some().then_some(base),
+        learner,
+    })
 }
 
 /// The first rank of this process, and the others at work. Only a run's first rank needs the average of the weights.

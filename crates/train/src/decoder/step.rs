@@ -11,6 +11,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Distribution, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use vae2x_core::Precision;
 use vae2x_nn::array::to_array;
 use vae2x_nn::device::float_dtype;
@@ -21,6 +22,7 @@ use super::batch::Batch;
 use super::collective::Collective;
 use super::config::{Part, TrainConfig};
 use super::learner::{Critic, Learner};
+use super::losses::{LossStep, squared_pull};
 use super::model::{Decoded, Generator, decode, encode, last_layer};
 use super::schedule::learning_rate;
 use crate::run::noise::seeded;
@@ -35,6 +37,17 @@ pub struct StepWork {
     kept: Option<Forward>,
     /// The numbers to report.
     pub values: BTreeMap<&'static str, f64>,
+    /// Why the step was skipped, if it was.
+    pub problem: Option<String>,
+}
+
+/// Steps that were skipped because their losses or gradients were bad.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Skips {
+    /// In the whole run.
+    pub total: u64,
+    /// Since the last good one.
+    pub in_a_row: u64,
 }
 
 /// Decoded images with their graph.
@@ -53,23 +66,64 @@ impl Learner {
             batches,
             kept: None,
             values,
+            problem: None,
         }
     }
 
-    /// A whole step but for the average.
+    /// A whole step but for the average. Up to `train.skip_bad` bad steps in a row change nothing but [`Self::skips`].
     ///
     /// # Errors
     /// As [`Self::discriminator_step`] and [`Self::generator_step`].
     pub fn advance(&mut self, step: u64, batches: Vec<Batch>) -> Result<StepWork> {
         let mut work = self.begin(step, batches);
-        self.discriminator_step(&mut work)?;
-        self.generator_step(&mut work)?;
+        let most = self.train.skip_bad as u64;
+        // The discriminator learns before the generator's losses are known.
+        let critic = (most > 0).then(|| self.critic.clone());
+        let done = self
+            .discriminator_step(&mut work)
+            .and_then(|()| self.generator_step(&mut work));
+        let mut error = match done {
+            Ok(()) => {
+                self.skips.in_a_row = 0;
+                return Ok(work);
+            }
+            Err(error) => error,
+        };
+        let Error::Diverged { what, .. } = &mut error else {
+            return Err(error);
+        };
+        if self.skips.in_a_row >= most {
+            if most > 0 {
+                what.push_str(&format!(
+                    ", as the {most} batches before were (train.skip_bad)"
+                ));
+            }
+            return Err(error);
+        }
+        if let Some(critic) = critic {
+            self.critic = critic;
+        }
+        self.skips.total += 1;
+        self.skips.in_a_row += 1;
+        work.problem = Some(std::mem::take(what));
         Ok(work)
     }
 
-    /// Whether the adversarial loss acts at a step.
-    fn is_adversarial(&self, step: u64) -> bool {
-        self.critic.is_some() && step >= self.gan.start
+    /// The weight of the adversarial loss, before it adapts; 0 where it does not act. A run may get a discriminator late, so its own
+    /// steps count.
+    fn adversarial_weight(&self, step: u64) -> f64 {
+        match &self.critic {
+            Some(critic) if step >= self.gan.start => {
+                self.gan.weight * self.gan.share(critic.adam.steps())
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Whether the numbers of a step go into the log.
+    fn is_reported(&self, step: u64) -> bool {
+        let done = step + 1;
+        done.is_multiple_of(self.log_every) || done == self.train.steps
     }
 
     /// Random numbers of one batch of one step, the same whenever they are asked for.
@@ -103,19 +157,41 @@ impl Learner {
                 }
             }
         };
-        // Drawn for the samples of all ranks.
-        let ([rank, ranks], count) = (self.place(), batch.names.len());
-        let times: Vec<f64> = (0..ranks * count)
-            .map(|_| rng.random_range(0.0..=self.t_max))
-            .collect();
-        let times = &times[rank * count..][..count];
+        let times = self.times(batch.names.len(), rng);
+        let shape = raw.dims();
+        let normalized = latent::normalize(raw, &self.vae);
         let degraded = self
             .degradation
-            .apply(latent::normalize(raw, &self.vae), times);
+            .apply(normalized, &times, || self.normal(shape, rng));
         let latents =
             latent::denormalize(degraded, &self.vae).cast(float_dtype(self.train.precision));
         let decoded = decode(&generator.decoder, latents, self.scale)?;
         Ok(Forward { decoded, kl })
+    }
+
+    /// Flow times of a batch, 0 for samples that are not degraded; drawn for the samples of all ranks.
+    fn times(&self, count: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
+        let [rank, ranks] = self.place();
+        let all = ranks * count;
+        let mut times: Vec<f64> = (0..all)
+            .map(|_| rng.random_range(0.0..=self.t_max))
+            .collect();
+        for time in &mut times {
+            if rng.random_bool(self.clean) {
+                *time = 0.0;
+            }
+        }
+        times[rank * count..][..count].to_vec()
+    }
+
+    /// Standard normal values for a batch, drawn for the samples of all ranks.
+    fn normal(&self, [batch, z, h, w]: [usize; 4], rng: &mut ChaCha8Rng) -> Tensor<4> {
+        let [rank, ranks] = self.place();
+        let all = seeded(&self.device, rng.random(), |device| {
+            let shape = [ranks * batch, z, h, w];
+            Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), device)
+        });
+        all.narrow(0, rank * batch, batch)
     }
 
     /// A latent drawn from its distribution, and `sum (mean^2 + variance - 1 - log variance) / 2` per image.
@@ -126,16 +202,8 @@ impl Learner {
         rng: &mut ChaCha8Rng,
     ) -> (Tensor<4>, Option<Tensor<1>>) {
         let log_variance = log_variance.clamp(-30.0, 20.0);
-        let [batch, z, h, w] = mean.dims();
-        let [rank, ranks] = self.place();
-        let all = seeded(&self.device, rng.random(), |device| {
-            Tensor::<4>::random(
-                [ranks * batch, z, h, w],
-                Distribution::Normal(0.0, 1.0),
-                device,
-            )
-        });
-        let noise = all.narrow(0, rank * batch, batch);
+        let batch = mean.dims()[0];
+        let noise = self.normal(mean.dims(), rng);
         let divergence =
             mean.clone().square() + log_variance.clone().exp() - 1.0 - log_variance.clone();
         let kl = divergence.sum() * (0.5 / batch as f64);
@@ -147,7 +215,7 @@ impl Learner {
     /// # Errors
     /// [`Error::Diverged`], before anything is changed.
     pub fn discriminator_step(&mut self, work: &mut StepWork) -> Result<()> {
-        if !self.is_adversarial(work.step) {
+        if self.critic.is_none() || work.step < self.gan.start {
             return Ok(());
         }
         let mut pictures = Vec::new();
@@ -176,10 +244,14 @@ impl Learner {
         };
         critic.network.iterate(&mut critic.spectral);
         let mut sum = GradientsAccumulator::new();
-        let mut total = 0.0;
+        let mut numbers = [0.0; 3];
         for (batch, decoded) in work.batches.iter().zip(pictures) {
-            let loss = critic_loss(critic, kind, batch.target.clone(), decoded);
-            total += f64::from(loss.clone().into_scalar::<f32>()) / work.batches.len() as f64;
+            let Judged { loss, logits } = judged(critic, kind, batch.target.clone(), decoded);
+            let means = logits.map(|logits| logits.into_scalar::<f32>());
+            let values = [loss.clone().into_scalar::<f32>(), means[0], means[1]];
+            for (number, value) in numbers.iter_mut().zip(values) {
+                *number += f64::from(value) / work.batches.len() as f64;
+            }
             sum.accumulate(
                 &critic.network,
                 GradientsParams::from_grads(loss.backward(), &critic.network),
@@ -190,8 +262,9 @@ impl Learner {
             sum.grads(),
             1.0 / work.batches.len() as f64,
         );
-        let gradients = averaged(member, &critic.network, gradients, [&mut total].into_iter())?;
-        work.values.insert("d_loss", total);
+        let gradients = averaged(member, &critic.network, gradients, numbers.iter_mut())?;
+        work.values
+            .extend(["d_loss", "d_real", "d_decoded"].into_iter().zip(numbers));
         work.values
             .insert("d_grad_norm", optim::norm(&critic.network, &gradients));
         work.check(&self.train, member)?;
@@ -237,12 +310,15 @@ impl Learner {
             let mut rng = self.random(work.step, i);
             rng.set_word_pos(1 << 20);
             let pictures = forward.decoded.pictures.clone().without_autodiff();
-            let pull = self
-                .losses
-                .pull(&pictures, &batch.target, work.step, &mut rng)?;
+            let at = LossStep {
+                step: work.step,
+                is_reported: self.is_reported(work.step),
+            };
+            let pull = self.losses.pull(&pictures, &batch.target, at, &mut rng)?;
             work.add(&pull.values, share);
+            work.add(&pull.squares, share);
             let mut gradient = pull.gradient;
-            if self.is_adversarial(work.step) {
+            if self.adversarial_weight(work.step) != 0.0 {
                 gradient =
                     self.with_adversarial(gradient, &pictures, &forward.decoded, work, share)?;
             }
@@ -262,7 +338,9 @@ impl Learner {
             .iter_mut()
             .filter(|(name, _)| !told.contains(name))
             .map(|(_, value)| value);
-        averaged(&self.member, &self.generator, sum.grads(), new)
+        let gradients = averaged(&self.member, &self.generator, sum.grads(), new)?;
+        work.finish_pulls();
+        Ok(gradients)
     }
 
     /// Adds the adversarial loss's gradient with respect to the images.
@@ -298,8 +376,13 @@ impl Learner {
                 self.last_layer_norm(decoded, &adversarial)?,
             ),
         };
-        work.add(&[("gan_weight", self.gan.weight * factor)], share);
-        Ok(gradient + adversarial.mul_scalar(self.gan.weight * factor))
+        let weight = self.adversarial_weight(work.step) * factor;
+        work.add(&[("gan_weight", weight)], share);
+        let adversarial = adversarial.mul_scalar(weight);
+        if self.is_reported(work.step) {
+            work.add(&[("pull_gan", squared_pull(&adversarial))], share);
+        }
+        Ok(gradient + adversarial)
     }
 
     /// The norm of the last convolution's gradient for a gradient of the images.
@@ -333,6 +416,15 @@ impl StepWork {
         for (name, value) in values {
             *self.values.entry(name).or_default() += value * share;
         }
+    }
+
+    /// Squared pulls, averaged over the batches and ranks of a step, become pulls.
+    fn finish_pulls(&mut self) {
+        let pulls = self
+            .values
+            .iter_mut()
+            .filter(|(name, _)| name.starts_with("pull_"));
+        pulls.for_each(|(_, square)| *square = square.sqrt());
     }
 
     /// All values so far are finite, and those that have a limit are within it. They are means over ranks, so all ranks agree; each
@@ -404,8 +496,16 @@ fn averaged<'a, M: Module>(
     Ok(optim::unflatten(module, gradients, &mean[..count]))
 }
 
-fn critic_loss(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Tensor<1> {
-    let real = critic.network.forward(target, &critic.spectral);
-    let decoded = critic.network.forward(decoded, &critic.spectral);
-    kind.discriminator(real, decoded)
+/// The discriminator's view of a batch.
+struct Judged {
+    loss: Tensor<1>,
+    /// Mean logits of targets and of decoded images.
+    logits: [Tensor<1>; 2],
+}
+
+fn judged(critic: &Critic, kind: GanKind, target: Tensor<4>, decoded: Tensor<4>) -> Judged {
+    let [real, decoded] = [target, decoded].map(|x| critic.network.forward(x, &critic.spectral));
+    let logits = [&real, &decoded].map(|logits| logits.clone().without_autodiff().mean());
+    let loss = kind.discriminator(real, decoded);
+    Judged { loss, logits }
 }

@@ -69,6 +69,8 @@ pub struct Term {
     pub key: &'static str,
     /// In logs, with trained features, random ones, and ones by formula: the first would promise too much for the others.
     pub names: [&'static str; 3],
+    /// In logs, its [pull](super::losses::squared_pull), a name that begins with `pull_`.
+    pub pull: &'static str,
     /// Through which images are seen.
     pub network: Network,
     /// 0 for none.
@@ -85,6 +87,7 @@ pub const TERMS: &[Term] = &[
     Term {
         key: "l1",
         names: ["l1"; 3],
+        pull: "pull_l1",
         network: Network::Pixels,
         weight: |config| config.l1,
         value: |view| {
@@ -98,6 +101,7 @@ pub const TERMS: &[Term] = &[
     Term {
         key: "lpips",
         names: LPIPS_NAMES,
+        pull: "pull_lpips",
         network: Network::Vgg16,
         weight: |config| config.lpips,
         value: |view| {
@@ -109,6 +113,7 @@ pub const TERMS: &[Term] = &[
     Term {
         key: "feature_l1",
         names: ["feature_l1", "feature_l1_random", "feature_l1_formula"],
+        pull: "pull_feature_l1",
         network: Network::Vgg19,
         weight: |config| config.feature_l1,
         value: |view| Ok(feature_l1(&view.features[0], &view.features[1]).mean()),
@@ -116,6 +121,7 @@ pub const TERMS: &[Term] = &[
     Term {
         key: "fdl",
         names: ["fdl", "fdl_random", "fdl_formula"],
+        pull: "pull_fdl",
         network: Network::Vgg19,
         weight: |config| config.fdl,
         value: |view| {

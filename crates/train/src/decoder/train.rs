@@ -6,6 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
+use vae2x_core::temp;
+use vae2x_media::picture::{PictureFormat, encode_image};
+use vae2x_media::pixels::picture_size;
 
 use super::batch::Batch;
 use super::checkpoint::{Checkpoints, Progress, save};
@@ -13,6 +16,7 @@ use super::collective::Collective;
 use super::config::Config;
 use super::eval::Evaluation;
 use super::learner::Learner;
+use super::milestones::Milestones;
 use super::processes::Processes;
 use super::ranks::Followers;
 use super::start::{Inputs, dataset_options, evaluation, photos, ranks};
@@ -69,8 +73,12 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         photos.train.len(),
         photos.held_out.len()
     ));
-    let measured = if is_first { &photos.held_out[..] } else { &[] };
-    let evaluation = evaluation(config, inputs, measured, learner.device())?;
+    // The others decode nothing.
+    let measured = match is_first {
+        true => (&photos.held_out[..], &config.eval.latents[..]),
+        false => (&[][..], &[][..]),
+    };
+    let evaluation = evaluation(config, inputs, measured, &learner, screen)?;
     let dataset = Arc::new(Dataset::new(photos.train, dataset_options(config)));
     let loader = Loader::start(
         &dataset,
@@ -99,10 +107,12 @@ pub fn train(config: &Config, inputs: &Inputs, options: RunOptions<'_>) -> Resul
         dataset,
         loader,
         checkpoints,
+        milestones: Milestones::of(folder),
         since: (Instant::now(), progress.samples),
         values: Vec::new(),
         progress,
     };
+    training.write_references()?;
     run::train(&mut training, intervals(config), &mut record, stop)?;
     Ok(training.progress)
 }
@@ -127,6 +137,7 @@ fn intervals(config: &Config) -> Intervals {
         log: config.log.every,
         evaluate: config.log.eval_every,
         checkpoint: config.log.checkpoint_every,
+        milestone: config.log.milestone_every,
     }
 }
 
@@ -142,6 +153,7 @@ struct Training<'a> {
     dataset: Arc<Dataset>,
     loader: Loader,
     checkpoints: Checkpoints,
+    milestones: Milestones,
     progress: Progress,
     /// The losses and norms of the last step.
     values: Vec<(String, f64)>,
@@ -154,6 +166,12 @@ impl Work for Training<'_> {
         self.progress.step
     }
 
+    fn begin(&mut self, record: &mut Record<'_>) -> Result<()> {
+        // The model that is trained before anything was; it is never the best.
+        self.measure(record)?;
+        Ok(())
+    }
+
     fn advance(&mut self, record: &mut Record<'_>) -> Result<()> {
         let step = self.progress.step;
         let mut batches = self.next_batches()?;
@@ -164,18 +182,25 @@ impl Work for Training<'_> {
             ));
         }
 
+        let names: Vec<String> = batches
+            .iter()
+            .flatten()
+            .flat_map(|batch| batch.names.clone())
+            .collect();
         self.followers.order(step, batches.split_off(1));
-        let mut work = self.learner.begin(step, batches.remove(0));
-        self.learner
-            .discriminator_step(&mut work)
-            .and_then(|()| self.learner.generator_step(&mut work))
+        let work = self
+            .learner
+            .advance(step, batches.remove(0))
             .map_err(|error| self.explain(error))?;
-        self.learner.update_average(step);
-
         self.progress.step += 1;
         self.progress.samples = self.loader.next();
+        self.progress.skips = self.learner.skips;
         let named = work.values.iter();
         self.values = named.map(|(name, v)| (name.to_string(), *v)).collect();
+        match work.problem {
+            None => self.learner.update_average(step),
+            Some(problem) => self.note_skip(record, &problem, &names)?,
+        }
         Ok(())
     }
 
@@ -185,22 +210,25 @@ impl Work for Training<'_> {
         self.measure_speed_anew();
         let mut values = std::mem::take(&mut self.values);
         values.push(("images_per_second".to_string(), rate));
+        if self.config.train.skip_bad > 0 {
+            values.push(("skipped".to_string(), self.progress.skips.total as f64));
+        }
         values
     }
 
     fn evaluate(&mut self, record: &mut Record<'_>) -> Result<bool> {
-        if !self.processes.is_first() || self.evaluation.is_empty() {
-            return Ok(false);
+        let psnr = self.measure(record)?;
+        // A discriminator takes PSNR from images that look better for it.
+        let is_judged = !self.learner.was_adversarial(self.progress.step);
+        Ok(psnr.is_some_and(|psnr| is_judged && self.progress.keep_if_best(psnr)))
+    }
+
+    fn keep_milestone(&mut self) -> Result<()> {
+        if !self.processes.is_first() {
+            return Ok(());
         }
-        let step = self.progress.step;
-        let sheets = self.folder.join("samples");
-        std::fs::create_dir_all(&sheets).map_err(|e| Error::io(&sheets, e))?;
-        let sheet = sheets.join(format!("step-{step:08}.png"));
-        let measured = self.evaluation.measure(&self.learner, &sheet)?;
-        let psnr = measured.get("psnr").copied();
-        record.add("eval", step, measured)?;
-        self.measure_speed_anew();
-        Ok(psnr.is_some_and(|psnr| self.progress.keep_if_best(psnr)))
+        self.milestones
+            .write_weights(&self.learner, &self.progress, self.config)
     }
 
     fn agree(&mut self, is_stopped: bool) -> Result<bool> {
@@ -219,6 +247,47 @@ impl Work for Training<'_> {
 }
 
 impl Training<'_> {
+    /// Measures the model as it is; sheets go to files, and a milestone's images too. Returns PSNR, if there are photos.
+    fn measure(&mut self, record: &mut Record<'_>) -> Result<Option<f64>> {
+        if !self.processes.is_first() || self.evaluation.is_empty() {
+            return Ok(None);
+        }
+        let step = self.progress.step;
+        let measured = self.evaluation.measure(&self.learner)?;
+        let folder = self.folder.join("samples");
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        for (name, sheet) in self.evaluation.sheets(&measured)? {
+            let png = encode_image(&sheet, PictureFormat::Png, &Default::default())?;
+            temp::write_bytes(&folder.join(format!("step-{step:08}-{name}.png")), &png)?;
+            record.image(
+                &format!("samples/{name}"),
+                step,
+                picture_size(&sheet)?,
+                &png,
+            )?;
+        }
+        let intervals = intervals(self.config);
+        if intervals.is_milestone(step) {
+            let images = self.evaluation.images(&measured);
+            self.milestones.write_step(step, &images)?;
+        }
+        let psnr = measured.means.get("psnr").copied();
+        record.add("eval", step, measured.means)?;
+        self.measure_speed_anew();
+        Ok(psnr)
+    }
+
+    /// Writes what milestones are compared with.
+    fn write_references(&self) -> Result<()> {
+        if !self.processes.is_first() || self.config.log.milestone_every == 0 {
+            return Ok(());
+        }
+        for (side, images) in self.evaluation.references() {
+            self.milestones.write_images(side, &images)?;
+        }
+        Ok(())
+    }
+
     /// The batches of a step, by rank.
     fn next_batches(&mut self) -> Result<Vec<Vec<Batch>>> {
         let train = &self.config.train;
@@ -238,6 +307,29 @@ impl Training<'_> {
     fn explain(&mut self, error: Error) -> Error {
         self.learner.member = None;
         std::mem::take(&mut self.followers).explain(error)
+    }
+
+    /// Reports a step that was skipped, with the photos of all ranks.
+    fn note_skip(
+        &mut self,
+        record: &mut Record<'_>,
+        problem: &str,
+        names: &[String],
+    ) -> Result<()> {
+        /// Photos that are named.
+        const NAMED: usize = 64;
+        let skips = self.progress.skips;
+        let mut photos = names[..names.len().min(NAMED)].join(", ");
+        if names.len() > NAMED {
+            photos.push_str(&format!(" and {} more", names.len() - NAMED));
+        }
+        let note = format!(
+            "skipped a bad batch ({} in a row, {} in all): {problem}; the samples were {photos}",
+            skips.in_a_row, skips.total
+        );
+        let skipped = ("skipped".to_string(), skips.total as f64);
+        let values = self.values.iter().cloned().chain([skipped]);
+        record.add_noted("skip", self.progress.step, values, note)
     }
 
     fn measure_speed_anew(&mut self) {

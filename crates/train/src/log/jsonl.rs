@@ -19,7 +19,7 @@ pub struct JsonLog {
 }
 
 impl JsonLog {
-    /// Opens a log that holds no line beyond `step`.
+    /// Opens a log that holds no line beyond `step`, and none at all at 0.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -89,7 +89,8 @@ impl Kept {
                 .read_until(b'\n', &mut line)
                 .map_err(|e| Error::io(path, e))?;
             match serde_json::from_slice::<Line>(&line) {
-                Ok(known) if known.step <= step => {
+                // At step 0 the run begins anew, and nothing of it is kept.
+                Ok(known) if known.step <= step && step > 0 => {
                     kept.bytes += line.len() as u64;
                     kept.is_torn = !line.ends_with(b"\n");
                 }
@@ -111,6 +112,7 @@ mod tests {
         let line = |step| Line {
             step,
             kind: "train".into(),
+            note: None,
             values: BTreeMap::from([("l1".into(), 0.1 * step as f64)]),
         };
         let mut log = JsonLog::open(&path, 0).unwrap();
@@ -133,6 +135,12 @@ mod tests {
             log.sync().unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         }
+        // A run that has no checkpoint yet measures its step 0 again.
+        let again = tempfile::tempdir().unwrap();
+        let path = again.path().join("log.jsonl");
+        std::fs::write(&path, "{\"step\":0,\"kind\":\"eval\",\"psnr\":20.0}\n").unwrap();
+        drop(JsonLog::open(&path, 0).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
         let read: Vec<Line> = whole
             .lines()
             .map(|l| serde_json::from_str(l).unwrap())

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 pub struct Line {
     /// Steps done.
     pub step: u64,
-    /// `train` or `eval`.
+    /// `train`, `eval`, `skip`.
     pub kind: String,
+    /// A sentence about them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The numbers by name.
     #[serde(flatten)]
     pub values: BTreeMap<String, f64>,
@@ -25,6 +28,8 @@ impl Line {
             .values
             .iter()
             .map(|(name, value)| format!("  {name} {}", number(value)));
-        format!("{} {}{}", self.kind, self.step, values.collect::<String>())
+        let note = self.note.iter().map(|note| format!("  {note}"));
+        let rest = values.chain(note).collect::<String>();
+        format!("{} {}{rest}", self.kind, self.step)
     }
 }

@@ -1,8 +1,9 @@
 //! TensorBoard's event files: records of `length, checksum, data, checksum`, the data being a protocol buffer.
 //!
 //! Formats: <https://github.com/tensorflow/tensorflow/blob/v2.18.0/tensorflow/core/lib/io/record_writer.h> and
-//! <https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/compat/proto/event.proto>. Only scalars are written. A resumed run begins
-//! a new file with a session start at the first step that is still to come, which makes TensorBoard drop what earlier files hold from that step on.
+//! <https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/compat/proto/event.proto>. Scalars and images are written. A resumed run
+//! begins a new file with a session start at the first step that is still to come, which makes TensorBoard drop what earlier files hold from
+//! that step on.
 
 use std::fs::File;
 use std::io::Write;
@@ -43,8 +44,33 @@ impl EventFile {
         file.event(time, 0, &bytes_field(3, b"brain.Event:2"))?;
         // Field 7: a session log, whose field 1 means that the session starts.
         const START: u64 = 1;
-        file.event(time, step + 1, &bytes_field(7, &varint_field(1, START)))?;
+        // Nothing is kept of a run without steps, not even what was measured before them.
+        let first = if step == 0 { 0 } else { step + 1 };
+        file.event(time, first, &bytes_field(7, &varint_field(1, START)))?;
         Ok(file)
+    }
+
+    /// Adds an image under a name, as a PNG file's bytes.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add_image(&mut self, name: &str, step: u64, size: [usize; 2], png: &[u8]) -> Result<()> {
+        /// Samples of a pixel: red, green, blue.
+        const SAMPLES: u64 = 3;
+        let [height, width] = size.map(|n| n as u64);
+        // <https://github.com/tensorflow/tensorboard/blob/2.18.0/tensorboard/compat/proto/summary.proto>: Summary.Image is field 4 of a value.
+        let image = [
+            varint_field(1, height),
+            varint_field(2, width),
+            varint_field(3, SAMPLES),
+            bytes_field(4, png),
+        ];
+        let value = [
+            bytes_field(1, name.as_bytes()),
+            bytes_field(4, &image.concat()),
+        ];
+        let summary = bytes_field(1, &value.concat());
+        self.event(now(), step, &bytes_field(5, &summary))
     }
 
     /// Adds a line's numbers, called `kind/name`.
@@ -147,9 +173,12 @@ mod tests {
         file.add(&Line {
             step: 8,
             kind: "train".into(),
+            note: None,
             values,
         })
         .unwrap();
+        file.add_image("samples/photos", 8, [2, 300], b"PNG")
+            .unwrap();
         let bytes = std::fs::read(&file.path).unwrap();
         let text = String::from_utf8_lossy(&bytes);
         // Steps up to 7 are kept: the session starts at step 8, which is the varint before field 7.
@@ -160,5 +189,13 @@ mod tests {
                 && text.contains("train/l1")
                 && text.contains("train/lr")
         );
+        // Height, width as a varint of two bytes, samples, the file.
+        let image = [
+            &[1 << 3, 2, 2 << 3, 0xAC, 2, 3 << 3, 3][..],
+            &bytes_field(4, b"PNG"),
+        ]
+        .concat();
+        let value = [bytes_field(1, b"samples/photos"), bytes_field(4, &image)].concat();
+        assert!(bytes.windows(value.len()).any(|part| part == value));
     }
 }

@@ -26,6 +26,7 @@ pub struct AdamOptions {
 }
 
 /// AdamW and its state.
+#[derive(Clone)]
 pub struct Adam {
     update: AdamW,
     states: Vec<Option<AdamWState<1>>>,
@@ -53,6 +54,15 @@ impl Adam {
             gradients,
             next: 0,
         })
+    }
+
+    /// The number of steps so far.
+    pub fn steps(&self) -> u64 {
+        let of_parameters = self.states.iter().flatten();
+        of_parameters
+            .map(|state| state.momentum.time as u64)
+            .max()
+            .unwrap_or(0)
     }
 
     /// State as named arrays: for parameter `names[i]`, `NAME.m`, `NAME.v` and the number of its steps, `NAME.t`.
@@ -154,17 +164,24 @@ impl ModuleMapper for Step<'_> {
 
 /// The 2-norm over all gradients of a module, in double precision over tensors.
 pub fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
-    struct Squares<'a>(&'a GradientsParams, f64);
+    struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.get::<D>(param.id) {
-                self.1 += f64::from(gradient.square().sum().into_scalar::<f32>());
-            }
+            let gradient = self.0.get::<D>(param.id);
+            self.1
+                .extend(gradient.map(|gradient| gradient.square().sum()));
         }
     }
-    let mut squares = Squares(gradients, 0.0);
+    let mut squares = Squares(gradients, Vec::new());
     module.visit(&mut squares);
-    squares.1.sqrt()
+    if squares.1.is_empty() {
+        return 0.0;
+    }
+    // Read from the device at once.
+    let sums = Tensor::cat(squares.1, 0).try_into_vec_as::<f32>();
+    sums.map_or(f64::NAN, |sums| {
+        sums.into_iter().map(f64::from).sum::<f64>().sqrt()
+    })
 }
 
 /// Multiplies all gradients of a module.

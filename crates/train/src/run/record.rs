@@ -56,15 +56,49 @@ impl<'a> Record<'a> {
         step: u64,
         values: impl IntoIterator<Item = (String, f64)>,
     ) -> Result<()> {
+        self.add_line(kind, step, values, None)
+    }
+
+    /// As [`Self::add`], with a sentence about the numbers.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add_noted(
+        &mut self,
+        kind: &str,
+        step: u64,
+        values: impl IntoIterator<Item = (String, f64)>,
+        note: String,
+    ) -> Result<()> {
+        self.add_line(kind, step, values, Some(note))
+    }
+
+    fn add_line(
+        &mut self,
+        kind: &str,
+        step: u64,
+        values: impl IntoIterator<Item = (String, f64)>,
+        note: Option<String>,
+    ) -> Result<()> {
         let values: BTreeMap<_, _> = values.into_iter().filter(|(_, v)| v.is_finite()).collect();
         let line = Line {
             step,
             kind: kind.into(),
+            note,
             values,
         };
         self.screen.line(&line);
         self.json.as_mut().map_or(Ok(()), |file| file.add(&line))?;
         self.events.as_mut().map_or(Ok(()), |file| file.add(&line))
+    }
+
+    /// Adds an image for TensorBoard, as a PNG file's bytes.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn image(&mut self, name: &str, step: u64, size: [usize; 2], png: &[u8]) -> Result<()> {
+        let add = |file: &mut EventFile| file.add_image(name, step, size, png);
+        self.events.as_mut().map_or(Ok(()), add)
     }
 
     /// Shows a message on the screen.

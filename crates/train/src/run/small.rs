@@ -89,6 +89,7 @@ impl SmallOptions {
             log: self.log_every,
             evaluate: self.checkpoint_every,
             checkpoint: self.checkpoint_every,
+            milestone: 0,
         }
     }
 

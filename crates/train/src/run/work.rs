@@ -10,6 +10,15 @@ pub trait Work {
     /// Steps done.
     fn step(&self) -> u64;
 
+    /// Is called before the first step of a run.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    fn begin(&mut self, record: &mut Record<'_>) -> Result<()> {
+        let _ = record;
+        Ok(())
+    }
+
     /// Does one step.
     ///
     /// # Errors
@@ -24,6 +33,14 @@ pub trait Work {
     /// # Errors
     /// Data that cannot be used; writing errors.
     fn evaluate(&mut self, record: &mut Record<'_>) -> Result<bool>;
+
+    /// Keeps the model as it is now for ever, after an evaluation.
+    ///
+    /// # Errors
+    /// Writing errors.
+    fn keep_milestone(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether to stop after this step, given that this process was asked to. Processes that train together agree.
     ///
@@ -51,6 +68,20 @@ pub struct Intervals {
     pub evaluate: u64,
     /// Steps between checkpoints.
     pub checkpoint: u64,
+    /// Steps between milestones; 0 for none.
+    pub milestone: u64,
+}
+
+impl Intervals {
+    /// Whether something is done after `step` steps.
+    fn is_due(&self, step: u64, every: u64) -> bool {
+        step == self.steps || step.is_multiple_of(every)
+    }
+
+    /// Whether a milestone is kept after `step` steps.
+    pub fn is_milestone(&self, step: u64) -> bool {
+        self.milestone > 0 && self.is_due(step, self.milestone)
+    }
 }
 
 /// Trains to the last step (`true`) or until `stop` is set (`false`); a checkpoint is written either way, and after every result that
@@ -64,17 +95,24 @@ pub fn train(
     record: &mut Record<'_>,
     stop: &AtomicBool,
 ) -> Result<bool> {
+    if work.step() == 0 {
+        work.begin(record)?;
+    }
     while work.step() < intervals.steps {
         work.advance(record)?;
         let step = work.step();
         record.step(step);
         let is_last = step == intervals.steps;
         let is_stopped = work.agree(stop.load(Ordering::Relaxed))?;
-        let due = |every: u64| is_last || step.is_multiple_of(every);
+        let due = |every: u64| intervals.is_due(step, every);
+        let is_milestone = intervals.is_milestone(step);
         if due(intervals.log) {
             record.add("train", step, work.report())?;
         }
-        let is_best = due(intervals.evaluate) && work.evaluate(record)?;
+        let is_best = (due(intervals.evaluate) || is_milestone) && work.evaluate(record)?;
+        if is_milestone {
+            work.keep_milestone()?;
+        }
         if due(intervals.checkpoint) || is_best || is_stopped {
             record.sync()?;
             work.store()?;

@@ -21,9 +21,9 @@ pub fn config(photos: &Path, steps: u64) -> Config {
         r#"
 model.base = "vae_tiny_base"
 degradation.kind = "blur"
-data = {{ photos = ["{0}"], held_out = ["{0}/held.png"], crop = 48, min_sharpness = 0.0, workers = 2, prefetch = 2 }}
+data = {{ photos = ["{0}"], held_out = ["{0}/held.png"], crop = 48, min_sharpness = 0.0, workers = 2, prefetch = 2, crops_per_photo = 2, shuffle = 6 }}
 train = {{ steps = {steps}, batch = 2, accumulate = 2, seed = 5 }}
-gan = {{ weight = 0.05, start = 1, width = 4, adaptive = true }}
+gan = {{ weight = 0.4, warmup = 1, ramp = 2, width = 4 }}
 loss = {{ l1 = 1.0, fdl = 0.1, vgg19 = "random:3", vgg_crop = 16, fdl_options = {{ patch = 3, projections = 2, layer_weights = [1.0] }} }}
 eval = {{ short_side = 0, size = 48 }}
 log = {{ every = 1, eval_every = 3, checkpoint_every = 2, keep = 2 }}

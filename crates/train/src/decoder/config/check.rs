@@ -13,6 +13,7 @@ const SMALLEST_VGG: usize = 16;
 const SMALLEST_GAN: usize = 32;
 /// Counts that no run has use for; what is below, and still too much for the machine, [`need`](crate::decoder::memory::need) finds.
 const MOST_CROPS: usize = 1 << 16;
+const MOST_SKIPPED: usize = 1 << 10;
 const LARGEST_SIDE: usize = 1 << 13;
 const MOST_WORKERS: usize = 1 << 10;
 const MOST_AHEAD: usize = 1 << 10;
@@ -20,6 +21,7 @@ const MOST_AHEAD: usize = 1 << 10;
 const LARGEST_CACHE: usize = 1 << 24;
 const WIDEST: usize = 1 << 10;
 const MOST_PROJECTIONS: usize = 1 << 16;
+const MOST_TIMES: usize = 8;
 /// Latent cells: beyond it nothing is left of the largest crop.
 const WIDEST_BLUR: f64 = 256.0;
 
@@ -48,8 +50,8 @@ impl Config {
             "train: steps, batch, accumulate must be 1 or more",
         )?;
         check(
-            data.workers > 0 && data.prefetch > 0,
-            "data: workers and prefetch must be 1 or more",
+            data.workers > 0 && data.prefetch > 0 && data.crops_per_photo > 0,
+            "data: workers, prefetch and crops_per_photo must be 1 or more",
         )?;
         check(
             self.log.every > 0 && self.log.eval_every > 0,
@@ -58,6 +60,14 @@ impl Config {
         check(
             self.log.checkpoint_every > 0 && self.log.keep > 0,
             "log: checkpoint_every and keep must be 1 or more",
+        )?;
+        check(
+            matches!(self.model.scale, None | Some(1 | 2 | 4)),
+            "model.scale: expected 1, 2 or 4",
+        )?;
+        check(
+            self.part() != Part::Base || self.scale() == 1,
+            "model.scale: train.parts = [\"base\"] trains a decoder of scale 1",
         )?;
         let cell = VaeConfig::default().spatial() * self.scale();
         let whole = |side: usize| side > 0 && side.is_multiple_of(cell);
@@ -76,10 +86,12 @@ impl Config {
             0.0 < data.scale[0] && data.scale[0] <= data.scale[1] && data.scale[1] <= 1.0,
             "data.scale: expected [least, most] with 0 < least <= most <= 1",
         )?;
-        check(
-            train.betas.iter().all(|b| (0.0..1.0).contains(b)),
-            "train.betas: expected two numbers from 0 to below 1",
-        )?;
+        for (key, betas) in [("train.betas", train.betas), ("gan.betas", self.gan.betas)] {
+            check(
+                betas.iter().all(|b| (0.0..1.0).contains(b)),
+                &format!("{key}: expected two numbers from 0 to below 1"),
+            )?;
+        }
         check(
             (0.0..1.0).contains(&train.ema),
             "train.ema: expected a number from 0 to below 1",
@@ -90,6 +102,7 @@ impl Config {
         )?;
         self.validate_numbers()?;
         self.validate_limits()?;
+        self.degradation.proxy_file()?;
         check(
             loss.vgg_crop <= data.crop,
             "loss.vgg_crop: expected at most data.crop",
@@ -133,8 +146,11 @@ impl Config {
         }
         let fdl = &loss.fdl_options;
         check(
-            matches!(fdl.dimensions, 2 | 3),
-            "loss.fdl_options.dimensions: expected 2 or 3",
+            fdl.dimensions == 2,
+            &format!(
+                "loss.fdl_options.dimensions is {}; expected 2, as training reads images (3 is for clips: frames, height and width)",
+                fdl.dimensions
+            ),
         )?;
         check(
             fdl.patch > 0 && fdl.projections > 0,
@@ -174,10 +190,13 @@ impl Config {
         let limits = [
             ("train.batch", train.batch, MOST_CROPS),
             ("train.accumulate", train.accumulate, MOST_CROPS),
+            ("train.skip_bad", train.skip_bad, MOST_SKIPPED),
             ("data.crop", data.crop, LARGEST_SIDE),
             ("data.workers", data.workers, MOST_WORKERS),
             ("data.prefetch", data.prefetch, MOST_AHEAD),
             ("data.cache", data.cache, LARGEST_CACHE),
+            ("data.crops_per_photo", data.crops_per_photo, MOST_AHEAD),
+            ("data.shuffle", data.shuffle, MOST_CROPS),
             ("eval.size", self.eval.size, LARGEST_SIDE),
             ("gan.width", self.gan.width, WIDEST),
             (
@@ -217,6 +236,7 @@ impl Config {
             ("train.clip", train.clip),
             ("data.min_sharpness", self.data.min_sharpness),
             ("degradation.blur", self.degradation.blur),
+            ("degradation.noise", self.degradation.noise),
         ];
         for term in TERMS {
             let weight = (term.weight)(loss);
@@ -237,10 +257,17 @@ impl Config {
                 "0 or a positive number",
             )?;
         }
+        for (key, value) in [
+            ("degradation.t_max", self.degradation.t_max),
+            ("degradation.clean", self.degradation.clean),
+        ] {
+            check((0.0..=1.0).contains(&value), key, "a number from 0 to 1")?;
+        }
         check(
-            (0.0..=1.0).contains(&self.degradation.t_max),
-            "degradation.t_max",
-            "a number from 0 to 1",
+            self.eval.times.len() <= MOST_TIMES
+                && self.eval.times.iter().all(|t| 0.0 < *t && *t <= 1.0),
+            "eval.times",
+            &format!("at most {MOST_TIMES} numbers above 0, up to 1"),
         )?;
         check(
             self.degradation.blur <= WIDEST_BLUR,

@@ -1,7 +1,7 @@
 //! `[loss]` and `[gan]`: what the networks are trained for.
 
 use serde::{Deserialize, Serialize};
-use vae2x_nn::loss::fdl::{Axes, FdlConfig};
+use vae2x_nn::loss::fdl::{Axes, FdlConfig, Norm};
 use vae2x_nn::loss::gan::GanKind;
 
 /// `[loss]`: weights, 0 for none.
@@ -12,11 +12,12 @@ pub struct LossConfig {
     pub l1: f64,
     /// Charbonnier's epsilon in place of plain L1; 0 for L1.
     pub charbonnier: f32,
-    /// LPIPS on VGG16. Small: much of it makes speckles.
-    pub lpips: f64,
-    /// L1 of unit-normalized VGG19 features; shares its pass with `fdl`.
+    /// L1 of unit-normalized VGG19 features, the perceptual term of FDLPIPS; shares its pass with `fdl`. Small: much of it makes
+    /// speckles.
     pub feature_l1: f64,
-    /// The frequency distribution loss.
+    /// LPIPS with its heads, on VGG16; small too.
+    pub lpips: f64,
+    /// The frequency distribution loss. It grows with the crop, unless `fdl_options.norm` is `ortho`.
     pub fdl: f64,
     /// Its options.
     pub fdl_options: FdlOptions,
@@ -35,8 +36,8 @@ impl Default for LossConfig {
         Self {
             l1: 1.0,
             charbonnier: 0.0,
-            lpips: 0.0,
             feature_l1: 0.0,
+            lpips: 0.0,
             fdl: 0.0,
             fdl_options: FdlOptions::default(),
             kl: 1e-6,
@@ -47,11 +48,22 @@ impl Default for LossConfig {
     }
 }
 
+/// The factor of the frequency distribution loss's transform.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FdlNorm {
+    /// None, as published.
+    #[default]
+    Backward,
+    /// `1 / sqrt(pixels)` of each feature map.
+    Ortho,
+}
+
 /// `[loss.fdl_options]`
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FdlOptions {
-    /// 2: height and width; 3: channels too.
+    /// 2: height and width. 3, frames too, is for clips, which training does not read yet.
     pub dimensions: u8,
     /// Side of the random kernels.
     pub patch: usize,
@@ -59,6 +71,11 @@ pub struct FdlOptions {
     pub projections: usize,
     /// Weight of angles relative to magnitudes.
     pub phase_weight: f64,
+    /// Whether every step draws new kernels, or the run draws them once, from its seed.
+    pub resample: bool,
+    /// `backward`: the loss doubles with the side of the crop. `ortho`: it does not, and is smaller by the side of each feature map, in
+    /// pixels.
+    pub norm: FdlNorm,
     /// One per VGG stage; trailing zeros shorten the network.
     pub layer_weights: Vec<f64>,
 }
@@ -77,6 +94,8 @@ impl Default for FdlOptions {
             patch,
             projections,
             phase_weight,
+            resample: false,
+            norm: FdlNorm::Backward,
             layer_weights: stage_weights,
         }
     }
@@ -86,14 +105,17 @@ impl FdlOptions {
     /// As the loss takes them.
     pub fn to_config(&self) -> FdlConfig {
         FdlConfig {
-            axes: if self.dimensions == 3 {
-                Axes::Volume
-            } else {
-                Axes::Plane
+            axes: match self.dimensions {
+                3 => Axes::Volume,
+                _ => Axes::Plane,
             },
             patch: self.patch,
             projections: self.projections,
             phase_weight: self.phase_weight,
+            norm: match self.norm {
+                FdlNorm::Backward => Norm::Backward,
+                FdlNorm::Ortho => Norm::Ortho,
+            },
             stage_weights: self.layer_weights.clone(),
         }
     }
@@ -118,14 +140,21 @@ pub struct GanConfig {
     pub weight: f64,
     /// The form of both losses.
     pub kind: GanForm,
-    /// The first step at which discriminator and adversarial loss act.
+    /// The first step at which the discriminator learns.
     pub start: u64,
-    /// Multiply the weight by the ratio of gradient norms at the decoder's last layer.
+    /// Steps in which it learns alone before the adversarial loss acts, whenever the run gets it.
+    pub warmup: u64,
+    /// Steps in which the weight then grows from 0; 0 for all of it at once.
+    pub ramp: u64,
+    /// Multiply the weight by the ratio of gradient norms at the decoder's last layer, so that it is the adversarial loss's pull
+    /// as a share of all other losses'.
     pub adaptive: bool,
     /// Width of the discriminator's first layer.
     pub width: usize,
     /// Its learning rate.
     pub lr: f64,
+    /// Its optimizer's averaging of gradients and of their squares.
+    pub betas: [f32; 2],
 }
 
 impl Default for GanConfig {
@@ -134,9 +163,24 @@ impl Default for GanConfig {
             weight: 0.0,
             kind: GanForm::LeastSquares,
             start: 0,
-            adaptive: false,
+            warmup: 1000,
+            ramp: 0,
+            adaptive: true,
             width: 64,
             lr: 1e-4,
+            betas: [0.5, 0.9],
+        }
+    }
+}
+
+impl GanConfig {
+    /// The share of the weight with which the adversarial loss acts when the discriminator has learned for so many steps: 0 in its
+    /// warmup, 1 after the ramp.
+    pub fn share(&self, steps: u64) -> f64 {
+        match steps.saturating_sub(self.warmup) {
+            0 => 0.0,
+            steps if steps <= self.ramp => steps as f64 / (self.ramp as f64 + 1.0),
+            _ => 1.0,
         }
     }
 }
@@ -148,5 +192,23 @@ impl GanForm {
             Self::LeastSquares => GanKind::LeastSquares,
             Self::Hinge => GanKind::Hinge,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_adversarial_loss_waits_for_its_critic_and_grows() {
+        let gan = GanConfig {
+            warmup: 3,
+            ramp: 3,
+            ..GanConfig::default()
+        };
+        let shares: Vec<f64> = (2..9).map(|steps| gan.share(steps)).collect();
+        assert_eq!(shares, [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
+        let at_once = GanConfig { ramp: 0, ..gan };
+        assert_eq!([3, 4].map(|steps| at_once.share(steps)), [0.0, 1.0]);
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! `--set a.b=value` overrides a key before the whole is read, so that a misspelt override is refused as a misspelt key is.
 
+mod by_name;
 mod check;
+mod degradation;
+mod eval;
 pub mod loss;
 mod vgg;
 
-pub use loss::{FdlOptions, GanConfig, GanForm, LossConfig};
+pub(crate) use degradation::HOW_TO_GET_A_PROXY;
+pub use degradation::{DegradationConfig, DegradationKind};
+pub use eval::{EvalConfig, LogConfig};
+pub use loss::{FdlNorm, FdlOptions, GanConfig, GanForm, LossConfig};
 pub use vgg::VggChoice;
 
 use std::path::Path;
@@ -50,12 +56,14 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The VAE to start from: a file, a folder, a hub id, `demo:base`. A base decoder is made 2x. May be left out for
+    /// The VAE to start from: a file, a folder, a hub id, `demo:base`. A base decoder is given the scale. May be left out for
     /// `train.parts = ["base"]`.
     pub base: Option<String>,
     /// Base width of a model from scratch, for `train.parts = ["base"]`.
     pub base_dim: Option<usize>,
-    /// Output of a base decoder made 2x before it is trained: `interpolate` between the base's pixels, or `repeat` them.
+    /// Output pixels per input pixel: 1, 2 or 4; left out, 2, and 1 for `train.parts = ["base"]`.
+    pub scale: Option<usize>,
+    /// Output of a base decoder made 2x or 4x before it is trained: `interpolate` between the base's pixels, or `repeat` them.
     pub start: Widening,
 }
 
@@ -63,9 +71,9 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// The 2x decoder and `post_quant`; the encoder is frozen.
+    /// The decoder and `post_quant`; the encoder is frozen.
     Decoder,
-    /// Encoder and 2x decoder.
+    /// Encoder and decoder.
     All,
     /// Encoder and 3-channel decoder, with the KL term: a VAE of its own.
     Base,
@@ -112,10 +120,13 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Decay of the moving average of weights; 0 for none.
     pub ema: f64,
-    /// A gradient norm above this stops the run.
+    /// A gradient norm above this is bad.
     pub explode: f64,
-    /// The weighted sum of the generator's losses, or an adversarial loss before its weight, above this stops the run.
+    /// The weighted sum of the generator's losses, or an adversarial loss before its weight, above this is bad.
     pub explode_loss: f64,
+    /// Bad batches in a row, with losses or gradients that are not finite or above the limits, that are skipped; one more stops the
+    /// run.
+    pub skip_bad: usize,
     /// Recompute cheap activations in the backward pass instead of keeping them.
     pub gradient_checkpointing: bool,
     /// Arithmetic of the trained networks: `f32`, or `bf16` for half the memory of activations. Gradients in `bf16` have the range of
@@ -139,9 +150,10 @@ impl Default for TrainConfig {
             betas: [0.9, 0.99],
             weight_decay: 0.0,
             clip: 1.0,
-            ema: 0.999,
+            ema: 0.9995,
             explode: 1e6,
             explode_loss: 1e3,
+            skip_bad: 0,
             gradient_checkpointing: false,
             precision: Precision::F32,
         }
@@ -164,14 +176,19 @@ pub struct DataConfig {
     pub flip: bool,
     /// Photos with a shorter side below this are dropped. 0: the crop's side.
     pub min_side: usize,
-    /// Photos below this variance of the Laplacian (8-bit units) are dropped as blurred.
+    /// Crops below this variance of the Laplacian (8-bit units) are not used: of four places the first that is sharp enough is
+    /// taken, and if none is, another photo.
     pub min_sharpness: f64,
     /// JPEGs below this estimated quality are dropped.
     pub min_jpeg_quality: u8,
     /// Threads that read photos.
     pub workers: usize,
-    /// Crops that each worker prepares ahead.
+    /// Crops that each worker prepares ahead, if that is more than `shuffle`.
     pub prefetch: usize,
+    /// Crops that are cut from a photo each time it is decoded.
+    pub crops_per_photo: usize,
+    /// Crops of several photos are mixed in blocks of this many. Up to twice as many are in memory.
+    pub shuffle: usize,
     /// MiB of decoded photos that are kept in memory.
     pub cache: usize,
 }
@@ -189,89 +206,9 @@ impl Default for DataConfig {
             min_jpeg_quality: 75,
             workers: 4,
             prefetch: 4,
+            crops_per_photo: 4,
+            shuffle: 128,
             cache: 0,
-        }
-    }
-}
-
-/// Kinds of degradation.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DegradationKind {
-    /// Nothing.
-    #[default]
-    None,
-    /// A Gaussian whose width grows with the flow time: a stand-in.
-    Blur,
-    /// A trained network.
-    Proxy,
-}
-
-/// `[degradation]`
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DegradationConfig {
-    /// Kind of degradation.
-    pub kind: DegradationKind,
-    /// Flow times are drawn from 0 to this.
-    pub t_max: f64,
-    /// For `blur`: standard deviation in latent cells per unit of flow time.
-    pub blur: f64,
-    /// For `proxy`: its weights.
-    pub proxy: Option<String>,
-}
-
-impl Default for DegradationConfig {
-    fn default() -> Self {
-        Self {
-            kind: DegradationKind::None,
-            t_max: 0.12,
-            blur: 6.0,
-            proxy: None,
-        }
-    }
-}
-
-/// `[eval]`
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvalConfig {
-    /// Held-out photos are scaled to this shorter side; 0 to keep them.
-    pub short_side: usize,
-    /// Side of the centre that is decoded, in target pixels.
-    pub size: usize,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        Self {
-            short_side: 1024,
-            size: 512,
-        }
-    }
-}
-
-/// `[log]`: steps between.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogConfig {
-    /// Lines of `log.jsonl`.
-    pub every: u64,
-    /// Measurements on held-out photos, with a sample sheet.
-    pub eval_every: u64,
-    /// Checkpoints.
-    pub checkpoint_every: u64,
-    /// Checkpoints kept besides the best one.
-    pub keep: usize,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            every: 50,
-            eval_every: 2000,
-            checkpoint_every: 1000,
-            keep: 3,
         }
     }
 }
@@ -306,24 +243,15 @@ impl Config {
         self.train.parts.first().copied().unwrap_or(Part::Decoder)
     }
 
+    /// Whether only that part of a model is trained which images meet. A VAE from scratch has no other weights to go back among.
+    pub fn is_of_images(&self) -> bool {
+        self.model.base.is_some()
+    }
+
     /// Target pixels per input pixel.
     pub fn scale(&self) -> usize {
-        if self.part() == Part::Base { 1 } else { 2 }
-    }
-}
-
-/// A precision as its name.
-mod by_name {
-    use super::{Deserialize, Precision};
-    use serde::de::Error;
-    use serde::{Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(precision: &Precision, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(precision.name())
-    }
-
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Precision, D::Error> {
-        String::deserialize(from)?.parse().map_err(Error::custom)
+        let usual = if self.part() == Part::Base { 1 } else { 2 };
+        self.model.scale.unwrap_or(usual)
     }
 }
 
@@ -397,6 +325,7 @@ mod tests {
             (&["gan.weight=1", "data.crop=16"], "data.crop", "32"),
             (&unweighted, "loss.fdl_options.layer_weights", ""),
             (&large, "loss.fdl_options.patch", "8"),
+            (&["loss.fdl_options.dimensions=3"], "dimensions", "frames"),
             (&["data.photos=[]"], "data.photos", ""),
             (&["train.parts=[\"encoder\"]"], "encoder", "decoder"),
         ] {

@@ -10,12 +10,12 @@ use super::simd::{BLOCK, Simd};
 use super::winograd::{back4, forward4};
 
 /// Frames before the first that a causal convolution sees.
-pub(crate) const PAST: usize = 2;
+pub const PAST: usize = 2;
 /// Temporal taps.
-pub(crate) const TIME_TAPS: usize = 3;
+pub const TIME_TAPS: usize = 3;
 
 /// Frames to be combined.
-pub(crate) struct TimeIn<'a> {
+pub struct TimeIn<'a> {
     /// Results of the convolution, 2 or 4; there are two more frames.
     pub frames: usize,
     /// Values of a frame, a multiple of 16.
@@ -29,7 +29,7 @@ pub(crate) struct TimeIn<'a> {
 }
 
 /// Temporal taps to be combined.
-pub(crate) struct TimeWeights<'a> {
+pub struct TimeWeights<'a> {
     /// Results of the convolution, 2 or 4.
     pub frames: usize,
     /// The taps, equally long, a multiple of 16 values.
@@ -41,17 +41,20 @@ pub(crate) struct TimeWeights<'a> {
 }
 
 /// Products to be combined to frames.
-pub(crate) struct TimeOut<'a> {
+pub struct TimeOut<'a> {
     /// Frames, 2 or 4; there are two more products.
     pub frames: usize,
     /// The products, one after the other: rows of `columns` values.
     pub m: &'a [f32],
+    /// Rows of a frame.
     pub rows: usize,
-    /// A multiple of 16.
+    /// Values of a row, a multiple of 16.
     pub columns: usize,
+    /// The frames.
     pub out: &'a mut [f32],
-    /// Values from one frame of `out` to the next, and from one row to the next.
+    /// Values from one frame of `out` to the next.
     pub frame_stride: usize,
+    /// Values from one row of `out` to the next.
     pub row_stride: usize,
 }
 
@@ -190,7 +193,7 @@ pub(super) fn time_out<S: Simd>(s: S, job: &mut TimeOut<'_>) {
                         product(4),
                         product(5),
                     ];
-                    let frames = back4(s, m);
+                    let frames = back4::<S, 4>(s, m);
                     for i in 0..4 {
                         s.store(out.add(i * job.frame_stride), frames[i]);
                     }

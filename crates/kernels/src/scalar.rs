@@ -86,9 +86,9 @@ impl Simd for Scalar {
         a
     }
     #[inline(always)]
-    unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile) {
+    unsafe fn micro<const BY_K: bool>(self, rows: usize, panels: usize, tile: &Tile) {
         // SAFETY: the caller's promise.
-        unsafe { super::micro_tiles!(self, rows, panels, tile, [1 2], 1 => 16) }
+        unsafe { super::micro_tiles!(self, rows, panels, tile, BY_K, [1 2], 1 => 16) }
     }
 }
 

@@ -92,9 +92,9 @@ impl Simd for Neon {
         op!(vmaxvq_f32(a))
     }
     #[inline(always)]
-    unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile) {
+    unsafe fn micro<const BY_K: bool>(self, rows: usize, panels: usize, tile: &Tile) {
         // SAFETY: the caller's promise.
-        unsafe { super::micro_tiles!(self, rows, panels, tile, [1 2 3 4 5 6], 1 => 4) }
+        unsafe { super::micro_tiles!(self, rows, panels, tile, BY_K, [1 2 3 4 5 6], 1 => 4) }
     }
 }
 

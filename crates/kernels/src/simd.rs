@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 /// Channels per block: activations, weights and transformed tiles are padded to it, whatever the vector's width.
-pub(crate) const BLOCK: usize = 16;
+pub const BLOCK: usize = 16;
 
 /// Rounds channels up to whole blocks.
-pub(crate) fn padded(channels: usize) -> usize {
+pub fn padded(channels: usize) -> usize {
     channels.next_multiple_of(BLOCK)
 }
 
 /// The operands of an inner tile, as pointers to its corners; strides as in `Gemm`.
-pub(crate) struct Tile {
+pub struct Tile {
     pub a: *const f32,
     pub a_stride: usize,
     pub w: *const f32,
@@ -30,7 +30,7 @@ pub(crate) struct Tile {
 ///
 /// All methods are inlined into functions compiled for the instruction set; none may be passed to a generic function of
 /// the standard library, which would be compiled without it.
-pub(crate) trait Simd: Copy {
+pub trait Simd: Copy {
     /// A vector.
     type V: Copy;
     /// Lanes; a divisor of [`BLOCK`].
@@ -70,11 +70,12 @@ pub(crate) trait Simd: Copy {
     fn sum(self, a: Self::V) -> f32;
     fn highest(self, a: Self::V) -> f32;
 
-    /// The inner tile of a matrix product: `rows` rows by `panels` blocks of columns.
+    /// The inner tile of a matrix product: `rows` rows by `panels` blocks of columns. `BY_K`: of each 16 values of `A`, those of
+    /// one column lie together, not those of one row.
     ///
     /// # Safety
     /// As [`super::gemm::micro`], and `rows` in `1..=MAX_ROWS`, `panels` in `1..=MAX_PANELS`.
-    unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile);
+    unsafe fn micro<const BY_K: bool>(self, rows: usize, panels: usize, tile: &Tile);
 
     #[inline(always)]
     fn zero(self) -> Self::V {
@@ -113,6 +114,6 @@ pub(crate) trait Simd: Copy {
 
 /// Offsets of the vectors of a block.
 #[inline(always)]
-pub(crate) fn lanes<S: Simd>() -> std::iter::StepBy<Range<usize>> {
+pub fn lanes<S: Simd>() -> std::iter::StepBy<Range<usize>> {
     (0..BLOCK).step_by(S::W)
 }

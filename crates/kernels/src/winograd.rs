@@ -3,6 +3,7 @@
 //! - [`input4`], [`output4`]: Winograd's F(4x4, 3x3) at the points 0, +-sqrt(1/2), +-sqrt(2) and infinity (Lavin &
 //!   Gray, "Fast algorithms for convolutional neural networks", 2016): a tile of 4x4 pixels has 36 elements instead of
 //!   144 products.
+//! - [`input4`], [`output3`]: F(3x3, 4x4) at the same points, with the same transform of pixels, for 4x4 convolutions.
 //! - [`input2`], [`output2`]: nearest-neighbour enlargement followed by a 3x3 convolution. Along one axis, with taps
 //!   `a, b, c`, pixel `x[i]` becomes `(a+b+c) x[i] - a (x[i] - x[i-1])` and `(a+b+c) x[i] + c (x[i+1] - x[i])`: three
 //!   products for two pixels, hence 9 elements for the 2x2 pixels that one makes, instead of 36 products.
@@ -12,23 +13,31 @@
 
 use super::simd::{BLOCK, Simd, lanes};
 
-/// Elements of a tile of F(4x4, 3x3), and the pixels it reads and makes along each axis.
-pub(crate) const ELEMENTS4: usize = 36;
-pub(crate) const WINDOW4: usize = 6;
-pub(crate) const STEP4: usize = 4;
+/// Elements of a tile of F(4x4, 3x3).
+pub const ELEMENTS4: usize = 36;
+/// Pixels that it reads along each axis.
+pub const WINDOW4: usize = 6;
+/// Pixels that it makes along each axis.
+pub const STEP4: usize = 4;
+/// Those of F(3x3, 4x4), which has the same points.
+pub const STEP3: usize = 3;
 /// The positive points of F(4x4, 3x3) other than 0. Their squares, 1/2 and 2, are exact; rounding errors are half of
 /// those at the usual points 1 and 2 (Barabasz et al., "Error analysis and improving the accuracy of Winograd
 /// convolution for deep neural networks", 2020, tell why).
-pub(crate) const POINTS4: [f32; 2] = [std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::SQRT_2];
-/// Elements of an enlarged pixel, and the pixels it reads along each axis; it makes 2.
-pub(crate) const ELEMENTS2: usize = 9;
-pub(crate) const WINDOW2: usize = 3;
-pub(crate) const STEP2: usize = 2;
+pub const POINTS4: [f32; 2] = [std::f32::consts::FRAC_1_SQRT_2, std::f32::consts::SQRT_2];
+/// Elements of an enlarged pixel.
+pub const ELEMENTS2: usize = 9;
+/// Pixels that it reads along each axis.
+pub const WINDOW2: usize = 3;
+/// Pixels that it makes along each axis.
+pub const STEP2: usize = 2;
 
 /// A run of tiles side by side, to be transformed. `N` is the window of a tile.
-pub(crate) struct Input<'a, const N: usize> {
+pub struct Input<'a, const N: usize> {
     /// The rows of the tiles' windows, from the left edge of the first window.
     pub rows: [&'a [f32]; N],
+    /// Pixels from one window to the next.
+    pub step: usize,
     /// How many tiles.
     pub tiles: usize,
     /// Channels of a pixel, a multiple of 16.
@@ -44,7 +53,7 @@ pub(crate) struct Input<'a, const N: usize> {
 impl<const N: usize> Input<'_, N> {
     /// # Panics
     /// If a slice is too short.
-    pub(super) fn check(&self, step: usize, elements: usize) {
+    pub(super) fn check(&self, elements: usize) {
         assert!(
             self.channels.is_multiple_of(BLOCK),
             "channels come in blocks"
@@ -52,7 +61,7 @@ impl<const N: usize> Input<'_, N> {
         if self.tiles == 0 || self.channels == 0 {
             return;
         }
-        let pixels = (self.tiles - 1) * step + N;
+        let pixels = (self.tiles - 1) * self.step + N;
         assert!(
             self.rows.iter().all(|r| r.len() >= pixels * self.channels),
             "a row is too short"
@@ -66,7 +75,7 @@ impl<const N: usize> Input<'_, N> {
 }
 
 /// A run of tiles side by side, to be transformed back.
-pub(crate) struct Output<'a, 'b> {
+pub struct Output<'a, 'b> {
     /// The elements, from the first tile on.
     pub m: &'a [f32],
     /// Values from one element to the next.
@@ -140,34 +149,36 @@ pub(super) fn forward4<S: Simd>(s: S, x: [S::V; 6]) -> [S::V; 6] {
 }
 
 /// Six elements to four pixels along an axis: pixel `j` is the sum of the elements, each times its point to the power
-/// `j`.
+/// `j`; infinity's has a part in the last of `N` pixels.
 #[inline(always)]
-pub(super) fn back4<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
+pub(super) fn back4<S: Simd, const N: usize>(s: S, m: [S::V; 6]) -> [S::V; 4] {
     let (half, two) = (s.splat(0.5), s.splat(2.0));
     let (a, b) = (s.splat(POINTS4[0]), s.splat(POINTS4[1]));
     let (sum_a, sum_b) = (s.add(m[1], m[2]), s.add(m[3], m[4]));
     let (odd_a, odd_b) = (s.mul(s.sub(m[1], m[2]), a), s.mul(s.sub(m[3], m[4]), b));
-    [
+    let mut pixels = [
         s.add(s.add(m[0], sum_a), sum_b),
         s.add(odd_a, odd_b),
         s.fma(sum_b, two, s.mul(sum_a, half)),
-        s.add(s.fma(odd_b, two, s.mul(odd_a, half)), m[5]),
-    ]
+        s.fma(odd_b, two, s.mul(odd_a, half)),
+    ];
+    pixels[N - 1] = s.add(pixels[N - 1], m[5]);
+    pixels
 }
 
-/// 6x6 pixels at steps of 4 to 36 elements.
+/// 6x6 pixels to 36 elements.
 #[inline(always)]
 pub(super) fn input4<S: Simd>(s: S, job: &mut Input<'_, WINDOW4>) {
     let c = job.channels;
     for tile in 0..job.tiles {
         for block in 0..c / BLOCK {
             for lane in lanes::<S>() {
-                let source = tile * STEP4 * c + block * BLOCK + lane;
+                let source = tile * job.step * c + block * BLOCK + lane;
                 let target = block * job.block_stride + tile * BLOCK + lane;
                 if lane == 0 {
                     // The columns that the next tile's window has more than this one's.
                     for row in job.rows {
-                        for x in WINDOW4..WINDOW4 + STEP4 {
+                        for x in WINDOW4..WINDOW4 + job.step {
                             s.prefetch(row.as_ptr().wrapping_add(source + x * c));
                         }
                     }
@@ -202,32 +213,44 @@ pub(super) fn input4<S: Simd>(s: S, job: &mut Input<'_, WINDOW4>) {
 /// 36 elements to 4x4 pixels.
 #[inline(always)]
 pub(super) fn output4<S: Simd>(s: S, job: &mut Output<'_, '_>) {
+    output::<S, STEP4>(s, job);
+}
+
+/// 36 elements to 3x3 pixels.
+#[inline(always)]
+pub(super) fn output3<S: Simd>(s: S, job: &mut Output<'_, '_>) {
+    output::<S, STEP3>(s, job);
+}
+
+/// 36 elements to `N x N` pixels.
+#[inline(always)]
+fn output<S: Simd, const N: usize>(s: S, job: &mut Output<'_, '_>) {
     let (c, width, height) = (job.channels, job.width(), job.out.len());
-    for tile in 0..width.div_ceil(STEP4) {
-        let columns = (width - tile * STEP4).min(STEP4);
+    for tile in 0..width.div_ceil(N) {
+        let columns = (width - tile * N).min(N);
         for lane in (0..c).step_by(S::W) {
             // SAFETY: `check` has proven that `m` holds the tile and that the rows hold `columns` pixels of it.
             unsafe {
                 let m = job.m.as_ptr().add(tile * c + lane);
-                let mut rows = [[s.zero(); 6]; 4];
+                let mut rows = [[s.zero(); 6]; N];
                 for x in 0..6 {
                     let mut column = [s.zero(); 6];
                     for (y, element) in column.iter_mut().enumerate() {
                         *element = s.load(m.add((6 * y + x) * job.element_stride));
                     }
-                    let column = back4(s, column);
-                    for y in 0..4 {
+                    let column = back4::<S, N>(s, column);
+                    for y in 0..N {
                         rows[y][x] = column[y];
                     }
                 }
                 let bias = s.load(job.bias.as_ptr().add(lane));
                 for y in 0..height {
-                    let pixels = back4(s, rows[y]);
-                    let offset = tile * STEP4 * c + lane;
+                    let pixels = back4::<S, N>(s, rows[y]);
+                    let offset = tile * N * c + lane;
                     let out = job.out[y].as_mut_ptr().add(offset);
                     if lane.is_multiple_of(BLOCK) {
                         // The next tile's pixels.
-                        for x in STEP4..2 * STEP4 {
+                        for x in N..2 * N {
                             s.prefetch(out.wrapping_add(x * c));
                             if let Some(residual) = job.residual.get(y) {
                                 s.prefetch(residual.as_ptr().wrapping_add(offset + x * c));

@@ -3,7 +3,7 @@
 use super::simd::{BLOCK, Simd};
 
 /// `gamma x / max(|x|_2, 1e-12)`, per pixel over its channels, then SiLU if asked for.
-pub(crate) struct Norm<'a> {
+pub struct Norm<'a> {
     /// Pixels, or `None` to work in place.
     pub source: Option<&'a [f32]>,
     /// As many pixels.
@@ -72,7 +72,7 @@ fn norm_with<S: Simd, const SILU: bool>(s: S, job: &mut Norm<'_>) {
 }
 
 /// `out = m + bias [+ residual]` over pixels.
-pub(crate) struct Bias<'a> {
+pub struct Bias<'a> {
     /// Pixels.
     pub m: &'a [f32],
     /// One value per channel; its length is that of a pixel, a multiple of 16.
@@ -121,7 +121,7 @@ pub(super) fn bias<S: Simd>(s: S, job: &mut Bias<'_>) {
 }
 
 /// One row of scores of a softmax that runs over blocks of keys.
-pub(crate) struct Softmax<'a> {
+pub struct Softmax<'a> {
     /// Scores times `log2 e`; overwritten by `2^(score - highest)`. Its length is a multiple of 16, padding being minus
     /// infinity.
     pub scores: &'a mut [f32],

@@ -100,10 +100,10 @@ impl Simd for Avx512 {
         op!(_mm512_reduce_max_ps(a))
     }
     #[inline(always)]
-    unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile) {
+    unsafe fn micro<const BY_K: bool>(self, rows: usize, panels: usize, tile: &Tile) {
         // SAFETY: the caller's promise.
         unsafe {
-            super::micro_tiles!(self, rows, panels, tile, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], 1 => 1, 2 => 2)
+            super::micro_tiles!(self, rows, panels, tile, BY_K, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], 1 => 1, 2 => 2)
         }
     }
 }

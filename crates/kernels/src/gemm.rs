@@ -1,4 +1,4 @@
-//! The matrix product behind every convolution: `C [+]= A W`.
+//! The matrix product behind every convolution, `C [+]= A W`, and the one behind the gradient of its weights, `C [+]= A^T W`.
 //!
 //! `A` is stored in blocks of 16 columns, `[k / 16][row][16]`, so that an inner tile reads it at constant offsets from
 //! one pointer; `W` in panels of 16 columns, `[panel][k][16]`; `C` row by row. The inner tile keeps its part of `C` in
@@ -7,7 +7,7 @@
 use super::simd::{BLOCK, Simd, Tile};
 
 /// One product of `rows x k` by `k x 16 panels`.
-pub(crate) struct Gemm<'a> {
+pub struct Gemm<'a> {
     /// Rows of `A` and `C`.
     pub rows: usize,
     /// Columns of `A`, rows of `W`.
@@ -55,6 +55,75 @@ impl Gemm<'_> {
     }
 }
 
+/// One product of the transpose of `k x 16` by `k x 16 panels`: how gradients of weights are summed over pixels.
+pub struct Outer<'a> {
+    /// Rows of `A` and `W`.
+    pub k: usize,
+    /// `[k][16]`.
+    pub a: &'a [f32],
+    /// `[panel][k][16]`.
+    pub w: &'a [f32],
+    /// Values from one panel to the next.
+    pub w_stride: usize,
+    /// Blocks of 16 columns of `W` and `C`.
+    pub panels: usize,
+    /// `[16][16 panels]`.
+    pub c: &'a mut [f32],
+    /// Add to `C` instead of overwriting it.
+    pub accumulate: bool,
+}
+
+impl Outer<'_> {
+    /// # Panics
+    /// If a slice is too short for the strides.
+    pub(super) fn check(&self) {
+        if self.panels == 0 {
+            return;
+        }
+        assert!(self.a.len() >= self.k * BLOCK, "A is too short");
+        assert!(
+            self.w.len() >= (self.panels - 1) * self.w_stride + self.k * BLOCK,
+            "W is too short"
+        );
+        assert!(
+            self.c.len() >= BLOCK * BLOCK * self.panels,
+            "C is too short"
+        );
+    }
+}
+
+/// Runs `job` in inner tiles of equal shares of the 16 rows.
+#[inline(always)]
+pub(super) fn outer<S: Simd>(s: S, job: &mut Outer<'_>) {
+    let groups = BLOCK.div_ceil(S::MAX_ROWS);
+    let c_stride = BLOCK * job.panels;
+    let mut panel = 0;
+    while panel < job.panels {
+        let panels = (job.panels - panel).min(S::MAX_PANELS);
+        for group in 0..groups {
+            let (first, end) = (group * BLOCK / groups, (group + 1) * BLOCK / groups);
+            // SAFETY: `check` has proven that the slices hold 16 rows and every panel below `panels`.
+            unsafe {
+                let w = job.w.as_ptr().add(panel * job.w_stride);
+                let tile = Tile {
+                    a: job.a.as_ptr().add(first),
+                    a_stride: BLOCK * BLOCK,
+                    w,
+                    w_stride: job.w_stride,
+                    k: job.k,
+                    c: job.c.as_mut_ptr().add(first * c_stride + panel * BLOCK),
+                    c_stride,
+                    accumulate: job.accumulate,
+                    next: w,
+                    next_rows: 0,
+                };
+                s.micro::<true>(end - first, panels, &tile);
+            }
+        }
+        panel += panels;
+    }
+}
+
 /// Runs `job` in inner tiles: a panel of `W` stays in the first-level cache while the rows pass by.
 #[inline(always)]
 pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
@@ -88,7 +157,7 @@ pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
                         .wrapping_add(next + group * next_rows * BLOCK),
                     next_rows,
                 };
-                s.micro(end - first, panels, &tile);
+                s.micro::<false>(end - first, panels, &tile);
             }
         }
         panel += panels;
@@ -100,7 +169,10 @@ pub(super) fn gemm<S: Simd>(s: S, job: &mut Gemm<'_>) {
 /// # Safety
 /// The pointers of `t` must be valid, at its strides, for `MR` rows of `A` and `C` and `NV` vectors of `W` and `C`.
 #[inline(always)]
-pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize, const BY_K: bool>(
+    s: S,
+    t: &Tile,
+) {
     let per_panel = BLOCK / S::W;
     let mut acc = [[s.zero(); NV]; MR];
     // SAFETY: all offsets are below the extents the caller vouches for.
@@ -129,7 +201,8 @@ pub(super) unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(s: S, t: &
                         .load(w.add(j / per_panel * t.w_stride + k * BLOCK + j % per_panel * S::W));
                 }
                 for i in 0..MR {
-                    let x = s.splat(*a.add(i * BLOCK + k));
+                    let at = if BY_K { k * BLOCK + i } else { i * BLOCK + k };
+                    let x = s.splat(*a.add(at));
                     for j in 0..NV {
                         acc[i][j] = s.fma(x, wv[j], acc[i][j]);
                     }

@@ -84,7 +84,7 @@ proptest! {
             let (element_stride, block_stride) = (channels * tiles, BLOCK * tiles);
             let mut v = vec![0.0; ELEMENTS4 * channels * tiles];
             let rows = std::array::from_fn(|y| &row[y][..]);
-            input4(isa, Input { rows, tiles, channels, v: &mut v, element_stride, block_stride });
+            input4(isa, Input { rows, step: STEP4, tiles, channels, v: &mut v, element_stride, block_stride });
             v
         });
         let m = values("m", ELEMENTS4 * tiles * channels);
@@ -108,8 +108,8 @@ proptest! {
         let convolve = |isa| {
             let (mut v, mut w, mut m) = (vec![0.0; ELEMENTS4 * k * tiles], vec![0.0; ELEMENTS4 * k * BLOCK], vec![0.0; ELEMENTS4 * tiles * BLOCK]);
             let window = std::array::from_fn(|y| &rows[y][..]);
-            input4(isa, Input { rows: window, tiles, channels: k, v: &mut v, element_stride: stride, block_stride: stride });
-            expand(isa, Expand { taps: Kept::F32(&taps), frames: 1, frame: 0, elements: &mut w });
+            input4(isa, Input { rows: window, step: STEP4, tiles, channels: k, v: &mut v, element_stride: stride, block_stride: stride });
+            expand(isa, Expand { side: 3, taps: Kept::F32(&taps), frames: 1, frame: 0, elements: &mut w });
             for e in 0..ELEMENTS4 {
                 let (a, w, c) = (&v[e * tiles * k..], &w[e * k * BLOCK..], &mut m[e * tiles * BLOCK..]);
                 gemm(isa, Gemm { rows: tiles, k, a, a_stride: stride, w, w_stride: 0, w_next: 0, panels: 1, c, c_stride: BLOCK, accumulate: false });
@@ -138,8 +138,143 @@ proptest! {
         all(|isa| {
             let mut elements = vec![f32::NAN; ELEMENTS4 * k * BLOCK];
             let taps = if half { Kept::Bf16(&upper) } else { Kept::F32(&taps) };
-            expand(isa, Expand { taps, frames, frame: which % frames, elements: &mut elements });
+            expand(isa, Expand { side: 3, taps, frames, frame: which % frames, elements: &mut elements });
             elements
+        });
+    }
+
+    #[test]
+    fn outer_is_the_transposed_matrix_product(k in 1usize..70, panels in 1usize..5, apart in 0usize..20, accumulate: bool) {
+        let (columns, w_stride) = (panels * BLOCK, (k + apart) * BLOCK);
+        let (a, w) = (values("a", k * BLOCK), values("w", panels * w_stride));
+        let before = values("c", BLOCK * columns);
+        let got = all(|isa| {
+            let mut c = before.clone();
+            outer(isa, Outer { k, a: &a, w: &w, w_stride, panels, c: &mut c, accumulate });
+            c
+        });
+        for (row, column) in (0..BLOCK).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let term = |i: usize| f64::from(a[i * BLOCK + row]) * f64::from(w[column / BLOCK * w_stride + i * BLOCK + column % BLOCK]);
+            let start = if accumulate { f64::from(before[row * columns + column]) } else { 0.0 };
+            let want = (0..k).map(term).sum::<f64>() + start;
+            prop_assert!((f64::from(got[row * columns + column]) - want).abs() <= 1e-5 * (k as f64));
+        }
+    }
+
+    /// `<transform(x), y> = <x, adjoint(y)>`.
+    #[test]
+    fn slopes_and_collapsed_taps_are_adjoints(tiles in 1usize..4, rows in 1usize..18) {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let (width, stride) = (STEP4 * tiles, BLOCK * tiles);
+        let pixels: Vec<Vec<f32>> = (0..STEP4).map(|y| values(&format!("y{y}"), width * BLOCK)).collect();
+        let slopes = all(|isa| {
+            let mut v = vec![0.0; ELEMENTS4 * stride];
+            let rows = std::array::from_fn(|y| &pixels[y][..]);
+            slope4(isa, Input { rows, step: STEP4, tiles, channels: BLOCK, v: &mut v, element_stride: stride, block_stride: 0 });
+            v
+        });
+        let m = values("m", ELEMENTS4 * stride);
+        let mut out = vec![vec![0.0; width * BLOCK]; STEP4];
+        let mut lines: Vec<&mut [f32]> = out.iter_mut().map(|r| &mut r[..]).collect();
+        let scalar = Isa::named("scalar").unwrap();
+        output4(scalar, Output { m: &m, element_stride: stride, channels: BLOCK, bias: &[0.0; BLOCK], residual: &[], out: &mut lines });
+        let (one, other) = (dot(&m, &slopes), dot(&out.concat(), &pixels.concat()));
+        prop_assert!((one - other).abs() <= 1e-4 * (1.0 + other.abs()), "{one} {other}");
+
+        let gradients = values("e", ELEMENTS4 * rows * BLOCK);
+        let collapsed = all(|isa| {
+            let mut taps = vec![0.0; rows * TAPS * BLOCK];
+            collapse(isa, Collapse { side: 3, row_stride: BLOCK, element_stride: rows * BLOCK, rows, elements: &gradients, taps: &mut taps });
+            taps
+        });
+        let taps = values("t", rows * TAPS * BLOCK);
+        let mut elements = vec![0.0; ELEMENTS4 * rows * BLOCK];
+        expand(scalar, Expand { side: 3, taps: Kept::F32(&taps), frames: 1, frame: 0, elements: &mut elements });
+        let (one, other) = (dot(&elements, &gradients), dot(&taps, &collapsed));
+        prop_assert!((one - other).abs() <= 1e-4 * (1.0 + other.abs()), "{one} {other}");
+    }
+
+    #[test]
+    fn tiles_of_three_make_a_convolution_of_four(tiles in 1usize..4) {
+        let (k, width, stride) = (BLOCK, STEP3 * tiles, BLOCK * tiles);
+        let rows: Vec<Vec<f32>> = (0..WINDOW4).map(|y| values(&format!("r{y}"), (width + 3) * k)).collect();
+        // [input][tap][output]
+        let taps = values("t", k * 16 * BLOCK);
+        let got = all(|isa| {
+            let (mut v, mut w, mut m) = (vec![0.0; ELEMENTS4 * k * tiles], vec![0.0; ELEMENTS4 * k * BLOCK], vec![0.0; ELEMENTS4 * tiles * BLOCK]);
+            let window = std::array::from_fn(|y| &rows[y][..]);
+            input4(isa, Input { rows: window, step: STEP3, tiles, channels: k, v: &mut v, element_stride: stride, block_stride: stride });
+            expand(isa, Expand { side: 4, taps: Kept::F32(&taps), frames: 1, frame: 0, elements: &mut w });
+            for e in 0..ELEMENTS4 {
+                let (a, w, c) = (&v[e * tiles * k..], &w[e * k * BLOCK..], &mut m[e * tiles * BLOCK..]);
+                gemm(isa, Gemm { rows: tiles, k, a, a_stride: stride, w, w_stride: 0, w_next: 0, panels: 1, c, c_stride: BLOCK, accumulate: false });
+            }
+            let mut out = vec![vec![0.0; width * BLOCK]; STEP3];
+            let mut rows: Vec<&mut [f32]> = out.iter_mut().map(|r| &mut r[..]).collect();
+            output3(isa, Output { m: &m, element_stride: stride, channels: BLOCK, bias: &[0.0; BLOCK], residual: &[], out: &mut rows });
+            out.concat()
+        });
+        for (i, got) in got.into_iter().enumerate() {
+            let (y, x, o) = (i / BLOCK / width, i / BLOCK % width, i % BLOCK);
+            let term = |input: usize, tap: usize| {
+                f64::from(rows[y + tap / 4][(x + tap % 4) * k + input]) * f64::from(taps[(input * 16 + tap) * BLOCK + o])
+            };
+            let want: f64 = (0..k).flat_map(|input| (0..16).map(move |tap| term(input, tap))).sum();
+            prop_assert!((f64::from(got) - want).abs() <= 2e-4, "{i}: {got} for {want}");
+        }
+    }
+
+    #[test]
+    fn slopes_and_collapsed_taps_of_four_are_adjoints(tiles in 1usize..4, rows in 1usize..18) {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let (width, stride) = (STEP3 * tiles, BLOCK * tiles);
+        let pixels: Vec<Vec<f32>> = (0..STEP3).map(|y| values(&format!("y{y}"), width * BLOCK)).collect();
+        let slopes = all(|isa| {
+            let mut v = vec![0.0; ELEMENTS4 * stride];
+            let rows = std::array::from_fn(|y| &pixels[y][..]);
+            slope3(isa, Input { rows, step: STEP3, tiles, channels: BLOCK, v: &mut v, element_stride: stride, block_stride: 0 });
+            v
+        });
+        let m = values("m", ELEMENTS4 * stride);
+        let mut out = vec![vec![0.0; width * BLOCK]; STEP3];
+        let mut lines: Vec<&mut [f32]> = out.iter_mut().map(|r| &mut r[..]).collect();
+        let scalar = Isa::named("scalar").unwrap();
+        output3(scalar, Output { m: &m, element_stride: stride, channels: BLOCK, bias: &[0.0; BLOCK], residual: &[], out: &mut lines });
+        let (one, other) = (dot(&m, &slopes), dot(&out.concat(), &pixels.concat()));
+        prop_assert!((one - other).abs() <= 1e-4 * (1.0 + other.abs()), "{one} {other}");
+
+        let gradients = values("e", ELEMENTS4 * rows * BLOCK);
+        let collapsed = all(|isa| {
+            let mut taps = vec![0.0; rows * 16 * BLOCK];
+            collapse(isa, Collapse { side: 4, row_stride: BLOCK, element_stride: rows * BLOCK, rows, elements: &gradients, taps: &mut taps });
+            taps
+        });
+        let taps = values("t", rows * 16 * BLOCK);
+        let mut elements = vec![0.0; ELEMENTS4 * rows * BLOCK];
+        expand(scalar, Expand { side: 4, taps: Kept::F32(&taps), frames: 1, frame: 0, elements: &mut elements });
+        let (one, other) = (dot(&elements, &gradients), dot(&taps, &collapsed));
+        prop_assert!((one - other).abs() <= 1e-4 * (1.0 + other.abs()), "{one} {other}");
+    }
+
+    #[test]
+    fn planes_become_pixels_and_back(width in 1usize..40, count in 1usize..=BLOCK) {
+        let planes: Vec<Vec<f32>> = (0..count).map(|c| values(&format!("p{c}"), width)).collect();
+        let rows: Vec<&[f32]> = planes.iter().map(|p| &p[..]).collect();
+        let pixels = all(|isa| {
+            let mut pixels = vec![f32::NAN; width * BLOCK];
+            to_pixels(isa, ToPixels { planes: &rows, pixels: &mut pixels });
+            pixels
+        });
+        for (i, pixel) in pixels.iter().enumerate() {
+            let want = planes.get(i % BLOCK).map_or(0.0, |plane| plane[i / BLOCK]);
+            prop_assert_eq!(*pixel, want);
+        }
+        all(|isa| {
+            let mut back = vec![vec![f32::NAN; width]; count];
+            let mut rows: Vec<&mut [f32]> = back.iter_mut().map(|p| &mut p[..]).collect();
+            from_pixels(isa, FromPixels { pixels: &pixels, planes: &mut rows });
+            assert_eq!(back, planes);
+            back.concat()
         });
     }
 
@@ -190,7 +325,7 @@ proptest! {
             let mut v = vec![0.0; ELEMENTS2 * stride];
             let rows = std::array::from_fn(|y| &row[y][..]);
             let block_stride = BLOCK * tiles;
-            input2(isa, Input { rows, tiles, channels, v: &mut v, element_stride: stride, block_stride });
+            input2(isa, Input { rows, step: 1, tiles, channels, v: &mut v, element_stride: stride, block_stride });
             v
         });
         let (m, bias) = (values("m", ELEMENTS2 * stride), values("b", channels));

@@ -6,7 +6,8 @@ use super::simd::Simd;
 const CHAINS: usize = 12;
 
 /// So many rounds.
-pub(crate) struct Peak {
+pub struct Peak {
+    /// Rounds of the loop.
     pub rounds: usize,
     /// Floating-point operations done.
     pub operations: usize,

@@ -104,9 +104,9 @@ impl Simd for Avx2 {
         highest
     }
     #[inline(always)]
-    unsafe fn micro(self, rows: usize, panels: usize, tile: &Tile) {
+    unsafe fn micro<const BY_K: bool>(self, rows: usize, panels: usize, tile: &Tile) {
         // SAFETY: the caller's promise.
-        unsafe { super::micro_tiles!(self, rows, panels, tile, [1 2 3 4 5 6], 1 => 2) }
+        unsafe { super::micro_tiles!(self, rows, panels, tile, BY_K, [1 2 3 4 5 6], 1 => 2) }
     }
 }
 
