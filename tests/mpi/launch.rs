@@ -228,10 +228,13 @@ pub fn tensors(file: &TensorFile) -> Vec<(String, Vec<u32>)> {
     names.map(|name| (name.clone(), bits(name))).collect()
 }
 
+/// Waves under noise, so that no two values are equal: where the losses sort or take the largest, rounding must not choose.
 fn photo(path: &Path, i: usize) {
     let value = |p: usize| {
         let [x, y] = [p % 64, p / 64].map(|v| v as f32);
-        (x * (0.2 + 0.07 * i as f32)).sin() * (y * (0.05 + 0.04 * i as f32) + i as f32).cos()
+        let wave = (x * (0.2 + 0.07 * i as f32)).sin() * (y * (0.05 + 0.04 * i as f32)).cos();
+        let hash = ((p * 5 + i) as u32).wrapping_mul(2_654_435_761) >> 8;
+        0.7 * wave + 0.6 * (hash as f32 / (1 << 24) as f32 - 0.5)
     };
     let photo = Array::new([3, 64, 64], (0..3 * 64 * 64).map(value).collect()).unwrap();
     write_image(path, &photo, &Default::default()).unwrap();
