@@ -183,7 +183,7 @@ fn ten_steps() {
             let error = (got - want).abs() / want.abs();
             let tolerance = match name.as_str() {
                 "grad_norm" => tolerance::TRAINING_NORM,
-                // A ratio of two norms.
+                // A ratio of two such norms.
                 "gan_weight" => 2.0 * tolerance::TRAINING_NORM,
                 _ => tolerance::TRAINING,
             };

@@ -3,6 +3,7 @@
 //! A kind is one variant here: it gets the latents and a flow time for each, and nothing else of training knows it.
 //! The proxy is frozen: gradients pass through it to the latents, none is kept for its weights.
 
+use std::f64::consts::PI;
 use std::path::Path;
 
 use burn::tensor::module::conv2d;
@@ -14,8 +15,10 @@ use vae2x_nn::degradation::Proxy;
 use super::config::{DegradationConfig, DegradationKind, HOW_TO_GET_A_PROXY};
 use crate::{Error, Result};
 
-/// Gaussian kernels reach this many standard deviations.
+/// Gaussian kernels reach this many standard deviations, and so many cells at least: the limit to the frequencies that cells can
+/// hold gives narrow ones tails.
 const REACH: f64 = 3.0;
+const LEAST_REACH: usize = 8;
 
 /// A degradation with what it needs.
 #[derive(Clone, Debug)]
@@ -94,10 +97,10 @@ impl Degradation {
 
 /// A Gaussian over height and width; edges are weighed by what of the kernel lies inside.
 fn blur(latent: Tensor<4>, sigma: f64) -> Tensor<4> {
-    let radius = (REACH * sigma).ceil() as usize;
-    if radius == 0 {
+    if sigma == 0.0 {
         return latent;
     }
+    let radius = ((REACH * sigma).ceil() as usize).max(LEAST_REACH);
     let [_, z, h, w] = latent.dims();
     let device = latent.device();
     let once = |x: Tensor<4>, radii: [usize; 2]| {
@@ -112,11 +115,22 @@ fn blur(latent: Tensor<4>, sigma: f64) -> Tensor<4> {
     (both(latent.reshape([z, 1, h, w])) / inside).reshape([1, z, h, w])
 }
 
+/// The kernel whose response at `f` cycles per cell is a Gaussian's, `exp(-(2 pi f sigma)^2 / 2)`, up to the highest frequency that
+/// cells can hold. Samples of a Gaussian have that response only if it is wide: at 0.24 cells they do nothing.
 fn gaussian(sigma: f64, radius: usize, device: &Device) -> Tensor<1> {
-    let at = |i: usize| (-(i as f64 - radius as f64).powi(2) / (2.0 * sigma * sigma)).exp() as f32;
-    let values: Vec<f32> = (0..=2 * radius).map(at).collect();
-    let sum: f32 = values.iter().sum();
-    Tensor::<1>::from_floats(values.as_slice(), device) / sum
+    let points = (4 * radius).max(512);
+    let at = |i: usize| {
+        let n = i as f64 - radius as f64;
+        let part = |k: usize| {
+            let omega = (k as f64 + 0.5) * PI / points as f64;
+            (-(sigma * omega).powi(2) / 2.0).exp() * (omega * n).cos()
+        };
+        (0..points).map(part).sum::<f64>() / points as f64
+    };
+    let values: Vec<f64> = (0..=2 * radius).map(at).collect();
+    let sum: f64 = values.iter().sum();
+    let values: Vec<f32> = values.into_iter().map(|v| (v / sum) as f32).collect();
+    Tensor::<1>::from_floats(values.as_slice(), device)
 }
 
 #[cfg(test)]
@@ -144,6 +158,36 @@ mod tests {
     /// A degradation that needs no noise.
     fn apply(degradation: &Degradation, latents: Tensor<4>, times: &[f64]) -> Tensor<4> {
         degradation.apply(latents, times, || panic!("no noise is needed"))
+    }
+
+    /// Waves keep the share that a Gaussian leaves of them, however narrow it is.
+    #[test]
+    fn blur_has_the_response_of_a_gaussian() {
+        let device = Device::flex();
+        for (cells, t, f) in [
+            (2.0, 0.12, 0.1),
+            (2.0, 0.12, 0.25),
+            (2.0, 0.12, 0.45),
+            (2.0, 0.05, 0.45),
+            (6.0, 0.12, 0.25),
+            (20.0, 0.12, 0.1),
+        ] {
+            let value = |i: usize| (2.0 * PI * f * (i % 64) as f64).cos() as f32;
+            let values: Vec<f32> = (0..64 * 64).map(value).collect();
+            let wave = Tensor::<1>::from_floats(values.as_slice(), &device);
+            let wave = wave.reshape([1, 1, 64, 64]);
+            let blurred = apply(&Degradation::Blur { cells }, wave.clone(), &[t]);
+            // Away from the edges.
+            let inside = |x: Tensor<4>| x.narrow(2, 20, 24).narrow(3, 20, 24);
+            let (wave, blurred) = (inside(wave), inside(blurred));
+            let gain = (wave.clone() * blurred).sum().into_scalar::<f32>()
+                / wave.square().sum().into_scalar::<f32>();
+            let want = (-(2.0 * PI * f * cells * t).powi(2) / 2.0).exp();
+            assert!(
+                (f64::from(gain) - want).abs() < 0.01,
+                "{cells} {t} {f}: {gain}, expected {want}"
+            );
+        }
     }
 
     #[test]
