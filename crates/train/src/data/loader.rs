@@ -178,7 +178,8 @@ impl Loader {
                 order,
                 first,
                 share,
-                ahead: order.ahead(workers, prefetch),
+                // The other ranks' samples are passed over.
+                ahead: order.ahead(workers, prefetch.saturating_mul(share.ranks as usize)),
                 queue: Mutex::new(queue),
                 changed: Condvar::new(),
             }),

@@ -39,6 +39,8 @@ pub struct StepWork {
     pub values: BTreeMap<&'static str, f64>,
     /// Why the step was skipped, if it was.
     pub problem: Option<String>,
+    /// The photos of a step that was skipped, of all ranks.
+    pub skipped: Vec<String>,
 }
 
 /// Steps that were skipped because their losses or gradients were bad.
@@ -67,6 +69,7 @@ impl Learner {
             kept: None,
             values,
             problem: None,
+            skipped: Vec::new(),
         }
     }
 
@@ -89,7 +92,7 @@ impl Learner {
             }
             Err(error) => error,
         };
-        let Error::Diverged { what, .. } = &mut error else {
+        let Error::Diverged { what, names, .. } = &mut error else {
             return Err(error);
         };
         if self.skips.in_a_row >= most {
@@ -106,6 +109,7 @@ impl Learner {
         self.skips.total += 1;
         self.skips.in_a_row += 1;
         work.problem = Some(std::mem::take(what));
+        work.skipped = std::mem::take(names);
         Ok(work)
     }
 

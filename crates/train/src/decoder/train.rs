@@ -182,11 +182,6 @@ impl Work for Training<'_> {
             ));
         }
 
-        let names: Vec<String> = batches
-            .iter()
-            .flatten()
-            .flat_map(|batch| batch.names.clone())
-            .collect();
         self.followers.order(step, batches.split_off(1));
         let work = self
             .learner
@@ -199,7 +194,7 @@ impl Work for Training<'_> {
         self.values = named.map(|(name, v)| (name.to_string(), *v)).collect();
         match work.problem {
             None => self.learner.update_average(step),
-            Some(problem) => self.note_skip(record, &problem, &names)?,
+            Some(problem) => self.note_skip(record, &problem, &work.skipped)?,
         }
         Ok(())
     }
