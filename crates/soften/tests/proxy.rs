@@ -52,7 +52,8 @@ impl Velocity for Blurring {
             .clone()
             .expect("latents are read before they are softened");
         let clean: Tensor<4> = to_tensor::<4>(&clean, "latent", &x.device())?.swap_dims(0, 1);
-        let blurred = Degradation::Blur { cells: 4.5 }.apply(clean, times);
+        let blurred = Degradation::Blur { cells: 4.5 }
+            .apply(clean, times, || unreachable!("a blur needs no noise"));
         Ok((x - blurred.unsqueeze_dim(2)) / times[0])
     }
 }
