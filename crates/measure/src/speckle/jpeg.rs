@@ -55,12 +55,10 @@ fn nonzero(square: &[f64], side: usize, first: [usize; 2], cosines: &Cosines) ->
             let row = &square[(top + y) * side + left..][..SIDE];
             std::array::from_fn(|u| dot(&cosines[u], |x| row[x]))
         });
-        for v in 0..SIDE {
-            for u in 0..SIDE {
-                let is_mean = u == 0 && v == 0;
-                let value = dot(&cosines[v], |y| rows[y][u]);
-                counts[0] += usize::from(!is_mean && value.abs() > ZERO);
-            }
+        // All but the mean.
+        for i in 1..SIDE * SIDE {
+            let value = dot(&cosines[i / SIDE], |y| rows[y][i % SIDE]);
+            counts[0] += usize::from(value.abs() > ZERO);
         }
         counts[1] += SIDE * SIDE - 1;
     }

@@ -123,7 +123,8 @@ fn stationary_noise_has_no_lattice() {
     /// What one image in hundreds may reach by chance, and what all have on average, in dB.
     const RARE: f64 = 1.0;
     const MEAN: f64 = 0.1;
-    let spectra: [(&str, fn(f64) -> f64); 3] =
+    type Spectrum = fn(f64) -> f64;
+    let spectra: [(&str, Spectrum); 3] =
         [("white", white), ("low-pass", low_pass), ("1/f", inverse)];
     let mut energies = Vec::new();
     for (name, spectrum) in spectra {

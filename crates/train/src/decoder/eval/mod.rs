@@ -59,7 +59,7 @@ enum Subject {
     /// That of a photo, by its index, softened at a flow time, or clean at 0.
     Photo(usize, f64),
     /// Given, raw.
-    Latent(Tensor<4>),
+    Latent(Box<Tensor<4>>),
 }
 
 impl Subject {
@@ -144,7 +144,7 @@ impl Evaluation {
             .iter()
             .enumerate()
             .flat_map(of_photo)
-            .chain(given.map(|(name, given)| (name, Subject::Latent(given.latent))));
+            .chain(given.map(|(name, given)| (name, Subject::Latent(Box::new(given.latent)))));
         let subjects: Vec<_> = subjects.collect();
         let mut evaluation = Self {
             photos,
@@ -175,7 +175,7 @@ impl Evaluation {
     ) -> Result<()> {
         let decoded = |base: &Baseline| {
             let latent = match &subject {
-                Subject::Latent(latent) => latent.clone(),
+                Subject::Latent(latent) => (**latent).clone(),
                 Subject::Photo(photo, time) => {
                     let input = batch(&self.photos[*photo].input, &self.meter.device)?;
                     learner.soften(base.encode(input), *time)
@@ -227,7 +227,7 @@ impl Evaluation {
         let (mut means, mut outputs) = (self.baseline_numbers.clone(), Vec::new());
         for case in &self.cases {
             let latent = match &case.subject {
-                Subject::Latent(latent) => latent.clone(),
+                Subject::Latent(latent) => (**latent).clone(),
                 Subject::Photo(photo, time) => {
                     let input = batch(&self.photos[*photo].input, &self.meter.device)?;
                     learner.soften(learner.encode(&generator, input)?, *time)
