@@ -218,9 +218,10 @@ impl Learner {
         Ok(decode(&generator.decoder, latent, self.scale)?.pictures)
     }
 
-    /// Whether the adversarial loss has acted in any of the first `steps` steps.
-    pub fn was_adversarial(&self, steps: u64) -> bool {
-        self.critic.is_some() && steps > 0 && self.gan.share(steps - 1) > 0.0
+    /// Whether the adversarial loss has acted in any step so far.
+    pub fn was_adversarial(&self) -> bool {
+        let critic = self.critic.as_ref();
+        critic.is_some_and(|critic| self.gan.share(critic.adam.steps()) > 0.0)
     }
 }
 

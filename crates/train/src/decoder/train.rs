@@ -214,7 +214,7 @@ impl Work for Training<'_> {
     fn evaluate(&mut self, record: &mut Record<'_>) -> Result<bool> {
         let psnr = self.measure(record)?;
         // A discriminator takes PSNR from images that look better for it.
-        let is_judged = !self.learner.was_adversarial(self.progress.step);
+        let is_judged = !self.learner.was_adversarial();
         Ok(psnr.is_some_and(|psnr| is_judged && self.progress.keep_if_best(psnr)))
     }
 
