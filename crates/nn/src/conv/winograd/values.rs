@@ -11,6 +11,8 @@ use super::{Window, isa};
 
 /// Tasks below which threads would wait for each other.
 const TASKS: usize = 32;
+/// Panels of a task. While an element of a unit's tiles is in a core's second cache, all of them are multiplied with it.
+const PANELS: usize = 4;
 
 /// Taps by panels of 16 outputs.
 pub struct Taps {
@@ -83,8 +85,8 @@ pub fn convolve(images: &[f32], taps: &Taps, bias: &[f32], window: &Window) -> V
     let mut out = vec![0.0; batch * taps.outputs * window.pixels_out()];
     for units in grid.chunks(taps.inputs) {
         let elements = Elements::of(&grid, &units, seen, kernels::input4);
-        let panels = taps.outputs.div_ceil(BLOCK);
-        let groups = TASKS.div_ceil(panels).min(units.len());
+        let lots = taps.outputs.div_ceil(PANELS * BLOCK);
+        let groups = TASKS.div_ceil(lots).min(units.len());
         let size = units.len().div_ceil(groups);
         let groups: Vec<Range<usize>> = (0..units.len())
             .step_by(size)
@@ -92,23 +94,24 @@ pub fn convolve(images: &[f32], taps: &Taps, bias: &[f32], window: &Window) -> V
             .collect();
         let tasks = Target::split(&grid, &units, &groups, &mut out, taps.outputs);
         tasks.into_par_iter().for_each(|target| {
-            SCRATCH.with_borrow_mut(|scratch| panel(&elements, taps, bias, target, scratch));
+            SCRATCH.with_borrow_mut(|scratch| target.fill(&elements, taps, bias, scratch));
         });
         elements.release();
     }
     out
 }
 
-/// What one panel of outputs makes of some units.
+/// What some panels of outputs make of some units.
 struct Target<'a> {
-    panel: usize,
+    /// The first output.
+    first: usize,
     units: Range<usize>,
-    /// The rows of its planes, image by image.
+    /// The rows of the panels' planes, image by image.
     planes: Vec<Vec<&'a mut [f32]>>,
 }
 
 impl<'a> Target<'a> {
-    /// All panels of all groups of units.
+    /// All outputs of all groups of units.
     fn split(
         grid: &Grid,
         units: &[Unit],
@@ -116,15 +119,15 @@ impl<'a> Target<'a> {
         out: &'a mut [f32],
         outputs: usize,
     ) -> Vec<Self> {
-        let panels = outputs.div_ceil(BLOCK);
-        let empty = |units: &Range<usize>, panel| Self {
-            panel,
+        let lots = outputs.div_ceil(PANELS * BLOCK);
+        let empty = |units: &Range<usize>, lot| Self {
+            first: lot * PANELS * BLOCK,
             units: units.clone(),
             planes: Vec::new(),
         };
         let mut targets: Vec<Self> = groups
             .iter()
-            .flat_map(|units| (0..panels).map(move |panel| empty(units, panel)))
+            .flat_map(|units| (0..lots).map(move |lot| empty(units, lot)))
             .collect();
         let images = out.chunks_exact_mut(outputs * grid.height * grid.width);
         for (image, planes) in images.enumerate() {
@@ -140,8 +143,8 @@ impl<'a> Target<'a> {
                 .filter(|(_, rows)| rows.start < rows.end)
                 .collect();
             for (group, _) in &shares {
-                for panel in 0..panels {
-                    targets[group * panels + panel].planes.push(Vec::new());
+                for lot in 0..lots {
+                    targets[group * lots + lot].planes.push(Vec::new());
                 }
             }
             let pixel = |row: usize| ((row - own.start) * grid.step).min(grid.height) * grid.width;
@@ -155,7 +158,7 @@ impl<'a> Target<'a> {
                     let (_, from) = rest.split_at_mut(start - done);
                     let (share, others) = from.split_at_mut(end - start);
                     (rest, done) = (others, end);
-                    let target = &mut targets[group * panels + output / BLOCK];
+                    let target = &mut targets[group * lots + output / (PANELS * BLOCK)];
                     if let Some(planes) = target.planes.last_mut() {
                         planes.push(share);
                     }
@@ -164,73 +167,65 @@ impl<'a> Target<'a> {
         }
         targets
     }
-}
 
-/// 16 outputs of some units.
-fn panel(
-    elements: &Elements<'_>,
-    taps: &Taps,
-    bias: &[f32],
-    mut target: Target<'_>,
-    scratch: &mut Scratch,
-) {
-    let grid = elements.grid;
-    let panel_taps = taps.inputs * taps.count * BLOCK;
-    let weights = at_least(&mut scratch.weights, ELEMENTS4 * taps.inputs * BLOCK);
-    kernels::expand(
-        isa(),
-        Expand {
-            side: grid.side,
-            taps: Kept::F32(&taps.values[target.panel * panel_taps..][..panel_taps]),
-            frames: 1,
-            frame: 0,
-            elements: weights,
-        },
-    );
-    let own = target.panel * BLOCK..taps.outputs.min((target.panel + 1) * BLOCK);
-    let mut added = [0.0; BLOCK];
-    added[..own.len()].copy_from_slice(&bias[own]);
-    let first = elements.units[target.units.start].start;
-    let pixels = at_least(&mut scratch.pixels, grid.step * grid.width * BLOCK);
-    for unit in target.units.clone() {
-        let tiles = grid.tiles(&elements.units[unit]);
-        // A row of padding, so that the same tile of different elements does not compete for one set of the cache.
-        let stride = (tiles + 1) * BLOCK;
-        let results = at_least(&mut scratch.products, ELEMENTS4 * stride);
-        for element in 0..ELEMENTS4 {
-            let w = &weights[element * taps.inputs * BLOCK..];
-            let job = Gemm {
-                rows: tiles,
-                k: taps.inputs,
-                a: elements.element(unit, 0, element),
-                a_stride: elements.strides(unit).1,
-                w,
-                w_stride: 0,
-                w_next: if element + 1 < ELEMENTS4 {
-                    taps.inputs * BLOCK
-                } else {
-                    0
-                },
-                panels: 1,
-                c: &mut results[element * stride..],
-                c_stride: BLOCK,
-                accumulate: false,
+    fn fill(mut self, elements: &Elements<'_>, taps: &Taps, bias: &[f32], scratch: &mut Scratch) {
+        let outputs = self.planes.first().map_or(0, Vec::len);
+        let (panels, of_panel) = (outputs.div_ceil(BLOCK), ELEMENTS4 * taps.inputs * BLOCK);
+        let weights = at_least(&mut scratch.weights, panels * of_panel);
+        let kept = taps.inputs * taps.count * BLOCK;
+        for (panel, elements_of_panel) in weights.chunks_exact_mut(of_panel).enumerate() {
+            let job = Expand {
+                side: elements.grid.side,
+                taps: Kept::F32(&taps.values[(self.first / BLOCK + panel) * kept..][..kept]),
+                frames: 1,
+                frame: 0,
+                elements: elements_of_panel,
             };
-            kernels::gemm(isa(), job);
+            kernels::expand(isa(), job);
         }
+        for unit in self.units.clone() {
+            // A row of padding, so that the same tile of different elements does not compete for one set of the cache.
+            let stride = (elements.grid.tiles(&elements.units[unit]) + 1) * BLOCK;
+            let products = at_least(&mut scratch.products, panels * ELEMENTS4 * stride);
+            multiply(elements, unit, taps.inputs, weights, products);
+            for (panel, products) in products.chunks_exact(ELEMENTS4 * stride).enumerate() {
+                let own = panel * BLOCK..outputs.min((panel + 1) * BLOCK);
+                let mut added = [0.0; BLOCK];
+                added[..own.len()].copy_from_slice(&bias[self.first..][own.clone()]);
+                let made = Made {
+                    products,
+                    stride,
+                    bias: &added,
+                };
+                self.scatter(elements, unit, own, &made, &mut scratch.pixels);
+            }
+        }
+    }
+
+    /// Turns the products of a panel, whose planes are `own`, into rows of pixels.
+    fn scatter(
+        &mut self,
+        elements: &Elements<'_>,
+        unit: usize,
+        own: Range<usize>,
+        made: &Made<'_>,
+        pixels: &mut Vec<f32>,
+    ) {
+        let grid = elements.grid;
+        let pixels = at_least(pixels, grid.step * grid.width * BLOCK);
+        let (first_image, first_top) = grid.place(elements.units[self.units.start].start);
         for (i, row) in elements.units[unit].clone().enumerate() {
             let (image, top) = grid.place(row);
-            let (first_image, first_top) = grid.place(first);
             let height = (grid.height - top).min(grid.step);
             let mut out: Vec<&mut [f32]> = pixels
                 .chunks_exact_mut(grid.width * BLOCK)
                 .take(height)
                 .collect();
             let job = Output {
-                m: &results[i * grid.columns * BLOCK..],
-                element_stride: stride,
+                m: &made.products[i * grid.columns * BLOCK..],
+                element_stride: made.stride,
                 channels: BLOCK,
-                bias: &added,
+                bias: made.bias,
                 residual: &[],
                 out: &mut out,
             };
@@ -238,17 +233,13 @@ fn panel(
                 4 => kernels::output3(isa(), job),
                 _ => kernels::output4(isa(), job),
             }
-            let planes = &mut target.planes[image - first_image];
-            let top = if image == first_image {
-                top - first_top
-            } else {
-                top
+            let planes = &mut self.planes[image - first_image][own.clone()];
+            let top = match image == first_image {
+                true => top - first_top,
+                false => top,
             };
-            for (y, pixels) in pixels
-                .chunks_exact(grid.width * BLOCK)
-                .take(height)
-                .enumerate()
-            {
+            let rows = pixels.chunks_exact(grid.width * BLOCK).take(height);
+            for (y, pixels) in rows.enumerate() {
                 let line = (top + y) * grid.width..(top + y + 1) * grid.width;
                 let mut lines: Vec<&mut [f32]> = planes
                     .iter_mut()
@@ -257,6 +248,54 @@ fn panel(
                 let planes = &mut lines[..];
                 kernels::from_pixels(isa(), FromPixels { pixels, planes });
             }
+        }
+    }
+}
+
+/// The products of one panel.
+struct Made<'a> {
+    /// `[element][tile][16]`.
+    products: &'a [f32],
+    /// From one element to the next.
+    stride: usize,
+    bias: &'a [f32; BLOCK],
+}
+
+/// Multiplies the elements of a unit's tiles with those of some panels' weights, one after the other.
+///
+/// # Shapes
+/// `[panel][element][input][16]` -> `[panel][element][tile and one more][16]`
+fn multiply(
+    elements: &Elements<'_>,
+    unit: usize,
+    inputs: usize,
+    weights: &[f32],
+    products: &mut [f32],
+) {
+    let tiles = elements.grid.tiles(&elements.units[unit]);
+    let (of_element, stride) = (inputs * BLOCK, (tiles + 1) * BLOCK);
+    let panels = weights.len() / (ELEMENTS4 * of_element);
+    for element in 0..ELEMENTS4 {
+        for panel in 0..panels {
+            let w = &weights[(panel * ELEMENTS4 + element) * of_element..];
+            let job = Gemm {
+                rows: tiles,
+                k: inputs,
+                a: elements.element(unit, 0, element),
+                a_stride: elements.strides(unit).1,
+                w,
+                w_stride: 0,
+                w_next: if panel + 1 < panels {
+                    ELEMENTS4 * of_element
+                } else {
+                    0
+                },
+                panels: 1,
+                c: &mut products[(panel * ELEMENTS4 + element) * stride..],
+                c_stride: BLOCK,
+                accumulate: false,
+            };
+            kernels::gemm(isa(), job);
         }
     }
 }
